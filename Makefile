@@ -1,0 +1,75 @@
+# gannb. Every target does its own set-up in .venv; `make` alone lists them.
+#   make reproduce PAPERS=dataset_study PRESET=quick     make install PYTHON=python3.12
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install reproduce test lab bench prepare clean
+
+PYTHON ?=
+PRESET ?= quick
+PAPERS ?= $(patsubst papers/%.ipynb,%,$(wildcard papers/*.ipynb))
+BIN    := .venv/bin
+STAMP  := .venv/.installed
+OLD_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+
+# The stamp names the folder it was made in. A .venv that was moved or copied points at its old place and is made anew.
+ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
+.PHONY: $(STAMP)
+endif
+
+help:
+	@echo 'make reproduce   the reports, on handwritten digits, about 2 minutes each (PAPERS=dataset_study PRESET=quick|desk|paper)'
+	@echo 'make test        everything that must hold: lint, notebooks, tests (up to 10 minutes)'
+	@echo 'make lab         JupyterLab in this folder'
+	@echo 'make bench       speed, as ratios measured in one run'
+	@echo 'make prepare     after editing notebooks: export, clean, README, lint, test'
+	@echo 'make install     only the set-up: .venv with everything (PYTHON=python3.12 chooses the interpreter)'
+	@echo 'make clean       remove what builds and tests leave behind; .venv and outputs stay'
+
+install: $(STAMP)
+
+$(STAMP): settings.ini setup.py pyproject.toml
+	@if [ -e $(STAMP) ] && [ "$$(cat $(STAMP))" != "$(CURDIR)" ]; then echo 'This .venv was made in another folder: making it anew.'; rm -rf .venv; fi
+	@rm -f $(STAMP)
+	@if $(BIN)/python -c '$(OLD_ENOUGH)' 2>/dev/null; then exit 0; fi; \
+	for python in $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python); do \
+	  if "$$python" -c '$(OLD_ENOUGH)' 2>/dev/null; then found="$$python"; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	  echo 'gannb needs Python 3.11 or later; none found as: $(or $(PYTHON),python3, python3.13, python3.12, python3.11, python).' >&2; \
+	  echo 'Install one, or name it: make install PYTHON=/path/to/python3.12' >&2; exit 1; \
+	fi; \
+	rm -rf .venv; \
+	"$$found" -m venv .venv || { rm -rf .venv; echo 'Could not make .venv (on Debian and Ubuntu: apt install python3-venv).' >&2; exit 1; }
+	@echo 'Installing gannb and what it needs into .venv (the first time about 3 minutes and 5 GB, mostly torch) ...'
+	@if [ -t 1 ]; then quiet=; else quiet=-q; fi; \
+	$(BIN)/python -m pip install --disable-pip-version-check $$quiet -e '.[dev]' || { echo 'The installation did not finish; run the same command again to go on.' >&2; exit 1; }
+	@printf '%s\n' '$(CURDIR)' > $(STAMP)
+
+reproduce: install
+	@if [ -z "$(strip $(PAPERS))" ]; then echo 'There is no report in papers/ yet.' >&2; exit 1; fi
+	@$(BIN)/gannb reproduce $(PAPERS) --preset $(PRESET)
+
+# pytest runs last: its closing line ("N passed") ends the output.
+test: install
+	@echo '== lint'
+	@$(BIN)/ruff check --quiet --no-cache gannb tests tools $(wildcard bench)
+	@echo '== notebooks'
+	@$(BIN)/python tools/dev.py run
+	@echo '== tests'
+	@$(BIN)/python -m pytest tests
+
+lab: install
+	@$(BIN)/jupyter lab
+
+bench: install
+	@set -e; for file in bench/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
+prepare: install
+	@$(BIN)/python tools/dev.py export
+	@$(BIN)/python tools/dev.py clean
+	@$(BIN)/python tools/dev.py readme
+	@$(MAKE) --no-print-directory test
+
+clean:
+	@rm -rf build dist *.egg-info .pytest_cache .ruff_cache _proc _docs
+	@find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
