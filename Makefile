@@ -40,7 +40,7 @@ $(STAMP): settings.ini setup.py pyproject.toml
 	fi; \
 	rm -rf .venv; \
 	"$$found" -m venv .venv || { rm -rf .venv; echo 'Could not make .venv (on Debian and Ubuntu: apt install python3-venv).' >&2; exit 1; }
-	@echo 'Installing gannb and what it needs into .venv (the first time about 3 minutes and 5 GB, mostly torch) ...'
+	@echo 'Installing gannb and what it needs into .venv (the first time about 3 minutes and 6 GB of disk, mostly torch) ...'
 	@if [ -t 1 ]; then quiet=; else quiet=-q; fi; \
 	$(BIN)/python -m pip install --disable-pip-version-check $$quiet -e '.[dev]' || { echo 'The installation did not finish; run the same command again to go on.' >&2; exit 1; }
 	@printf '%s\n' '$(CURDIR)' > $(STAMP)

@@ -14,16 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.markers import CARETLEFTBASE, CARETRIGHTBASE
+from matplotlib.patches import FancyBboxPatch, Rectangle
 from PIL import Image, PngImagePlugin
 
 from .base import GannbError
 
 # %% auto #0
 __all__ = ['COLORS', 'WIDTH', 'DPI', 'SMALL', 'TEXT', 'HEAD', 'MAX_IMAGES', 'GAP', 'T95', 'LOSSES', 'PROBABILITIES', 'BOUND',
-           'tile', 'untile', 'png', 'save_png', 'grid', 'hero', 'curves', 'losses', 'probabilities', 'seed_dots',
-           'gan_diagram', 'training_diagram', 'architecture', 'filters', 'feature_maps', 'gif']
+           'tile', 'untile', 'png', 'save_png', 'grid', 'beside', 'hero', 'curves', 'losses', 'probabilities',
+           'seed_dots', 'gan_diagram', 'training_diagram', 'architecture', 'filters', 'feature_maps', 'gif']
 
 # %% ../nbs/02_plot.ipynb #71f5e9a1
 COLORS = {"real": "#7A7A7A", "fake": "#0072B2", "mixed": "#CC79A7", "D": "#E69F00", "G": "#009E73", "paper": "#000000"}  # Okabe-Ito and a grey
@@ -46,7 +48,6 @@ def _text(fig: Figure, x: float, y: float, text: str, **kw: Any) -> Any:
 
 def _mix(color: str, other: float, share: float) -> tuple[float, ...]:
     "A colour mixed with white (`other`=1) or black (0)."
-    from matplotlib.colors import to_rgb
     return tuple((1 - share) * c + share * other for c in to_rgb(color))
 
 # %% ../nbs/02_plot.ipynb #ba724865
@@ -89,7 +90,7 @@ def _pixels(picture: Figure | np.ndarray, max_width: int) -> Image.Image:
     return image
 
 def _palette(image: Image.Image, colors: int | None) -> Image.Image:
-    "The image with the fewest colours that look the same (`colors` given: with that many; 0: with all)."
+    "The image with the fewest colours that look the same (`colors` given: with that many; 0: with all); without a good palette, levels in steps of 8."
     if image.mode == "L" or colors == 0: return image
     exact = np.asarray(image)
     if (exact == exact[..., :1]).all(): return image.convert("L")
@@ -97,8 +98,8 @@ def _palette(image: Image.Image, colors: int | None) -> Image.Image:
         small = image.quantize(k, method=Image.Quantize.MEDIANCUT, kmeans=1, dither=Image.Dither.NONE)
         if colors: return small
         error = np.abs(np.asarray(small.convert("RGB")).astype(np.int16) - exact).max(-1)
-        if error.mean() < (1.0 if k < 256 else 3.5) and (error > (20 if k < 256 else 36)).mean() < 2e-3: return small
-    return image
+        if error.mean() < 1 and (error > 20).mean() < 2e-3: return small
+    return Image.fromarray(np.where(exact > 251, 255, (exact.astype(np.uint16) + 4) // 8 * 8).clip(0, 255).astype(np.uint8))
 
 def png(picture: Figure | np.ndarray,   # a Figure, or uint8 (H,W) or (H,W,C)
         alt: str = "",                  # alternative text, kept in the file as its Description
@@ -165,29 +166,49 @@ def grid(images: np.ndarray,                        # (N,H,W,C) uint8; at most 6
     for r, s in enumerate(row_labels or ()): _text(fig, left - 8, top + (r + .5) * (h + GAP) / rows, str(s), ha="right", va="center")
     return fig
 
-# %% ../nbs/02_plot.ipynb #0186f4e8
+# %% ../nbs/02_plot.ipynb #3ff9b400
+def _block(size: int, n: int, width: float) -> tuple[int, int]:
+    "Columns and whole multiple for `n` images of `size` pixels in a block of `width` page pixels: large, but not taller than wide."
+    for scale in range(_scale(size), 0, -1):
+        cols = max(1, int((width + GAP) // (size * scale + GAP)))
+        rows = -(-n // cols)
+        if rows <= cols and size * scale <= width or scale == 1: break
+    return -(-n // rows), scale
+
+def beside(columns: Mapping[str, Sequence[np.ndarray]],  # heading -> one (N,H,W,C) uint8 array a data set
+           names: Sequence[str],                         # one a data set
+           n: int = 8,                                   # images in each block, fewer where the figure would exceed 64
+          ) -> Figure:
+    "Blocks of images side by side, one column a heading, one row a data set. Raises `GannbError` when sizes or numbers of sets differ."
+    if not names or not columns or any(len(c) != len(names) for c in columns.values()):
+        raise GannbError(f"beside: {len(names)} names; {', '.join(f'{len(c)} sets under {w!r}' for w, c in columns.items()) or 'no columns'}.")
+    sets = [[_check_images(w, c[i]) for w, c in columns.items()] for i in range(len(names))]
+    for name, row in zip(names, sets):
+        if len({a.shape[1:3] for a in row}) > 1: raise GannbError(f"beside: the images of {name} have different sizes: {', '.join(str(a.shape[1:3]) for a in row)}.")
+    n = min(n, MAX_IMAGES // (len(names) * len(columns)), *(len(a) for row in sets for a in row))
+    if n < 1: raise GannbError(f"beside: {len(names)} data sets in {len(columns)} columns are more than {MAX_IMAGES} images.")
+    gap = 28; layout = [_block(row[0].shape[2], n, (WIDTH + gap) / len(columns) - gap) for row in sets]
+    blocks = [[_sheet(a[:n], *how) for a in row] for row, how in zip(sets, layout)]
+    return _beside(blocks, list(columns), names, gap)
+
+def _beside(blocks: list[list[np.ndarray]], words: Sequence[str], names: Sequence[str], gap: int) -> Figure:
+    "The figure of `beside`, from its finished blocks."
+    w, y = max(s[0].shape[1] for s in blocks) / 2, 30
+    fig = _figure(len(words) * (w + gap) - gap, y + sum(s[0].shape[0] / 2 + 34 for s in blocks) - 8); fig.set_label("pictures")
+    for j, word in enumerate(words): _text(fig, j * (w + gap), 2, word, size=HEAD, weight="bold", color=_mix(COLORS[{"real": "real", "generated": "fake"}.get(word, "paper")], 0, .2))
+    for name, sheets in zip(names, blocks):
+        _text(fig, 0, y, name); y += 22
+        for j, s in enumerate(sheets): _place(fig, s, j * (w + gap), y)
+        y += sheets[0].shape[0] / 2 + 12
+    return fig
+
 def hero(real: Sequence[np.ndarray],    # one (N,H,W,C) uint8 array a data set
          fake: Sequence[np.ndarray],    # generated images, as many arrays
          names: Sequence[str],          # one a data set
          n: int = 8,                    # images on each side of a data set
         ) -> Figure:
     "Real images beside generated ones, per data set. Raises `GannbError` when sizes or the numbers of sets differ."
-    if not (len(real) == len(fake) == len(names) > 0): raise GannbError(f"hero: {len(real)} real sets, {len(fake)} generated ones, {len(names)} names.")
-    half, gap, y, blocks = (WIDTH - 28) // 2, 28, 30, []
-    n = min(n, MAX_IMAGES // (2 * len(names)), *(len(a) for a in (*real, *fake)))
-    for a, b in zip(real, fake):
-        a, b = _check_images("real", a), _check_images("fake", b); size = a.shape[2]
-        if a.shape[1:3] != b.shape[1:3]: raise GannbError(f"hero: real images of {a.shape[1:3]} pixels beside generated ones of {b.shape[1:3]}.")
-        scale = _scale(size); cols = max(1, min(4, (half + GAP) // (size * scale + GAP)))
-        blocks.append([_sheet(x[:n], cols, scale) for x in (a, b)])
-    w = max(s[0].shape[1] for s in blocks) / 2; height = y + sum(s[0].shape[0] / 2 + 34 for s in blocks)
-    fig = _figure(2 * w + gap, height - 8); fig.set_label("pictures")
-    for x, key, word in ((0, "real", "real"), (w + gap, "fake", "generated")): _text(fig, x, 2, word, size=HEAD, weight="bold", color=_mix(COLORS[key], 0, .2))
-    for name, sheets in zip(names, blocks):
-        _text(fig, 0, y, name, size=TEXT); y += 22
-        for x, s in zip((0, w + gap), sheets): _place(fig, s, x, y)
-        y += sheets[0].shape[0] / 2 + 12
-    return fig
+    return beside({"real": real, "generated": fake}, names, n)
 
 # %% ../nbs/02_plot.ipynb #03b4a994
 T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093)  # df = 1 ... 19
@@ -235,13 +256,23 @@ def _spread(places: Sequence[float], gap: float, low: float, high: float) -> lis
     out = np.empty(len(y)); out[order] = y
     return out.tolist()
 
-def _end_labels(ax: Any, height: float, ends: list[tuple[float, str, Any]]) -> None:
-    "Names at the right edge of the axes, at the height of their lines, moved apart where they would touch."
+def _end_labels(ax: Any, height: float, ends: list[tuple[float, float, str, Any]]) -> None:
+    "Names behind the ends (x, y) of their lines, moved apart where they would touch."
     to_axes = ax.transScale + ax.transLimits
-    raw = [height * float(np.clip(to_axes.transform((1, y))[1], 0, 1)) for y, _, _ in ends]
-    for (_, label, color), a, b in zip(ends, raw, _spread(raw, 17, 6, height - 4)):
-        ax.annotate(label, (1, a / height), (7, (b - a) * .75), xycoords="axes fraction", textcoords="offset points", size=SMALL, color=color, va="center",
-                    arrowprops={"arrowstyle": "-", "color": color, "lw": .6, "shrinkA": 1, "shrinkB": 0} if abs(a - b) > 5 else None, annotation_clip=False)
+    raw = [height * float(np.clip(to_axes.transform((max(x, 1e-9), y))[1], 0, 1)) for x, y, _, _ in ends]
+    for (x, _, label, color), y in zip(ends, _spread(raw, 17, 6, height - 4)):
+        ax.annotate(label, (float(np.clip(to_axes.transform((x, 1))[0], 0, 1)), y / height), (7, 0), xycoords="axes fraction", textcoords="offset points", size=SMALL, color=color, va="center", annotation_clip=False)
+
+def _notes(fig: Figure, left: float, top: float, parts: Sequence[str]) -> None:
+    "What the marks of a figure mean, in lines that fit."
+    _text(fig, left, top, _wrap(parts, left), size=SMALL, color="#555555", linespacing=1.4)
+
+def _wrap(parts: Sequence[str], left: float) -> str:
+    lines: list[str] = []
+    for p in parts:
+        if lines and (len(lines[-1]) + len(p) + 5) * 7.7 < WIDTH - left: lines[-1] += "  ·  " + p
+        else: lines.append(p)
+    return "\n".join(lines)
 
 def _style(ax: Any, title: str = "", xlabel: str = "", ylabel: str = "") -> None:
     ax.spines[["top", "right"]].set_visible(False); ax.spines[["left", "bottom"]].set_color("#888888")
@@ -249,23 +280,23 @@ def _style(ax: Any, title: str = "", xlabel: str = "", ylabel: str = "") -> None
     ax.set_title(title, loc="left", size=HEAD, weight="bold", color="#222222", pad=8)
     ax.set_xlabel(xlabel, size=TEXT, color="#222222"); ax.set_ylabel(ylabel, size=TEXT, color="#222222")
 
-def _draw_series(ax: Any, s: Mapping[str, Any], smooth: int | None) -> tuple[float, str, Any]:
-    "One thing: its raw values, seeds, mean and band. Gives the end of its line, its name and colour."
+def _draw_series(ax: Any, s: Mapping[str, Any], smooth: int | None) -> tuple[float, float, str, Any]:
+    "One thing: its raw values, seeds, mean and band. Gives the end (x, y) of its line, its name and colour."
     y = _seeds(s["y"]); x = np.asarray(s.get("x", np.arange(1, y.shape[1] + 1)), float)
     if len(x) != y.shape[1]: raise GannbError(f"series {s['label']!r}: {len(x)} values of x, {y.shape[1]} of y.")
     color, style = s.get("color") or COLORS["fake"], s.get("style", "-")
     if smooth and smooth > 1:
-        for row in y: ax.plot(*_thin(x, row, 180, True), color=_mix(color, 1, .78), lw=.7, zorder=1)
+        for row in y: ax.plot(*_thin(x, row, 180, True), color=_mix(color, 1, .82), lw=.7, zorder=1)
         y = _smooth(y, smooth)
     mean, low, high = _mean_band(y)
     if len(y) > 1:
         for row in y: ax.plot(*_thin(x, row, 300, False), color=_mix(color, 1, .25), lw=.7, ls=style, zorder=3)
         xs, a = _thin(x, low, 300, False); ax.fill_between(xs, a, _thin(x, high, 300, False)[1], color=_mix(color, 1, .6), lw=0, zorder=2, alpha=.8)
     ax.plot(*_thin(x, mean, 400, False), color=color, lw=2.2, ls=style, zorder=4)
-    last = mean[np.isfinite(mean)]
-    return (float(last[-1]) if len(last) else 0.0), s["label"], _mix(color, 0, .3)
+    known = np.flatnonzero(np.isfinite(mean)); last = known[-1] if len(known) else 0
+    return float(x[last]), float(np.nan_to_num(mean[last])), s["label"], _mix(color, 0, .3)
 
-def _note(panels: Sequence[Mapping[str, Any]], smooth: int | None) -> str:
+def _meaning(panels: Sequence[Mapping[str, Any]], smooth: int | None) -> list[str]:
     "What thin, thick, pale and dashed mean in this figure."
     sizes = {len(_seeds(s["y"])) for p in panels for s in p["series"]}; many = max(sizes) > 1
     parts = ["pale: every value as recorded"] if smooth and smooth > 1 else []
@@ -273,7 +304,7 @@ def _note(panels: Sequence[Mapping[str, Any]], smooth: int | None) -> str:
     if many: parts += [f"thin: each of {'/'.join(str(n) for n in sorted(sizes))} seeds{over}", "thick: their mean", "band: 95 % interval of the mean"]
     elif over: parts.append("strong" + over.replace(",", ":", 1))
     if any(p.get("paper") for p in panels): parts.append("dashed: the paper")
-    return "   ·   ".join(parts)
+    return parts
 
 # %% ../nbs/02_plot.ipynb #6ecabf5a
 def curves(panels: Sequence[Mapping[str, Any]],  # {title, series: [{label, y (n_seeds, n) or (n,), x, color, style}], paper: {label: value}}
@@ -291,9 +322,9 @@ def curves(panels: Sequence[Mapping[str, Any]],  # {title, series: [{label, y (n
     if not panels or any(not p.get("series") for p in panels): raise GannbError("curves needs at least one panel, and in each at least one series.")
     cols = min(cols, len(panels)); rows = -(-len(panels) // cols)
     names = [str(s["label"]) for p in panels for s in p["series"]] + [str(k) for p in panels for k in (p.get("paper") or {})]
-    right, left, head, foot, note = max(len(s) for s in names) * 7.0 + 16, 64, 34, 56, _note(panels, smooth)
+    right, left, head, foot, notes = max(len(s) for s in names) * 7.0 + 16, 64, 34, 56, _meaning(panels, smooth)
     width = (WIDTH - left - cols * right - (cols - 1) * 14) / cols
-    fig = _figure(WIDTH, rows * (head + height + foot) + (20 if note else 0)); first, drawn = None, []
+    fig = _figure(WIDTH, rows * (head + height + foot) + 20 * len(_wrap(notes, left).splitlines())); first, drawn = None, []
     for i, p in enumerate(panels):
         r, c = divmod(i, cols)
         ax = _axes(fig, left + c * (width + right + 14), head + r * (head + height + foot), width, height, sharey=first, sharex=first if share_x else None)
@@ -305,13 +336,13 @@ def curves(panels: Sequence[Mapping[str, Any]],  # {title, series: [{label, y (n
     if log: first.set_yscale("log")
     if ylim: first.set_ylim(*ylim)
     first.set_xlim(left=min(0, first.get_xlim()[0]) if not log else None); first.margins(x=.01)
-    for ax, ends, paper in drawn: _end_labels(ax, height, ends + [(v, k, COLORS["paper"]) for k, v in paper.items()])
-    if note: _text(fig, left, rows * (head + height + foot) - 2, note, size=SMALL, color="#555555")
+    for ax, ends, paper in drawn: _end_labels(ax, height, ends + [(first.get_xlim()[1], v, k, COLORS["paper"]) for k, v in paper.items()])
+    _notes(fig, left, rows * (head + height + foot) - 2, notes)
     return fig
 
 # %% ../nbs/02_plot.ipynb #2112fe46
 LOSSES = {"loss_D": ("loss of D", "D"), "loss_G": ("loss of G", "G")}
-PROBABILITIES = {"D_real": ("D(x)", "real"), "D_fake_before": ("D(G(z)) before", "fake"), "D_fake_after": ("D(G(z)) after", "mixed")}
+PROBABILITIES = {"D_real": ("D(x)", "real"), "D_fake_before": ("D(G(z)) before", "fake"), "D_fake_after": ("D(G(z)) after", "G")}
 
 def _history_panels(history: Mapping[str, Any], columns: Mapping[str, tuple[str, str]], paper: Mapping[str, Mapping[str, float]] | None) -> list[dict]:
     sets = history if all(isinstance(v, Mapping) for v in history.values()) else {"": history}
@@ -342,6 +373,11 @@ def probabilities(history: Mapping[str, Any],    # columns D_real, D_fake_before
 BOUND = "#C0392B"
 _SIDES = {"above": 1, "greater": 1, "higher": 1, "more": 1, ">": 1, "below": -1, "less": -1, "lower": -1, "smaller": -1, "<": -1}
 
+def _bounds(bound: Any, direction: Any) -> list[tuple[float, int]]:
+    "Each bound with the side (1 right, -1 left, 0 none) that a claim needs."
+    if bound is None: return []
+    return [(float(bound), _SIDES.get(str(direction), 0))] if np.ndim(bound) == 0 else [(float(bound[0]), 1), (float(bound[1]), -1)]
+
 def _dots_row(ax: Any, y: float, row: Mapping[str, Any], color: str) -> None:
     values = np.asarray([v for v in row.get("values") or [] if v is not None], float); values = values[np.isfinite(values)]
     if row.get("interval") and None not in row["interval"]: ax.plot(row["interval"], [y, y], color=_mix(color, 1, .35), lw=7, solid_capstyle="butt", zorder=2)
@@ -349,32 +385,38 @@ def _dots_row(ax: Any, y: float, row: Mapping[str, Any], color: str) -> None:
         jitter = np.linspace(-.13, .13, len(values)) if len(values) > 1 else np.zeros(1)
         ax.plot([values.mean()] * 2, [y - .3, y + .3], color=_mix(color, 0, .3), lw=2.4, zorder=3)
         ax.scatter(values, y + jitter, s=26, color="white", edgecolors=_mix(color, 0, .3), linewidths=1.3, zorder=4)
-    if row.get("bound") is not None:
-        b, side = float(row["bound"]), _SIDES.get(str(row.get("direction")), 0)
+    for b, side in _bounds(row.get("bound"), row.get("direction")):
         ax.plot([b, b], [y - .42, y + .42], color=BOUND, lw=2, zorder=1)
         if side: ax.plot(b, y - .34, marker=CARETRIGHTBASE if side > 0 else CARETLEFTBASE, color=BOUND, ms=10, zorder=1)
     if row.get("paper") is not None: ax.plot(row["paper"], y, marker="D", ms=8, mfc="none", mec="black", mew=1.6, ls="none", zorder=5)
 
-def seed_dots(rows: Sequence[Mapping[str, Any]],  # {label, values, interval (low, high), bound, direction ("above" or "below"), paper}; all but label may be missing
+def seed_dots(rows: Sequence[Mapping[str, Any]],  # {label, values, interval (low, high), bound, direction, paper, axis}; all but label may be missing
               xlabel: str = "",                   # what is measured, with its unit
-              color: str = COLORS["fake"],        # of dots and interval
-             ) -> Figure:
-    "Every seed as a dot, mean and interval, the bound a claim must pass and the paper's value. Raises `GannbError` for no rows."
+              color: str = COLORS["fake"],        # of circles and interval
+             ) -> Figure:                         # `direction`: "above" or "below"; a `bound` (low, high) asks for what lies between; rows of one `axis` share it
+    "Every seed as a circle, mean and interval, the bound a claim must pass and the paper's value. Raises `GannbError` for no rows."
     rows = list(rows)
     if not rows: raise GannbError("seed_dots needs at least one row.")
-    labels = [textwrap.fill(str(r["label"]), 30) for r in rows]; lines = max(s.count("\n") + 1 for s in labels)
+    labels = [textwrap.fill(str(r["label"]), 32) for r in rows]; lines = max(s.count("\n") + 1 for s in labels)
     left, each = max(len(t) for s in labels for t in s.split("\n")) * 7.3 + 18, max(44, 19 * lines + 8)
-    fig = _figure(WIDTH, each * len(rows) + 74); ax = _axes(fig, left, 6, WIDTH - left - 24, each * len(rows)); _style(ax, xlabel=xlabel)
-    for i, r in enumerate(rows): _dots_row(ax, -i, r, color)
-    ax.set_yticks(-np.arange(len(rows)), labels, size=TEXT); ax.tick_params(axis="y", length=0, labelcolor="#222222")
-    ax.set_ylim(-len(rows) + .45, .55); ax.spines["left"].set_visible(False); ax.grid(False, axis="y"); ax.margins(x=.06)
+    groups = [[i for i, r in enumerate(rows) if r.get("axis") == axis] for axis in dict.fromkeys(r.get("axis") for r in rows)]
+    parts = _dots_meaning(rows); notes = 20 * len(_wrap(parts, left).splitlines()); height = each * len(rows) + 34 * len(groups) + 22 * bool(xlabel)
+    fig, top = _figure(WIDTH, height + notes), 6
+    for group in groups:
+        ax = _axes(fig, left, top, WIDTH - left - 24, each * len(group)); _style(ax, xlabel=xlabel if group is groups[-1] else ""); top += each * len(group) + 34
+        for k, i in enumerate(group): _dots_row(ax, -k, rows[i], color)
+        ax.set_yticks(-np.arange(len(group)), [labels[i] for i in group], size=TEXT); ax.tick_params(axis="y", length=0, labelcolor="#222222")
+        ax.set_ylim(-len(group) + .45, .55); ax.spines["left"].set_visible(False); ax.grid(False, axis="y"); ax.margins(x=.06); ax.ticklabel_format(axis="x", useOffset=False)
+    _notes(fig, left, height, parts)
+    return fig
+
+def _dots_meaning(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    "What circles, bar, strip, red line and diamond mean, as far as they are there."
     n = {len(r.get("values") or []) for r in rows} - {0}
     parts = [f"circles: {'/'.join(str(k) for k in sorted(n))} seeds", "bar: their mean"] if n else []
-    if any(r.get("interval") for r in rows): parts.append("strip: interval")
-    if any(r.get("bound") is not None for r in rows): parts.append("red line: the bound, pointing to the side the claim needs")
-    if any(r.get("paper") is not None for r in rows): parts.append("diamond: the paper")
-    _text(fig, left, each * len(rows) + 74 - 20, "   ·   ".join(parts), size=SMALL, color="#555555")
-    return fig
+    for key, meaning in (("interval", "strip: interval"), ("bound", "red line: the bound, pointing to the side the claim needs"), ("paper", "diamond: the paper")):
+        if any(r.get(key) is not None for r in rows): parts.append(meaning)
+    return parts
 
 # %% ../nbs/02_plot.ipynb #a20cb0e2
 def _canvas(height: float, width: float = WIDTH) -> tuple[Figure, Any]:
@@ -383,7 +425,6 @@ def _canvas(height: float, width: float = WIDTH) -> tuple[Figure, Any]:
     return fig, ax
 
 def _box(ax: Any, x: float, y: float, w: float, h: float, text: str, color: str, **kw: Any) -> None:
-    from matplotlib.patches import FancyBboxPatch
     ax.add_patch(FancyBboxPatch((x, y), w, h, boxstyle="round,pad=0,rounding_size=8", fc=_mix(color, 1, .8), ec=_mix(color, 0, .1), lw=1.6))
     ax.text(x + w / 2, y + h / 2, text, ha="center", va="center", color="#222222", **{"size": TEXT, "linespacing": 1.35} | kw)
 
@@ -409,42 +450,44 @@ def _step(ax: Any, left: float, title: str, train: str, loss: str) -> None:
     _box(ax, left + 196, 180, 70, 50, "G(z)", COLORS["fake"]); _box(ax, left + 294, 140, 84, 50, "D" if d else "D\n(fixed)", COLORS["D"], weight="bold")
     if d: _box(ax, left + 196, 96, 70, 50, "x", COLORS["real"]); _arrow(ax, (left + 266, 121), (left + 294, 152))
     for a, b in (((56, 205), (84, 205)), ((168, 205), (196, 205)), ((266, 205), (294, 180))): _arrow(ax, (left + a[0], a[1]), (left + b[0], b[1]))
-    _box(ax, left + 84, 40, 356, 36, loss, "#DDDDDD", size=SMALL); _arrow(ax, (left + 398, 140), (left + 398, 78)); ax.plot([left + 378, left + 398], [152, 140], color="#444444", lw=1.6)
+    _box(ax, left + 84, 40, 356, 36, loss, "#DDDDDD", size=SMALL); _arrow(ax, (left + 357, 140), (left + 357, 77))
     dashed = {"linestyle": (0, (4, 2)), "color": ink, "lw": 2.2}
-    _arrow(ax, (left + 336, 76), (left + 336, 139), **dashed)
-    if not d: _arrow(ax, (left + 322, 191), (left + 252, 246), connectionstyle="arc3,rad=-.25", **dashed); _arrow(ax, (left + 252, 246), (left + 126, 232), connectionstyle="arc3,rad=-.2", **dashed)
-    ax.text(left, 276, "the gradient ends here: G learns nothing" if d else "the gradient passes through D and changes G alone", size=SMALL, color=ink, va="center")
+    _arrow(ax, (left + 315, 76), (left + 315, 139), **dashed)
+    if not d: _arrow(ax, (left + 336, 191), (left + 126, 232), connectionstyle="arc3,rad=-.42", **dashed)
+    ax.text(left, 284, "the gradient changes D and stops there" if d else "the gradient passes through D and changes G alone", size=SMALL, color=ink, va="center")
 
 def training_diagram() -> Figure:
     "Which network each of the two steps changes, and where the gradient runs (dashed)."
-    fig, ax = _canvas(296)
+    fig, ax = _canvas(300)
     _step(ax, 8, "1. The step of D", "D", "loss of D = -log D(x) - log(1 - D(G(z)))"); _step(ax, 508, "2. The step of G, on the same fakes", "G", "loss of G = -log D(G(z))")
     ax.plot([478, 478], [8, 288], color="#DDDDDD", lw=1.2)
     return fig
 
 # %% ../nbs/02_plot.ipynb #ea8fa215
-def _layer_row(ax: Any, layers: Sequence[Mapping[str, Any]], y: float, color: str, source: str, total: str) -> None:
+def _layer_row(ax: Any, layers: Sequence[Mapping[str, Any]], y: float, color: str, source: str) -> None:
     "One network: a block a layer, as high as its map is large and as wide as its channels are many."
-    each = (WIDTH - 84) / len(layers); largest = max(np.log2(layer["out_shape"][-1] + 1) if len(layer["out_shape"]) == 3 else 1 for layer in layers)
-    ax.text(4, y + 62, source, size=TEXT, va="center", linespacing=1.4)
-    for i, layer in enumerate(layers):
-        shape = layer["out_shape"]; side = shape[-1] if len(shape) == 3 else 1; x = 84 + i * each
-        h, w = 14 + 96 * np.log2(side + 1) / largest, 8 + 5 * np.log2(shape[0] + 1)
-        _arrow(ax, (x - 4 if i else x - 22, y + 62), (x + 8, y + 62)); _box(ax, x + 12, y + 62 - h / 2, w, h, "", color)
-        ax.text(x + 20 + w, y + 62, f"{shape[0]} ch\n{side} x {side}", size=SMALL, va="center", linespacing=1.4)
+    left = 112; each = (WIDTH - left) / len(layers); sides = [v["out_shape"][-1] if len(v["out_shape"]) == 3 else 1 for v in layers]; end = left - 30
+    ax.text(4, y + 58, source, size=SMALL, va="center", linespacing=1.4)
+    for i, (layer, side) in enumerate(zip(layers, sides)):
+        c, x = layer["out_shape"][0], left + i * each
+        h, w = 16 + 92 * np.log2(side + 1) / np.log2(max(sides) + 1), 12 + 6 * np.log2(c + 1)
+        _arrow(ax, (end, y + 58), (x, y + 58)); end = x + w + 2
+        ax.add_patch(Rectangle((x, y + 58 - h / 2), w, h, fc=_mix(color, 1, .8), ec=_mix(color, 0, .1), lw=1.6))
+        ax.text(x, y + 122, f"{c} x {side} x {side}", size=SMALL, va="top", weight="bold", color="#222222")
         kernel = f"{layer['kernel']} x {layer['kernel']}, stride {layer['stride']}" if layer.get("kernel") else ""
         words = [str(layer["name"]), kernel, " + ".join(str(layer[k]) for k in ("norm", "activation") if layer.get(k)), f"{layer['params']:,} weights"]
-        ax.text(x + 12, y + 126, "\n".join(s for s in words if s), size=8.6, va="top", color="#444444", linespacing=1.45)
-    ax.text(4, y - 8, total, size=HEAD, weight="bold", va="center", color=_mix(color, 0, .3))
+        wide = max(12, int(each / 6.6))
+        ax.text(x, y + 142, "\n".join(textwrap.fill(s, wide) for s in words if s), size=SMALL if each > 150 else 8.6, va="top", color="#444444", linespacing=1.4)
 
 def architecture(layers_G: Sequence[Mapping[str, Any]],  # {name, out_shape (C,H,W), params, norm, activation, kernel, stride}, first to last
                  layers_D: Sequence[Mapping[str, Any]],  # the same of D
                 ) -> Figure:
     "Both networks layer by layer, drawn from what the modules say of themselves. Raises `GannbError` without layers."
     if not layers_G or not layers_D: raise GannbError("architecture needs the layers of both networks.")
-    fig, ax = _canvas(460); image = "image\n" + " x ".join(str(s) for s in layers_G[-1]["out_shape"])
-    for y, layers, key, word, source in ((30, layers_G, "G", "Generator", "z"), (260, layers_D, "D", "Discriminator", image)):
-        _layer_row(ax, layers, y, COLORS[key], source, f"{word}: {sum(layer['params'] for layer in layers):,} weights")
+    fig, ax = _canvas(520); image = "image\n" + " x ".join(str(s) for s in layers_G[-1]["out_shape"])
+    for y, layers, key, word, source in ((32, layers_G, "G", "Generator", "noise z"), (296, layers_D, "D", "Discriminator", image)):
+        ax.text(4, y - 18, f"{word}: {sum(v['params'] for v in layers):,} weights", size=HEAD, weight="bold", va="center", color=_mix(COLORS[key], 0, .3))
+        _layer_row(ax, layers, y, COLORS[key], source)
     return fig
 
 # %% ../nbs/02_plot.ipynb #9d64a174

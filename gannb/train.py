@@ -5,7 +5,6 @@
 # %% ../nbs/08_train.ipynb #5ba29358
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass

@@ -40,6 +40,8 @@ def export() -> int:
         if name not in made_here and MADE_BY_NBDEV in path.read_text(encoding="utf-8"):
             path.unlink()
             print(f"removed {path.relative_to(ROOT)}: no notebook exports it")
+    for init in (ROOT / "gannb").glob("*/**/__init__.py"):
+        if len(list(init.parent.rglob("*.py"))) == 1: init.unlink()  # nothing is left in that subpackage
     (ROOT / "gannb" / "_modidx.py").unlink(missing_ok=True)  # nbdev adds to it and never removes
     return tool("nbdev_export").returncode
 
@@ -58,12 +60,12 @@ def clean() -> int:
 
 
 def readme_text() -> str:
-    "README.md as nbs/index.ipynb says it. Links in the notebook start at nbs/ (`../LICENSE`), in README.md at the root (`LICENSE`)."
+    "README.md as nbs/index.ipynb says it, without comments; its links start at nbs/ (`../LICENSE`), those of README.md at the root."
     cells = json.loads((ROOT / "nbs" / "index.ipynb").read_text(encoding="utf-8"))["cells"]
     if any(cell["cell_type"] != "markdown" for cell in cells):
         raise SystemExit("nbs/index.ipynb holds markdown cells only: what runs belongs into a numbered notebook.")
-    text = "\n\n".join("".join(cell["source"]).strip() for cell in cells)
-    return text.replace("](../", "](") + "\n"
+    cells = [re.sub(r"<!--.*?-->", "", "".join(cell["source"]), flags=re.DOTALL).strip() for cell in cells]
+    return "\n\n".join(cell for cell in cells if cell).replace("](../", "](") + "\n"
 
 
 def readme(check: bool = False) -> int:
