@@ -68,14 +68,14 @@ def reproduce(request: Report, given: dict[str, Any]) -> Path:   # the run folde
     template = find_template(request.paper); folder = store.make_folder(store.outputs_dir() / request.paper / request.run_name)
     notebook = folder / "report.ipynb"
     with store.folder_lock(folder):
-        (folder / report.FINISHED).unlink(missing_ok=True)
+        (folder / report.MARKER).unlink(missing_ok=True)
         try:
             papermill.execute_notebook(str(template), str(notebook), parameters={k: v for k, v in given.items() if v is not None}, progress_bar=False,
                                        stdout_file=sys.stdout, stderr_file=sys.stderr)
         except PapermillExecutionError as e:
             if e.ename in ("GannbError", "Diverged"): raise GannbError(e.evalue) from None
             raise GannbError(f"The report stopped with {e.ename}: {e.evalue}. The traceback is in {notebook}. What was trained is kept; run the same command again to go on.") from None
-        if not (folder / report.FINISHED).is_file():
+        if not (folder / report.MARKER).is_file():
             raise GannbError(f"The report ended without its last cell (its kernel may have been killed, for example for want of memory). See {notebook}; run the same command again to go on.")
         report.export_html(notebook, folder / "report.html")
     return folder

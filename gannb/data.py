@@ -293,8 +293,9 @@ class ImageSet:
         if device != "cpu" and device not in self._resident:
             self._resident[device] = torch.from_numpy(self.take(np.arange(len(self)))).to(device)
         for rows in chosen:
-            pixels = torch.from_numpy(self.take(rows)) if device == "cpu" else self._resident[device][torch.from_numpy(rows).to(device)]
-            x = to_float(pixels.permute(0, 3, 1, 2))   # stored as N,H,W,C: this view is channels-last already
+            if device == "cpu": x = torch.from_numpy(to_float(self.take(rows)))   # numpy: torch's threads stall on so short a task when cores are busy
+            else: x = to_float(self._resident[device][torch.from_numpy(rows).to(device)])
+            x = x.permute(0, 3, 1, 2)   # stored as N,H,W,C: this view is channels-last already
             y = None if labels is None else torch.from_numpy(labels[rows]).to(device)
             yield (x.contiguous() if memory_format == "contiguous" else x), y
 

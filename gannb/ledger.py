@@ -319,15 +319,18 @@ def check_claim(claim: Any) -> dict:  # one entry of `claims:`
 class _Strict(yaml.SafeLoader):
     "YAML that refuses the same key twice (plain YAML keeps the last one without a word)."
 
+_MERGE = "tag:yaml.org,2002:merge"   # `<<: *anchor`
+
 def _mapping(loader: _Strict, node: yaml.MappingNode) -> dict:
-    loader.flatten_mapping(node)
-    seen: dict = {}
-    for k, v in node.value:
+    written: set = set()
+    for k, _ in node.value:   # as written, before `<<:` brings in what it merges: own keys may override merged ones
+        if k.tag == _MERGE: continue
         key = loader.construct_object(k, deep=True)
         if not isinstance(key, (str, int, float, bool)): raise GannbError(f"a key must be a word or a number (line {k.start_mark.line + 1}); this is {key!r}.")
-        if key in seen: raise GannbError(f"the key {key!r} stands twice in one mapping (line {k.start_mark.line + 1}); which one is meant?")
-        seen[key] = loader.construct_object(v, deep=True)
-    return seen
+        if key in written: raise GannbError(f"the key {key!r} stands twice in one mapping (line {k.start_mark.line + 1}); which one is meant?")
+        written.add(key)
+    loader.flatten_mapping(node)   # merged keys first, own keys last
+    return {loader.construct_object(k, deep=True): loader.construct_object(v, deep=True) for k, v in node.value}
 
 _Strict.add_constructor("tag:yaml.org,2002:map", _mapping)
 
@@ -560,7 +563,8 @@ def _subject(test: Mapping) -> str:
     if test["kind"] == "slope": return f"slope of {what} over {'the steps' if test['over'] == 'step' else _listed(test['over'])}{on}"
     if test["kind"] == "correlation": return f"correlation of {what} with {test.get('with') or ('the steps' if test['over'] == 'step' else 'the arms')}{on}"
     if len(cells) == 2: return f"{what}, {_name(cells[0])} minus {_name(cells[1])}{on}"
-    return f"{what}, {cells[0].label}{on}" if cells[0].label else f"{what}{on}"
+    named = isinstance(test.get("arm"), Mapping) and "label" in test["arm"]   # the claim's own name for the arm says where it is
+    return f"{what}, {cells[0].label}{'' if named else on}" if cells[0].label else f"{what}{on}"
 
 def _name(c: Cell) -> str:
     return c.label or str(c.dataset)

@@ -193,11 +193,11 @@ def beside(columns: Mapping[str, Sequence[np.ndarray]],  # heading -> one (N,H,W
 
 def _beside(blocks: list[list[np.ndarray]], words: Sequence[str], names: Sequence[str], gap: int) -> Figure:
     "The figure of `beside`, from its finished blocks."
-    w, y = max(s[0].shape[1] for s in blocks) / 2, 30
-    fig = _figure(len(words) * (w + gap) - gap, y + sum(s[0].shape[0] / 2 + 34 for s in blocks) - 8); fig.set_label("pictures")
-    for j, word in enumerate(words): _text(fig, j * (w + gap), 2, word, size=HEAD, weight="bold", color=_mix(COLORS[{"real": "real", "generated": "fake"}.get(word, "paper")], 0, .2))
+    w, y = max(s[0].shape[1] for s in blocks) / 2, 32
+    fig = _figure(len(words) * (w + gap) - gap, y + sum(s[0].shape[0] / 2 + 38 for s in blocks) - 8); fig.set_label("pictures")
+    for j, word in enumerate(words): _text(fig, j * (w + gap), 0, word, size=15, weight="bold", color=_mix(COLORS[{"real": "real", "generated": "fake"}.get(word, "paper")], 0, .2))
     for name, sheets in zip(names, blocks):
-        _text(fig, 0, y, name); y += 22
+        _text(fig, 0, y, name, size=13); y += 26
         for j, s in enumerate(sheets): _place(fig, s, j * (w + gap), y)
         y += sheets[0].shape[0] / 2 + 12
     return fig

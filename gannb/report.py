@@ -17,16 +17,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .base import GannbError, fmt_time
-from .ledger import MARKS, VERDICTS, counts, headline, verdict_words
+from .config import Report as Request
+from .ledger import MARKS, VERDICTS, counts, headline, load_claims, verdict_words
 from .plot import png, seed_dots
-from .store import atomic_write, make_folder, read_json, write_json
+from .store import atomic_write, checkout, make_folder, outputs_dir, provenance, read_json, write_json
 
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
 
 # %% auto #0
-__all__ = ['MARKER', 'META', 'fmt', 'Report', 'export_html', 'index_page']
+__all__ = ['MARKER', 'META', 'fmt', 'Report', 'load_study', 'previous_claims', 'run_folder', 'study_meta', 'export_html',
+           'index_page']
 
 # %% ../nbs/16_report.ipynb #999db18a
 def _decimals(values: Sequence[float], digits: int = 3) -> int:
@@ -34,8 +36,8 @@ def _decimals(values: Sequence[float], digits: int = 3) -> int:
     largest = max((abs(v) for v in values if math.isfinite(v)), default=0)
     return 0 if largest == 0 else min(4, max(0, digits - 1 - math.floor(math.log10(largest))))
 
-def fmt(value: Any,                    # a number, text, a truth value; None and NaN are refused
-        decimals: int | None = None,   # digits behind the point; by default three significant digits in all
+def fmt(value: Any,                   # a number, text, a truth value; None and NaN are refused
+        decimals: int | None = None,  # digits behind the point; by default three significant digits in all
        ) -> str:
     "A value in words for a reader: `0.943`, `112,800`, `yes`, `< 0.0001`. Raises `GannbError` for a missing value: say `n/a (why)`."
     if isinstance(value, bool): return "yes" if value else "no"
@@ -125,9 +127,9 @@ def _strip(claims: Sequence[Mapping]) -> str:
 
 def _na(text: str) -> str: return f'<span class="na">{html.escape(text)}</span>' if text.startswith("n/a") else html.escape(text)
 
-def _ledger(claims: Sequence[Mapping], link: bool = True) -> str:
+def _ledger(claims: Sequence[Mapping]) -> str:
     "One row a claim: what it says, the paper's number, ours, the verdict; each row leads to its section."
-    def name(c: Mapping) -> str: return f'<a href="#claim-{c["id"]}">{html.escape(c["short"])}</a>' if link else html.escape(c["short"])
+    def name(c: Mapping) -> str: return f'<a href="#claim-{c["id"]}">{html.escape(c["short"])}</a>'
     rows = "".join(f'<tr><td data-h="claim">{name(c)}</td><td data-h="paper">{_na(c["published"])}</td><td data-h="here">{_na(c["ours"])}</td>'
                    f'<td data-h="verdict">{_badge(c)}{" <small>(amended)</small>" if c["amended"] else ""}</td></tr>' for c in claims)
     return ('<div class="g-scroll"><table class="g-table g-ledger"><thead><tr><th>The claim</th><th>The paper</th><th>Here, with interval</th><th>Verdict</th></tr></thead>'
@@ -242,9 +244,9 @@ class _Figures(_Page):
                    f'<section class="g-glance"><h2 id="ledger">The ledger at a glance</h2>{_strip(claims)}{_ledger(claims)}</section>')
 
     def figure(self, picture: Figure | np.ndarray,  # a Figure of `plot`, or uint8 (H,W,C)
-               name: str,                                   # what it shows, for the file name: emnist_log
-               caption: str,                                # the finding, one sentence
-               alt: str,                                    # what is to be seen, for those who cannot see it
+               name: str,                           # what it shows, for the file name: emnist_log
+               caption: str,                        # the finding, one sentence
+               alt: str,                            # what is to be seen, for those who cannot see it
               ) -> None:
         "Save `figures/figNN_name.png` and show it with number and caption. Raises `GannbError` without caption or alternative text."
         for key, value in (("caption", caption), ("alt", alt)):
@@ -254,10 +256,10 @@ class _Figures(_Page):
         kind = "pictures" if getattr(picture, "get_label", lambda: "pictures")() == "pictures" else "chart"
         self._show(f'<figure class="g-figure" id="fig{n:02d}">{_picture(data, alt, kind)}<figcaption><b>Figure {n}.</b> {html.escape(caption)}</figcaption></figure>')
 
-    def table(self, rows: Sequence[Mapping],             # one mapping a row
-              name: str,                                         # for the file name
-              columns: Mapping[str, str] | Sequence[str],        # key -> header with its unit; or keys that are headers themselves
-              caption: str = "",                                 # the finding
+    def table(self, rows: Sequence[Mapping],               # one mapping a row
+              name: str,                                   # for the file name
+              columns: Mapping[str, str] | Sequence[str],  # key -> header with its unit; or keys that are headers themselves
+              caption: str = "",                           # the finding
              ) -> None:
         "Save `tables/name.csv` and show the table. Raises `GannbError` for an empty cell: say `n/a (why)`."
         columns = dict(columns) if isinstance(columns, Mapping) else {c: c for c in columns}; rows = list(rows)
@@ -298,20 +300,20 @@ class _Verdicts(_Figures):
         "Show the folded protocol cards of the numbers."
         self._show('<div class="g-cards">' + "".join(_card(title, _pairs(fields)) for title, fields in cards.items()) + "</div>")
 
-    def provenance(self, provenance: Mapping[str, Any],          # versions, commit, device, fingerprints ...
+    def provenance(self, made_by: Mapping[str, Any],                   # versions, commit, device, fingerprints ...
                    audit: Mapping[str, Mapping[str, Any]] | None = None,  # data set -> counts of its audit
                   ) -> None:
         "Show what made the numbers (folded), and the command that runs it again."
-        folded = [_card(f"Data audit: {k}", _pairs(v)) for k, v in (audit or {}).items()] + [_card("Provenance", _pairs(provenance))]
+        folded = [_card(f"Data audit: {k}", _pairs(v)) for k, v in (audit or {}).items()] + [_card("Provenance", _pairs(made_by))]
         self._show(f'<div class="g-cards"><p>The command that made this report:</p><pre class="g-command">{html.escape(self.meta["command"])}</pre>{"".join(folded)}</div>')
 
 # %% ../nbs/16_report.ipynb #18db8418
 class Report(_Verdicts):
     "One report being written: figures, tables, verdicts and records of one run folder. Raises `GannbError` for an incomplete description."
-    def finish(self, claims: Sequence[Mapping],   # judged claims
-               config: Mapping[str, Any],                 # the configuration of the run
-               provenance: Mapping[str, Any],             # what made the numbers
-               timing: Mapping[str, Any],                 # wall-clock figures, in a file of their own
+    def finish(self, claims: Sequence[Mapping],  # judged claims
+               config: Mapping[str, Any],        # the configuration of the run
+               provenance: Mapping[str, Any],    # what made the numbers
+               timing: Mapping[str, Any],        # wall-clock figures, in a file of their own
               ) -> None:
         "Write claims.json, config.json, provenance.json, timing.json, remove files of an earlier report, and write the marker last. Raises `GannbError` while a claim has no verdict block."
         lost = [c["id"] for c in claims if c["id"] not in self.judged]
@@ -321,6 +323,33 @@ class Report(_Verdicts):
             if old.relative_to(self.folder).as_posix() not in self.files: old.unlink()
         hero = next((f["file"] for f in self.figures if "hero" in f["name"]), self.figures[0]["file"] if self.figures else None)
         write_json(self.folder / MARKER, {**self.meta, "sentence": headline(claims), "counts": counts(claims), "figures": self.figures, "tables": self.tables, "hero": hero})
+
+# %% ../nbs/16_report.ipynb #fb519b31
+def load_study(paper: str) -> dict:   # the YAML, its claims checked
+    "Published numbers, open choices and claims of a paper, from `papers/NAME.yaml`. Raises `GannbError` outside a checkout or for a malformed claim."
+    import yaml
+    root = checkout()
+    if root is None: raise GannbError("The reports need the repository: run them inside a checkout, where papers/ lies.")
+    path = root / "papers" / f"{paper}.yaml"
+    return yaml.safe_load(path.read_text(encoding="utf-8")) | {"claims": load_claims(path)}
+
+def previous_claims(paper: str) -> list[dict] | None:   # claims.json of the reference result, or None
+    "The claims as they stood when the reference result was made: a test that differs from it shows as an amendment."
+    root = checkout(); path = root / "outputs" / "reference" / paper / "claims.json" if root else None
+    return read_json(path) if path and path.is_file() else None
+
+def run_folder(request: Request) -> Path:
+    "Where a report's run goes: `outputs/PAPER/RUN`."
+    return outputs_dir() / request.paper / request.run_name
+
+def study_meta(request: Request, study: Mapping[str, Any], notes: Sequence[str], seconds: float) -> dict:
+    "The facts of the opening line."
+    from datetime import date
+    p = provenance(); said = list(dict.fromkeys(notes)); given = {k: v for k, v in request.overrides.items() if k != "data_root"}
+    text = {k: ",".join(map(str, v)) if isinstance(v, list) else v for k, v in given.items()}
+    return {"title": study["paper"]["title"], "paper": f"{study['paper']['authors']}: a reproduction of {study['paper']['short']}", "preset": request.config.preset, "setting": request.setting,
+            "data": said or "complete, nothing stands in", "device": f"{p['device']}, {p['threads']} threads", "run_time": seconds, "date": date.today().isoformat(), "commit": p["commit"],
+            "command": f"gannb reproduce {request.paper} --preset {request.config.preset}" + "".join(f" --set {k}={v}" for k, v in text.items())}
 
 # %% ../nbs/16_report.ipynb #bcc7585f
 def _before_head(cells: Sequence[Any]) -> int:
@@ -352,7 +381,7 @@ def export_html(notebook: str | Path,  # an executed .ipynb
     if not Path(notebook).is_file(): raise GannbError(f"{notebook} does not exist.")
     nb = nbformat.read(str(notebook), as_version=4)
     exporter = HTMLExporter(template_name="templates", template_file="html.j2", extra_template_basedirs=[str(files("gannb"))])
-    style = _template("page.css") + _template("parts.css")
+    style = _template("parts.css") + _template("page.css")
     body, _ = exporter.from_notebook_node(nb, resources={"gannb": {"before": _before_head(nb.cells), "style": style, "script": _template("page.js")}})
     body = re.sub(r'<style class="g-parts">.*?</style>', "", body, flags=re.S)
     title = re.search(r"<h1[^>]*>(.*?)</h1>", body, re.S)
@@ -360,11 +389,11 @@ def export_html(notebook: str | Path,  # an executed .ipynb
     _check_offline(body)
     return atomic_write(page, body)
 
-# %% ../nbs/16_report.ipynb #648d2947
+# %% ../nbs/16_report.ipynb #16bcade3
 def _runs(outputs: Path) -> list[dict]:
     "Every finished run below an outputs folder, newest first; those of the reference folder are marked."
     found = []
-    for marker in [*outputs.glob(f"*/*/{MARKER}")]:
+    for marker in outputs.glob(f"*/*/{MARKER}"):
         folder = marker.parent; reference = folder.parent.name == "reference"
         run = {**read_json(marker), "folder": folder, "reference": reference, "name": folder.name if reference else folder.parent.name}
         for part in ("claims", "config", "provenance"): run[part] = read_json(folder / f"{part}.json")
@@ -380,9 +409,10 @@ def _card_of(run: Mapping[str, Any], others: Sequence[Mapping[str, Any]], output
     hero = next((f for f in run["figures"] if f["file"] == run["hero"]), None)
     return {**run, "link": link(run), "strip": _strip(run["claims"]), "hero_alt": hero["alt"] if hero else "", "data": run["data"] if isinstance(run["data"], str) else "; ".join(run["data"]),
             "hero_src": (run["folder"].relative_to(outputs) / run["hero"]).as_posix() if hero else "", "others": [{"link": link(r), "label": label(r)} for r in others],
-            "rows": [{"verdict": _KEY[c["verdict"]], "badge": _badge(c), "short": c["short"], "published": c["published"], "ours": c["ours"], "link": f"{link(run)}#claim-{c['id']}"} for c in run["claims"]]}
+            "study": run["name"].replace("_", " "),
+            "rows": [{"verdict": _KEY[c["verdict"]], "badge": _badge(c), "short": c["short"], "published": _na(c["published"]), "ours": _na(c["ours"]), "link": f"{link(run)}#claim-{c['id']}"} for c in run["claims"]]}
 
-def index_page(outputs: str | Path,   # the outputs folder
+def index_page(outputs: str | Path,  # the outputs folder
               ) -> Path:              # outputs/index.html
     "Write the page that leads to every report. Raises `GannbError` when a finished run's records are damaged."
     from jinja2 import Environment
@@ -391,5 +421,5 @@ def index_page(outputs: str | Path,   # the outputs folder
     ordered = [sorted(group, key=lambda r: r["reference"]) for group in papers.values()]   # a run of one's own before the reference
     cards = [_card_of(group[0], group[1:], outputs) for group in ordered]
     filters = [{"key": _KEY[v], "label": f"{MARKS[v]} {v}", "n": sum(r["verdict"] == _KEY[v] for c in cards for r in c["rows"])} for v in VERDICTS]
-    page = Environment(autoescape=True).from_string(_template("index.j2")).render(cards=cards, filters=filters, style=_template("page.css") + _template("parts.css"))
+    page = Environment(autoescape=True).from_string(_template("index.j2")).render(cards=cards, filters=filters, style=_template("parts.css") + _template("page.css"))
     return atomic_write(outputs / "index.html", page)

@@ -191,7 +191,7 @@ def load_checkpoint(folder: str | Path) -> tuple[dict[str, torch.Tensor], dict, 
     if bad: raise GannbError(f"No checkpoint in {folder} is whole: {bad[0]} Delete that folder to start the run from the beginning.")
     return None
 
-# %% ../nbs/01_store.ipynb #615470d3
+# %% ../nbs/01_store.ipynb #5d7d8037
 @contextmanager
 def folder_lock(folder: str | Path,  # the folder to hold
                 wait: float = 0,     # seconds to wait for another process; 0 refuses at once
@@ -201,11 +201,11 @@ def folder_lock(folder: str | Path,  # the folder to hold
     folder = make_folder(folder); holder = folder / ".lock.json"
     lock = FileLock(str(folder / ".lock"), timeout=wait)
     try: lock.acquire()
-    except OSError as e: raise _say_oserror("lock", folder, e) from e
-    except Timeout:
+    except Timeout:   # a kind of OSError, so it comes first
         try: who = read_json(holder); name = f"process {who['pid']} on {who['host']} ({who['command']}, since {who['since']})"
         except (GannbError, KeyError): name = "another process"
         raise GannbError(f"{folder} is in use by {name}. Wait for it, or stop it, then run the same command again.") from None
+    except OSError as e: raise _say_oserror("lock", folder, e) from e
     try:
         from datetime import datetime
         write_json(holder, {"pid": os.getpid(), "host": platform.node(), "command": " ".join(Path(a).name for a in sys.argv[:3]),

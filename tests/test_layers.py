@@ -15,7 +15,9 @@ TABLE = {  # notebook number and module -> what the module may import from gannb
     (1, "store"): ("base",),
     (2, "plot"): ("base",),
     (3, "data"): ("base", "store", "plot"),
-    (4, "datasets"): ("base", "store", "data"),
+    (3, "files"): ("base",),
+    (3, "fetch"): ("base", "store"),
+    (4, "datasets"): ("base", "store", "data", "files", "fetch"),
     (5, "augment"): ("base",),
     (6, "models.dcgan"): ("base",),
     (7, "models.conditional"): ("base", "models.dcgan"),
@@ -33,7 +35,7 @@ TABLE = {  # notebook number and module -> what the module may import from gannb
 }
 NUMBER = {room: number for number, room in TABLE}
 MAY_IMPORT = {room: {r for r in NUMBER if NUMBER[r] < number} if rooms is ALL_ABOVE else set(rooms) for (number, room), rooms in TABLE.items()}
-WITHOUT_TORCH = ("base", "store", "plot", "data", "datasets", "ledger", "config")
+WITHOUT_TORCH = ("base", "store", "plot", "data", "files", "fetch", "datasets", "ledger", "config")
 NEEDS_TORCH = {"torch", "torchvision", "torchmetrics", "torch_fidelity", "timm", "safetensors.torch"}
 ONLY_FOR_DEVELOPERS = {"nbdev", "fastcore", "execnb", "ghapi", "pytest"}
 

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import yaml
 from scipy import stats
 
 from gannb import ledger as L
@@ -592,3 +593,13 @@ def test_one_arm_and_unpaired_arms_keep_their_error():
     assert 0.012 <= rate(lambda s: bound(bound=5.0 * s), 5, 0, 1.0, luck=0) <= 0.05
     assert rate(lambda s: difference(paired=False), 0, 0, 1.0, luck=0) <= 0.05
     assert rate(lambda s: order(need="any", comparisons=[["a", "b"], ["b", "a"]]), 0, 0, 1.0, luck=0) <= 0.05
+
+
+def test_yaml_merge_keys():
+    "One claim may take over another's test and override fields; the same key written twice is still refused."
+    text = yaml.safe_dump([GOOD[0]], sort_keys=False)
+    first = yaml.safe_load(text)[0]
+    merged = "claims:\n  - &a " + yaml.safe_dump(first, default_flow_style=True, width=10_000).strip() + "\n  - {<<: *a, id: other, short: changed}\n"
+    claims = L.load_claims(merged)
+    assert claims[1] == first | {"id": "other", "short": "changed"} and claims[0] == first
+    with pytest.raises(GannbError, match="stands twice"): L.load_claims(merged.replace("id: other", "id: other, id: another"))

@@ -1,0 +1,196 @@
+"""The command line: every bad input is a sentence, exit status 2, nothing half-made; the good path says where things are."""
+import gzip
+import os
+import struct
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gannb.cli import main
+
+TINY = ["--set", "size=16", "--set", "epochs=1", "--set", "ngf=4", "--set", "ndf=4", "--set", "nz=4", "--set", "batch_size=8", "--set", "limit=24"]
+
+
+@pytest.fixture(autouse=True)
+def own_outputs(tmp_path, monkeypatch):
+    monkeypatch.setenv("GANNB_OUTPUTS", str(tmp_path / "outputs")); monkeypatch.setenv("GANNB_STORE", str(tmp_path / "outputs" / "store"))
+    monkeypatch.setenv("GANNB_CACHE", str(tmp_path / "cache"))
+
+
+def images(folder: Path, n: int = 12, suffix: str = "png") -> Path:
+    folder.mkdir(parents=True, exist_ok=True); rng = np.random.default_rng(0)
+    for i in range(n): Image.fromarray(rng.integers(0, 256, (20, 24, 3), dtype=np.uint8)).save(folder / f"bild {i} ä.{suffix}")
+    return folder
+
+
+def refused(capsys, *args: str) -> str:
+    "Run a command that must be refused; its message."
+    status = main(list(args)); out = capsys.readouterr()
+    assert status == 2, out
+    assert out.err.startswith("gannb: ") and "Traceback" not in out.err + out.out
+    return out.err
+
+
+def nothing_left(tmp_path: Path) -> None:
+    left = [p.relative_to(tmp_path).as_posix() for p in (tmp_path / "outputs").rglob("*") if p.is_file()] if (tmp_path / "outputs").is_dir() else []
+    assert not left, left
+    assert not [p for p in tmp_path.rglob("*.tmp")]
+
+
+@pytest.mark.parametrize("args, words", [
+    (["train", "celebb"], "celeba"),
+    (["train", "digits", "--set", "epohcs=3"], "epochs"),
+    (["train", "digits", "--set", "epochs=many"], "epochs='many'"),
+    (["train", "digits", "--set", "epochs=0"], "epochs"),
+    (["train", "digits", "--set", "lr_G=fast"], "lr_G"),
+    (["train", "digits", "--set", "size=50"], "48 or 56"),
+    (["train", "digits", "--set", "size=12"], "16"),
+    (["train", "digits", "--set", "channels=2"], "1 (grey) or 3 (RGB)"),
+    (["train", "digits", "--set", "seeds=0,0"], "twice"),
+    (["train", "digits", "--set", "epochs"], "name=value"),
+    (["train", "digits", "--set", "size=16", "--set", "classes=eleven"], "eleven"),
+    (["train", "digits", "--set", "size=16", "--set", "batch_size=5000"], "batch_size=5000"),
+    (["train", "digits", "--set", "data_root=/no/such/folder"], "is not a folder"),
+    (["reproduce", "datset_study"], "dataset_study"),
+    (["reproduce", "dataset_study", "--preset", "qick"], "quick"),
+    (["reproduce", "dataset_study", "--set", "epohcs=3"], "epochs"),
+    (["reproduce", "dataset_study", "--set", "size=50"], "48 or 56"),
+    (["reproduce", "dataset_study", "--set", "datasets=mnist,celebb,cifar10"], "celeba"),
+    (["reproduce", "dataset_study", "--set", "data_root=/no/such/folder"], "is not a folder"),
+    (["data", "get", "celebb"], "celeba"),
+    (["data", "check", "celebb"], "celeba"),
+])
+def test_a_wrong_word_is_answered(args, words, capsys, tmp_path):
+    assert words in refused(capsys, *args)
+    nothing_left(tmp_path)
+
+
+def test_wrong_names_are_refused_before_torch_is_imported(run_gannb):
+    import subprocess
+    import sys
+    code = "import sys; from gannb.cli import main; s = main(['train', 'digits', '--set', 'epohcs=3']); assert s == 2; assert 'torch' not in sys.modules, 'torch was imported'"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_exit_status_of_the_process(run_gannb):
+    done = run_gannb("train digits --set epohcs=3")
+    assert done.rc == 2 and "Did you mean 'epochs'?" in done.stderr and not done.stdout
+
+
+def test_outside_a_checkout(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "Clone the repository" in refused(capsys, "reproduce", "dataset_study")
+
+
+def test_empty_folder(capsys, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "empty" in refused(capsys, "train", f"folder:{tmp_path / 'empty'}", *TINY); nothing_left(tmp_path)
+
+
+def test_missing_folder(capsys, tmp_path):
+    assert "does not exist" in refused(capsys, "train", f"folder:{tmp_path / 'nowhere'}", *TINY); nothing_left(tmp_path)
+
+
+def test_corrupt_image(capsys, tmp_path):
+    folder = images(tmp_path / "pictures"); (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nthis is no picture")
+    assert "broken.png" in refused(capsys, "train", f"folder:{folder}", *TINY); nothing_left(tmp_path)
+
+
+def test_corrupt_image_skipped_on_request(capsys, tmp_path):
+    folder = images(tmp_path / "pictures"); (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nthis is no picture")
+    assert main(["train", f"folder:{folder}", *TINY, "--set", "on_error=skip", "--dry-run"]) == 0
+    assert "broken.png" in capsys.readouterr().out
+
+
+def test_corrupt_zip(capsys, tmp_path):
+    folder = images(tmp_path / "pictures")
+    with zipfile.ZipFile(tmp_path / "p.zip", "w") as z:
+        for f in folder.iterdir(): z.write(f, f.name)
+    data = (tmp_path / "p.zip").read_bytes(); (tmp_path / "p.zip").write_bytes(data[: len(data) // 2])
+    assert "p.zip" in refused(capsys, "train", f"folder:{tmp_path / 'p.zip'}", *TINY); nothing_left(tmp_path)
+
+
+def test_truncated_idx(capsys, tmp_path):
+    folder = tmp_path / "idx"; folder.mkdir()
+    for part, n in (("train", 40), ("t10k", 20)):
+        with gzip.open(folder / f"{part}-images-idx3-ubyte.gz", "wb") as f: f.write(struct.pack(">IIII", 2051, n, 28, 28) + bytes(28 * 28 * (n // 2)))
+        with gzip.open(folder / f"{part}-labels-idx1-ubyte.gz", "wb") as f: f.write(struct.pack(">II", 2049, n) + bytes(n))
+    assert "images-idx3-ubyte.gz" in refused(capsys, "train", f"idx:{folder}", *TINY); nothing_left(tmp_path)
+
+
+def test_data_that_are_not_here(capsys, tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir(); monkeypatch.setenv("GANNB_DATA", str(tmp_path / "data"))
+    message = refused(capsys, "train", "cifar10", *TINY)
+    assert "gannb data get cifar10" in message and "170" in message; nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize("command", [["train", "digits", *TINY], ["reproduce", "dataset_study", "--preset", "smoke"]])
+def test_a_file_where_the_outputs_should_be(capsys, tmp_path, monkeypatch, command):
+    (tmp_path / "file").write_text("in the way"); monkeypatch.setenv("GANNB_OUTPUTS", str(tmp_path / "file")); monkeypatch.delenv("GANNB_STORE")
+    assert "a file stands where a folder should be" in refused(capsys, *command)
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_training_ones_own_images(capsys, tmp_path):
+    folder = images(tmp_path / "my pictures ü")
+    assert main(["train", f"folder:{folder}", *TINY, "--set", "seeds=0,1", "--show", "classic"]) == 0
+    out = capsys.readouterr().out
+    assert "[0/1][0/2] Loss_D: " in out and "Run folder: " in out and "--set epochs=2" in out
+    run = Path(out.split("Run folder: ")[1].splitlines()[0])
+    assert {p.name for p in run.iterdir()} >= {"config.json", "seed-0", "seed-1"} and (run / "seed-1" / "samples" / "epoch-0001.png").is_file()
+    assert main(["train", f"folder:{folder}", *TINY, "--set", "seeds=0,1"]) == 0
+    assert "already done" in capsys.readouterr().out
+    assert "Differing" in refused(capsys, "train", f"folder:{folder}", *TINY, "--set", "lr_G=0.001", "--out", str(run))
+
+
+def test_dry_run_makes_nothing(capsys, tmp_path):
+    assert main(["train", "digits", *TINY, "--dry-run"]) == 0
+    assert "of disk" in capsys.readouterr().out; nothing_left(tmp_path)
+
+
+def test_data_list(capsys):
+    assert main(["data", "list"]) == 0
+    out = capsys.readouterr().out
+    for name in ("digits", "mnist", "fashion-mnist", "emnist-balanced", "cifar10", "cifar100", "celeba"): assert name in out
+
+
+def test_data_check(capsys, tmp_path):
+    folder = images(tmp_path / "pictures", 4); copy = next(folder.iterdir()); (folder / "copy.png").write_bytes(copy.read_bytes())
+    assert main(["data", "check", f"folder:{folder}"]) == 0
+    assert "copy.png" in capsys.readouterr().out
+    (folder / "broken.png").write_bytes(b"no"); assert main(["data", "check", f"folder:{folder}"]) == 1
+    assert "broken.png" in capsys.readouterr().out
+
+
+def test_smallest_report_from_the_command_line(run_gannb, tmp_path):
+    "The whole path on a few dozen digits: papermill, figures, tables, claims, page; the second time everything is found."
+    env = {"GANNB_OUTPUTS": tmp_path / "o", "GANNB_STORE": tmp_path / "s"}
+    first = run_gannb("reproduce dataset_study --preset smoke", timeout=300, **env)
+    assert first.rc == 0, first.stderr + first.stdout
+    run = tmp_path / "o" / "dataset_study" / "smoke"
+    for name in ("report.ipynb", "report.html", "claims.json", "config.json", "provenance.json"): assert (run / name).is_file(), name
+    assert len(list((run / "figures").glob("fig*.png"))) >= 8 and len(list((run / "tables").glob("*.csv"))) >= 5
+    assert (tmp_path / "o" / "index.html").is_file() and str(run / "report.html") in first.stdout
+    import json
+    claims = json.loads((run / "claims.json").read_text())
+    fields = {"id", "sentence", "where", "supported_by_paper", "test", "setting", "published", "ours", "interval", "seeds", "n", "verdict", "reason", "evidence", "amended"}
+    assert len(claims) >= 30 and all(fields <= set(c) for c in claims)
+    assert {c["verdict"] for c in claims} == {"not testable here"}, "smoke judges nothing"
+    second = run_gannb("reproduce dataset_study --preset smoke", timeout=300, **env)
+    assert second.rc == 0 and "3 are already in the store, 0 to do" in second.stdout, second.stdout
+
+
+def test_papermill_by_hand_knows_its_parameters(tmp_path):
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+    root = Path(__file__).resolve().parents[1]
+    with pytest.raises(PapermillExecutionError, match="Did you mean 'epochs'"):
+        papermill.execute_notebook(str(root / "papers" / "dataset_study.ipynb"), str(tmp_path / "out.ipynb"), parameters={"epohcs": 3}, progress_bar=False, cwd=str(root))
+
+
+def test_outputs_given_to_others_are_not_touched(monkeypatch, tmp_path):
+    assert os.environ["GANNB_OUTPUTS"] == str(tmp_path / "outputs")
