@@ -6,17 +6,20 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
 from . import __version__, datasets, store
 from .base import GannbError, check_choice, fmt_bytes, fmt_time, stable_hash
-from .config import PRESETS, REPORTS, Report, TrainConfig, checked, parse_set, report_config
+from .config import PRESETS, REPORTS, Report, TrainConfig, checked, parse_set, report_config, split_spec
 
 # %% auto #0
-__all__ = ['run_folder', 'train_command', 'find_template', 'reproduce', 'reproduce_command', 'data_command', 'parser', 'main']
+__all__ = ['run_folder', 'train_command', 'find_template', 'reproduce', 'report_place', 'reproduce_command', 'data_command',
+           'parser', 'main']
 
 # %% ../nbs/18_cli.ipynb #23f94f89
 def run_folder(cfg: TrainConfig, fields: dict) -> Path:
@@ -26,9 +29,8 @@ def run_folder(cfg: TrainConfig, fields: dict) -> Path:
 
 def train_command(args: argparse.Namespace) -> int:
     cfg: TrainConfig = checked(TrainConfig, {"dataset": args.dataset} | parse_set(args.set), "--set")
-    datasets.check_name(cfg.dataset)
     root = store.data_root(cfg.data_root); folder = Path(args.out) if args.out else None
-    if folder: store.make_folder(folder)
+    store.check_place(folder or store.outputs_dir())
     from gannb.stages import gan
     data = gan.load_data(cfg, root, on_error=cfg.on_error)
     folder = folder or run_folder(cfg, gan.gan_fields(cfg, data, 0))
@@ -45,8 +47,8 @@ def train_command(args: argparse.Namespace) -> int:
     for run in runs:
         state = f"diverged at step {run.diverged}" if run.diverged else "already done, nothing to train" if run.reused else "done"
         print(f"seed {run.seed}: {state}; pictures {run.folder / 'samples'}; record {run.folder / 'history.csv'}")
-    same = " ".join(f"--set {p}" for p in args.set if not p.startswith("epochs="))
-    print(f"Run folder: {folder}\nMore epochs (goes on from here): gannb train {args.dataset} {same + ' ' if same else ''}--set epochs={cfg.epochs * 2}")
+    again = ["gannb", "train", args.dataset, *(w for p in args.set if not p.startswith("epochs=") for w in ("--set", p)), *(["--out", args.out] if args.out else []), "--set", f"epochs={cfg.epochs * 2}"]
+    print(f"Run folder: {folder}\nMore epochs (goes on from here): {shlex.join(again)}")
     return 1 if any(r.diverged for r in runs) else 0
 
 # %% ../nbs/18_cli.ipynb #afd1e2ba
@@ -65,20 +67,30 @@ def reproduce(request: Report, given: dict[str, Any]) -> Path:   # the run folde
     import papermill
     from papermill.exceptions import PapermillExecutionError
     from gannb import report
-    template = find_template(request.paper); folder = store.make_folder(store.outputs_dir() / request.paper / request.run_name)
-    notebook = folder / "report.ipynb"
+    from nbclient.exceptions import DeadKernelError
+    template = find_template(request.paper); folder = store.make_folder(report.run_folder(request))
+    notebook, unfinished = folder / "report.ipynb", folder / "report.unfinished.ipynb"
     with store.folder_lock(folder):
-        (folder / report.MARKER).unlink(missing_ok=True)
+        marker = folder / report.MARKER; before = marker.stat().st_mtime_ns if marker.is_file() else None
         try:
-            papermill.execute_notebook(str(template), str(notebook), parameters={k: v for k, v in given.items() if v is not None}, progress_bar=False,
-                                       stdout_file=sys.stdout, stderr_file=sys.stderr)
+            papermill.execute_notebook(str(template), str(unfinished), parameters={k: v for k, v in given.items() if v is not None}, progress_bar=False,
+                                       stdout_file=sys.stdout, stderr_file=sys.stderr, extra_arguments=["--IPKernelApp.log_level=40"])
         except PapermillExecutionError as e:
             if e.ename in ("GannbError", "Diverged"): raise GannbError(e.evalue) from None
-            raise GannbError(f"The report stopped with {e.ename}: {e.evalue}. The traceback is in {notebook}. What was trained is kept; run the same command again to go on.") from None
-        if not (folder / report.MARKER).is_file():
-            raise GannbError(f"The report ended without its last cell (its kernel may have been killed, for example for want of memory). See {notebook}; run the same command again to go on.")
+            if e.ename in ("Interrupted", "KeyboardInterrupt"): raise KeyboardInterrupt(e.evalue) from None
+            raise GannbError(f"The report stopped with {e.ename}: {e.evalue}. The traceback is in {unfinished}. What was trained is kept; run the same command again to go on.") from None
+        except DeadKernelError:
+            raise KeyboardInterrupt("The report's kernel was stopped (Ctrl-C, or the system ended it, for example for want of memory). What was trained is kept; run the same command again to go on.") from None
+        except OSError as e: raise GannbError(f"{unfinished} could not be written: {e.strerror or e}. What was trained is kept; free some space, then run the same command again.") from None
+        if not marker.is_file() or marker.stat().st_mtime_ns == before:
+            raise GannbError(f"The report ended without its last cell (its kernel may have been killed, for example for want of memory). See {unfinished}; run the same command again to go on.")
+        os.replace(unfinished, notebook)
         report.export_html(notebook, folder / "report.html")
     return folder
+
+def report_place(request: Report) -> Path:
+    "The folder of a paper's reports; known before anything heavy is imported."
+    return store.outputs_dir() / request.paper
 
 def reproduce_command(args: argparse.Namespace) -> int:
     root = store.checkout(); exist = [p for p in REPORTS if root and (root / "papers" / f"{p}.ipynb").is_file()]
@@ -86,7 +98,10 @@ def reproduce_command(args: argparse.Namespace) -> int:
     given = parse_set(args.set)
     if args.preset: given["preset"] = args.preset
     requests = [report_config(p, **given) for p in args.papers or exist or list(REPORTS)]
-    for r in requests: find_template(r.paper); store.data_root(r.config.data_root)
+    for r in requests:
+        find_template(r.paper); root = store.data_root(r.config.data_root); store.check_place(report_place(r))
+        for name in {split_spec(s)[0] for s in getattr(r.config, "datasets", [])}:
+            if datasets.available(name, root) is None: raise datasets.missing(name, root)
     folders = []
     for r in requests:
         print(f"== {r.paper}, preset {r.config.preset}" + (f", setting {r.setting}" if r.setting != r.config.preset else ""), flush=True)
@@ -125,10 +140,12 @@ def parser() -> argparse.ArgumentParser:
     r = sub.add_parser("reproduce", help="run the reports of the papers", description="Run report notebooks: all that exist, or those named. Run again, only what is missing is computed.")
     r.add_argument("papers", nargs="*", metavar="PAPER", help=f"one or more of: {', '.join(REPORTS)}"); r.add_argument("--preset", help=f"one of: {', '.join(next(iter(PRESETS.values())))} (default quick)")
     r.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="override one parameter of the report, for example epochs=3"); r.set_defaults(run=reproduce_command)
-    d = sub.add_parser("data", help="list, fetch and check data sets"); d.add_argument("--data-root", help="folder of data sets (default: GANNB_DATA)"); kinds = d.add_subparsers(dest="what", required=True, metavar="list|get|check")
-    kinds.add_parser("list", help="names, counts, sizes, licences, and whether each is here")
+    d = sub.add_parser("data", help="list, fetch and check data sets"); kinds = d.add_subparsers(dest="what", required=True, metavar="list|get|check")
+    def kind(name: str, text: str) -> argparse.ArgumentParser:
+        p = kinds.add_parser(name, help=text); p.add_argument("--data-root", help="folder of data sets (default: GANNB_DATA)"); return p
+    kind("list", "names, counts, sizes, licences, and whether each is here")
     for name, text in (("get", "download a data set (resumable, hash-checked)"), ("check", "counts, unreadable files, duplicates within and across splits")):
-        kinds.add_parser(name, help=text).add_argument("name", help="a name" + (", folder:PATH or idx:PATH" if name == "check" else ""))
+        kind(name, text).add_argument("name", help="a name" + (", folder:PATH or idx:PATH" if name == "check" else ""))
     d.set_defaults(run=data_command)
     return top
 

@@ -11,15 +11,15 @@ import re
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .base import GannbError, check_choice, check_size, nearest, stable_hash
 from .datasets import check_name
 
 # %% auto #0
-__all__ = ['FACES', 'PRESETS', 'REPORTS', 'Checked', 'checked', 'as_list', 'GanConfig', 'TrainConfig', 'check_seeds',
-           'gan_config', 'resolve_threads', 'DatasetStudyConfig', 'split_spec', 'Report', 'report_config', 'parse_set',
-           'check_injected']
+__all__ = ['DIGIT_FACES', 'PRESETS', 'REPORTS', 'Checked', 'checked', 'as_list', 'check_dataset', 'GanConfig', 'TrainConfig',
+           'check_seeds', 'gan_config', 'resolve_threads', 'DatasetStudyConfig', 'split_spec', 'Report',
+           'report_config', 'parse_set', 'check_injected']
 
 # %% ../nbs/14_config.ipynb #ba18e800
 class Checked(BaseModel):
@@ -51,6 +51,10 @@ def as_list(v: Any) -> Any:
     if isinstance(v, str): return [p.strip() for p in v.split(",") if p.strip()]
     return list(v) if isinstance(v, (list, tuple)) else [v]
 
+def check_dataset(name: str, data_root: str | None) -> None:
+    "Raises `GannbError` unless `name` is a known data set, one of the data root's own catalogue, folder: or idx:."
+    check_name(name, data_root or os.environ.get("GANNB_DATA") or None)
+
 # %% ../nbs/14_config.ipynb #07e479f6
 class GanConfig(Checked):
     "All that decides what a DCGAN training computes, but for the data's pixels and the seed."
@@ -80,9 +84,6 @@ class GanConfig(Checked):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(0, ge=0)                         # CPU threads; 0: one per core
 
-    @field_validator("dataset")
-    @classmethod
-    def _known(cls, v: str) -> str: check_name(v); return v
     @field_validator("size")
     @classmethod
     def _size(cls, v: int) -> int: check_size(v); return v
@@ -93,7 +94,9 @@ class GanConfig(Checked):
         return v
     @field_validator("classes", mode="before")
     @classmethod
-    def _classes(cls, v: Any) -> list: return as_list(v) if v else []
+    def _classes(cls, v: Any) -> list: return [] if v is None else [str(c) for c in as_list(v)]
+    @model_validator(mode="after")
+    def _known(self) -> GanConfig: check_dataset(self.dataset, getattr(self, "data_root", None)); return self
 
 class TrainConfig(GanConfig):
     "A `gannb train` command: a training, its seeds and where the data are."
@@ -129,6 +132,7 @@ class DatasetStudyConfig(Checked):
     seeds: list[int] = [0, 1, 2, 3, 4]
     data_root: str | None = None
     limit: int | None = Field(None, ge=2)                 # at most this many images a data set
+    on_error: Literal["raise", "skip"] = "raise"          # an undecodable file stops the load, or is skipped and listed in the report
     size: int = 32
     batch_sizes: list[int] = [128, 64, 64]                # one for each data set
     nz: int = Field(100, ge=1)
@@ -158,11 +162,10 @@ class DatasetStudyConfig(Checked):
         v = as_list(v)
         if len(v) != 3: raise ValueError(f"three are wanted, for EMNIST, CelebA and CIFAR-10 in this order; {len(v)} came")
         return v
-    @field_validator("datasets")
-    @classmethod
-    def _known(cls, v: list[str]) -> list[str]:
-        for spec in v: check_name(split_spec(spec)[0])
-        return v
+    @model_validator(mode="after")
+    def _known(self) -> DatasetStudyConfig:
+        for spec in self.datasets: check_dataset(split_spec(spec)[0], self.data_root)
+        return self
     @field_validator("batch_sizes")
     @classmethod
     def _positive(cls, v: list[int]) -> list[int]:
@@ -180,11 +183,11 @@ def split_spec(spec: str) -> tuple[str, list[str]]:   # name, classes
     name, at, classes = spec.rpartition("@")
     return (name, [c for c in classes.split("+") if c]) if at else (spec, [])
 
-FACES = ["digits", "digits-low-contrast", "digits-textured"]
+DIGIT_FACES = ["digits", "digits-low-contrast", "digits-textured"]
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "dataset_study": {
-        "smoke": {"datasets": FACES, "epochs": 1, "seeds": [0], "limit": 48, "size": 16, "batch_sizes": [16, 16, 16], "nz": 16, "ngf": 8, "ndf": 8},
-        "quick": {"datasets": FACES, "epochs": 30, "seeds": [0, 1], "size": 16, "batch_sizes": [64, 64, 64], "ngf": 16, "ndf": 16},
+        "smoke": {"datasets": DIGIT_FACES, "epochs": 1, "seeds": [0], "limit": 48, "size": 16, "batch_sizes": [16, 16, 16], "nz": 16, "ngf": 8, "ndf": 8},
+        "quick": {"datasets": DIGIT_FACES, "epochs": 30, "seeds": [0, 1], "size": 16, "batch_sizes": [64, 64, 64], "ngf": 16, "ndf": 16},
         "desk": {"epochs": 10, "steps": 2000, "ngf": 32, "ndf": 32},
         "paper": {},
     },

@@ -250,15 +250,17 @@ def _decode(source: Source, c: Contents, final: Path, size: int, channels: int, 
         if oblong: notes.append(f"{oblong:,} of {n:,} images are not square: " + ("the centre square was kept" if fit == "crop" else "they were stretched to a square"))
         if bad: notes.append(f"{len(bad)} file(s) could not be decoded and were left out: " + "; ".join(f"{f} ({why})" for f, why in bad[:50]) + (" ..." if len(bad) > 50 else ""))
         out.flush()
-        c = _without(c, {f for f, _ in bad}, out, tmp) if bad else c
+        if bad: c = _without(c, {f for f, _ in bad}, out, tmp / "kept.npy")
+        out = None   # the map is closed before its file is renamed: Windows insists
+        if bad: os.replace(tmp / "kept.npy", tmp / "images.npy")
         seal_cache(tmp, c.parts, c.labels, c.classes, c.groups, c.files, {"size": size, "channels": channels, "fit": fit, **RULE, **source.settings}, notes, bad)
 
-def _without(c: Contents, bad: set[str], out: np.ndarray, tmp: Path) -> Contents:
-    "The contents without the files that could not be decoded; images.npy is rewritten."
+def _without(c: Contents, bad: set[str], out: np.ndarray, path: Path) -> Contents:
+    "The contents without the files that could not be decoded; the pixels that stay are written to `path`."
     keep = np.array([i for i, f in enumerate(c.files) if f not in bad])
-    new = _reserve(tmp / "kept.npy", (len(keep), *out.shape[1:]))
+    new = _reserve(path, (len(keep), *out.shape[1:]))
     for a in range(0, len(keep), 1024): new[a:a + 1024] = out[keep[a:a + 1024]]
-    new.flush(); os.replace(tmp / "kept.npy", tmp / "images.npy")
+    new.flush()
     def of(a: np.ndarray | None) -> np.ndarray | None: return None if a is None else a[keep]
     parts = {p: (int(np.searchsorted(keep, a)), int(np.searchsorted(keep, b))) for p, (a, b) in c.parts.items()}
     return replace(c, files=[c.files[i] for i in keep], labels=of(c.labels), groups=of(c.groups), parts={p: (a, b) for p, (a, b) in parts.items() if b > a})

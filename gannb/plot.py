@@ -413,7 +413,7 @@ def seed_dots(rows: Sequence[Mapping[str, Any]],  # {label, values, interval (lo
 def _dots_meaning(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     "What circles, bar, strip, red line and diamond mean, as far as they are there."
     n = {len(r.get("values") or []) for r in rows} - {0}
-    parts = [f"circles: {'/'.join(str(k) for k in sorted(n))} seeds", "bar: their mean"] if n else []
+    parts = [f"circles: {'/'.join(str(k) for k in sorted(n))} seed{'s' if n != {1} else ''}", "bar: their mean"] if n else []
     for key, meaning in (("interval", "strip: interval"), ("bound", "red line: the bound, pointing to the side the claim needs"), ("paper", "diamond: the paper")):
         if any(r.get(key) is not None for r in rows): parts.append(meaning)
     return parts

@@ -12,6 +12,7 @@ import io
 import math
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -206,7 +207,7 @@ class _Page:
         missing = [k for k in META if meta.get(k) in (None, "", [])]
         if missing: raise GannbError(f"meta lacks {', '.join(missing)}. It needs: {', '.join(META)}.")
         self.folder, self.meta = Path(folder), dict(meta)
-        self.figures: list[dict] = []; self.tables: list[dict] = []; self.judged: list[str] = []; self.blocks: list[str] = []; self.files: set[str] = set()
+        self.figures: list[dict] = []; self.tables: list[dict] = []; self.judged: dict[str, list[str]] = {}; self.blocks: list[str] = []; self.files: set[str] = set()
         make_folder(self.folder / "figures"); make_folder(self.folder / "tables"); (self.folder / MARKER).unlink(missing_ok=True)
 
     def _show(self, block: str) -> None:
@@ -283,8 +284,8 @@ class _Verdicts(_Figures):
             data = png(seed_dots(rows), alt=f"Every seed of the claim: {claim['short']}"); where = f"figures/seeds_{claim['id']}.png"
             self._save(where, data); seeds = _picture(data, f"Every seed of the claim: {claim['short']}. {claim['reason']}", "chart")
         body = "".join(f"<dt>{k}</dt><dd>{_na(v)}</dd>" for k, v in facts.items())
-        self.judged.append(claim["id"])
-        self._show(f'<section class="g-verdict g-{_KEY[claim["verdict"]]}" id="claim-{claim["id"]}"><p class="g-top">{_badge(claim)}<q>{html.escape(claim["sentence"])}</q> <small>{html.escape(claim["where"])}</small></p>'
+        self.judged[claim["id"]] = [r["file"] for made in (self.tables, self.figures) for r in made[-1:]] + ([where] if seeds else [])
+        self._show(f'<section class="g-verdict g-{_KEY[claim["verdict"]]}" id="claim-{claim["id"]}"><p class="g-top">{_badge(claim)}<strong>{html.escape(claim["sentence"])}</strong> <small>{html.escape(claim["where"])}</small></p>'
                    f'<dl class="g-facts">{body}</dl><p class="g-reason">{html.escape(claim["reason"])}{" This claim was amended after it was first judged." if claim["amended"] else ""}</p>{seeds}</section>')
 
     def logs(self, paper: Sequence[str], ours: Sequence[str], caption: str, left: str = "The paper", right: str = "This run") -> None:
@@ -318,11 +319,11 @@ class Report(_Verdicts):
         "Write claims.json, config.json, provenance.json, timing.json, remove files of an earlier report, and write the marker last. Raises `GannbError` while a claim has no verdict block."
         lost = [c["id"] for c in claims if c["id"] not in self.judged]
         if lost: raise GannbError(f"the ledger leads nowhere for {', '.join(lost)}: show report.verdict(claim) for each claim before finish.")
-        for name, value in (("claims", list(claims)), ("config", dict(config)), ("provenance", dict(provenance)), ("timing", dict(timing))): write_json(self.folder / f"{name}.json", value)
+        for name, value in (("claims", [{**c, "evidence": c["evidence"] or self.judged[c["id"]]} for c in claims]), ("config", dict(config)), ("provenance", dict(provenance)), ("timing", dict(timing))): write_json(self.folder / f"{name}.json", value)
         for old in [*(self.folder / "figures").glob("*.png"), *(self.folder / "tables").glob("*.csv")]:
             if old.relative_to(self.folder).as_posix() not in self.files: old.unlink()
         hero = next((f["file"] for f in self.figures if "hero" in f["name"]), self.figures[0]["file"] if self.figures else None)
-        write_json(self.folder / MARKER, {**self.meta, "sentence": headline(claims), "counts": counts(claims), "figures": self.figures, "tables": self.tables, "hero": hero})
+        write_json(self.folder / MARKER, {**self.meta, "sentence": headline(claims), "counts": counts(claims), "figures": self.figures, "tables": self.tables, "hero": hero, "finished": datetime.now().isoformat(timespec="seconds")})
 
 # %% ../nbs/16_report.ipynb #fb519b31
 def load_study(paper: str) -> dict:   # the YAML, its claims checked
@@ -342,14 +343,16 @@ def run_folder(request: Request) -> Path:
     "Where a report's run goes: `outputs/PAPER/RUN`."
     return outputs_dir() / request.paper / request.run_name
 
-def study_meta(request: Request, study: Mapping[str, Any], notes: Sequence[str], seconds: float) -> dict:
+def study_meta(request: Request, study: Mapping[str, Any], notes: Sequence[str], seconds: float,
+               device: str, threads: int,   # what was trained on
+              ) -> dict:
     "The facts of the opening line."
-    from datetime import date
-    p = provenance(); said = list(dict.fromkeys(notes)); given = {k: v for k, v in request.overrides.items() if k != "data_root"}
+    p = provenance(device, threads); said = list(dict.fromkeys(notes)); given = {k: v for k, v in request.overrides.items() if k != "data_root"}
+    embedded = all(s.startswith("digits") for s in getattr(request.config, "datasets", []))
     text = {k: ",".join(map(str, v)) if isinstance(v, list) else v for k, v in given.items()}
     return {"title": study["paper"]["title"], "paper": f"{study['paper']['authors']}: a reproduction of {study['paper']['short']}", "preset": request.config.preset, "setting": request.setting,
             "data": said or "complete, nothing stands in", "device": f"{p['device']}, {p['threads']} threads", "run_time": seconds, "date": date.today().isoformat(), "commit": p["commit"],
-            "command": f"gannb reproduce {request.paper} --preset {request.config.preset}" + "".join(f" --set {k}={v}" for k, v in text.items())}
+            "command": ("" if embedded else "GANNB_DATA=FOLDER_OF_DATA ") + f"gannb reproduce {request.paper} --preset {request.config.preset}" + "".join(f" --set {k}={v}" for k, v in text.items())}
 
 # %% ../nbs/16_report.ipynb #bcc7585f
 def _before_head(cells: Sequence[Any]) -> int:
@@ -398,7 +401,7 @@ def _runs(outputs: Path) -> list[dict]:
         run = {**read_json(marker), "folder": folder, "reference": reference, "name": folder.name if reference else folder.parent.name}
         for part in ("claims", "config", "provenance"): run[part] = read_json(folder / f"{part}.json")
         found.append(run)
-    return sorted(found, key=lambda r: (str(r["date"]), r["folder"].name), reverse=True)
+    return sorted(found, key=lambda r: str(r.get("finished") or r["date"]), reverse=True)
 
 def _card_of(run: Mapping[str, Any], others: Sequence[Mapping[str, Any]], outputs: Path) -> dict:
     "What the index shows of one paper."

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     import torch
 
 # %% auto #0
-__all__ = ['checkout', 'outputs_dir', 'store_dir', 'cache_dir', 'data_root', 'make_folder', 'atomic_write', 'write_json',
-           'read_json', 'sha256_file', 'new_folder', 'verify_folder', 'save_tensors', 'load_tensors', 'save_checkpoint',
-           'list_checkpoints', 'load_checkpoint', 'folder_lock', 'artefact_folder', 'differing_fields', 'tree_bytes',
-           'code_commit', 'provenance', 'peak_memory', 'check_free_disk']
+__all__ = ['checkout', 'outputs_dir', 'store_dir', 'cache_dir', 'data_root', 'check_place', 'make_folder', 'atomic_write',
+           'write_json', 'read_json', 'sha256_file', 'new_folder', 'verify_folder', 'save_tensors', 'load_tensors',
+           'save_checkpoint', 'list_checkpoints', 'load_checkpoint', 'folder_lock', 'artefact_folder',
+           'differing_fields', 'tree_bytes', 'code_commit', 'provenance', 'peak_memory', 'check_free_disk']
 
 # %% ../nbs/01_store.ipynb #dd5a2940
 def checkout(start: str | Path | None = None,  # where to begin looking; the working folder by default
@@ -71,6 +71,12 @@ def _say_oserror(action: str, path: Path, error: OSError) -> GannbError:
            errno.EEXIST: "a file stands where a folder should be"}.get(error.errno, error.strerror or str(error))
     return GannbError(f"Cannot {action} {path}: {why}. What was there before is untouched. Free some space or choose another place "
                       "(GANNB_OUTPUTS, GANNB_STORE or GANNB_CACHE), then run the same command again.")
+
+def check_place(path: str | Path) -> Path:
+    "`path`, if a folder is or can be there. Raises `GannbError` when a file is in the way; makes nothing."
+    path = Path(path); near = next(p for p in (path, *path.parents) if p.exists())
+    if not near.is_dir(): raise GannbError(f"Cannot make the folder {path}: a file stands where a folder should be ({near}). Choose another place or move that file.")
+    return path
 
 def make_folder(path: str | Path) -> Path:
     "`path`, now an existing folder. Raises `GannbError` when a file is in the way or it cannot be made."
@@ -168,7 +174,9 @@ def save_checkpoint(folder: str | Path,                  # the run's checkpoint 
                    ) -> Path:                            # the checkpoint's folder
     "Write one checkpoint, then remove all but the `keep` newest."
     final = Path(folder) / f"step-{step:08d}"
-    if final.exists(): return final
+    if final.exists():   # reached before: keep it if it is whole, replace it if it was damaged
+        try: verify_folder(final); return final
+        except GannbError: shutil.rmtree(final)
     with new_folder(final) as tmp:
         save_tensors(tmp / "tensors.safetensors", tensors); write_json(tmp / "state.json", state)
     for old in list_checkpoints(folder)[:-keep]: shutil.rmtree(old, ignore_errors=True)
@@ -243,8 +251,10 @@ def code_commit() -> str:
     try: return git("rev-parse", "--short=10", "HEAD") + ("+changes" if git("status", "--porcelain", "--", "gannb", "papers", "settings.ini") else "")
     except (OSError, subprocess.SubprocessError): return "no git"
 
-def provenance() -> dict:
-    "Versions, commit, machine type, device and threads of this process."
+def provenance(device: str | None = None,  # "cpu" or "cuda": what was used; None: what torch would use
+               threads: int | None = None, # CPU threads used; None: torch's present number
+              ) -> dict:
+    "Versions, commit, machine type, device and threads."
     from importlib.metadata import PackageNotFoundError, version
     import torch
     def v(name: str) -> str:
@@ -252,9 +262,9 @@ def provenance() -> dict:
         except PackageNotFoundError: return "absent"
     from gannb import __version__
     names = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pillow", "matplotlib", "safetensors", "papermill")
-    device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "CPU"
+    on_gpu = torch.cuda.is_available() if device is None else device == "cuda"
     return {"gannb": __version__, "commit": code_commit(), "python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}",
-            "versions": {n: v(n) for n in names}, "device": device, "threads": torch.get_num_threads(), "cores": os.cpu_count()}
+            "versions": {n: v(n) for n in names}, "device": torch.cuda.get_device_name(0) if on_gpu else "CPU", "threads": threads or torch.get_num_threads(), "cores": os.cpu_count()}
 
 def peak_memory() -> int:
     "The largest resident memory of this process so far, in bytes."

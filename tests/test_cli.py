@@ -180,8 +180,47 @@ def test_smallest_report_from_the_command_line(run_gannb, tmp_path):
     fields = {"id", "sentence", "where", "supported_by_paper", "test", "setting", "published", "ours", "interval", "seeds", "n", "verdict", "reason", "evidence", "amended"}
     assert len(claims) >= 30 and all(fields <= set(c) for c in claims)
     assert {c["verdict"] for c in claims} == {"not testable here"}, "smoke judges nothing"
+    figures = {p.name: p.read_bytes() for p in (run / "figures").iterdir()}
     second = run_gannb("reproduce dataset_study --preset smoke", timeout=300, **env)
     assert second.rc == 0 and "3 are already in the store, 0 to do" in second.stdout, second.stdout
+    assert figures == {p.name: p.read_bytes() for p in (run / "figures").iterdir()}, "the same results draw the same pictures"
+    assert not list(run.glob("*.unfinished.ipynb"))
+
+    # A seed that diverged stays in: the report is written, and no mean hides it.
+    for home in (tmp_path / "s" / "gan").iterdir():
+        rows = np.load(home / "history.npy"); rows[1:] = np.nan; np.save(home / "history.npy", rows[:2])
+        (home / "diverged.json").write_text('{"step": 2, "message": "planted"}')
+        for late in [*(home / "snapshots").glob("*0001*"), *(home / "samples").glob("*0001*")]: late.unlink()
+    third = run_gannb("reproduce dataset_study --preset smoke", timeout=300, **env)
+    assert third.rc == 0, third.stderr + third.stdout
+    assert "n/a (1 of 1 seeds diverged)" in (run / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+def test_ctrl_c_during_a_report(tmp_path):
+    import signal
+    import subprocess
+    import sys
+    import time
+    env = os.environ | {"GANNB_OUTPUTS": str(tmp_path / "o"), "GANNB_STORE": str(tmp_path / "s")}
+    p = subprocess.Popen([sys.executable, "-m", "gannb.cli", "reproduce", "dataset_study", "--set", "epochs=5000"], cwd=Path(__file__).resolve().parents[1], env=env,
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not list((tmp_path / "s").glob("gan/*/checkpoints/step-*")): assert p.poll() is None; time.sleep(0.1)
+    p.send_signal(signal.SIGINT); out, err = p.communicate(timeout=120)
+    assert p.returncode == 130 and "run the same command again" in err and "Traceback" not in err, (p.returncode, err[-2000:])
+    assert not (tmp_path / "o" / "dataset_study").exists() or not list((tmp_path / "o").glob("*/*/finished.json"))
+
+
+def test_missing_data_stop_a_report_before_any_work(capsys, tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir(); monkeypatch.setenv("GANNB_DATA", str(tmp_path / "data"))
+    assert "gannb data get" in refused(capsys, "reproduce", "dataset_study", "--preset", "desk"); nothing_left(tmp_path)
+
+
+def test_names_of_ones_own_catalogue(capsys, tmp_path, monkeypatch):
+    images(tmp_path / "data" / "my pictures"); (tmp_path / "data" / "catalogue.yaml").write_text('mine: {source: "folder:my pictures"}\n')
+    monkeypatch.setenv("GANNB_DATA", str(tmp_path / "data"))
+    assert main(["train", "mine", *TINY, "--dry-run"]) == 0 and "mine" in capsys.readouterr().out
+    assert "mine" in refused(capsys, "train", "mime", *TINY)
 
 
 def test_papermill_by_hand_knows_its_parameters(tmp_path):

@@ -1,9 +1,10 @@
-"""What `make` does with notebooks. Usage: python tools/dev.py export | clean | readme [--check] | run
+"""What `make` does with notebooks. Usage: python tools/dev.py export | clean | readme [--check] | run | reference PAPER
 
 export  nbs/ -> gannb/, and modules whose notebook is gone are removed
 clean   nbs/ without metadata and prompt numbers (outputs and tags stay), papers/ without outputs (tags stay)
 readme  nbs/index.ipynb -> README.md (--check: only compare)
 run     every notebook in nbs/ from top to bottom, in parallel; fails unless all of them really ran
+reference PAPER   outputs/PAPER/desk -> outputs/reference/PAPER (under 3 MB) and one generator of each data set -> outputs/reference/generators
 """
 import json
 import os
@@ -92,10 +93,41 @@ def run() -> int:
     return done.returncode or bool(missing)
 
 
+def reference(paper: str) -> int:
+    "The committed `desk` result of a paper: page, figures, tables, records; and generators with their cards."
+    import shutil
+    from gannb import config, store
+    source, target = store.outputs_dir() / paper / "desk", ROOT / "outputs" / "reference" / paper
+    done = store.read_json(source / "finished.json")
+    if done["setting"] != "desk": raise SystemExit(f"{source} is setting {done['setting']}; a reference is a desk run without overrides.")
+    names = ("report.html", "claims.json", "config.json", "provenance.json", "timing.json", "finished.json")
+    size = sum(store.tree_bytes(source / part) for part in ("figures", "tables")) + sum((source / name).stat().st_size for name in names)
+    if size > 3_000_000: raise SystemExit(f"{source} holds {size:,} bytes of what a reference keeps; it must stay under 3,000,000. The old reference is untouched.")
+    shutil.rmtree(target, ignore_errors=True)
+    for part in ("figures", "tables"): shutil.copytree(source / part, target / part)
+    for name in names: shutil.copy(source / name, target)
+    if paper == "dataset_study": give_generators(config.report_config(paper, preset="desk").config, ROOT / "outputs" / "reference" / "generators")
+    print(f"{target.relative_to(ROOT)}: {size:,} bytes")
+    return 0
+
+
+def give_generators(cfg, folder: Path) -> None:
+    "The first seed's generator of each data set, from the store."
+    from gannb import store
+    from gannb.datasets import DATASETS
+    from gannb.stages import dataset_study, gan
+    for role, arm in dataset_study.arms(cfg).items():
+        home = store.artefact_folder("gan", gan.GAN_VERSION, gan.gan_fields(arm.config, arm.data, cfg.seeds[0]))
+        if not gan.is_done(home, arm.config.epochs, arm.steps // arm.config.epochs): raise SystemExit(f"{arm.name} is not in the store: run the desk report first.")
+        path = gan.export_generator(gan.train_run(arm.config, arm.data, cfg.seeds[0]), folder / f"{role}-{arm.data.size}px-w{arm.config.ngf}.safetensors", arm.data, DATASETS[arm.config.dataset].licence)
+        if path.stat().st_size > 2_000_000: raise SystemExit(f"{path} is over 2 MB.")
+
+
 COMMANDS = {"export": export, "clean": clean, "readme": readme, "run": run}
 
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["readme", "--check"]: sys.exit(readme(check=True))
+        case ["reference", paper]: sys.exit(reference(paper))
         case [name] if name in COMMANDS: sys.exit(COMMANDS[name]())
         case _: sys.exit(__doc__)

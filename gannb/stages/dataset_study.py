@@ -12,23 +12,26 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..base import draw_z
+from ..base import GannbError, draw_z
 from ..config import DatasetStudyConfig, split_spec
 from ..data import audit
-from ..datasets import CLASS_NAMES
+from ..datasets import CLASS_NAMES, DATASETS
 from ..ledger import t_interval
 from ..models.dcgan import layer_table
 from .gan import Arm, GanRun, build_networks, epochs_for, load_data, window_rows
-from ..store import load_checkpoint
+from ..store import load_checkpoint, peak_memory, read_json
 from ..train import COLUMNS, d_step, g_step, load_state, log_line, make_optimizers
 
 # %% auto #0
-__all__ = ['ROLES', 'SHOWN', 'CELEBA_WIDTH', 'arms', 'common_step', 'guidelines', 'facts', 'results', 'published_means',
-           'published_lines', 'our_lines', 'stacked', 'window', 'mean_cell', 'numbers', 'middle', 'difference',
+__all__ = ['PAPER_RUNS', 'ROLES', 'SHOWN', 'CELEBA_WIDTH', 'WORDS', 'arms', 'data_notes', 'licences', 'common_step', 'guidelines',
+           'facts', 'results', 'published_means', 'published_lines', 'our_lines', 'stacked', 'window', 'mean_cell',
+           'numbers', 'middle', 'number_rows', 'difference', 'words', 'hero_sentence', 'done_differently',
            'describe_end', 'dominance_sentence', 'end_rows', 'three_places', 'measured_effect', 'protocol_cards',
-           'audit_data', 'timing']
+           'audit_card', 'trained_by', 'training_seconds', 'timing']
 
 # %% ../../nbs/15_stages.dataset_study.ipynb #a770355c
+PAPER_RUNS = {"emnist": "112,800 images, 10 epochs of 882 steps = 8,820 steps", "celeba": "202,599 images, 10 epochs of 3,166 steps = 31,660 steps",
+              "cifar": "5,000 images, 10 epochs of 79 steps = 790 steps, printed up to epoch 7"}
 ROLES = {"emnist": "EMNIST", "celeba": "CelebA", "cifar": "CIFAR-10 airplanes"}
 _NAMES = {"emnist-balanced": "EMNIST", "celeba": "CelebA", "cifar10@airplane": "CIFAR-10 airplanes"}
 SHOWN = COLUMNS[:5]   # what the papers' log lines print
@@ -37,11 +40,21 @@ def arms(cfg: DatasetStudyConfig) -> dict[str, Arm]:   # role -> arm
     "The three data sets, loaded, with their epochs. Raises `GannbError` when data are missing or a batch is larger than the data."
     out = {}
     for i, (role, spec) in enumerate(zip(ROLES, cfg.datasets, strict=True)):
-        gan = cfg.gan(i); data = load_data(gan, cfg.data_root)
+        gan = cfg.gan(i); data = load_data(gan, cfg.data_root, on_error=cfg.on_error)
         gan = gan.model_copy(update={"epochs": epochs_for(gan, data, cfg.steps)})
         name, classes = split_spec(spec)
         out[role] = Arm(_NAMES.get(spec, name + (f" ({', '.join(classes)})" if classes else "")), gan, data)
     return out
+
+def data_notes(arms: Mapping[str, Arm]) -> list[str]:
+    "What stands in for what, and what each set lacks: the first line of the report says it."
+    stand_ins = [f"{a.name} in place of {ROLES[r]}" for r, a in arms.items() if a.name != ROLES[r]]
+    return ([", ".join(stand_ins)] if stand_ins else []) + [n for a in arms.values() for n in a.data.notes]
+
+def licences(arms: Mapping[str, Arm]) -> str:
+    "One sentence on who may use the images."
+    said = {a.name: DATASETS[a.config.dataset] for a in arms.values() if a.config.dataset in DATASETS}
+    return "Licences, as the publishers state them: " + "; ".join(f"{n}: {i.licence} ({i.where})" for n, i in said.items()) + "." if said else "These are your own images; no licence is known here."
 
 def common_step(arms: Mapping[str, Arm]) -> int:
     "The last step that every arm reaches."
@@ -123,12 +136,34 @@ def middle(cell: Any) -> float:
     "The mean of a cell; NaN where there is none."
     return cell["mean"] if isinstance(cell, Mapping) else float("nan")
 
+WORDS = {"loss_D": "Loss_D, nats", "loss_G": "Loss_G, nats", "D_real": "D(x)", "D_fake_before": "D(G(z)), first", "D_fake_after": "D(G(z)), second", "accuracy": "Accuracy of D"}
+
+def number_rows(published: Mapping[str, float], cells: Mapping[str, Any], lines: int, seeds: int, step: int) -> list[dict]:
+    "The table paper / here / difference: one column a quantity, so that each has its own digits."
+    def bare(c: Any) -> Any: return {k: v for k, v in c.items() if k != "n"} if isinstance(c, Mapping) else c
+    return [{"what": f"Paper, mean of {lines} printed lines", **published}, {"what": f"Here at {step:,} steps, mean of {seeds} seed{'s' * (seeds > 1)}", **{k: bare(cells[k]) for k in published}},
+            {"what": "Here minus paper", **{k: bare(difference(cells[k], v)) for k, v in published.items()}}]
+
 def difference(cell: Any, published: float) -> Any:
     "A cell less the published number, with the same interval moved."
     if not isinstance(cell, Mapping): return cell
     return {**cell, "mean": cell["mean"] - published} | ({"interval": tuple(v - published for v in cell["interval"])} if "interval" in cell else {})
 
 # %% ../../nbs/15_stages.dataset_study.ipynb #06043823
+def words(cell: Any) -> str:
+    "A cell's mean in a sentence, or why there is none."
+    return f"{cell['mean']:.3g}" if isinstance(cell, Mapping) else str(cell)
+
+def hero_sentence(arms: Mapping[str, Arm], cells: Mapping[str, Mapping[str, Any]], step: int) -> str:
+    "The finding under the hero picture."
+    return f"After {step:,} steps D still sorts real from generated: it is right for " + ", ".join(f"{middle(cells[r]['accuracy']):.0%} of {arms[r].name}" for r in arms) + " (training images and fakes; 50% is chance)."
+
+def done_differently(arm: Arm, runs: Sequence[GanRun], role: str) -> str:
+    "What this run did differently from the paper, in a sentence."
+    f = runs[0].fields
+    return (f"**Here:** {len(arm.data):,} images of {arm.name} at {f['size']}x{f['size']} pixels, networks of width {f['ngf']} and {f['ndf']}, {arm.config.epochs} epochs of {runs[0].steps_per_epoch} steps "
+            f"= {arm.steps:,} steps, {len(runs)} seed{'s' * (len(runs) > 1)}. **The paper:** {PAPER_RUNS[role]}, width 128, one seed.")
+
 def describe_end(cells: Mapping[str, Any]) -> str:
     "One clause on where D stands."
     d, g = middle(cells["D_real"]), middle(cells["D_fake_after"])
@@ -142,15 +177,16 @@ def dominance_sentence(arms: Mapping[str, Arm], cells: Mapping[str, Mapping[str,
     return f"At the same {step:,} steps D(x) is " + ", ".join(f"{middle(cells[r]['D_real']):.2f} on {arms[r].name}" for r in order) + ". Lines: seeds thin, mean thick."
 
 def end_rows(arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], step: int) -> list[dict]:
-    "A table: each quantity at the common step and at each run's end."
+    "A table: every quantity at the common step and, where it differs, at the run's end."
     at, end = numbers(arms, runs, step), numbers(arms, runs)
-    return [{"set": arms[r].name, "quantity": q, "common": at[r][q], "end": end[r][q], "steps": arms[r].steps} for r in arms for q in (*SHOWN, "accuracy")]
+    return [{"set": f"{arms[r].name}, {when}", **{q: {k: v for k, v in cells[r][q].items() if k != "n"} if isinstance(cells[r][q], Mapping) else cells[r][q] for q in WORDS}}
+            for r in arms for when, cells in ((f"at {step:,} steps", at), (f"at its end, {arms[r].steps:,} steps", end)) if cells is at or arms[r].steps != step]
 
 # %% ../../nbs/15_stages.dataset_study.ipynb #7a4db242
 def three_places(arm: Arm, run: GanRun, steps: int = 20) -> tuple[float, float, float] | None:
     "Mean D(G(z)) before D's update, after it (the printed second number), and after G's update; None where the run's last state is gone."
     found = load_checkpoint(run.folder / "checkpoints")
-    if not found: return None
+    if not found or found[1]["step"] != run.steps: return None
     cfg = arm.config; G, D = build_networks(run.fields); opts = make_optimizers(G, D, cfg.lr_G, cfg.lr_D, cfg.beta1, cfg.beta2)
     load_state(found[0], G, D, *opts); places = []
     for i, (x, _) in zip(range(steps), arm.data.batches(cfg.batch_size, run.seed, run.epochs, device=run.fields["device"], memory_format=cfg.memory_format)):
@@ -160,32 +196,46 @@ def three_places(arm: Arm, run: GanRun, steps: int = 20) -> tuple[float, float, 
         places.append([float(v.sigmoid().mean()) for v in (before, after_D, after_G)])
     return tuple(np.mean(places, axis=0).tolist())
 
-def measured_effect(question: str, arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], step: int) -> str:
+def measured_effect(measure: str | None, arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], step: int) -> str:
     "The last column of the open choices: what was measured of it in this run."
-    if question == "When to compare the data sets":
+    if measure == "common step":
         at, end = numbers(arms, runs, step), numbers(arms, runs)
         if all(a.steps == step for a in arms.values()): return f"not here: all runs have {step} steps"
         return "measured: D(x) at equal steps and at the end: " + "; ".join(f"{arms[r].name} {middle(at[r]['D_real']):.2f} and {middle(end[r]['D_real']):.2f}" for r in arms)
-    if question == "The second D(G(z))":
+    if measure == "three places":
         found = {r: three_places(arms[r], runs[r][0]) for r in arms if runs[r][0].diverged is None}
         seen = [f"{arms[r].name} {p[0]:.3f} / {p[1]:.3f} / {p[2]:.3f}" for r, p in found.items() if p]
         return "measured, before D's update / after it / after G's: " + "; ".join(seen) if seen else "not measured: no run's last state is here"
+    if measure is not None: raise GannbError(f"measure: {measure!r} of an open choice is not known. Allowed: common step, three places.")
     return "not measured"
 
 # %% ../../nbs/15_stages.dataset_study.ipynb #ffa418f6
 def protocol_cards(arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], step: int) -> dict[str, dict]:
     "What each number of the report rests on, one card a data set."
-    return {f"Loss_D, Loss_G, D(x), D(G(z)) on {a.name}": {
+    return {f"Loss_D, Loss_G, D(x), D(G(z)) on {a.name} ({role})": {
         "what": f"mean over steps {step - max(1, round(step / 10)) + 1} to {step}, on the training batches as they come", "seeds": [r.seed for r in runs[role]],
         "training images": len(a.data), "fingerprint": a.data.fingerprint, "notes on the data": list(a.data.notes) or "none",
         **{k: v for k, v in runs[role][0].fields.items() if k not in ("seed", "data", "n")}, "epochs": a.config.epochs, "feature network": "none: these numbers come from D itself"} for role, a in arms.items()}
 
-def audit_data(arm: Arm) -> dict:
-    "Counts and exact copies among the training images of an arm."
-    return audit(arm.data)
+def audit_card(arm: Arm) -> dict:
+    "Counts and exact copies among the training images of an arm, for a card."
+    found = audit(arm.data)
+    return {"images": len(arm.data), "groups of exact copies": found["n_groups"], "copies beyond the first": found["n_extra"], "copies with different labels": found["n_labels_differ"]}
+
+def trained_by(runs: Mapping[str, Sequence[GanRun]]) -> list[str]:
+    "Which commits and torch versions trained the runs: a report may be younger than its trainings."
+    found = {f"commit {p['commit']}, torch {p['versions']['torch']}, {p['device']}, {p['threads']} threads" for rs in runs.values() for r in rs for p in read_json(r.folder / "provenance.json")}
+    return sorted(found)
+
+def training_seconds(runs: Mapping[str, Sequence[GanRun]], reused_only: bool = False) -> float:
+    "Wall clock of the trainings, over all sittings."
+    return sum(p["wall_s"] for rs in runs.values() for r in rs if r.reused or not reused_only for p in _timings(r))
+
+def _timings(run: GanRun) -> list[dict]:
+    path = run.folder / "timing.json"
+    return read_json(path)["parts"] if path.is_file() else []
 
 def timing(runs: Mapping[str, Sequence[GanRun]], seconds: float) -> dict:
     "Wall-clock figures of the report and of each training."
-    from gannb.store import peak_memory, read_json
     return {"report_s": round(seconds, 1), "peak_memory_bytes": peak_memory(),
-            "trainings": {f"{role} seed {r.seed}": read_json(r.folder / "timing.json")["parts"] for role in runs for r in runs[role] if (r.folder / "timing.json").is_file()}}
+            "trainings": {f"{role} seed {r.seed}": _timings(r) for role in runs for r in runs[role]}}

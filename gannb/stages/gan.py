@@ -31,8 +31,8 @@ from ..train import COLUMNS, Diverged, History, Tick, load_net, load_state, log_
 
 # %% auto #0
 __all__ = ['GAN_VERSION', 'SNAPSHOTS', 'CHECKPOINT_SECONDS', 'FIXED_SAMPLES', 'resolve_device', 'gan_fields', 'load_data',
-           'build_networks', 'GanRun', 'Progress', 'Interrupted', 'check_same_run', 'train_run', 'estimate', 'Arm',
-           'epochs_for', 'train_arms', 'window_rows']
+           'build_networks', 'GanRun', 'Progress', 'Interrupted', 'is_done', 'check_same_run', 'train_run', 'estimate',
+           'Arm', 'epochs_for', 'train_arms', 'window_rows', 'export_generator', 'load_generator']
 
 # %% ../../nbs/15_stages.gan.ipynb #31c4e944
 GAN_VERSION = 1     # raise it when what this stage computes changes; a test holds the hash of its code
@@ -87,8 +87,9 @@ class GanRun:
     def steps(self) -> int: return self.epochs * self.steps_per_epoch
 
     def sha256(self) -> str:
-        "The hash of the last G's file."
-        return store.sha256_file(_snapshot(self.folder, self.epochs))
+        "The hash of the last G's file; `n/a` for a run that diverged before it."
+        path = _snapshot(self.folder, self.epochs)
+        return store.sha256_file(path) if path.is_file() else f"n/a (diverged at step {self.diverged})"
 
     def history(self) -> History:
         "The record up to this run's epochs; of a diverged run, padded with NaN so that no mean can hide it."
@@ -102,8 +103,8 @@ class GanRun:
         return [e for e in sorted(int(p.stem.split("-")[1]) for p in (self.folder / "samples").glob("epoch-*.png")) if e <= self.epochs]
 
     def samples(self, epoch: int | None = None) -> np.ndarray:   # (64, size, size, C) uint8
-        "The fixed-noise pictures after `epoch` epochs (0: before training; None: the last)."
-        picture = np.asarray(Image.open(self.folder / "samples" / f"epoch-{self.epochs if epoch is None else epoch:04d}.png"))
+        "The fixed-noise pictures after `epoch` epochs (0: before training; None: the last there is)."
+        picture = np.asarray(Image.open(self.folder / "samples" / f"epoch-{self.sample_epochs()[-1] if epoch is None else epoch:04d}.png"))
         return untile(picture if picture.ndim == 3 else picture[..., None], self.fields["size"])[:FIXED_SAMPLES]
 
     def generator(self, epoch: int | None = None) -> Generator:
@@ -173,8 +174,18 @@ def _have(folder: Path, epochs: int, spe: int) -> bool:
     if not _snapshot(folder, epochs).is_file() or not (folder / "history.npy").is_file(): return False
     return len(_history_rows(folder)) >= epochs * spe
 
-def _diverged_at(folder: Path) -> int | None:
-    return store.read_json(folder / "diverged.json")["step"] if (folder / "diverged.json").is_file() else None
+def _diverged_at(folder: Path, steps: int) -> int | None:
+    "The step at which the run in `folder` diverged, if that was within the first `steps`."
+    step = store.read_json(folder / "diverged.json")["step"] if (folder / "diverged.json").is_file() else None
+    return step if step is not None and step <= steps else None
+
+def _places(home: Path, epochs: int) -> tuple[Path, Path]:
+    "Where a run of so many epochs may be: its home, or apart where the home went further and kept no G there."
+    return home, home.with_name(f"{home.name}-to{epochs}")
+
+def is_done(home: Path, epochs: int, spe: int) -> bool:
+    "Is a training to so many epochs (of `spe` steps) in the store, finished or diverged?"
+    return any(_have(p, epochs, spe) or _diverged_at(p, epochs * spe) is not None for p in _places(home, epochs))
 
 def check_same_run(folder: Path, fields: dict[str, Any]) -> None:
     "Raises `GannbError` naming the differing fields when `folder` holds a run made by another config or other data."
@@ -192,16 +203,16 @@ def train_run(cfg: GanConfig, data: ImageSet, seed: int,
     "Train to `cfg.epochs`, or go on from where an earlier call ended. Raises `GannbError` (other settings, in use, disk full), `Interrupted` on Ctrl-C."
     fields = gan_fields(cfg, data, seed); spe = data.n_batches(cfg.batch_size, cfg.drop_last)
     home = Path(folder) if folder else store.artefact_folder("gan", GAN_VERSION, fields)
-    def result(f: Path, reused: bool) -> GanRun: return GanRun(f, fields, cfg.epochs, spe, reused, _diverged_at(f), list(data.notes))
-    for place in (home, home.with_name(f"{home.name}-to{cfg.epochs}")):
+    def result(f: Path, reused: bool) -> GanRun: return GanRun(f, fields, cfg.epochs, spe, reused, _diverged_at(f, cfg.epochs * spe), list(data.notes))
+    for place in _places(home, cfg.epochs):
         check_same_run(place, fields)
-        if _have(place, cfg.epochs, spe) or _diverged_at(place) is not None: return result(place, True)
+        if _have(place, cfg.epochs, spe) or _diverged_at(place, cfg.epochs * spe) is not None: return result(place, True)
         with store.folder_lock(place):
             done = store.load_checkpoint(place / "checkpoints")
             if done and done[1]["step"] > cfg.epochs * spe: continue   # went further and kept no G here: train apart, leave it alone
             if not (place / "run.json").is_file():
                 store.write_json(place / "run.json", {"stage": "gan", "version": GAN_VERSION, "fields": fields, "data": {"name": data.name, "n": len(data), "notes": list(data.notes)}})
-                store.write_json(place / "provenance.json", store.provenance())
+            _add_provenance(place, fields)
             _train(cfg, fields, data, place, done, spe, show, title or f"{data.name} seed {seed}")
         return result(place, False)
     raise AssertionError("unreachable: the second place is only ever trained to its own number of epochs")
@@ -228,6 +239,7 @@ def _train(cfg: GanConfig, fields: dict, data: ImageSet, folder: Path, done: tup
                     _check_finite(tick, rows); _checkpoint(folder, tick, rows); clock["saved"] = time.monotonic()
                 if stop(): raise Interrupted(f"{title}: stopped at step {tick.step} of {cfg.epochs * spe}; everything is saved in {folder}. Run the same command again to go on.")
     except Diverged as e:
+        if not len(e.rows): rows[-1] = np.nan   # the last step's losses were finite, the weights it left are not
         _write_history(folder, np.concatenate([rows, e.rows])); store.write_json(folder / "diverged.json", {"step": e.step, "message": str(e)})
         print(f"{title}: {e}", file=sys.stderr, flush=True); return
     finally:
@@ -247,10 +259,16 @@ def _keep(folder: Path, epoch: int, G: torch.nn.Module, fixed_z: torch.Tensor, s
 
 def _check_finite(tick: Tick, rows: np.ndarray) -> None:
     "A last step may leave weights that are not finite though its losses were: found before they are written."
-    if not all(bool(t.isfinite().all()) for t in tick.tensors().values() if t.is_floating_point()): raise Diverged(tick.step, np.full((1, rows.shape[1]), np.nan, np.float32))
+    if not all(bool(t.isfinite().all()) for t in tick.tensors().values() if t.is_floating_point()): raise Diverged(tick.step, np.empty((0, rows.shape[1]), np.float32))
 
 def _checkpoint(folder: Path, tick: Tick, rows: np.ndarray) -> None:
     store.save_checkpoint(folder / "checkpoints", tick.step, tick.tensors() | {"history": torch.from_numpy(rows)}, {"step": tick.step, "epoch": tick.epoch})
+
+def _add_provenance(folder: Path, fields: dict) -> None:
+    "Who trained: one entry, and another each time that code, versions or machine changed before the run went on."
+    path = folder / "provenance.json"; old = store.read_json(path) if path.is_file() else []
+    now = store.provenance(fields["device"], fields["threads"] or None)
+    if not old or old[-1] != now: store.write_json(path, [*old, now])
 
 def _add_timing(folder: Path, start: int, end: int, wall: float, cpu: float, batch: int) -> None:
     path = folder / "timing.json"; old = store.read_json(path)["parts"] if path.is_file() else []
@@ -290,15 +308,15 @@ def epochs_for(cfg: GanConfig, data: ImageSet, steps: int) -> int:
 
 def train_arms(arms: Mapping[str, Arm], seeds: list[int], say: Callable[[str], None] = print, show: str = "lines") -> dict[str, list[GanRun]]:
     "Train every arm with every seed (seed by seed, so that a stopped study has whole seeds), after saying what it will cost: key of the arm -> its runs."
-    todo: list[tuple[Arm, int]] = []; seconds = disk = 0.0; first: dict[str, float] = {}
+    todo = 0; seconds = disk = 0.0; cost: dict[str, tuple[float, int]] = {}
     for seed in seeds:
-        for arm in arms.values():
+        for key, arm in arms.items():
             spe = arm.data.n_batches(arm.config.batch_size, arm.config.drop_last); home = store.artefact_folder("gan", GAN_VERSION, gan_fields(arm.config, arm.data, seed))
-            if any(_have(h, arm.config.epochs, spe) or _diverged_at(h) is not None for h in (home, home.with_name(f"{home.name}-to{arm.config.epochs}"))): continue
-            if arm.name not in first: first[arm.name], size = estimate(arm.config, arm.data)
-            seconds += first[arm.name] * arm.steps; disk += size; todo.append((arm, seed))
+            if is_done(home, arm.config.epochs, spe): continue
+            if key not in cost: cost[key] = estimate(arm.config, arm.data)
+            seconds += cost[key][0] * arm.steps; disk += cost[key][1]; todo += 1
     total = len(arms) * len(seeds)
-    say(f"{total} trainings: {total - len(todo)} are already in the store, {len(todo)} to do" + (f", about {fmt_time(seconds)} and {fmt_bytes(disk)} of disk." if todo else "."))
+    say(f"{total} trainings: {total - todo} are already in the store, {todo} to do" + (f", about {fmt_time(seconds)} and {fmt_bytes(disk)} of disk." if todo else "."))
     if todo: store.check_free_disk(store.store_dir(), int(disk))
     runs: dict[str, list[GanRun]] = {key: [] for key in arms}; t0 = time.monotonic()
     for seed in seeds:
@@ -318,3 +336,23 @@ def window_rows(arm: str, dataset: str, run: GanRun,
     protocol = {"mean over steps": f"{step - width + 1} to {step}", "mode": "training batches"}
     means = {c: history.mean(c, width) for c in COLUMNS}; means["accuracy"] = (means["acc_real"] + means["acc_fake"]) / 2
     return [{"arm": arm, "dataset": dataset, "seed": run.seed, "step": label, "metric": c, "value": v, "protocol": protocol} for c, v in means.items()]
+
+# %% ../../nbs/15_stages.gan.ipynb #6516dab8
+def export_generator(run: GanRun,
+                     path: str | Path,        # NAME.safetensors; the card becomes NAME.json beside it
+                     data: ImageSet,          # what it was trained on
+                     licence: str,            # of those images
+                    ) -> Path:
+    "Write G of the run's last epoch with its card."
+    path = Path(path); G = run.generator(); store.save_tensors(path, {f"G.{k}": v for k, v in G.state_dict().items()})
+    settings = {k: v for k, v in run.fields.items() if k not in ("data", "n")}
+    store.write_json(path.with_suffix(".json"), {"what": "DCGAN generator: z (N, nz) -> images (N, C, size, size) in [-1, 1]", "sha256": store.sha256_file(path), "epochs": run.epochs, "steps": run.steps,
+                     "data": {"name": data.name, "classes": list(data.classes), "images": len(data), "fingerprint": data.fingerprint, "licence": licence, "notes": list(data.notes)}, "settings": settings})
+    return path
+
+def load_generator(path: str | Path) -> Generator:
+    "The generator of a safetensors file with its card, in evaluation mode. Raises `GannbError` when either is missing or they do not belong together."
+    path = Path(path); card = store.read_json(path.with_suffix(".json")); tensors = store.load_tensors(path)
+    if store.sha256_file(path) != card["sha256"]: raise GannbError(f"{path} is not the file that its card {path.with_suffix('.json').name} describes: the sha256 differs.")
+    s = card["settings"]
+    return load_net(Generator(s["size"], s["channels"], s["nz"], s["ngf"]), tensors, "G").eval()
