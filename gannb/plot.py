@@ -280,13 +280,13 @@ def _style(ax: Any, title: str = "", xlabel: str = "", ylabel: str = "") -> None
     ax.set_title(title, loc="left", size=HEAD, weight="bold", color="#222222", pad=8)
     ax.set_xlabel(xlabel, size=TEXT, color="#222222"); ax.set_ylabel(ylabel, size=TEXT, color="#222222")
 
-def _draw_series(ax: Any, s: Mapping[str, Any], smooth: int | None) -> tuple[float, float, str, Any]:
+def _draw_series(ax: Any, s: Mapping[str, Any], smooth: int | None, raw: bool) -> tuple[float, float, str, Any]:
     "One thing: its raw values, seeds, mean and band. Gives the end (x, y) of its line, its name and colour."
     y = _seeds(s["y"]); x = np.asarray(s.get("x", np.arange(1, y.shape[1] + 1)), float)
     if len(x) != y.shape[1]: raise GannbError(f"series {s['label']!r}: {len(x)} values of x, {y.shape[1]} of y.")
     color, style = s.get("color") or COLORS["fake"], s.get("style", "-")
     if smooth and smooth > 1:
-        for row in y: ax.plot(*_thin(x, row, 180, True), color=_mix(color, 1, .82), lw=.7, zorder=1)
+        if raw: ax.plot(*_thin(x, y[0], 240, True), color=_mix(color, 1, .75), lw=.7, zorder=1)   # one seed: five on top of each other hide everything
         y = _smooth(y, smooth)
     mean, low, high = _mean_band(y)
     if len(y) > 1:
@@ -296,10 +296,10 @@ def _draw_series(ax: Any, s: Mapping[str, Any], smooth: int | None) -> tuple[flo
     known = np.flatnonzero(np.isfinite(mean)); last = known[-1] if len(known) else 0
     return float(x[last]), float(np.nan_to_num(mean[last])), s["label"], _mix(color, 0, .3)
 
-def _meaning(panels: Sequence[Mapping[str, Any]], smooth: int | None) -> list[str]:
+def _meaning(panels: Sequence[Mapping[str, Any]], smooth: int | None, raw: bool) -> list[str]:
     "What thin, thick, pale and dashed mean in this figure."
     sizes = {len(_seeds(s["y"])) for p in panels for s in p["series"]}; many = max(sizes) > 1
-    parts = ["pale: every value as recorded"] if smooth and smooth > 1 else []
+    parts = [f"pale: the {'first seed, ' * many}values as recorded"] if raw and smooth and smooth > 1 else []
     over = f", moving mean over {smooth:,} points" if smooth and smooth > 1 else ""
     if many: parts += [f"thin: each of {'/'.join(str(n) for n in sorted(sizes))} seeds{over}", "thick: their mean", "band: 95 % interval of the mean"]
     elif over: parts.append("strong" + over.replace(",", ":", 1))
@@ -310,7 +310,8 @@ def _meaning(panels: Sequence[Mapping[str, Any]], smooth: int | None) -> list[st
 def curves(panels: Sequence[Mapping[str, Any]],  # {title, series: [{label, y (n_seeds, n) or (n,), x, color, style}], paper: {label: value}}
            xlabel: str = "training step",        # with its unit
            ylabel: str = "",                     # with its unit
-           smooth: int | None = None,            # moving mean over so many points; raw values stay, pale
+           smooth: int | None = None,            # moving mean over so many points
+           raw: bool = True,                     # with `smooth`: also show the first seed's values as recorded, pale
            log: bool = False,                    # logarithmic y axis
            ylim: tuple[float, float] | None = None,  # ends of the y axis
            share_x: bool = True,                 # one x axis for all panels
@@ -322,7 +323,7 @@ def curves(panels: Sequence[Mapping[str, Any]],  # {title, series: [{label, y (n
     if not panels or any(not p.get("series") for p in panels): raise GannbError("curves needs at least one panel, and in each at least one series.")
     cols = min(cols, len(panels)); rows = -(-len(panels) // cols)
     names = [str(s["label"]) for p in panels for s in p["series"]] + [str(k) for p in panels for k in (p.get("paper") or {})]
-    right, left, head, foot, notes = max(len(s) for s in names) * 7.0 + 16, 64, 34, 56, _meaning(panels, smooth)
+    right, left, head, foot, notes = max(len(s) for s in names) * 7.0 + 16, 64, 34, 56, _meaning(panels, smooth, raw)
     width = (WIDTH - left - cols * right - (cols - 1) * 14) / cols
     fig = _figure(WIDTH, rows * (head + height + foot) + 20 * len(_wrap(notes, left).splitlines())); first, drawn = None, []
     for i, p in enumerate(panels):
@@ -330,7 +331,7 @@ def curves(panels: Sequence[Mapping[str, Any]],  # {title, series: [{label, y (n
         ax = _axes(fig, left + c * (width + right + 14), head + r * (head + height + foot), width, height, sharey=first, sharex=first if share_x else None)
         first = first or ax; _style(ax, p.get("title", ""), xlabel, ylabel if c == 0 else "")
         if c: ax.tick_params(labelleft=False)
-        drawn.append((ax, [_draw_series(ax, s, smooth) for s in p["series"]], p.get("paper") or {}))
+        drawn.append((ax, [_draw_series(ax, s, smooth, raw) for s in p["series"]], p.get("paper") or {}))
     for ax, _, paper in drawn:
         for v in paper.values(): ax.axhline(v, color=COLORS["paper"], lw=1.2, ls=(0, (5, 3)), zorder=5)
     if log: first.set_yscale("log")
@@ -367,7 +368,7 @@ def probabilities(history: Mapping[str, Any],    # columns D_real, D_fake_before
                   **kw: Any,                     # further arguments of `curves`
                  ) -> Figure:
     "D's probability of *real* for real images and for fakes, before and after D's own update. Raises `GannbError` for a missing column."
-    return curves(_history_panels(history, PROBABILITIES, paper), ylabel="probability of real", smooth=smooth, ylim=(-.02, 1.02), **kw)
+    return curves(_history_panels(history, PROBABILITIES, paper), ylabel="probability of real", smooth=smooth, ylim=(-.02, 1.02), **({"raw": False} | kw))
 
 # %% ../nbs/02_plot.ipynb #8584e176
 BOUND = "#C0392B"

@@ -17,7 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .base import GannbError, fmt_time
+from .base import GannbError, check_choice, fmt_time
 from .config import Report as Request
 from .ledger import MARKS, VERDICTS, counts, headline, load_claims, verdict_words
 from .plot import png, seed_dots
@@ -72,6 +72,11 @@ def _column_decimals(cells: Sequence[Any]) -> int:
     while d < 4 and any(v and abs(v) < 10**-d for v in numbers): d += 1
     return d
 
+def _grid(rows: Sequence[Mapping], columns: Mapping[str, str], digits: str) -> list[dict[str, int]]:
+    "Decimals of each cell: one grid a column, or each cell its own where rows are unlike quantities."
+    if check_choice("digits", digits, ("column", "cell")) == "cell": return [{k: _column_decimals([r[k]]) for k in columns} for r in rows]
+    return [{k: _column_decimals([r[k] for r in rows]) for k in columns}] * len(rows)
+
 def _check_rows(rows: Sequence[Mapping], columns: Mapping[str, str]) -> None:
     for i, row in enumerate(rows):
         for key in columns:
@@ -84,31 +89,31 @@ def _cell(v: Any, d: int) -> str:
     text = _interval(v["mean"], v["interval"], d) if v.get("interval") is not None else fmt(v["mean"], d)
     return text + (f" (n = {v['n']})" if v.get("n") is not None else "")
 
-def _csv(rows: Sequence[Mapping], columns: Mapping[str, str]) -> str:
+def _csv(rows: Sequence[Mapping], columns: Mapping[str, str], digits: str = "column") -> str:
     "The same table as CSV: same header words, same digits, no thousands separators."
     out = io.StringIO(); write = csv.writer(out, lineterminator="\n").writerow
     spread = {k: any(isinstance(r[k], Mapping) and r[k].get("interval") is not None for r in rows) for k in columns}
     counted = {k: any(isinstance(r[k], Mapping) and r[k].get("n") is not None for r in rows) for k in columns}
     write([h for k, head in columns.items() for h in [head] + [f"{head} {e}" for e in ("low", "high")] * spread[k] + [f"{head} n"] * counted[k]])
     def plain(v: Any, d: int) -> str: return fmt(v, d).replace(",", "") if _is_number(v) else fmt(v)
-    for r in rows:
+    for r, decimals in zip(rows, _grid(rows, columns, digits)):
         line = []
         for k in columns:
-            d, v = _column_decimals([x[k] for x in rows]), r[k]; m = v if isinstance(v, Mapping) else {}
+            d, v = decimals[k], r[k]; m = v if isinstance(v, Mapping) else {}
             ends = m.get("interval")
             if ends is not None: d = _apart(*ends, d)
             line += [plain(_middle(v), d)] + ([plain(e, d) for e in ends] if ends is not None else ["n/a (no interval)"] * 2) * spread[k] + [m.get("n", "n/a (one value)")] * counted[k]
         write(line)
     return out.getvalue()
 
-def _table_html(rows: Sequence[Mapping], columns: Mapping[str, str]) -> str:
+def _table_html(rows: Sequence[Mapping], columns: Mapping[str, str], digits: str = "column") -> str:
     "The table as HTML: numbers to the right, missing values in grey."
-    numeric = {k: any(_is_number(_middle(r[k])) for r in rows) for k in columns}; ds = {k: _column_decimals([r[k] for r in rows]) for k in columns}
-    def td(k: str, v: Any) -> str:
-        text = _cell(v, ds[k]); cls = " ".join(c for c, on in (("num", numeric[k]), ("na", text.startswith("n/a"))) if on)
+    numeric = {k: any(_is_number(_middle(r[k])) for r in rows) for k in columns}
+    def td(k: str, v: Any, d: int) -> str:
+        text = _cell(v, d); cls = " ".join(c for c, on in (("num", numeric[k]), ("na", text.startswith("n/a"))) if on)
         return f'<td class="{cls}">{html.escape(text)}</td>'
     head = "".join(f'<th class="{"num" if numeric[k] else ""}">{html.escape(h)}</th>' for k, h in columns.items())
-    body = "".join("<tr>" + "".join(td(k, r[k]) for k in columns) + "</tr>" for r in rows)
+    body = "".join("<tr>" + "".join(td(k, r[k], d[k]) for k in columns) + "</tr>" for r, d in zip(rows, _grid(rows, columns, digits)))
     return f'<div class="g-scroll"><table class="g-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 # %% ../nbs/16_report.ipynb #91657027
@@ -261,13 +266,14 @@ class _Figures(_Page):
               name: str,                                   # for the file name
               columns: Mapping[str, str] | Sequence[str],  # key -> header with its unit; or keys that are headers themselves
               caption: str = "",                           # the finding
+              digits: str = "column",                      # one decimal grid a column, or "cell": rows are unlike quantities
              ) -> None:
         "Save `tables/name.csv` and show the table. Raises `GannbError` for an empty cell: say `n/a (why)`."
         columns = dict(columns) if isinstance(columns, Mapping) else {c: c for c in columns}; rows = list(rows)
         if not rows: raise GannbError(f"table {name!r} has no rows.")
         _check_rows(rows, columns); n = len(self.tables) + 1; where = f"tables/{_slug(name)}.csv"
-        self._save(where, _csv(rows, columns)); self.tables.append({"number": n, "name": name, "file": where, "caption": caption})
-        self._show(f'<div class="g-tablebox" id="tab{n:02d}"><p class="g-caption"><b>Table {n}.</b> {html.escape(caption)}</p>{_table_html(rows, columns)}</div>')
+        self._save(where, _csv(rows, columns, digits)); self.tables.append({"number": n, "name": name, "file": where, "caption": caption})
+        self._show(f'<div class="g-tablebox" id="tab{n:02d}"><p class="g-caption"><b>Table {n}.</b> {html.escape(caption)}</p>{_table_html(rows, columns, digits)}</div>')
 
 # %% ../nbs/16_report.ipynb #bcea27ef
 class _Verdicts(_Figures):
@@ -284,7 +290,8 @@ class _Verdicts(_Figures):
             data = png(seed_dots(rows), alt=f"Every seed of the claim: {claim['short']}"); where = f"figures/seeds_{claim['id']}.png"
             self._save(where, data); seeds = _picture(data, f"Every seed of the claim: {claim['short']}. {claim['reason']}", "chart")
         body = "".join(f"<dt>{k}</dt><dd>{_na(v)}</dd>" for k, v in facts.items())
-        self.judged[claim["id"]] = [r["file"] for made in (self.tables, self.figures) for r in made[-1:]] + ([where] if seeds else [])
+        measured = [r["file"] for made in (self.tables, self.figures) for r in made[-1:]] + ([where] if seeds else [])   # what its section showed last
+        self.judged[claim["id"]] = [] if claim["ours"].startswith("n/a") else measured
         self._show(f'<section class="g-verdict g-{_KEY[claim["verdict"]]}" id="claim-{claim["id"]}"><p class="g-top">{_badge(claim)}<strong>{html.escape(claim["sentence"])}</strong> <small>{html.escape(claim["where"])}</small></p>'
                    f'<dl class="g-facts">{body}</dl><p class="g-reason">{html.escape(claim["reason"])}{" This claim was amended after it was first judged." if claim["amended"] else ""}</p>{seeds}</section>')
 

@@ -72,7 +72,8 @@ def test_curves_share_axes_and_show_every_seed():
     sets = {"a": history(), "b": history(100)}; fig = plot.losses(sets, smooth=21, paper={"a": {"loss_G": 3.0}})
     a, b = fig.axes
     assert a.get_ylim() == b.get_ylim() and a.get_xlim() == b.get_xlim() and a.get_ylim()[1] > 3.0
-    assert len(a.lines) == 2 * (5 + 5 + 1) + 1, "raw and smoothed line of each seed, a mean, the paper's value"
+    assert len(a.lines) == 2 * (1 + 5 + 1) + 1, "the first seed as recorded, a smoothed line of each seed, a mean, the paper's value"
+    assert len(plot.losses(sets, smooth=21, raw=False).axes[0].lines) == 2 * (5 + 1) and "pale" in "".join(t.get_text() for t in fig.texts)
     text = " ".join(t.get_text() for t in fig.texts)
     assert "5 seeds" in text and "moving mean over 21" in text and "dashed: the paper" in text
     assert {t.get_text() for t in a.texts} == {"loss of D", "loss of G", "paper G"}

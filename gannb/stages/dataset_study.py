@@ -23,9 +23,9 @@ from ..store import load_checkpoint, peak_memory, read_json
 from ..train import COLUMNS, d_step, g_step, load_state, log_line, make_optimizers
 
 # %% auto #0
-__all__ = ['PAPER_RUNS', 'ROLES', 'SHOWN', 'CELEBA_WIDTH', 'WORDS', 'arms', 'data_notes', 'licences', 'common_step', 'guidelines',
-           'facts', 'results', 'published_means', 'published_lines', 'our_lines', 'stacked', 'window', 'mean_cell',
-           'numbers', 'middle', 'number_rows', 'difference', 'words', 'hero_sentence', 'done_differently',
+__all__ = ['PAPER_RUNS', 'ROLES', 'SHOWN', 'CELEBA_WIDTH', 'SHORT', 'WORDS', 'arms', 'data_notes', 'licences', 'common_step',
+           'guidelines', 'facts', 'results', 'published_means', 'published_lines', 'our_lines', 'stacked', 'window',
+           'mean_cell', 'numbers', 'middle', 'number_rows', 'difference', 'words', 'hero_sentence', 'done_differently',
            'describe_end', 'dominance_sentence', 'end_rows', 'three_places', 'measured_effect', 'protocol_cards',
            'audit_card', 'trained_by', 'training_seconds', 'timing']
 
@@ -136,13 +136,13 @@ def middle(cell: Any) -> float:
     "The mean of a cell; NaN where there is none."
     return cell["mean"] if isinstance(cell, Mapping) else float("nan")
 
+SHORT = ("loss_D", "D_real", "D_fake_after", "accuracy")   # the columns of the table over all data sets
 WORDS = {"loss_D": "Loss_D, nats", "loss_G": "Loss_G, nats", "D_real": "D(x)", "D_fake_before": "D(G(z)), first", "D_fake_after": "D(G(z)), second", "accuracy": "Accuracy of D"}
 
-def number_rows(published: Mapping[str, float], cells: Mapping[str, Any], lines: int, seeds: int, step: int) -> list[dict]:
-    "The table paper / here / difference: one column a quantity, so that each has its own digits."
+def number_rows(published: Mapping[str, float], cells: Mapping[str, Any]) -> list[dict]:
+    "The table quantity / paper / here / difference."
     def bare(c: Any) -> Any: return {k: v for k, v in c.items() if k != "n"} if isinstance(c, Mapping) else c
-    return [{"what": f"Paper, mean of {lines} printed lines", **published}, {"what": f"Here at {step:,} steps, mean of {seeds} seed{'s' * (seeds > 1)}", **{k: bare(cells[k]) for k in published}},
-            {"what": "Here minus paper", **{k: bare(difference(cells[k], v)) for k, v in published.items()}}]
+    return [{"what": WORDS[k], "paper": v, "ours": bare(cells[k]), "difference": bare(difference(cells[k], v))} for k, v in published.items()]
 
 def difference(cell: Any, published: float) -> Any:
     "A cell less the published number, with the same interval moved."
@@ -179,8 +179,8 @@ def dominance_sentence(arms: Mapping[str, Arm], cells: Mapping[str, Mapping[str,
 def end_rows(arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], step: int) -> list[dict]:
     "A table: every quantity at the common step and, where it differs, at the run's end."
     at, end = numbers(arms, runs, step), numbers(arms, runs)
-    return [{"set": f"{arms[r].name}, {when}", **{q: {k: v for k, v in cells[r][q].items() if k != "n"} if isinstance(cells[r][q], Mapping) else cells[r][q] for q in WORDS}}
-            for r in arms for when, cells in ((f"at {step:,} steps", at), (f"at its end, {arms[r].steps:,} steps", end)) if cells is at or arms[r].steps != step]
+    return [{"set": arms[r].name, "step": n, **{q: {k: v for k, v in cells[r][q].items() if k != "n"} if isinstance(cells[r][q], Mapping) else cells[r][q] for q in SHORT}}
+            for r in arms for n, cells in ((step, at), (arms[r].steps, end)) if cells is at or n != step]
 
 # %% ../../nbs/15_stages.dataset_study.ipynb #7a4db242
 def three_places(arm: Arm, run: GanRun, steps: int = 20) -> tuple[float, float, float] | None:
