@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import re
 import shlex
@@ -74,12 +75,13 @@ def reproduce(request: Report, given: dict[str, Any]) -> Path:   # the run folde
         marker = folder / report.MARKER; before = marker.stat().st_mtime_ns if marker.is_file() else None
         try:
             papermill.execute_notebook(str(template), str(unfinished), parameters={k: v for k, v in given.items() if v is not None}, progress_bar=False,
-                                       stdout_file=sys.stdout, stderr_file=sys.stderr, extra_arguments=["--IPKernelApp.log_level=40"])
+                                       stdout_file=sys.stdout, stderr_file=sys.stderr, extra_arguments=["--IPKernelApp.log_level=50"])
         except PapermillExecutionError as e:
             if e.ename in ("GannbError", "Diverged"): raise GannbError(e.evalue) from None
             if e.ename in ("Interrupted", "KeyboardInterrupt"): raise KeyboardInterrupt(e.evalue) from None
             raise GannbError(f"The report stopped with {e.ename}: {e.evalue}. The traceback is in {unfinished}. What was trained is kept; run the same command again to go on.") from None
         except DeadKernelError:
+            logging.getLogger("asyncio").setLevel(logging.CRITICAL)   # its notes on tasks that died with the kernel say nothing to a reader
             raise KeyboardInterrupt("The report's kernel was stopped (Ctrl-C, or the system ended it, for example for want of memory). What was trained is kept; run the same command again to go on.") from None
         except OSError as e: raise GannbError(f"{unfinished} could not be written: {e.strerror or e}. What was trained is kept; free some space, then run the same command again.") from None
         if not marker.is_file() or marker.stat().st_mtime_ns == before:

@@ -174,7 +174,7 @@ def describe_end(cells: Mapping[str, Any]) -> str:
 def dominance_sentence(arms: Mapping[str, Arm], cells: Mapping[str, Mapping[str, Any]], step: int) -> str:
     "The finding of the comparison at equal steps."
     order = sorted(arms, key=lambda r: -middle(cells[r]["D_real"]))
-    return f"At the same {step:,} steps D(x) is " + ", ".join(f"{middle(cells[r]['D_real']):.2f} on {arms[r].name}" for r in order) + ". Lines: seeds thin, mean thick."
+    return f"At the same {step:,} steps D(x) is " + ", ".join(f"{middle(cells[r]['D_real']):.2f} on {arms[r].name}" for r in order) + "."
 
 def end_rows(arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], step: int) -> list[dict]:
     "A table: every quantity at the common step and, where it differs, at the run's end."
