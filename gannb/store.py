@@ -60,7 +60,7 @@ def data_root(given: str | Path | None = None) -> Path:
     if given in (None, "") and not os.environ.get("GANNB_DATA"): return cache_dir() / "data"
     root, source = (Path(given), "data_root") if given not in (None, "") else (Path(os.environ["GANNB_DATA"]), "GANNB_DATA")
     root = root.expanduser().resolve()
-    if not root.is_dir(): raise GannbError(f"{source}={str(root)!r} is not a folder. Give an existing folder, or leave it out to use {cache_dir() / 'data'}.")
+    if not root.is_dir() and root != (cache_dir() / "data").resolve(): raise GannbError(f"{source}={str(root)!r} is not a folder. Give an existing folder, or leave it out to use {cache_dir() / 'data'}.")
     return root
 
 # %% ../nbs/01_store.ipynb #7098ca00

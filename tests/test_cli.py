@@ -168,7 +168,7 @@ def test_data_check(capsys, tmp_path):
 
 def test_smallest_report_from_the_command_line(run_gannb, tmp_path):
     "The whole path on a few dozen digits: papermill, figures, tables, claims, page; the second time everything is found."
-    env = {"GANNB_OUTPUTS": tmp_path / "o", "GANNB_STORE": tmp_path / "s"}
+    env = {"GANNB_OUTPUTS": tmp_path / "o", "GANNB_STORE": tmp_path / "s", "GANNB_CACHE": tmp_path / "c", "GANNB_DATA": ""}   # as on a new machine: no data anywhere
     first = run_gannb("reproduce dataset_study --preset smoke", timeout=300, **env)
     assert first.rc == 0, first.stderr + first.stdout
     run = tmp_path / "o" / "dataset_study" / "smoke"
@@ -209,6 +209,13 @@ def test_ctrl_c_during_a_report(tmp_path):
     p.send_signal(signal.SIGINT); out, err = p.communicate(timeout=120)
     assert p.returncode == 130 and "run the same command again" in err and "Traceback" not in err, (p.returncode, err[-2000:])
     assert not (tmp_path / "o" / "dataset_study").exists() or not list((tmp_path / "o").glob("*/*/finished.json"))
+
+
+def test_a_new_machine_has_no_data_folder_yet(capsys, tmp_path, monkeypatch):
+    monkeypatch.delenv("GANNB_DATA", raising=False)
+    assert main(["train", "digits", *TINY, "--dry-run"]) == 0 and main(["data", "list"]) == 0
+    assert "gannb data get" in refused(capsys, "reproduce", "dataset_study", "--preset", "desk")
+    assert "gannb data get" in refused(capsys, "train", "mnist", *TINY); nothing_left(tmp_path)
 
 
 def test_missing_data_stop_a_report_before_any_work(capsys, tmp_path, monkeypatch):
