@@ -70,6 +70,7 @@ def reproduce(request: Report, given: dict[str, Any]) -> Path:   # the run folde
     from gannb import report
     from nbclient.exceptions import DeadKernelError
     template = find_template(request.paper); folder = store.make_folder(report.run_folder(request))
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)   # its notes on tasks that die with a stopped kernel say nothing to a reader
     notebook, unfinished = folder / "report.ipynb", folder / "report.unfinished.ipynb"
     with store.folder_lock(folder):
         marker = folder / report.MARKER; before = marker.stat().st_mtime_ns if marker.is_file() else None
@@ -81,7 +82,6 @@ def reproduce(request: Report, given: dict[str, Any]) -> Path:   # the run folde
             if e.ename in ("Interrupted", "KeyboardInterrupt"): raise KeyboardInterrupt(e.evalue) from None
             raise GannbError(f"The report stopped with {e.ename}: {e.evalue}. The traceback is in {unfinished}. What was trained is kept; run the same command again to go on.") from None
         except DeadKernelError:
-            logging.getLogger("asyncio").setLevel(logging.CRITICAL)   # its notes on tasks that died with the kernel say nothing to a reader
             raise KeyboardInterrupt("The report's kernel was stopped (Ctrl-C, or the system ended it, for example for want of memory). What was trained is kept; run the same command again to go on.") from None
         except OSError as e: raise GannbError(f"{unfinished} could not be written: {e.strerror or e}. What was trained is kept; free some space, then run the same command again.") from None
         if not marker.is_file() or marker.stat().st_mtime_ns == before:
