@@ -29,6 +29,7 @@ def run_folder(cfg: TrainConfig, fields: dict) -> Path:
     return store.outputs_dir() / "runs" / f"{slug}-{stable_hash({k: v for k, v in fields.items() if k != 'seed'}, 8)}"
 
 def train_command(args: argparse.Namespace) -> int:
+    if any(p.partition("=")[0].strip() == "dataset" for p in args.set): raise GannbError(f"the data set is the first argument ({args.dataset!r}); --set dataset=... would train another.")
     cfg: TrainConfig = checked(TrainConfig, {"dataset": args.dataset} | parse_set(args.set), "--set")
     root = store.data_root(cfg.data_root); folder = Path(args.out) if args.out else None
     store.check_place(folder or store.outputs_dir())
@@ -42,7 +43,8 @@ def train_command(args: argparse.Namespace) -> int:
     if args.dry_run: return 0
     store.check_free_disk(folder, disk * len(cfg.seeds))
     store.make_folder(folder)
-    for seed in cfg.seeds: gan.check_same_run(folder / f"seed-{seed}", gan.gan_fields(cfg, data, seed))
+    for seed in sorted({*cfg.seeds, *(int(p.parent.name.removeprefix("seed-")) for p in folder.glob("seed-*/run.json"))}):   # one folder, one set of settings
+        gan.check_same_run(folder / f"seed-{seed}", gan.gan_fields(cfg, data, seed))
     store.write_json(folder / "config.json", cfg.model_dump())
     runs = [gan.train_run(cfg, data, seed, folder / f"seed-{seed}", args.show, f"{data.name} seed {seed}") for seed in cfg.seeds]
     for run in runs:
@@ -78,7 +80,9 @@ def reproduce(request: Report, given: dict[str, Any]) -> Path:   # the run folde
             papermill.execute_notebook(str(template), str(unfinished), parameters={k: v for k, v in given.items() if v is not None}, progress_bar=False,
                                        stdout_file=sys.stdout, stderr_file=sys.stderr, extra_arguments=["--IPKernelApp.log_level=50"])
         except PapermillExecutionError as e:
-            if e.ename in ("GannbError", "Diverged"): raise GannbError(e.evalue) from None
+            if e.ename in ("GannbError", "Diverged"):   # said in words: the notebook with its traceback is of no use
+                unfinished.unlink(missing_ok=True)
+                raise GannbError(e.evalue) from None
             if e.ename in ("Interrupted", "KeyboardInterrupt"): raise KeyboardInterrupt(e.evalue) from None
             raise GannbError(f"The report stopped with {e.ename}: {e.evalue}. The traceback is in {unfinished}. What was trained is kept; run the same command again to go on.") from None
         except DeadKernelError:
@@ -120,8 +124,8 @@ def data_command(args: argparse.Namespace) -> int:
     if args.what == "list":
         rows = datasets.table(root); columns = list(rows[0])
         width = {c: max(len(c), *(len(str(r[c])) for r in rows)) for c in columns}
-        print("  ".join(c.ljust(width[c]) for c in columns))
-        for r in rows: print("  ".join(str(r[c]).ljust(width[c]) for c in columns).rstrip())
+        print("  ".join(c.ljust(width[c]) for c in columns).rstrip())
+        for r in rows: print("  ".join((str(r[c]) or "-").ljust(width[c]) for c in columns).rstrip())
         print(f"Looked for in {root} (set GANNB_DATA or --data-root). Fetch one with: gannb data get NAME")
         return 0
     if args.what == "get":

@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .base import GannbError, check_choice, check_size, nearest, stable_hash
-from .datasets import check_name
+from .datasets import check_name, default_root
 
 # %% auto #0
 __all__ = ['DIGIT_FACES', 'PRESETS', 'REPORTS', 'Checked', 'checked', 'as_list', 'check_dataset', 'GanConfig', 'TrainConfig',
@@ -53,7 +53,9 @@ def as_list(v: Any) -> Any:
 
 def check_dataset(name: str, data_root: str | None) -> None:
     "Raises `GannbError` unless `name` is a known data set, one of the data root's own catalogue, folder: or idx:."
-    check_name(name, data_root or os.environ.get("GANNB_DATA") or None)
+    try: root = default_root(data_root)
+    except GannbError: root = None   # no such folder: said where data are opened
+    check_name(name, root)
 
 # %% ../nbs/14_config.ipynb #07e479f6
 class GanConfig(Checked):
@@ -106,12 +108,15 @@ class TrainConfig(GanConfig):
 
     @field_validator("seeds", mode="before")
     @classmethod
-    def _seeds(cls, v: Any) -> list: return check_seeds(as_list(v))
+    def _list(cls, v: Any) -> list: return as_list(v)
+    @field_validator("seeds")
+    @classmethod
+    def _seeds(cls, v: list[int]) -> list[int]: return check_seeds(v)
 
 def check_seeds(seeds: list) -> list:
     "`seeds` if there is at least one and none twice; otherwise a `ValueError`."
     if not seeds: raise ValueError("at least one seed is needed, for example seeds=0,1,2")
-    if len(set(map(str, seeds))) < len(seeds): raise ValueError("a seed is named twice; each seed is one independent training")
+    if len(set(seeds)) < len(seeds): raise ValueError("a seed is named twice; each seed is one independent training")
     return seeds
 
 def gan_config(**values: Any) -> GanConfig:
@@ -155,7 +160,10 @@ class DatasetStudyConfig(Checked):
     def _size(cls, v: int) -> int: check_size(v); return v
     @field_validator("seeds", mode="before")
     @classmethod
-    def _seeds(cls, v: Any) -> list: return check_seeds(as_list(v))
+    def _list(cls, v: Any) -> list: return as_list(v)
+    @field_validator("seeds")
+    @classmethod
+    def _seeds(cls, v: list[int]) -> list[int]: return check_seeds(v)
     @field_validator("datasets", "batch_sizes", mode="before")
     @classmethod
     def _three(cls, v: Any) -> list:
@@ -176,7 +184,7 @@ class DatasetStudyConfig(Checked):
         "The training of data set number `i`."
         name, classes = split_spec(self.datasets[i])
         shared = {k: getattr(self, k) for k in GanConfig.model_fields.keys() & type(self).model_fields.keys()}
-        return gan_config(**shared, dataset=name, classes=classes, batch_size=self.batch_sizes[i])
+        return checked(TrainConfig, {**shared, "dataset": name, "classes": classes, "batch_size": self.batch_sizes[i], "seeds": self.seeds, "data_root": self.data_root})
 
 def split_spec(spec: str) -> tuple[str, list[str]]:   # name, classes
     "`cifar10@airplane+ship` -> name and classes. The part after the last @ counts; folder: and idx: paths may hold an @ by ending in one."
@@ -209,7 +217,7 @@ class Report(BaseModel):
         kept = {k: v for k, v in self.overrides.items() if k != "data_root"}
         return self.config.preset + (f"-{stable_hash(kept, 8)}" if kept else "")
 
-def report_config(paper: str, **given: Any) -> Report:
+def report_config(paper: str, /, **given: Any) -> Report:
     "The checked parameters of a report: the preset, then what was given (None means: as the preset says). Raises `GannbError`."
     check_choice("paper", paper, REPORTS); model = REPORTS[paper]
     given = {k: v for k, v in given.items() if v is not None}
@@ -223,6 +231,8 @@ def report_config(paper: str, **given: Any) -> Report:
     return Report(paper=paper, config=config, setting="custom" if custom else preset, overrides=overrides)
 
 # %% ../nbs/14_config.ipynb #29b329c6
+_TEXT = ("classes", "datasets", "data_root", "dataset")   # names of things: never read as numbers or truth values
+
 def parse_set(pairs: list[str]) -> dict[str, Any]:
     "`['epochs=20', 'seeds=0,1']` as a dictionary. Raises `GannbError` for anything but name=value, or a name given twice."
     out: dict[str, Any] = {}
@@ -233,6 +243,7 @@ def parse_set(pairs: list[str]) -> dict[str, Any]:
         try: value = yaml.safe_load(text) if text.strip() else ""
         except yaml.YAMLError: value = text
         if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value): value = float(value)   # YAML 1.1 reads 2e-4 as text
+        if name in _TEXT: value = text.strip()   # yes, 001 and 1e3 may be names of classes or folders
         out[name] = text.strip() if isinstance(value, (dict, list)) and "," in text and not text.strip().startswith("[") else value
     return out
 
@@ -249,7 +260,8 @@ def check_injected(paper: str,          # name of the report
                   ) -> None:
     "Raises `GannbError` for a parameter that papermill or the reader set and the report does not have."
     known = REPORTS[check_choice("paper", paper, REPORTS)].model_fields
-    for cell in cells:
+    last = max((i for i, cell in enumerate(cells) if "preset" in _assigned(cell) and not cell.startswith("# Parameters")), default=0)   # run again in JupyterLab: only the last time counts
+    for cell in cells[last:]:
         if cell.startswith("# Parameters") or "preset" in _assigned(cell):
             for name in sorted(_assigned(cell) - set(known)):
                 hint = nearest(name, known)

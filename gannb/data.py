@@ -10,6 +10,7 @@ import hashlib
 import html
 import io
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -355,7 +356,7 @@ def audit(sets: ImageSet | Mapping[str, ImageSet],  # one set, or its parts by n
     sets = dict(sets) if isinstance(sets, Mapping) else {sets.part or "all": sets}
     parts = np.repeat(list(sets), [len(s) for s in sets.values()])
     labels = [c for s in sets.values() for c in ([s.classes[k] for k in s.labels] if s.labels is not None else [""] * len(s))]
-    files = [f for s in sets.values() for f in ([bytes(b).decode() for b in s.files] if s.files is not None else [f"image {i}" for i in range(len(s))])]
+    files = [f for s in sets.values() for f in ([os.fsdecode(bytes(b)) for b in s.files] if s.files is not None else [f"image {i}" for i in range(len(s))])]
     found = find_copies(np.concatenate([s.pixel_hashes() for s in sets.values()]), parts, labels, files)
     return {"images": {k: len(s) for k, s in sets.items()}, "counts": {k: s.counts() for k, s in sets.items()}, **found}
 
@@ -374,7 +375,7 @@ def seal_cache(folder: str | Path,               # a folder that holds images.np
               ) -> None:
     "Write everything beside the pixels: labels, names, hashes, and for each part its fingerprint."
     folder = Path(folder); images = np.load(folder / "images.npy", mmap_mode="r"); hashes = image_hashes(images)
-    arrays = {"labels": labels, "groups": groups, "hashes": hashes, "files": np.array([str(f).encode() for f in files])}
+    arrays = {"labels": labels, "groups": groups, "hashes": hashes, "files": np.array([os.fsencode(str(f)) for f in files])}
     for name, a in arrays.items():
         if a is not None: np.save(folder / f"{name}.npy", a)
     def print_of(a: int, b: int) -> str: return fingerprint_of(hashes[a:b], (b - a, *images.shape[1:]), None if labels is None else labels[a:b], classes, settings)

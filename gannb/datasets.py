@@ -135,6 +135,7 @@ def _torchvision_source(name: str, root: Path) -> Source | None:
     "The data set where torchvision puts it, or None."
     folder, marker = _LAYOUT.get(name, ("", ""))
     if not folder or not (root / folder / marker).is_file(): return None
+    if name == "celeba" and not (root / folder / "img_align_celeba").is_dir(): return None   # fetched, but its unpacking was stopped: `get` goes on
     def scan() -> Contents:
         try: return _scan_torchvision(name, root)
         except GannbError: raise
@@ -182,6 +183,8 @@ def available(name: str,                            # a name, folder:PATH or idx
 
 def missing(name: str, root: Path) -> GannbError:
     "The error that says where to get a data set, how large it is, its licence, and the command."
+    if _parse(name)[0] != "name": _find(name, root)   # a path: this raises and says what is wrong with it
+    if name not in DATASETS: return GannbError(f"{name} is not in {root}: its catalogue.yaml names a source that is not there.")
     i = DATASETS[name]; large = f"{fmt_bytes(i.size_bytes)} to download" if i.size_bytes else "size not stated by its publisher"
     how = (f"It has to be fetched by hand from {i.where}; put it as {root / name}/ or {root / name}.zip." if i.how == "manual"
            else f"Fetch it with `gannb data get {name}` (from {i.where}), or name a folder that holds it with data_root=... or GANNB_DATA.")

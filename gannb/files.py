@@ -150,7 +150,11 @@ def walk(root: Path) -> list[tuple[str, int, int]]:
             for e in entries:   # 200,000 files in well under a second: this runs each time a cached folder is opened
                 if _is_junk(e.name): continue
                 if e.is_dir(): todo.append((f"{base}{e.name}/", e.path, above | {here})); continue
-                s = e.stat(); found.append((base + e.name, s.st_size, s.st_mtime_ns))
+                try: s = e.stat()
+                except FileNotFoundError:
+                    if e.is_symlink(): continue   # a link to nothing is no file
+                    raise
+                found.append((base + e.name, s.st_size, s.st_mtime_ns))
     found.sort()
     return found
 

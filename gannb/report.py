@@ -11,6 +11,7 @@ import html
 import io
 import math
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from importlib.resources import files
@@ -213,7 +214,8 @@ class _Page:
         if missing: raise GannbError(f"meta lacks {', '.join(missing)}. It needs: {', '.join(META)}.")
         self.folder, self.meta = Path(folder), dict(meta)
         self.figures: list[dict] = []; self.tables: list[dict] = []; self.judged: dict[str, list[str]] = {}; self.blocks: list[str] = []; self.files: set[str] = set()
-        make_folder(self.folder / "figures"); make_folder(self.folder / "tables"); (self.folder / MARKER).unlink(missing_ok=True)
+        make_folder(self.folder / "figures"); make_folder(self.folder / "tables")
+        for stale in (MARKER, "report.html"): (self.folder / stale).unlink(missing_ok=True)   # a page that is not of this run
 
     def _show(self, block: str) -> None:
         "Show a block in the notebook (outside one it is only kept in `blocks`)."
@@ -359,7 +361,7 @@ def study_meta(request: Request, study: Mapping[str, Any], notes: Sequence[str],
     text = {k: ",".join(map(str, v)) if isinstance(v, list) else v for k, v in given.items()}
     return {"title": study["paper"]["title"], "paper": f"{study['paper']['authors']}: a reproduction of {study['paper']['short']}", "preset": request.config.preset, "setting": request.setting,
             "data": said or "complete, nothing stands in", "device": f"{p['device']}, {p['threads']} threads", "run_time": seconds, "date": date.today().isoformat(), "commit": p["commit"],
-            "command": ("" if embedded else "GANNB_DATA=FOLDER_OF_DATA ") + f"gannb reproduce {request.paper} --preset {request.config.preset}" + "".join(f" --set {k}={v}" for k, v in text.items())}
+            "command": ("" if embedded else "GANNB_DATA=FOLDER_OF_DATA ") + f"gannb reproduce {request.paper} --preset {request.config.preset}" + "".join(f" --set {shlex.quote(f'{k}={v}')}" for k, v in text.items())}
 
 # %% ../nbs/16_report.ipynb #bcc7585f
 def _before_head(cells: Sequence[Any]) -> int:

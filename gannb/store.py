@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 # %% auto #0
 __all__ = ['checkout', 'outputs_dir', 'store_dir', 'cache_dir', 'data_root', 'check_place', 'make_folder', 'atomic_write',
            'write_json', 'read_json', 'sha256_file', 'new_folder', 'verify_folder', 'save_tensors', 'load_tensors',
-           'save_checkpoint', 'list_checkpoints', 'load_checkpoint', 'folder_lock', 'artefact_folder',
-           'differing_fields', 'tree_bytes', 'code_commit', 'provenance', 'peak_memory', 'check_free_disk']
+           'save_checkpoint', 'list_checkpoints', 'load_checkpoint', 'remove_leftovers', 'folder_lock',
+           'artefact_folder', 'differing_fields', 'tree_bytes', 'code_commit', 'provenance', 'peak_memory',
+           'check_free_disk']
 
 # %% ../nbs/01_store.ipynb #dd5a2940
 def checkout(start: str | Path | None = None,  # where to begin looking; the working folder by default
@@ -200,6 +201,12 @@ def load_checkpoint(folder: str | Path) -> tuple[dict[str, torch.Tensor], dict, 
     return None
 
 # %% ../nbs/01_store.ipynb #5d7d8037
+def remove_leftovers(folder: str | Path) -> None:
+    "Delete what a killed process was still writing in `folder` and below; call it only while holding the folder."
+    for p in Path(folder).rglob(".*.tmp"):
+        if p.is_dir(): shutil.rmtree(p, ignore_errors=True)
+        else: p.unlink(missing_ok=True)
+
 @contextmanager
 def folder_lock(folder: str | Path,  # the folder to hold
                 wait: float = 0,     # seconds to wait for another process; 0 refuses at once
@@ -216,6 +223,7 @@ def folder_lock(folder: str | Path,  # the folder to hold
     except OSError as e: raise _say_oserror("lock", folder, e) from e
     try:
         from datetime import datetime
+        remove_leftovers(folder)
         write_json(holder, {"pid": os.getpid(), "host": platform.node(), "command": " ".join(Path(a).name for a in sys.argv[:3]),
                             "since": datetime.now().isoformat(timespec="seconds")})
         yield

@@ -223,6 +223,29 @@ def test_missing_data_stop_a_report_before_any_work(capsys, tmp_path, monkeypatc
     assert "gannb data get" in refused(capsys, "reproduce", "dataset_study", "--preset", "desk"); nothing_left(tmp_path)
 
 
+@pytest.mark.parametrize("args, words", [
+    (["reproduce", "dataset_study", "--set", "datasets=folder:nope,digits,digits"], "does not exist"),
+    (["reproduce", "dataset_study", "--set", "paper=x"], "paper"),
+    (["train", "digits", "--set", "dataset=mnist"], "first argument"),
+    (["train", "digits", "--set", "seeds=1,01"], "twice"),
+])
+def test_plausible_slips(args, words, capsys, tmp_path):
+    assert words in refused(capsys, *args); nothing_left(tmp_path)
+
+
+def test_one_folder_holds_one_set_of_settings(capsys, tmp_path):
+    out = str(tmp_path / "mine")
+    assert main(["train", "digits", *TINY, "--out", out]) == 0; capsys.readouterr()
+    assert "Differing" in refused(capsys, "train", "digits", *TINY, "--set", "seeds=1", "--set", "lr_G=0.001", "--out", out)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.uname().sysname == "Darwin", reason="file names that are not UTF-8 exist on Linux")
+def test_file_names_that_are_not_utf8(capsys, tmp_path):
+    folder = images(tmp_path / "old names"); first = next(folder.iterdir())
+    os.rename(first, os.fsencode(folder) + b"/gr\xfc\xdfe.png"); (folder / "link.png").symlink_to(folder / "nowhere.png")
+    assert main(["train", f"folder:{folder}", *TINY, "--dry-run"]) == 0 and "10 images" in capsys.readouterr().out
+
+
 def test_names_of_ones_own_catalogue(capsys, tmp_path, monkeypatch):
     images(tmp_path / "data" / "my pictures"); (tmp_path / "data" / "catalogue.yaml").write_text('mine: {source: "folder:my pictures"}\n')
     monkeypatch.setenv("GANNB_DATA", str(tmp_path / "data"))

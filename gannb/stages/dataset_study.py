@@ -27,7 +27,7 @@ __all__ = ['PAPER_RUNS', 'ROLES', 'SHOWN', 'CELEBA_WIDTH', 'SHORT', 'WORDS', 'ar
            'guidelines', 'facts', 'results', 'published_means', 'published_lines', 'our_lines', 'stacked', 'window',
            'mean_cell', 'numbers', 'middle', 'number_rows', 'difference', 'words', 'hero_sentence', 'done_differently',
            'describe_end', 'dominance_sentence', 'end_rows', 'three_places', 'measured_effect', 'protocol_cards',
-           'audit_card', 'trained_by', 'training_seconds', 'timing']
+           'audit_card', 'trained_by', 'earlier_seconds', 'timing']
 
 # %% ../../nbs/15_stages.dataset_study.ipynb #a770355c
 PAPER_RUNS = {"emnist": "112,800 images, 10 epochs of 882 steps = 8,820 steps", "celeba": "202,599 images, 10 epochs of 3,166 steps = 31,660 steps",
@@ -154,9 +154,11 @@ def words(cell: Any) -> str:
     "A cell's mean in a sentence, or why there is none."
     return f"{cell['mean']:.3g}" if isinstance(cell, Mapping) else str(cell)
 
+def _percent(cell: Any) -> str: return f"{cell['mean']:.0%}" if isinstance(cell, Mapping) else str(cell)
+
 def hero_sentence(arms: Mapping[str, Arm], cells: Mapping[str, Mapping[str, Any]], step: int) -> str:
     "The finding under the hero picture."
-    return f"After {step:,} steps D still sorts real from generated: it is right for " + ", ".join(f"{middle(cells[r]['accuracy']):.0%} of {arms[r].name}" for r in arms) + " (training images and fakes; 50% is chance)."
+    return f"After {step:,} steps D is right for " + ", ".join(f"{_percent(cells[r]['accuracy'])} of {arms[r].name}" for r in arms) + " (training images and fakes together; 50% is chance)."
 
 def done_differently(arm: Arm, runs: Sequence[GanRun], role: str) -> str:
     "What this run did differently from the paper, in a sentence."
@@ -174,7 +176,7 @@ def describe_end(cells: Mapping[str, Any]) -> str:
 def dominance_sentence(arms: Mapping[str, Arm], cells: Mapping[str, Mapping[str, Any]], step: int) -> str:
     "The finding of the comparison at equal steps."
     order = sorted(arms, key=lambda r: -middle(cells[r]["D_real"]))
-    return f"At the same {step:,} steps D(x) is " + ", ".join(f"{middle(cells[r]['D_real']):.2f} on {arms[r].name}" for r in order) + "."
+    return f"At the same {step:,} steps D(x) is " + ", ".join(f"{words(cells[r]['D_real'])} on {arms[r].name}" for r in order) + "."
 
 def end_rows(arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], step: int) -> list[dict]:
     "A table: every quantity at the common step and, where it differs, at the run's end."
@@ -185,7 +187,8 @@ def end_rows(arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], step
 # %% ../../nbs/15_stages.dataset_study.ipynb #7a4db242
 def three_places(arm: Arm, run: GanRun, steps: int = 20) -> tuple[float, float, float] | None:
     "Mean D(G(z)) before D's update, after it (the printed second number), and after G's update; None where the run's last state is gone."
-    found = load_checkpoint(run.folder / "checkpoints")
+    try: found = load_checkpoint(run.folder / "checkpoints")
+    except GannbError: return None
     if not found or found[1]["step"] != run.steps: return None
     cfg = arm.config; G, D = build_networks(run.fields); opts = make_optimizers(G, D, cfg.lr_G, cfg.lr_D, cfg.beta1, cfg.beta2)
     load_state(found[0], G, D, *opts); places = []
@@ -201,7 +204,7 @@ def measured_effect(measure: str | None, arms: Mapping[str, Arm], runs: Mapping[
     if measure == "common step":
         at, end = numbers(arms, runs, step), numbers(arms, runs)
         if all(a.steps == step for a in arms.values()): return f"not here: all runs have {step} steps"
-        return "measured: D(x) at equal steps and at the end: " + "; ".join(f"{arms[r].name} {middle(at[r]['D_real']):.2f} and {middle(end[r]['D_real']):.2f}" for r in arms)
+        return "measured: D(x) at equal steps and at the end: " + "; ".join(f"{arms[r].name} {words(at[r]['D_real'])} and {words(end[r]['D_real'])}" for r in arms)
     if measure == "three places":
         found = {r: three_places(arms[r], runs[r][0]) for r in arms if runs[r][0].diverged is None}
         seen = [f"{arms[r].name} {p[0]:.3f} / {p[1]:.3f} / {p[2]:.3f}" for r, p in found.items() if p]
@@ -227,9 +230,9 @@ def trained_by(runs: Mapping[str, Sequence[GanRun]]) -> list[str]:
     found = {f"commit {p['commit']}, torch {p['versions']['torch']}, {p['device']}, {p['threads']} threads" for rs in runs.values() for r in rs for p in read_json(r.folder / "provenance.json")}
     return sorted(found)
 
-def training_seconds(runs: Mapping[str, Sequence[GanRun]], reused_only: bool = False) -> float:
-    "Wall clock of the trainings, over all sittings."
-    return sum(p["wall_s"] for rs in runs.values() for r in rs if r.reused or not reused_only for p in _timings(r))
+def earlier_seconds(runs: Mapping[str, Sequence[GanRun]]) -> float:
+    "Wall clock that the trainings took before this sitting: all of what was found in the store, and the earlier parts of what went on."
+    return sum(p["wall_s"] for rs in runs.values() for r in rs for p in (_timings(r) if r.reused else _timings(r)[:-1]))
 
 def _timings(run: GanRun) -> list[dict]:
     path = run.folder / "timing.json"
