@@ -19,8 +19,7 @@ from .base import GannbError, check_choice, fmt_bytes, fmt_time, stable_hash
 from .config import PRESETS, REPORTS, Report, TrainConfig, checked, parse_set, report_config, split_spec
 
 # %% auto #0
-__all__ = ['run_folder', 'train_command', 'find_template', 'reproduce', 'report_place', 'reproduce_command', 'data_command',
-           'parser', 'main']
+__all__ = ['run_folder', 'train_command', 'find_template', 'reproduce', 'reproduce_command', 'data_command', 'parser', 'main']
 
 # %% ../nbs/18_cli.ipynb #23f94f89
 def run_folder(cfg: TrainConfig, fields: dict) -> Path:
@@ -94,10 +93,6 @@ def reproduce(request: Report, given: dict[str, Any]) -> Path:   # the run folde
         report.export_html(notebook, folder / "report.html")
     return folder
 
-def report_place(request: Report) -> Path:
-    "The folder of a paper's reports; known before anything heavy is imported."
-    return store.outputs_dir() / request.paper
-
 def reproduce_command(args: argparse.Namespace) -> int:
     root = store.checkout(); exist = [p for p in REPORTS if root and (root / "papers" / f"{p}.ipynb").is_file()]
     for p in args.papers: check_choice("paper", p, REPORTS)
@@ -105,7 +100,7 @@ def reproduce_command(args: argparse.Namespace) -> int:
     if args.preset: given["preset"] = args.preset
     requests = [report_config(p, **given) for p in args.papers or exist or list(REPORTS)]
     for r in requests:
-        find_template(r.paper); root = store.data_root(r.config.data_root); store.check_place(report_place(r))
+        find_template(r.paper); root = store.data_root(r.config.data_root); store.check_place(store.outputs_dir() / r.paper)
         for name in {split_spec(s)[0] for s in getattr(r.config, "datasets", [])}:
             if datasets.available(name, root) is None: raise datasets.missing(name, root)
     folders = []

@@ -33,6 +33,17 @@ class Checked(BaseModel):
         if isinstance(v, bool) and not wants_bool: raise ValueError("a number or a word is wanted, not True or False")
         return v
 
+    # Fields that mean the same in every config that has them.
+    @field_validator("size", check_fields=False)
+    @classmethod
+    def _size(cls, v: int) -> int: check_size(v); return v
+    @field_validator("seeds", mode="before", check_fields=False)
+    @classmethod
+    def _list(cls, v: Any) -> list: return as_list(v)
+    @field_validator("seeds", check_fields=False)
+    @classmethod
+    def _seeds(cls, v: list[int]) -> list[int]: return check_seeds(v)
+
 def checked(model: type[Checked], values: dict[str, Any], what: str = "parameter") -> Any:
     "`model(**values)`; a `GannbError` that names each wrong parameter, what is allowed and what came."
     try: return model(**values)
@@ -86,9 +97,6 @@ class GanConfig(Checked):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(0, ge=0)                         # CPU threads; 0: one per core
 
-    @field_validator("size")
-    @classmethod
-    def _size(cls, v: int) -> int: check_size(v); return v
     @field_validator("channels")
     @classmethod
     def _channels(cls, v: int | None) -> int | None:
@@ -106,12 +114,6 @@ class TrainConfig(GanConfig):
     data_root: str | None = None
     on_error: Literal["raise", "skip"] = "raise"          # an undecodable file stops the load, or is skipped and listed
 
-    @field_validator("seeds", mode="before")
-    @classmethod
-    def _list(cls, v: Any) -> list: return as_list(v)
-    @field_validator("seeds")
-    @classmethod
-    def _seeds(cls, v: list[int]) -> list[int]: return check_seeds(v)
 
 def check_seeds(seeds: list) -> list:
     "`seeds` if there is at least one and none twice; otherwise a `ValueError`."
@@ -155,15 +157,6 @@ class DatasetStudyConfig(Checked):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(0, ge=0)
 
-    @field_validator("size")
-    @classmethod
-    def _size(cls, v: int) -> int: check_size(v); return v
-    @field_validator("seeds", mode="before")
-    @classmethod
-    def _list(cls, v: Any) -> list: return as_list(v)
-    @field_validator("seeds")
-    @classmethod
-    def _seeds(cls, v: list[int]) -> list[int]: return check_seeds(v)
     @field_validator("datasets", "batch_sizes", mode="before")
     @classmethod
     def _three(cls, v: Any) -> list:

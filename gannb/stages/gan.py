@@ -235,9 +235,10 @@ def _train(cfg: GanConfig, fields: dict, data: ImageSet, folder: Path, done: tup
                                   g_steps=cfg.g_steps, z_dist=cfg.z_dist, precision=cfg.precision, compile=cfg.compile, is_tick=is_tick):
                 clock["look"] = time.monotonic(); rows = np.concatenate([rows, tick.rows]); progress(tick)
                 if tick.batch == 0: _keep(folder, tick.epoch, G, fixed_z, tick.epoch in SNAPSHOTS or tick.epoch == cfg.epochs)
-                if tick.batch == 0 or stop() or clock["look"] - clock["saved"] > CHECKPOINT_SECONDS:
+                stopping = stop()   # asked once: a Ctrl-C that comes after this line waits for the next tick, which saves first
+                if tick.batch == 0 or stopping or clock["look"] - clock["saved"] > CHECKPOINT_SECONDS:
                     _check_finite(tick, rows); _checkpoint(folder, tick, rows); clock["saved"] = time.monotonic()
-                if stop(): raise Interrupted(f"{title}: stopped at step {tick.step} of {cfg.epochs * spe}; everything is saved in {folder}. Run the same command again to go on.")
+                if stopping: raise Interrupted(f"{title}: stopped at step {tick.step} of {cfg.epochs * spe}; everything is saved in {folder}. Run the same command again to go on.")
     except Diverged as e:
         if not len(e.rows): rows[-1] = np.nan   # the last step's losses were finite, the weights it left are not
         _write_history(folder, np.concatenate([rows, e.rows])); store.write_json(folder / "diverged.json", {"step": e.step, "message": str(e)})
