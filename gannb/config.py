@@ -17,9 +17,9 @@ from .base import GannbError, check_choice, check_size, nearest, stable_hash
 from .datasets import check_name, default_root
 
 # %% auto #0
-__all__ = ['DIGIT_FACES', 'PRESETS', 'REPORTS', 'Checked', 'checked', 'as_list', 'check_dataset', 'GanConfig', 'TrainConfig',
-           'check_seeds', 'gan_config', 'resolve_threads', 'DatasetStudyConfig', 'split_spec', 'Report',
-           'report_config', 'parse_set', 'check_injected']
+__all__ = ['POLICIES', 'DIGIT_FACES', 'PRESETS', 'REPORTS', 'Checked', 'checked', 'as_list', 'check_dataset', 'Training',
+           'GanConfig', 'TrainConfig', 'check_seeds', 'gan_config', 'resolve_threads', 'ReportConfig',
+           'DatasetStudyConfig', 'FruitsConfig', 'split_spec', 'Report', 'report_config', 'parse_set', 'check_injected']
 
 # %% ../nbs/14_config.ipynb #ba18e800
 class Checked(BaseModel):
@@ -69,22 +69,17 @@ def check_dataset(name: str, data_root: str | None) -> None:
     check_name(name, root)
 
 # %% ../nbs/14_config.ipynb #07e479f6
-class GanConfig(Checked):
-    "All that decides what a DCGAN training computes, but for the data's pixels and the seed."
-    dataset: str                                          # a name of `gannb data list`, folder:PATH or idx:PATH
-    classes: list[str] = []                               # only these classes; empty: all
-    split: Literal["train", "test", "val", "all"] = "train"
-    limit: int | None = Field(None, ge=2)                 # at most this many images
-    fit: Literal["crop", "stretch"] = "crop"              # how a non-square image becomes square
+POLICIES = ("color", "translation", "cutout")   # of DiffAugment; gannb.augment has the same, without being imported here
+
+class Training(Checked):
+    "What every training has, whatever its data: networks, noise, optimisers, augmentation, device."
     size: int = 64                                        # pixels, m x 2^k
-    channels: int | None = None                           # 1 or 3; None: as the data
-    epochs: int = Field(20, ge=1)                         # total; no part of a training's key
-    batch_size: int = Field(128, ge=2)
-    drop_last: bool = False                               # leave out the last, smaller batch of an epoch
     nz: int = Field(100, ge=1)
     ngf: int = Field(64, ge=1)
     ndf: int = Field(64, ge=1)
+    extra_convs: int = Field(0, ge=0, le=16)              # further 3x3 convolutions in each network
     z_dist: Literal["normal", "uniform"] = "normal"
+    augment: str = ""                                     # DiffAugment: color, translation, cutout, any of them with commas; empty: none
     lr_G: float = Field(2e-4, gt=0, lt=1)
     lr_D: float = Field(2e-4, gt=0, lt=1)
     beta1: float = Field(0.5, ge=0, lt=1)
@@ -96,6 +91,26 @@ class GanConfig(Checked):
     compile: bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(0, ge=0)                         # CPU threads; 0: one per core
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _augment(cls, v: Any) -> str:
+        names = [str(p).strip() for p in ([] if v is None else as_list(v))]
+        for p in names: check_choice("augment", p, POLICIES)
+        if len(set(names)) < len(names): raise ValueError("a policy is named twice")
+        return ",".join(p for p in POLICIES if p in names)
+
+class GanConfig(Training):
+    "All that decides what a DCGAN training computes, but for the data's pixels and the seed."
+    dataset: str                                          # a name of `gannb data list`, folder:PATH or idx:PATH
+    classes: list[str] = []                               # only these classes; empty: all
+    split: Literal["train", "test", "val", "all"] = "train"
+    limit: int | None = Field(None, ge=2)                 # at most this many images
+    fit: Literal["crop", "stretch"] = "crop"              # how a non-square image becomes square
+    channels: int | None = None                           # 1 or 3; None: as the data
+    epochs: int = Field(20, ge=1)                         # total; no part of a training's key
+    batch_size: int = Field(128, ge=2)
+    drop_last: bool = False                               # leave out the last, smaller batch of an epoch
 
     @field_validator("channels")
     @classmethod
@@ -130,32 +145,33 @@ def resolve_threads(threads: int) -> int:
     return threads or os.cpu_count() or 1
 
 # %% ../nbs/14_config.ipynb #7e9de4e9
-class DatasetStudyConfig(Checked):
-    "Parameters of `papers/dataset_study.ipynb`. The three data sets stand in the paper's order: EMNIST, CelebA, CIFAR-10 airplanes."
+class ReportConfig(Training):
+    "What every report has besides the trainings' settings."
     preset: Literal["smoke", "quick", "desk", "paper"] = "quick"
-    datasets: list[str] = ["emnist-balanced", "celeba", "cifar10@airplane"]   # NAME or NAME@class+class, three of them
-    epochs: int = Field(10, ge=1)                         # each data set is trained at least this long
+    epochs: int = Field(10, ge=1)                         # each arm is trained at least this long
     steps: int = Field(0, ge=0)                           # ... and at least this many steps, so that all can be compared there; 0: no such floor
     seeds: list[int] = [0, 1, 2, 3, 4]
     data_root: str | None = None
-    limit: int | None = Field(None, ge=2)                 # at most this many images a data set
     on_error: Literal["raise", "skip"] = "raise"          # an undecodable file stops the load, or is skipped and listed in the report
+    network: Literal["effnet-lite0", "domain"] = "effnet-lite0"   # whose features judge; Inception is added where its weights are here
+    judge_images: int = Field(1000, ge=8)                 # at most so many fakes, and so many held-out images, in each score
+
+    def training(self, **given: Any) -> GanConfig:
+        "The config of one training: this report's settings, with what is given."
+        shared = {k: getattr(self, k) for k in Training.model_fields}
+        return checked(TrainConfig, shared | {"epochs": self.epochs, "seeds": self.seeds, "data_root": self.data_root} | given)
+
+class DatasetStudyConfig(ReportConfig):
+    "Parameters of `papers/dataset_study.ipynb`. The three data sets stand in the paper's order: EMNIST, CelebA, CIFAR-10 airplanes."
+    datasets: list[str] = ["emnist-balanced", "celeba", "cifar10@airplane"]   # NAME or NAME@class+class, three of them
+    limit: int | None = Field(None, ge=2)                 # at most this many images a data set
     size: int = 32
     batch_sizes: list[int] = [128, 64, 64]                # one for each data set
-    nz: int = Field(100, ge=1)
     ngf: int = Field(128, ge=1)
     ndf: int = Field(128, ge=1)
-    z_dist: Literal["normal", "uniform"] = "normal"
-    lr_G: float = Field(2e-4, gt=0, lt=1)
-    lr_D: float = Field(2e-4, gt=0, lt=1)
-    beta1: float = Field(0.5, ge=0, lt=1)
-    d_steps: int = Field(1, ge=1, le=100)
-    g_steps: int = Field(1, ge=1, le=100)
-    precision: Literal["fp32", "bf16"] = "fp32"
-    memory_format: Literal["channels_last", "contiguous"] = "channels_last"
-    compile: bool = False
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: int = Field(0, ge=0)
+    side_steps: int = Field(2000, ge=1)                   # steps of the small side studies (contrast, backgrounds, size and colour), each with equal images
+    side_width: int = Field(32, ge=1)                     # ngf = ndf there
+    side_images: int = Field(4000, ge=8)                  # images of each arm there, at most
 
     @field_validator("datasets", "batch_sizes", mode="before")
     @classmethod
@@ -176,24 +192,64 @@ class DatasetStudyConfig(Checked):
     def gan(self, i: int) -> GanConfig:
         "The training of data set number `i`."
         name, classes = split_spec(self.datasets[i])
-        shared = {k: getattr(self, k) for k in GanConfig.model_fields.keys() & type(self).model_fields.keys()}
-        return checked(TrainConfig, {**shared, "dataset": name, "classes": classes, "batch_size": self.batch_sizes[i], "seeds": self.seeds, "data_root": self.data_root})
+        return self.training(dataset=name, classes=classes, batch_size=self.batch_sizes[i], limit=self.limit)
+
+class FruitsConfig(ReportConfig):
+    "Parameters of `papers/fruits.ipynb`: one GAN for each fruit, all else equal."
+    dataset: str = "fruits360"
+    fruits: list[str] = ["Apple", "Banana", "Grape", "Tomato"]   # classes; the first carries the studies on amounts of data and on networks
+    limits: list[int] = [0, 0, 0, 0]                      # at most so many training images of each fruit; 0: all
+    epochs: int = Field(50, ge=1)
+    batch_size: int = Field(64, ge=2)
+    z_dist: Literal["normal", "uniform"] = "uniform"
+    augment: str = "color,translation,cutout"
+    fractions: list[float] = [1.0, 0.5, 0.25]             # shares of the first fruit's images, with and without DiffAugment
+    more_convs: int = Field(3, ge=1, le=16)               # the convolutions that the paper could remove
+
+    @field_validator("fruits", mode="before")
+    @classmethod
+    def _fruits(cls, v: Any) -> list:
+        v = [str(f) for f in as_list(v)]
+        if len(v) < 2 or len(set(v)) < len(v): raise ValueError("at least two different classes are needed")
+        return v
+    @field_validator("limits", "fractions", mode="before")
+    @classmethod
+    def _lists(cls, v: Any) -> list: return as_list(v)
+    @field_validator("fractions")
+    @classmethod
+    def _shares(cls, v: list[float]) -> list[float]:
+        if len(v) < 2 or v != sorted(set(v), reverse=True) or v[0] != 1 or v[-1] <= 0: raise ValueError("shares are wanted that fall from 1 towards 0, for example 1,0.5,0.25")
+        return v
+    @model_validator(mode="after")
+    def _whole(self) -> FruitsConfig:
+        check_dataset(self.dataset, self.data_root)
+        if len(self.limits) != len(self.fruits): raise ValueError(f"limits needs one number for each of the {len(self.fruits)} fruits; {len(self.limits)} came")
+        if any(n != 0 and n < self.batch_size for n in self.limits): raise ValueError(f"limits: a fruit needs at least one batch of {self.batch_size} images (0: all)")
+        if not self.augment: raise ValueError("augment must name at least one policy: the study compares with and without")
+        return self
 
 def split_spec(spec: str) -> tuple[str, list[str]]:   # name, classes
     "`cifar10@airplane+ship` -> name and classes. The part after the last @ counts; folder: and idx: paths may hold an @ by ending in one."
     name, at, classes = spec.rpartition("@")
     return (name, [c for c in classes.split("+") if c]) if at else (spec, [])
 
+_DIGIT_FRUITS: dict[str, Any] = {"dataset": "digits", "size": 16}
 DIGIT_FACES = ["digits", "digits-low-contrast", "digits-textured"]
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "dataset_study": {
-        "smoke": {"datasets": DIGIT_FACES, "epochs": 1, "seeds": [0], "limit": 48, "size": 16, "batch_sizes": [16, 16, 16], "nz": 16, "ngf": 8, "ndf": 8},
-        "quick": {"datasets": DIGIT_FACES, "epochs": 30, "seeds": [0, 1], "size": 16, "batch_sizes": [64, 64, 64], "ngf": 16, "ndf": 16},
-        "desk": {"epochs": 10, "steps": 2000, "ngf": 32, "ndf": 32},
-        "paper": {},
+        "smoke": {"datasets": DIGIT_FACES, "epochs": 1, "seeds": [0], "limit": 48, "size": 16, "batch_sizes": [16, 16, 16], "nz": 16, "ngf": 8, "ndf": 8, "side_steps": 2, "side_width": 8, "side_images": 32, "judge_images": 24, "network": "domain"},
+        "quick": {"datasets": DIGIT_FACES, "epochs": 30, "seeds": [0, 1], "size": 16, "batch_sizes": [64, 64, 64], "ngf": 16, "ndf": 16, "side_steps": 60, "side_width": 8, "side_images": 400, "network": "domain"},
+        "desk": {"epochs": 10, "steps": 2000, "ngf": 32, "ndf": 32, "side_steps": 600, "side_width": 16, "side_images": 1600},
+        "paper": {"judge_images": 5000},
+    },
+    "fruits": {
+        "smoke": _DIGIT_FRUITS | {"fruits": ["0", "1"], "limits": [0, 32], "epochs": 1, "seeds": [0], "batch_size": 16, "nz": 16, "ngf": 8, "ndf": 8, "fractions": [1.0, 0.5], "more_convs": 1, "judge_images": 24, "network": "domain"},
+        "quick": _DIGIT_FRUITS | {"fruits": ["3", "1", "8"], "limits": [0, 36, 110], "epochs": 20, "steps": 80, "seeds": [0, 1], "batch_size": 32, "ngf": 16, "ndf": 16, "network": "domain"},
+        "desk": {"fruits": ["Apple", "Banana", "Tomato"], "limits": [1536, 384, 1216], "epochs": 40, "steps": 1000, "size": 32, "ngf": 32, "ndf": 32, "threads": 1},
+        "paper": {"judge_images": 5000},
     },
 }
-REPORTS: dict[str, type[Checked]] = {"dataset_study": DatasetStudyConfig}
+REPORTS: dict[str, type[Checked]] = {"fruits": FruitsConfig, "dataset_study": DatasetStudyConfig}
 
 # %% ../nbs/14_config.ipynb #0b2a3276
 class Report(BaseModel):
@@ -224,7 +280,7 @@ def report_config(paper: str, /, **given: Any) -> Report:
     return Report(paper=paper, config=config, setting="custom" if custom else preset, overrides=overrides)
 
 # %% ../nbs/14_config.ipynb #29b329c6
-_TEXT = ("classes", "datasets", "data_root", "dataset")   # names of things: never read as numbers or truth values
+_TEXT = ("classes", "datasets", "data_root", "dataset", "fruits", "augment")   # names of things: never read as numbers or truth values
 
 def parse_set(pairs: list[str]) -> dict[str, Any]:
     "`['epochs=20', 'seeds=0,1']` as a dictionary. Raises `GannbError` for anything but name=value, or a name given twice."

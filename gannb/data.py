@@ -76,16 +76,17 @@ def _shares(n: int, fractions: np.ndarray, least: int) -> np.ndarray:
     while counts.min() < least: counts[counts.argmin()] += 1; counts[counts.argmax()] -= 1
     return counts
 
-def _assign(sizes: np.ndarray, fractions: np.ndarray, draw: np.ndarray) -> np.ndarray:
-    "A part for each unit, in the order of its random `draw`: large units first, each to the part that lacks most, no part left empty."
+def _assign(sizes: np.ndarray, fractions: np.ndarray, draw: np.ndarray, grouped: bool) -> np.ndarray:
+    "A part for each unit, in the order of its random `draw`, no part left empty: large units first, each to the part that lacks most; groups in any order, each to the part that lacks most of its share."
     order, part = np.argsort(draw, kind="stable"), np.empty(len(sizes), np.int64)
     if sizes.max() == 1:
         part[order] = np.repeat(np.arange(len(fractions)), _shares(len(sizes), fractions, least=1)); return part
-    order = order[np.argsort(-sizes[order], kind="stable")]
+    if not grouped: order = order[np.argsort(-sizes[order], kind="stable")]
     lacking, empty = fractions * sizes.sum(), np.ones(len(fractions), bool)
     for done, unit in enumerate(order):
         must_fill = empty.any() and len(sizes) - done <= empty.sum()
-        p = int(np.argmax(np.where(empty, lacking, -np.inf) if must_fill else lacking))
+        need = np.where(lacking > sizes[unit] / 2, lacking / fractions, lacking - sizes.sum()) if grouped else lacking   # so a small part gets groups of every size that fits, not only the smallest
+        p = int(np.argmax(np.where(empty, need, -np.inf) if must_fill else need))
         part[unit] = p; lacking[p] -= sizes[unit]; empty[p] = False
     return part
 
@@ -108,15 +109,17 @@ def split_rows(labels: np.ndarray | None,    # (N,) class positions, or None
                seed: int,                    # which of the possible splits
                classes: Sequence[str] = (),  # names, for the message
                strict: Sequence[int] | None = None,  # classes that must be in every part; all by default
+               grouped: bool = False,        # units are groups of many sizes, not single images and a few copies
+               strata: np.ndarray | None = None,  # (N,) kinds finer than the classes, each shared out by itself; the classes by default
               ) -> np.ndarray:               # (N,) number of the part of each image
     "The part of each image in a stratified, seeded split that keeps units whole. Raises `GannbError` if a class is too small to be in every part."
     labels = np.zeros(len(units), np.int64) if labels is None else np.asarray(labels)
     _, first, unit, sizes = np.unique(units, return_index=True, return_inverse=True, return_counts=True)
     draw = numpy_rng(seed, "split").random(len(units))[first]   # by position, not by pixels: another image size gives the same split
-    stratum, parts = labels[first], np.empty(len(first), np.int64)
+    stratum, parts = (labels if strata is None else strata)[first], np.empty(len(first), np.int64)
     for k in np.unique(stratum):
         mine = np.flatnonzero(stratum == k)
-        if len(mine) >= len(fractions): parts[mine] = _assign(sizes[mine], np.asarray(fractions, float), draw[mine])
+        if len(mine) >= len(fractions): parts[mine] = _assign(sizes[mine], np.asarray(fractions, float), draw[mine], grouped)
         else: parts[mine] = np.arange(len(mine))
     where = parts[unit]
     for k in np.unique(labels) if strict is None else strict:
@@ -242,7 +245,7 @@ class ImageSet:
              ) -> tuple[ImageSet, ...] | dict[str, ImageSet]:
         "Parts of the set: a tuple for a number, a dictionary for named shares. Stratified by class, seeded; groups and copies are never separated. Raises `GannbError` if a class is too small."
         parts = _check_fractions(fractions)
-        where = split_rows(self.labels, unit_numbers(self.pixel_hashes(), self.groups), list(parts.values()), seed, self.classes)
+        where = split_rows(self.labels, unit_numbers(self.pixel_hashes(), self.groups), list(parts.values()), seed, self.classes, grouped=self.groups is not None)
         sets = {name: self.rows(np.flatnonzero(where == i), part=name) for i, name in enumerate(parts)}
         return sets if isinstance(fractions, Mapping) else tuple(sets.values())
 

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,8 +26,9 @@ from .store import cache_dir, check_free_disk, folder_lock, make_folder, new_fol
 from .store import data_root as default_root
 
 # %% auto #0
-__all__ = ['DATASETS', 'SPLITS', 'FASHION', 'EMNIST_BALANCED', 'CLASS_NAMES', 'HELD_OUT', 'FACES', 'DRIVE', 'COCO', 'Info',
-           'check_name', 'catalogue', 'available', 'missing', 'load', 'get', 'table', 'check', 'format_check']
+__all__ = ['DATASETS', 'SPLITS', 'FASHION', 'EMNIST_BALANCED', 'CLASS_NAMES', 'ARC', 'ARCS', 'FAMILIES', 'FRUITS_2020',
+           'OFFICIAL_TEST', 'HELD_OUT', 'FACES', 'DRIVE', 'COCO', 'Info', 'check_name', 'catalogue', 'available',
+           'missing', 'fruit_arcs', 'fruit_counts', 'load', 'get', 'table', 'check', 'format_check']
 
 # %% ../nbs/04_datasets.ipynb #73100261
 @dataclass(frozen=True)
@@ -62,17 +64,22 @@ EMNIST_BALANCED = tuple("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt")
 CLASS_NAMES = {"mnist": tuple("0123456789"), "fashion-mnist": FASHION, "emnist-balanced": EMNIST_BALANCED}
 
 # %% ../nbs/04_datasets.ipynb #2e0e92bf
-def _parse(name: str) -> tuple[str, str, str, bool | None]:
-    "A name in its pieces: kind (name, folder, idx), path, part inside (`!`), transpose. Raises `GannbError`; reads nothing."
+def _parse(name: str) -> tuple[str, str, bool | None]:
+    "A name in its pieces: kind (name, folder, idx), path with its part inside (`!`), transpose. Raises `GannbError`; reads nothing."
     if not isinstance(name, str) or not name.strip(): raise GannbError(f"dataset must be a name, folder:PATH or idx:PATH; this is {name!r}.")
     kind, colon, rest = name.partition(":")
-    if not colon or kind not in ("folder", "idx"): return "name", name, "", None
+    if not colon or kind not in ("folder", "idx"): return "name", name, None
     path, _, option = rest.partition("?") if kind == "idx" else (rest, "", "")
     if option not in ("", "transpose", "transpose=true", "transpose=false"):
         raise GannbError(f"dataset={name!r}: {option!r} is not known after `?`. Allowed: ?transpose, ?transpose=true, ?transpose=false.")
-    path, _, inside = path.partition("!")
-    if not path: raise GannbError(f"dataset={name!r} names no path: write {kind}:PATH.")
-    return kind, path, inside.strip("/"), None if not option else option != "transpose=false"
+    if not path.partition("!")[0]: raise GannbError(f"dataset={name!r} names no path: write {kind}:PATH.")
+    return kind, path, None if not option else option != "transpose=false"
+
+def _place(path: str, base: Path = Path()) -> tuple[Path, str]:
+    "Where a path leads, and the part inside after its `!`. What really exists decides: a folder may be named `a!b`."
+    cuts = [i for i, letter in enumerate(path) if letter == "!"]
+    tried = [(base / Path(path[:i]).expanduser(), path[i + 1:].strip("/")) for i in (len(path), *reversed(cuts)) if i]
+    return next((t for t in tried if t[0].exists()), tried[-1])
 
 def check_name(name: str,                              # a name of DATASETS, folder:PATH, folder:PACK.zip!part, idx:PATH or idx:PATH?transpose
                data_root: str | Path | None = None,    # where given, the names of its catalogue.yaml are allowed too
@@ -149,13 +156,16 @@ def _named_source(name: str, root: Path) -> Source | None:
     "A named data set in a data root, or None if it is not there."
     names, entry = CLASS_NAMES.get(name, ()), catalogue(root).get(name)
     if entry:
-        kind, path, inside, turned = _parse(entry["source"])
-        s = path_source(name, kind, root / Path(path).expanduser(), inside, entry.get("transpose", bool(turned)), names)
+        kind, path, turned = _parse(entry["source"]); place, inside = _place(path, root) if kind == "folder" else (root / Path(path).expanduser(), "")
+        s = path_source(name, kind, place, inside, entry.get("transpose", bool(turned)), names)
         note = entry.get("note", "") if entry.get("complete", False) else f"{name} is not complete here: {entry.get('note', 'the catalogue does not say what is missing')}"
         labels = f"{entry['labels']} is not read: it gives several categories an image" if "labels" in entry else ""
         return replace(s, notes=tuple(n for n in (note, labels) if n))
     in_layout, own = _torchvision_source(name, root), root / name
     if in_layout and Path(in_layout.place) == own: return in_layout
+    if name == "emnist-balanced":
+        for place in (own, own / "gzip"):   # NIST's gzip.zip holds every EMNIST split
+            if place.is_dir() and any(p.name.startswith(f"{name}-") for p in place.iterdir()): return replace(idx_source(name, place / name, True, names), place=str(place))
     if holds_idx(own): return idx_source(name, own, any(p.name.startswith("emnist-") for p in own.iterdir()), names)   # NIST's own file names: NIST's transposed images
     if own.is_dir() and any(f.lower().endswith(SUFFIXES) for f, _, _ in walk(own)): return folder_source(name, own)
     if own.with_name(f"{name}.zip").is_file(): return zip_source(name, own.with_name(f"{name}.zip"), "val2017" if name == "coco-val2017" else "")
@@ -163,9 +173,9 @@ def _named_source(name: str, root: Path) -> Source | None:
 
 def _find(name: str, root: Path) -> Source | None:
     "Where a data set is read from, or None if a named one is not there. Raises `GannbError` for a path that does not exist."
-    kind, path, inside, turned = _parse(name)
+    kind, path, turned = _parse(name)
     if kind != "name":
-        place = Path(path).expanduser().resolve()
+        place, inside = _place(path) if kind == "folder" else (Path(path).expanduser(), ""); place = place.resolve()
         return path_source(f"{kind}:{place.name}" + (f"!{inside}" if inside else ""), kind, place, inside, bool(turned))
     if name.startswith("digits") and name in DATASETS: return Source("digits", "scikit-learn", {"digits": 1}, _scan_digits)
     return _named_source(name, root)
@@ -222,7 +232,7 @@ def _native(c: Contents, source: Source, size: int | None, channels: int | None,
         raise GannbError(f"size is needed: the images of {source.name} are {min(w for w, _ in sizes)} to {max(w for w, _ in sizes)} pixels wide and {min(h for _, h in sizes)} to {max(h for _, h in sizes)} high. Give size=32, 64 ...")
     return size or (next(iter(sizes))[0] if sizes else 64), channels or (1 if grey else 3)
 
-# %% ../nbs/04_datasets.ipynb #2917ba01
+# %% ../nbs/04_datasets.ipynb #8804dbbf
 def _reserve(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     "A writable uint8 array file whose disk space is taken now: a full disk is an error here, not a crash while decoding."
     out = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
@@ -231,7 +241,7 @@ def _reserve(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     return out
 
 def _where_in(source: Source, file: str) -> str:
-    return f"{source.place}{'!' if '!' not in source.place and 'zip' in source.key else '/'}{file}" if {"zip", "folder"} & set(source.key) else f"{source.place}: {file}"
+    return f"{source.place}{'!' if 'zip' in source.key and not source.key['inside'] else '/'}{file}" if {"zip", "folder"} & set(source.key) else f"{source.place}: {file}"
 
 def _undecodable(source: Source, bad: Sequence[Sequence[str]], whole: bool) -> GannbError:
     others = f" ({len(bad) - 1} other file(s) like it)" if len(bad) > 1 else ""
@@ -268,6 +278,53 @@ def _without(c: Contents, bad: set[str], out: np.ndarray, path: Path) -> Content
     parts = {p: (int(np.searchsorted(keep, a)), int(np.searchsorted(keep, b))) for p, (a, b) in c.parts.items()}
     return replace(c, files=[c.files[i] for i in keep], labels=of(c.labels), groups=of(c.groups), parts={p: (a, b) for p, (a, b) in parts.items() if b > a})
 
+# %% ../nbs/04_datasets.ipynb #fda10378
+ARC, ARCS = 41, 7   # frames in an arc, arcs in a turn: 287 frames; a film has up to 328 and shows its beginning again at the end
+FAMILIES = ("Apple", "Banana", "Grape", "Tomato")
+FRUITS_2020 = {"classes": 131, "train": 67_692, "test": 22_688, "multiple": 103, "images": 90_483}   # version 2020.05.18; `multiple`: pictures of several fruits, in neither part
+OFFICIAL_TEST = "the official Test images are other frames of the turns that Training shows, neighbours of its frames: split(...) of the training part holds out whole arcs instead"
+_FRAME = re.compile(r"([^/]+)(?:__|/)(r\d*_)?(\d+)_\d+\.jpe?g$")   # Training/Apple Braeburn/r_12_100.jpg, or Apple/Apple_Braeburn__r_12_100.jpg
+
+def fruit_arcs(files: Sequence[str],   # file names of Fruits-360, with the variety as folder or before a double underscore
+              ) -> np.ndarray:         # (N,) int64
+    "The arc of a turning fruit that each file shows, numbered: frames of one arc are near-duplicates. A file without a frame number is an arc of its own."
+    found = [_FRAME.search(f) for f in files]
+    return _numbers(f"{m[1]}/{m[2] or ''}{int(m[3]) // ARC % ARCS}" if m else f"/{f}" for f, m in zip(files, found))
+
+def _varieties(s: ImageSet) -> np.ndarray:
+    "The variety of each image, numbered, as its file name says: a held-out part has some of each."
+    found = [_FRAME.search(os.fsdecode(bytes(f))) for f in s.files]
+    return _numbers(f"{s.labels[i] if s.labels is not None else ''}/{m[1] if m else ''}" for i, m in enumerate(found))
+
+def _numbers(names: Iterable[str]) -> np.ndarray: return np.unique(list(names), return_inverse=True)[1].astype(np.int64)
+
+# %% ../nbs/04_datasets.ipynb #2359fa83
+def _family(variety: str) -> str:
+    "The fruit a variety belongs to by its whole first word; itself if that is none of FAMILIES."
+    first = variety.split(" ")[0]
+    return first if first in FAMILIES else variety
+
+def fruit_counts(s: ImageSet,          # fruits360, or a part of it
+                ) -> dict[str, int]:   # family -> images
+    "Images of Apple, Banana, Grape and Tomato, whether the classes are varieties or families; 0 where there are none."
+    counts = dict.fromkeys(FAMILIES, 0)
+    for variety, n in s.counts().items():
+        if _family(variety) in counts: counts[_family(variety)] += n
+    return counts
+
+def _members(name: str, have: Sequence[str], classes: Sequence[str]) -> list[int]:
+    "Positions of the classes asked for; of fruits360, all varieties of a family. Raises `GannbError` for an unknown one."
+    families = dict.fromkeys(_family(v) for v in have if _family(v) in FAMILIES) if name == "fruits360" else {}
+    for k in classes: check_choice("classes", k, list(dict.fromkeys((*families, *have))))
+    return [i for i, v in enumerate(have) if v in classes and v not in families or _family(v) in families and _family(v) in classes]
+
+def _with_families(s: ImageSet, classes: Sequence[str]) -> ImageSet:
+    "The fruits with the varieties of each family asked for made one class."
+    new = [_family(v) if _family(v) in classes else v for v in s.classes]
+    if new == list(s.classes): return s
+    merged = tuple(dict.fromkeys(new)); position = np.array([merged.index(v) for v in new])
+    return replace(s, labels=position[np.asarray(s.labels)], classes=merged)
+
 # %% ../nbs/04_datasets.ipynb #48a01072
 HELD_OUT = {"train": 0.8, "test": 0.2}   # where a data set has no official parts; seed 0, so that everyone holds out the same images
 FACES = {"digits-low-contrast": ("contrast 0.25", lambda x: set_contrast(x, 0.25)), "digits-textured": ("textured background", lambda x: on_background(x, "textured", seed=0))}
@@ -277,7 +334,7 @@ def _check_before(c: Contents, source: Source, split: str, classes: Sequence[str
     _check_part(source.name, tuple(c.parts), split)
     if classes is None: wanted = range(len(c.classes))
     elif not c.classes: raise GannbError(f"classes={list(classes)} cannot be chosen: {source.name} has no class labels.")
-    else: wanted = [c.classes.index(check_choice("classes", k, c.classes)) for k in classes]
+    else: wanted = _members(source.name, c.classes, classes)
     if c.labels is None or c.parts or split == "all": return
     counts = np.bincount(c.labels, minlength=len(c.classes)); lone = [k for k in wanted if counts[k] == 1]
     if lone: raise GannbError(f"class {c.classes[lone[0]]!r} of {source.name} has one image; holding out a test part needs two. Add images, leave it out with classes=[...], or take split=\"all\".")
@@ -310,9 +367,12 @@ def _is_whole(final: Path, source: Source) -> bool:
 
 def _held_out(whole: ImageSet, split: str, classes: Sequence[str] | None) -> ImageSet:
     "One part of a set without official parts: always the same split, whatever classes are chosen."
-    strict = None if classes is None else [whole.classes.index(check_choice("classes", k, whole.classes)) for k in classes]
-    where = split_rows(whole.labels, unit_numbers(whole.pixel_hashes(), whole.groups), list(HELD_OUT.values()), 0, whole.classes, strict)
-    note = f"{whole.name} has no test part here: {HELD_OUT['test']:.0%} were held out as test by a seeded split (seed 0{', by class' if whole.classes else ''}, copies kept together)"
+    strict = None if classes is None else _members(whole.name, whole.classes, classes)
+    fruits = whole.name == "fruits360"; by = ", by variety" if fruits else ", by class" if whole.classes else ""
+    kept = f"whole arcs of {ARC} frames of a turning fruit" if fruits else "copies" if whole.groups is None else "whole groups"
+    where = split_rows(whole.labels, unit_numbers(whole.pixel_hashes(), whole.groups), list(HELD_OUT.values()), 0, whole.classes, strict,
+                       whole.groups is not None, _varieties(whole) if fruits else None)
+    note = f"{whole.name} has no test part here: {HELD_OUT['test']:.0%} were held out as test by a seeded split (seed 0{by}, {kept} kept together)"
     return whole.rows(np.flatnonzero(where == list(HELD_OUT).index(split)), part=split, notes=(*whole.notes, note))
 
 # %% ../nbs/04_datasets.ipynb #f2de053d
@@ -321,7 +381,7 @@ def load(name: str,                        # a name of DATASETS, folder:PATH, fo
          split: str = "train",             # "train", "val", "test" or "all"; a seeded fifth is held out as test where there is no official one
          size: int | None = None,          # side in pixels, one of base.SIZES; None: as the files are, if they are square and alike
          channels: int | None = None,      # 1 grey, 3 RGB; None: as the files are
-         classes: str | Sequence[str] | None = None,  # class names to keep, in the new order
+         classes: str | Sequence[str] | None = None,  # class names to keep, in the new order; of fruits360 also Apple, Banana, Grape, Tomato: all their varieties as one class
          limit: int | None = None,         # at most so many images, in the proportions of the classes
          fit: str = "crop",                # non-square images: "crop" to the centre square, or "stretch"
          on_error: str = "raise",          # a file that cannot be decoded: "raise", or "skip" and list it in the notes
@@ -343,6 +403,7 @@ def load(name: str,                        # a name of DATASETS, folder:PATH, fo
     s = _open(source, _cached(source, size, channels, fit, on_error, progress, split, classes), split, on_error)
     if name in FACES: s = _with_face(s, name)
     if s.part == "all" and split != "all": s = _held_out(s, split, classes)
+    if name == "fruits360" and classes is not None and s.labels is not None: s = _with_families(s, classes)
     return s.select(classes, limit)
 
 def _open(source: Source, folder: Path, split: str, on_error: str) -> ImageSet:
@@ -352,6 +413,8 @@ def _open(source: Source, folder: Path, split: str, on_error: str) -> ImageSet:
     _check_part(source.name, tuple(meta["parts"]), split)
     s = open_cache(folder, source.name, split if split in meta["parts"] else "all")
     s.notes = (*source.notes, *s.notes)
+    if source.name == "fruits360": s.groups = fruit_arcs([os.fsdecode(bytes(f)) for f in s.files])
+    if source.name == "fruits360" and "test" in meta["parts"]: s.notes = (*s.notes, OFFICIAL_TEST)
     return s
 
 def _with_face(s: ImageSet, name: str) -> ImageSet:
@@ -416,14 +479,14 @@ def table(data_root: str | Path | None = None,   # where to look; GANNB_DATA by 
         i, note = DATASETS.get(name), entries.get(name, {}).get("note", "")
         try: here = available(name, root) or ""
         except GannbError as e: here, note = "", str(e)
-        rows.append({"name": name, "images": i.images if i else None, "classes": i.classes if i else None, "licence": i.licence if i else "see its source",
+        rows.append({"name": name, "images": i.images if i else "-", "classes": i.classes if i else "-", "licence": i.licence if i else "see its source",
                      "size": "-" if i is None else "0" if i.how == "embedded" else fmt_bytes(i.size_bytes) if i.size_bytes else "by hand", "here": here, "note": note})
     return rows
 
 def _as_name(name_or_path: str, root: Path) -> str:
     "A name as `load` takes it: an existing path becomes folder:PATH or idx:PATH."
     if _parse(name_or_path)[0] != "name" or name_or_path in DATASETS or name_or_path in catalogue(root): return name_or_path
-    path = Path(name_or_path.partition("!")[0]).expanduser()
+    path, _ = _place(name_or_path)
     if path.exists(): return f"{'idx' if holds_idx(path) else 'folder'}:{name_or_path}"
     check_name(name_or_path, root); return name_or_path
 

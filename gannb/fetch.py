@@ -61,9 +61,10 @@ def resume(url: str,           # what to fetch
 
 # %% ../nbs/03_fetch.ipynb #5d5bd2ec
 def fetch(urls: Sequence[str],     # the same file at several places, tried in order
-          md5: str,                # its published hash
+          checksum: str,           # its published hash
           target: Path,            # the file to appear
           progress: bool = True,   # a bar on stderr
+          algorithm: str = "md5",  # of the hash: "md5" or "sha256"
          ) -> None:
     "The file, hash-checked; an unfinished one is continued. Raises `GannbError` saying what to fetch by hand and where to put it; a file with the wrong hash is removed."
     import logging
@@ -72,14 +73,14 @@ def fetch(urls: Sequence[str],     # the same file at several places, tried in o
     pooch.get_logger().setLevel(logging.WARNING)
     make_folder(target.parent); part, why = target.with_name(target.name + ".part"), []
     for url in urls:
-        try: pooch.retrieve(url, known_hash=f"md5:{md5}", fname=target.name, path=target.parent, downloader=partial(resume, part=part, progress=progress)); return
+        try: pooch.retrieve(url, known_hash=f"{algorithm}:{checksum}", fname=target.name, path=target.parent, downloader=partial(resume, part=part, progress=progress)); return
         except requests.RequestException as e: why.append(f"{url}: {_short(e)}")
         except GannbError as e: why.append(str(e))
         except ValueError: why.append(f"{url}: the file that came has another hash and was removed")
         except OSError as e: raise GannbError(f"{target} cannot be written: {e.strerror}. Free some space or choose another data_root.") from e
     kept = f" {fmt_bytes(part.stat().st_size)} are kept in {part.name}; the same command goes on from there." if part.exists() and part.stat().st_size else ""
     if not kept: part.unlink(missing_ok=True)
-    raise GannbError(f"{target.name} could not be fetched ({'; '.join(why)}).{kept} By hand: fetch {urls[0]} (md5 {md5}) on any machine, put it at {target}, and run the command again.")
+    raise GannbError(f"{target.name} could not be fetched ({'; '.join(why)}).{kept} By hand: fetch {urls[0]} ({algorithm} {checksum}) on any machine, put it at {target}, and run the command again.")
 
 def _short(e: Exception) -> str:
     "A network error in few words."

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 # %% auto #0
-__all__ = ['MAX_PIXELS', 'FORMATS', 'SUFFIXES', 'RULE', 'PARTS', 'MAX_MEMBER', 'MAX_RATIO', 'MAX_IDX', 'open_image',
+__all__ = ['MAX_PIXELS', 'FORMATS', 'SUFFIXES', 'RULE', 'PARTS', 'BESIDE', 'MAX_MEMBER', 'MAX_RATIO', 'MAX_IDX', 'open_image',
            'plain_image', 'to_square', 'Contents', 'Source', 'arrange', 'walk', 'folder_source', 'check_member',
            'zip_members', 'zip_source', 'read_idx', 'from_arrays', 'idx_source', 'path_source', 'holds_idx']
 
@@ -98,6 +98,7 @@ class Source:
     settings: dict = field(default_factory=dict)  # part of the fingerprint
 
 PARTS = ("train", "val", "test")
+BESIDE = ("test-multiple_fruits",)   # folders that lie beside the parts of a published set (Fruits-360) and belong to none
 _PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test", "testing": "test"}
 
 def _unwrap(paths: list[tuple[str, ...]], stem: str) -> tuple[list[tuple[str, ...]], str]:
@@ -109,16 +110,24 @@ def _unwrap(paths: list[tuple[str, ...]], stem: str) -> tuple[list[tuple[str, ..
         if len(tops) > 1 or depth < 2 or top.lower() in _PARTS or not (top == stem or depth >= 3): return paths, "/".join(wrapper)
         wrapper.append(top); paths = [p[1:] for p in paths]
 
+def _without_beside(paths: list[tuple[str, ...]], notes: list[str]) -> list[int]:
+    "The images that stay when folders of BESIDE lie next to parts; a note says what was left out."
+    apart = [i for i, p in enumerate(paths) if p[0] in BESIDE]; stay = [i for i, p in enumerate(paths) if p[0] not in BESIDE]
+    if not apart or not stay or not all(len(paths[i]) > 1 and paths[i][0].lower() in _PARTS for i in stay): return list(range(len(paths)))
+    notes.append(f"{len(apart)} image(s) in {paths[apart[0]][0]}/ belong to no part and were left out")
+    return stay
+
 def arrange(names: Sequence[str],   # paths of images, with forward slashes
             stem: str,              # the folder's or zip's own name
            ) -> tuple[np.ndarray, Contents]:   # order of `names`, and the contents without `read`
     "Parts and classes read off the paths of images. Raises `GannbError` if images lie both beside and inside class folders."
     paths, wrapper = _unwrap([tuple(unicodedata.normalize("NFC", n).split("/")) for n in names], stem)
     notes = [f"read from inside {wrapper}/"] if wrapper else []
+    stay = _without_beside(paths, notes); paths, names = [paths[i] for i in stay], [names[i] for i in stay]
     tops = {p[0] for p in paths if len(p) > 1}; as_parts = bool(tops) and all(len(p) > 1 and p[0].lower() in _PARTS for p in paths)
-    if not as_parts and {"train", "test"} <= {t.lower() for t in tops}:
+    if not as_parts and {"train", "test"} <= {_PARTS.get(t.lower()) for t in tops}:
         other = next(p[0] for p in paths if len(p) == 1 or p[0].lower() not in _PARTS)
-        notes.append(f"the folders train and test were taken as classes, because {other} lies beside them")
+        notes.append(f"the folders of the training and test part were taken as classes, because {other} lies beside them")
     part = [_PARTS[p[0].lower()] if as_parts else "" for p in paths]
     below = [p[1:] if as_parts else p for p in paths]
     klass = [p[0] if len(p) > 1 else "" for p in below]
@@ -130,7 +139,7 @@ def arrange(names: Sequence[str],   # paths of images, with forward slashes
     labels = np.array([position[klass[i]] for i in order], np.int64) if classes else None
     runs = [part[i] for i in order]
     parts = {p: (runs.index(p), runs.index(p) + runs.count(p)) for p in PARTS if p in runs}
-    return order, Contents([names[i] for i in order], _unread, labels, classes, None, parts, notes)
+    return np.array(stay)[order], Contents([names[i] for i in order], _unread, labels, classes, None, parts, notes)
 
 def _unread(i: int) -> Image.Image: raise NotImplementedError("this source was only arranged")
 
@@ -256,9 +265,14 @@ def _idx_files(path: Path) -> dict[str, dict[str, Path]]:
     return {p: parts[p] for p in PARTS if p in parts}
 
 # %% ../nbs/03_files.ipynb #65cd711b
-def _mapping(folder: Path) -> dict[int, str]:
+def _mappings(folder: Path, prefix: str) -> list[Path]:
+    "The mapping.txt of the set whose files start with `prefix`; those of other sets beside it do not count."
+    found = sorted(folder.glob("*mapping.txt"))
+    return [f for f in found if f.name.startswith(prefix)] or [f for f in found if f.name == "mapping.txt"]
+
+def _mapping(files: Sequence[Path]) -> dict[int, str]:
     "label -> class name from a mapping.txt of `label code` lines, as EMNIST ships; empty without one."
-    for f in sorted(folder.glob("*mapping.txt")):
+    for f in files:
         lines = [line.split() for line in f.read_text().splitlines() if line.strip()]
         try: return {int(a): chr(int(b)) for a, b, *_ in lines}
         except ValueError as e: raise GannbError(f"{f} must have lines of `label character-code` ({e}).") from e
@@ -283,15 +297,15 @@ def from_arrays(arrays: Mapping[str, tuple[np.ndarray, np.ndarray]],  # part -> 
 
 def idx_source(name: str, path: Path, transpose: bool, names: Sequence[str] = ()) -> Source:
     "The four idx files at `path` (two are enough)."
-    files = _idx_files(path)
+    files = _idx_files(path); images = next(iter(files.values()))["images"]
+    mappings = _mappings(images.parent, _IDX.match(images.name)["prefix"])
     def scan() -> Contents:
         arrays = {p: (read_idx(f["images"]), read_idx(f["labels"])) for p, f in files.items()}
         for p, (x, y) in arrays.items():
             if x.ndim != 3 or y.ndim != 1: raise GannbError(f"{files[p]['images'].parent}: the {p} part must be images (n,h,w) and labels (n,); these are {x.shape} and {y.shape}.")
-        try: return from_arrays({p: (x.transpose(0, 2, 1) if transpose else x, y) for p, (x, y) in arrays.items()}, _mapping(folder) or names)
+        try: return from_arrays({p: (x.transpose(0, 2, 1) if transpose else x, y) for p, (x, y) in arrays.items()}, _mapping(mappings) or names)
         except GannbError as e: raise GannbError(f"{path}: {e}") from e
-    folder = next(iter(files.values()))["images"].parent
-    stats = [[str(f), f.stat().st_size, f.stat().st_mtime_ns] for f in (*(f for pair in files.values() for f in pair.values()), *sorted(folder.glob("*mapping.txt")))]
+    stats = [[str(f), f.stat().st_size, f.stat().st_mtime_ns] for f in (*(f for pair in files.values() for f in pair.values()), *mappings)]
     return Source(name, str(path), {"idx": stats, "transpose": transpose, "names": list(names)}, scan, settings={"transposed": True} if transpose else {})
 
 # %% ../nbs/03_files.ipynb #6fa38992

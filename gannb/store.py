@@ -57,11 +57,13 @@ def cache_dir() -> Path:
     return _place("GANNB_CACHE", Path.home() / ".cache" / "gannb")
 
 def data_root(given: str | Path | None = None) -> Path:
-    "Where data sets are looked for: `given`, else `GANNB_DATA`, else `data/` in the cache folder. Raises if a folder was named that does not exist."
+    "Where data sets are looked for: `given`, else `GANNB_DATA` (from the working folder, else from the checkout), else `data/` in the cache folder. Raises if a folder was named that does not exist."
     if given in (None, "") and not os.environ.get("GANNB_DATA"): return cache_dir() / "data"
     root, source = (Path(given), "data_root") if given not in (None, "") else (Path(os.environ["GANNB_DATA"]), "GANNB_DATA")
-    root = root.expanduser().resolve()
-    if not root.is_dir() and root != (cache_dir() / "data").resolve(): raise GannbError(f"{source}={str(root)!r} is not a folder. Give an existing folder, or leave it out to use {cache_dir() / 'data'}.")
+    tried = [root.expanduser().resolve()]
+    if source == "GANNB_DATA" and checkout(): tried.append((checkout() / root.expanduser()).resolve())
+    root = next((p for p in tried if p.is_dir()), tried[0])
+    if not root.is_dir() and root != (cache_dir() / "data").resolve(): raise GannbError(f"{source}={' or '.join(dict.fromkeys(repr(str(p)) for p in tried))} is not a folder. Give an existing folder, or leave it out to use {cache_dir() / 'data'}.")
     return root
 
 # %% ../nbs/01_store.ipynb #7098ca00

@@ -159,6 +159,7 @@ def train_gan(G: nn.Module, D: nn.Module,
               seed: int = 0, start: int = 0,               # steps already done
               d_steps: int = 1, g_steps: int = 1,          # updates of each network per batch
               z_dist: str = "normal", precision: str = "fp32", compile: bool = False,
+              augment: Callable[[Tensor, str, int], Tensor] | None = None,   # (images, stream, step) -> images, before D sees them; differentiable
               is_tick: Callable[[int, bool], bool] = lambda step, epoch_ends: epoch_ends,  # (steps done, an epoch ends here) -> yield now?
              ) -> Iterator[Tick]:
     "Train G and D in place, yielding at every tick. Raises `Diverged` when a loss is not finite, `GannbError` for impossible settings."
@@ -166,6 +167,7 @@ def train_gan(G: nn.Module, D: nn.Module,
     device = next(G.parameters()).device; opt_G, opt_D = opts; rows: list[Tensor] = []
     run_G, run_D = (torch.compile(G), torch.compile(D)) if compile else (G, D)
     def autocast() -> AbstractContextManager: return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    def seen(x: Tensor, stream: str, step: int) -> Tensor: return x if augment is None else augment(x, stream, step)
     def fakes(n: int, y: Tensor | None, step: int, draw: int) -> Tensor:
         return run_G(draw_z(n, G.nz, seed, f"z{draw}", step, z_dist).to(device, non_blocking=True), y)
     G.train(); D.train(); step = start
@@ -174,10 +176,10 @@ def train_gan(G: nn.Module, D: nn.Module,
             with autocast():
                 for i in range(d_steps):
                     fake = fakes(len(x), y, step, i)
-                    l_D, real, before = d_step(run_D, opt_D, x, fake.detach(), y)
+                    l_D, real, before = d_step(run_D, opt_D, seen(x, f"augment.real{i}", step), seen(fake.detach(), f"augment.fake{i}", step), y)
                 for i in range(g_steps):
                     if i: fake = fakes(len(x), y, step, d_steps - 1 + i)
-                    l_G, after = g_step(run_D, opt_G, fake, y)
+                    l_G, after = g_step(run_D, opt_G, seen(fake, f"augment.G{i}", step), y)
                     if i == 0: record = (l_D, l_G, real, before, after)
             rows.append(_record(*record)); step += 1
             done, ends = divmod(step, steps_per_epoch)

@@ -5,6 +5,8 @@
 # %% ../../nbs/06_models.dcgan.ipynb #7199adb8
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -24,6 +26,11 @@ def _check_width(name: str, value: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1: raise GannbError(f"{name} must be a whole number of 1 or more; this is {value!r}.")
     return value
 
+def _extra(width: int, n: int, activation: Callable[[], nn.Module]) -> list[nn.Module]:
+    "n convolutions that keep size and width, each with batch norm."
+    if isinstance(n, bool) or not isinstance(n, int) or n < 0: raise GannbError(f"extra_convs must be a whole number of 0 or more; this is {n!r}.")
+    return [layer for _ in range(n) for layer in (nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), activation())]
+
 class Generator(nn.Module):
     "z (N, nz) -> images (N, C, size, size) in [-1, 1]. DCGAN (Radford et al. 2015), Figure 1 and section 3. Raises `GannbError` for sizes that cannot be."
     def __init__(self,
@@ -31,6 +38,7 @@ class Generator(nn.Module):
                  channels: int = 3,   # 1 grey, 3 RGB
                  nz: int = 100,       # numbers in z
                  ngf: int = 64,       # channels of the last hidden map
+                 extra_convs: int = 0, # 3x3 convolutions of stride 1 on the last hidden map
                 ):
         super().__init__()
         m, k = check_size(size)
@@ -39,6 +47,7 @@ class Generator(nn.Module):
         layers: list[nn.Module] = [nn.ConvTranspose2d(nz, widths[0], m, 1, 0, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU(True)]
         for a, b in zip(widths, widths[1:], strict=False):
             layers += [nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU(True)]
+        layers += _extra(widths[-1], extra_convs, lambda: nn.ReLU(True))
         self.main = nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1, bias=False), nn.Tanh())
 
     def forward(self, z: Tensor,             # (N, nz)
@@ -54,12 +63,13 @@ class Discriminator(nn.Module):
                  size: int = 64,      # image height = width: m x 2^k, 16 to 256
                  channels: int = 3,   # 1 grey, 3 RGB
                  ndf: int = 64,       # channels of the first map
+                 extra_convs: int = 0, # 3x3 convolutions of stride 1 on the first map
                 ):
         super().__init__()
         m, k = check_size(size)
         self.size, self.channels = size, check_channels(channels)
         widths = _widths(_check_width("ndf", ndf), k)
-        layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 4, 2, 1, bias=False), nn.LeakyReLU(0.2, True)]
+        layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 4, 2, 1, bias=False), nn.LeakyReLU(0.2, True), *_extra(widths[0], extra_convs, lambda: nn.LeakyReLU(0.2, True))]
         for a, b in zip(widths, widths[1:], strict=False):
             layers += [nn.Conv2d(a, b, 4, 2, 1, bias=False), nn.BatchNorm2d(b), nn.LeakyReLU(0.2, True)]
         self.main = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, m, 1, 0, bias=False))

@@ -18,7 +18,7 @@ from ..data import audit
 from ..datasets import CLASS_NAMES, DATASETS
 from ..ledger import t_interval
 from ..models.dcgan import layer_table
-from .gan import Arm, GanRun, build_networks, epochs_for, load_data, window_rows
+from .gan import Arm, GanRun, build_networks, epochs_for, load_data, load_held_out, window_rows
 from ..store import load_checkpoint, peak_memory, read_json
 from ..train import COLUMNS, d_step, g_step, load_state, log_line, make_optimizers
 
@@ -41,9 +41,9 @@ def arms(cfg: DatasetStudyConfig) -> dict[str, Arm]:   # role -> arm
     out = {}
     for i, (role, spec) in enumerate(zip(ROLES, cfg.datasets, strict=True)):
         gan = cfg.gan(i); data = load_data(gan, cfg.data_root, on_error=cfg.on_error)
-        gan = gan.model_copy(update={"epochs": epochs_for(gan, data, cfg.steps)})
+        gan = gan.model_copy(update={"epochs": epochs_for(gan, data, cfg.steps)}); held = load_held_out(gan, cfg.data_root, on_error=cfg.on_error)
         name, classes = split_spec(spec)
-        out[role] = Arm(_NAMES.get(spec, name + (f" ({', '.join(classes)})" if classes else "")), gan, data)
+        out[role] = Arm(_NAMES.get(spec, name + (f" ({', '.join(classes)})" if classes else "")), gan, data, role, held)
     return out
 
 def data_notes(arms: Mapping[str, Arm]) -> list[str]:

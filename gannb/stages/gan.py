@@ -21,6 +21,7 @@ import torch
 from PIL import Image
 
 from .. import datasets, store
+from ..augment import diff_augment, parse_policy
 from ..base import GannbError, check_choice, draw_z, fmt_bytes, fmt_time
 from ..config import GanConfig, resolve_threads
 from ..data import ImageSet
@@ -31,8 +32,9 @@ from ..train import COLUMNS, Diverged, History, Tick, load_net, load_state, log_
 
 # %% auto #0
 __all__ = ['GAN_VERSION', 'SNAPSHOTS', 'CHECKPOINT_SECONDS', 'FIXED_SAMPLES', 'resolve_device', 'gan_fields', 'load_data',
-           'build_networks', 'GanRun', 'Progress', 'Interrupted', 'is_done', 'check_same_run', 'train_run', 'estimate',
-           'Arm', 'epochs_for', 'train_arms', 'window_rows', 'export_generator', 'load_generator']
+           'new_generator', 'load_held_out', 'augmentation', 'build_networks', 'GanRun', 'Progress', 'Interrupted',
+           'is_done', 'check_same_run', 'train_run', 'estimate', 'Arm', 'epochs_for', 'train_arms', 'window_rows',
+           'export_generator', 'load_generator']
 
 # %% ../../nbs/15_stages.gan.ipynb #31c4e944
 GAN_VERSION = 1     # raise it when what this stage computes changes; a test holds the hash of its code
@@ -41,6 +43,7 @@ CHECKPOINT_SECONDS = 120.0   # besides every epoch's end, a checkpoint at least 
 FIXED_SAMPLES = 64           # pictures from fixed noise at every epoch
 
 _NOT_IN_KEY = {"dataset", "classes", "split", "limit", "fit", "epochs", "seeds", "data_root", "on_error", "size", "channels", "device", "threads"}
+_LATER = {"augment": "", "extra_convs": 0}   # fields that came later: at these values they change nothing, so that older trainings keep their keys
 
 def resolve_device(device: str) -> str:
     "`cpu` or `cuda`. Raises `GannbError` when a GPU is asked for and torch sees none."
@@ -51,7 +54,7 @@ def resolve_device(device: str) -> str:
 def gan_fields(cfg: GanConfig, data: ImageSet, seed: int) -> dict[str, Any]:
     "Everything that decides the bytes of a training."
     device = resolve_device(cfg.device)
-    return {k: v for k, v in cfg.model_dump().items() if k not in _NOT_IN_KEY} | {
+    return {k: v for k, v in cfg.model_dump().items() if k not in _NOT_IN_KEY and v != _LATER.get(k, ...)} | {
         "data": data.fingerprint, "n": len(data), "size": data.size, "channels": data.channels, "seed": seed, "device": device,
         "threads": resolve_threads(cfg.threads) if device == "cpu" else 0}
 
@@ -62,9 +65,22 @@ def load_data(cfg: GanConfig, data_root: str | Path | None = None, **options: An
     data.batches(cfg.batch_size, 0, 0)   # raises for a batch larger than the data
     return data
 
+def new_generator(fields: Mapping[str, Any]) -> Generator:
+    "A generator of the shape that a run's fields, or a generator's card, name."
+    return Generator(fields["size"], fields["channels"], fields["nz"], fields["ngf"], fields.get("extra_convs", 0))
+
+def load_held_out(cfg: GanConfig, data_root: str | Path | None = None, **options: Any) -> ImageSet:
+    "The images that judge a training of `cfg`: the test part, of the same classes, size and channels."
+    return datasets.load(cfg.dataset, split="test", size=cfg.size, channels=cfg.channels, classes=cfg.classes or None, fit=cfg.fit, data_root=data_root, **options)
+
+def augmentation(cfg: GanConfig, seed: int) -> Callable[[torch.Tensor, str, int], torch.Tensor] | None:
+    "DiffAugment as the training loop takes it; None without a policy."
+    policy = parse_policy(cfg.augment)
+    return (lambda x, stream, step: diff_augment(x, policy, seed, stream, step)) if policy else None
+
 def build_networks(fields: dict[str, Any]) -> tuple[Generator, Discriminator]:
     "G and D of a run's fields with their first weights, on its device and in its memory layout."
-    G = Generator(fields["size"], fields["channels"], fields["nz"], fields["ngf"]); D = Discriminator(fields["size"], fields["channels"], fields["ndf"])
+    G, D = new_generator(fields), Discriminator(fields["size"], fields["channels"], fields["ndf"], fields.get("extra_convs", 0))
     layout = torch.channels_last if fields["memory_format"] == "channels_last" else torch.contiguous_format
     for net, name in ((G, "G"), (D, "D")): init_weights(net, fields["seed"], name).to(device=fields["device"], memory_format=layout)
     return G, D
@@ -102,6 +118,17 @@ class GanRun:
         "Epochs with stored pictures from fixed noise."
         return [e for e in sorted(int(p.stem.split("-")[1]) for p in (self.folder / "samples").glob("epoch-*.png")) if e <= self.epochs]
 
+    def kept_epochs(self) -> list[int]:
+        "Epochs, up to this run's last, at which G itself was kept."
+        return [e for e in sorted(int(p.stem.split("-")[2]) for p in (self.folder / "snapshots").glob("G-epoch-*.safetensors")) if e <= self.epochs]
+
+    def discriminator(self) -> Discriminator:
+        "D as it ended, in evaluation mode on the CPU. Raises `GannbError` where the run's last state is gone."
+        found = store.load_checkpoint(self.folder / "checkpoints")
+        if not found or found[1]["step"] != self.steps: raise GannbError(f"The state after the last step is not in {self.folder}: D was not kept.")
+        f = self.fields
+        return load_net(Discriminator(f["size"], f["channels"], f["ndf"], f.get("extra_convs", 0)), found[0], "D").eval()
+
     def samples(self, epoch: int | None = None) -> np.ndarray:   # (64, size, size, C) uint8
         "The fixed-noise pictures after `epoch` epochs (0: before training; None: the last there is)."
         picture = np.asarray(Image.open(self.folder / "samples" / f"epoch-{self.sample_epochs()[-1] if epoch is None else epoch:04d}.png"))
@@ -110,10 +137,8 @@ class GanRun:
     def generator(self, epoch: int | None = None) -> Generator:
         "G after `epoch` epochs (None: the last), in evaluation mode on the CPU. Raises `GannbError` for an epoch that was not kept."
         epoch = self.epochs if epoch is None else epoch; path = _snapshot(self.folder, epoch)
-        kept = sorted(int(p.stem.split("-")[2]) for p in path.parent.glob("G-epoch-*.safetensors"))
-        if epoch not in kept: raise GannbError(f"G after epoch {epoch} was not kept. Kept: {', '.join(map(str, kept))}.")
-        f = self.fields; G = Generator(f["size"], f["channels"], f["nz"], f["ngf"])
-        return load_net(G, store.load_tensors(path), "G").eval()
+        if not path.is_file(): raise GannbError(f"G after epoch {epoch} was not kept. Kept: {', '.join(map(str, self.kept_epochs()))}.")
+        return load_net(new_generator(self.fields), store.load_tensors(path), "G").eval()
 
 def _snapshot(folder: Path, epoch: int) -> Path: return folder / "snapshots" / f"G-epoch-{epoch:04d}.safetensors"
 
@@ -232,7 +257,7 @@ def _train(cfg: GanConfig, fields: dict, data: ImageSet, folder: Path, done: tup
     try:
         with _stop_on_ctrl_c() as stop:
             for tick in train_gan(G, D, batches, steps_per_epoch=spe, epochs=cfg.epochs, opts=opts, seed=fields["seed"], start=start, d_steps=cfg.d_steps,
-                                  g_steps=cfg.g_steps, z_dist=cfg.z_dist, precision=cfg.precision, compile=cfg.compile, is_tick=is_tick):
+                                  g_steps=cfg.g_steps, z_dist=cfg.z_dist, precision=cfg.precision, compile=cfg.compile, augment=augmentation(cfg, fields["seed"]), is_tick=is_tick):
                 clock["look"] = time.monotonic(); rows = np.concatenate([rows, tick.rows]); progress(tick)
                 if tick.batch == 0: _keep(folder, tick.epoch, G, fixed_z, tick.epoch in SNAPSHOTS or tick.epoch == cfg.epochs)
                 stopping = stop()   # asked once: a Ctrl-C that comes after this line waits for the next tick, which saves first
@@ -285,7 +310,7 @@ def estimate(cfg: GanConfig, data: ImageSet, steps: int = 3) -> tuple[float, int
     fields = gan_fields(cfg, data, 0); G, D = build_networks(fields); opts = make_optimizers(G, D); first = next(iter(data.batches(cfg.batch_size, 0, 0, device=fields["device"])))
     def same(epoch: int, start: int) -> Iterator: yield from [first] * (steps + 1)
     times = []
-    for _ in train_gan(G, D, same, steps_per_epoch=steps + 1, epochs=1, opts=opts, d_steps=cfg.d_steps, g_steps=cfg.g_steps, precision=cfg.precision, is_tick=lambda s, e: True):
+    for _ in train_gan(G, D, same, steps_per_epoch=steps + 1, epochs=1, opts=opts, d_steps=cfg.d_steps, g_steps=cfg.g_steps, precision=cfg.precision, augment=augmentation(cfg, 0), is_tick=lambda s, e: True):
         times.append(time.monotonic())
     weights = {n: sum(t.numel() * 4 for t in net.state_dict().values()) for n, net in (("G", G), ("D", D))}
     kept = sum(e <= cfg.epochs for e in SNAPSHOTS) + 1
@@ -299,6 +324,8 @@ class Arm:
     name: str
     config: GanConfig
     data: ImageSet
+    role: str = ""                  # which of the paper's data sets it stands for
+    held: ImageSet | None = None    # images of the same kind that no training has seen: they judge
 
     @property
     def steps(self) -> int: return self.config.epochs * self.data.n_batches(self.config.batch_size, self.config.drop_last)
@@ -355,5 +382,4 @@ def load_generator(path: str | Path) -> Generator:
     "The generator of a safetensors file with its card, in evaluation mode. Raises `GannbError` when either is missing or they do not belong together."
     path = Path(path); card = store.read_json(path.with_suffix(".json")); tensors = store.load_tensors(path)
     if store.sha256_file(path) != card["sha256"]: raise GannbError(f"{path} is not the file that its card {path.with_suffix('.json').name} describes: the sha256 differs.")
-    s = card["settings"]
-    return load_net(Generator(s["size"], s["channels"], s["nz"], s["ngf"]), tensors, "G").eval()
+    return load_net(new_generator(card["settings"]), tensors, "G").eval()
