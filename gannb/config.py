@@ -189,6 +189,9 @@ class DatasetStudyConfig(ReportConfig):
         if min(v) < 2: raise ValueError("a batch holds 2 images or more")
         return v
 
+    @property
+    def data_sets(self) -> list[str]: return [split_spec(s)[0] for s in self.datasets]
+
     def gan(self, i: int) -> GanConfig:
         "The training of data set number `i`."
         name, classes = split_spec(self.datasets[i])
@@ -205,6 +208,9 @@ class FruitsConfig(ReportConfig):
     augment: str = "color,translation,cutout"
     fractions: list[float] = [1.0, 0.5, 0.25]             # shares of the first fruit's images, with and without DiffAugment
     more_convs: int = Field(3, ge=1, le=16)               # the convolutions that the paper could remove
+
+    @property
+    def data_sets(self) -> list[str]: return [self.dataset]
 
     @field_validator("fruits", mode="before")
     @classmethod

@@ -21,16 +21,18 @@ from typing import TYPE_CHECKING, Any
 from .base import GannbError, check_choice, fmt_time
 from .config import Report as Request
 from .ledger import MARKS, VERDICTS, counts, headline, load_claims, verdict_words
-from .plot import png, seed_dots
-from .store import atomic_write, checkout, make_folder, outputs_dir, provenance, read_json, write_json
+from .plot import beside, gif, losses, png, probabilities, seed_dots
+from .store import atomic_write, check_place, checkout, make_folder, outputs_dir, provenance, read_json, write_json
 
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
 
+    from gannb.stages.compare import Comparison
+
 # %% auto #0
-__all__ = ['MARKER', 'META', 'fmt', 'Report', 'load_study', 'previous_claims', 'run_folder', 'study_meta', 'export_html',
-           'index_page']
+__all__ = ['MARKER', 'META', 'COMPARISON', 'fmt', 'Report', 'load_study', 'previous_claims', 'run_folder', 'study_meta',
+           'export_html', 'check_comparison_folder', 'comparison_page', 'index_page']
 
 # %% ../nbs/16_report.ipynb #999db18a
 def _decimals(values: Sequence[float], digits: int = 3) -> int:
@@ -264,6 +266,18 @@ class _Figures(_Page):
         kind = "pictures" if getattr(picture, "get_label", lambda: "pictures")() == "pictures" else "chart"
         self._show(f'<figure class="g-figure" id="fig{n:02d}">{_picture(data, alt, kind)}<figcaption><b>Figure {n}.</b> {html.escape(caption)}</figcaption></figure>')
 
+    def animation(self, frames: Sequence[np.ndarray],  # uint8 (H,W,C) of one size, in order
+                  name: str, caption: str, alt: str,   # as for `figure`
+                  ms: int = 150,                       # milliseconds a frame
+                 ) -> None:
+        "Save `figures/figNN_name.gif` and show it; its last frame stays longer. Raises `GannbError` without caption or alternative text."
+        if not (caption.strip() and alt.strip()): raise GannbError(f"animation {name!r} needs a caption, which states the finding, and alt, which says what is to be seen.")
+        n = len(self.figures) + 1; where = f"figures/fig{n:02d}_{_slug(name)}.gif"; path = gif(frames, self.folder / where, ms); data = path.read_bytes()
+        self.files.add(where); self.figures.append({"number": n, "name": name, "file": where, "caption": caption, "alt": alt, "bytes": len(data)})
+        height, width = frames[0].shape[:2]
+        image = f'<img src="data:image/gif;base64,{base64.b64encode(data).decode()}" width="{width}" height="{height}" alt="{html.escape(alt, quote=True)}">'
+        self._show(f'<figure class="g-figure" id="fig{n:02d}"><div class="g-scroll g-pictures">{image}</div><figcaption><b>Figure {n}.</b> {html.escape(caption)}</figcaption></figure>')
+
     def table(self, rows: Sequence[Mapping],               # one mapping a row
               name: str,                                   # for the file name
               columns: Mapping[str, str] | Sequence[str],  # key -> header with its unit; or keys that are headers themselves
@@ -329,7 +343,7 @@ class Report(_Verdicts):
         lost = [c["id"] for c in claims if c["id"] not in self.judged]
         if lost: raise GannbError(f"the ledger leads nowhere for {', '.join(lost)}: show report.verdict(claim) for each claim before finish.")
         for name, value in (("claims", [{**c, "evidence": c["evidence"] or self.judged[c["id"]]} for c in claims]), ("config", dict(config)), ("provenance", dict(provenance)), ("timing", dict(timing))): write_json(self.folder / f"{name}.json", value)
-        for old in [*(self.folder / "figures").glob("*.png"), *(self.folder / "tables").glob("*.csv")]:
+        for old in [*(self.folder / "figures").glob("*.png"), *(self.folder / "figures").glob("*.gif"), *(self.folder / "tables").glob("*.csv")]:
             if old.relative_to(self.folder).as_posix() not in self.files: old.unlink()
         hero = next((f["file"] for f in self.figures if "hero" in f["name"]), self.figures[0]["file"] if self.figures else None)
         write_json(self.folder / MARKER, {**self.meta, "sentence": headline(claims), "counts": counts(claims), "figures": self.figures, "tables": self.tables, "hero": hero, "finished": datetime.now().isoformat(timespec="seconds")})
@@ -357,7 +371,7 @@ def study_meta(request: Request, study: Mapping[str, Any], notes: Sequence[str],
               ) -> dict:
     "The facts of the opening line."
     p = provenance(device, threads); said = list(dict.fromkeys(notes)); given = {k: v for k, v in request.overrides.items() if k != "data_root"}
-    embedded = all(s.startswith("digits") for s in getattr(request.config, "datasets", []))
+    embedded = all(s.startswith("digits") for s in request.config.data_sets)
     text = {k: ",".join(map(str, v)) if isinstance(v, list) else v for k, v in given.items()}
     return {"title": study["paper"]["title"], "paper": f"{study['paper']['authors']}: a reproduction of {study['paper']['short']}", "preset": request.config.preset, "setting": request.setting,
             "data": said or "complete, nothing stands in", "device": f"{p['device']}, {p['threads']} threads", "run_time": seconds, "date": date.today().isoformat(), "commit": p["commit"],
@@ -400,6 +414,67 @@ def export_html(notebook: str | Path,  # an executed .ipynb
     body = body.replace("<!--title-->", re.sub(r"<[^>]+>|¶", "", title.group(1)).strip() if title else Path(notebook).stem).replace("<!--toc-->", _toc(body))
     _check_offline(body)
     return atomic_write(page, body)
+
+# %% ../nbs/16_report.ipynb #69708112
+COMPARISON = "compare.json"   # the record of a comparison: a folder with it may be written again
+_SIDE = {"A better": ("yes", "✓"), "B better": ("yes", "✓"), "A lower": ("yes", "✓"), "A higher": ("yes", "✓"), "same": ("yes", "✓"), "open": ("open", "~"), "inconclusive": ("open", "~")}
+
+def check_comparison_folder(folder: str | Path) -> Path:
+    "`folder`, if a comparison can be written there. Raises `GannbError` when something else is in it."
+    folder = check_place(folder)
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / COMPARISON).is_file(): raise GannbError(f"{folder} holds other things than a comparison; choose an empty or a new folder with --out.")
+    return folder
+
+def _verdict_block(c: Comparison) -> str:
+    "The verdict of a comparison: word, reason, both sides, every seed."
+    v, row = c.main, c.table()[0]; key, mark = _SIDE[v["verdict"]]; d = {k: _column_decimals([row[k]]) for k in ("A", "B", "difference")}
+    units = {arm: f"{len(rs)} (seeds {', '.join(str(r.seed) for r in rs)})" for arm, rs in c.runs.items()}
+    facts = {**{f"{arm}: {name}": _cell(row[arm], d[arm]) for arm, name in zip("AB", c.names)}, "A minus B": _cell(row["difference"], d["difference"]), "Seeds": units["A"] if units["A"] == units["B"] else f"A {units['A']}, B {units['B']}",
+             "Differences": "taken seed by seed" if v["paired"] else "of the means (Welch): the two sides have different seeds", "Margin": f"{v['margin']:g}", "Better is": v["better"] or "neither: this number has no better side"}
+    body = "".join(f"<dt>{html.escape(k)}</dt><dd>{_na(t)}</dd>" for k, t in facts.items()); alt = f"Every seed of {v['what']}: {v['sentence']}"
+    dots = _picture(png(seed_dots(c.dots()), alt=alt), alt, "chart") if any(x is not None for m in v["values"] for x in m["values"]) else ""
+    return (f'<section class="g-verdict g-{key}" id="verdict"><p class="g-top"><span class="g-badge g-{key}">{mark} {v["verdict"]}</span><strong>{html.escape(c.sentence())}</strong></p>'
+            f'<dl class="g-facts">{body}</dl><p class="g-reason">{html.escape(v["sentence"])}</p>{dots}</section>')
+
+def _comparison_figures(p: _Verdicts, c: Comparison) -> None:
+    "Pictures, numbers, curves and settings of a comparison."
+    names = dict(zip("AB", c.names)); columns = {names.get(k, k) if k == "real" else f"{k}: {names[k]}": [images] for k, images in c.pictures.items()}
+    p._show('<h2 id="pictures">Pictures</h2>')
+    if columns: p.figure(beside(columns, [c.dataset], 16), "pictures", "The same number of images from the same noise through both generators" + (", beside held-out images." if "real" in c.pictures else "."), f"Images of {' and '.join(names.values())} side by side.")
+    else: p._show('<p class="na">n/a (every seed of one side diverged: there is no generator to draw from)</p>')
+    p._show('<h2 id="numbers">Numbers</h2>')
+    p.table(c.table(), "numbers", {"metric": "What", "A": f"A: {names['A']}", "B": f"B: {names['B']}", "difference": "A minus B"}, f"Means over seeds with 95 % intervals. Only {c.main['what'].partition(' (')[0]}, which was asked for, gets a verdict.", "cell")
+    p._show('<h2 id="curves">Curves</h2>'); histories = c.histories(); window = max(3, min(len(h["loss_D"][0]) for h in histories.values()) // 50 | 1)
+    p.figure(losses(histories, smooth=window), "losses", "The losses of D and G over the training, each seed.", "Two panels of loss curves, one for each side.")
+    p.figure(probabilities(histories, smooth=window), "probabilities", "What D says of real images and of fakes, each seed.", "Two panels of D's probabilities, one for each side.")
+    p._show('<h2 id="settings">Settings</h2>')
+    if c.settings: p.table(c.settings, "settings", {"setting": "Setting", "A": f"A: {names['A']}", "B": f"B: {names['B']}"}, "All else was the same.")
+    else: p._show("<p>Both sides were trained with the same settings: what differs is their seeds alone.</p>")
+
+def comparison_page(c: Comparison,        # of `stages.compare.compare`
+                    folder: str | Path,   # empty, new, or with an earlier comparison
+                    command: str,         # that made it
+                    seconds: float,       # what it took
+                   ) -> Path:             # folder/compare.html
+    "Write the page of a comparison, with its record, figures and tables beside it. Raises `GannbError` when the folder holds other things."
+    from jinja2 import Environment
+    from gannb.stages.dataset_study import trained_by
+    folder = check_comparison_folder(folder); write_json(folder / COMPARISON, c.record()); made = provenance("cpu"); first = c.runs["A"][0].fields
+    title = f"{c.names[0]} against {c.names[1]}"; data = f"{c.dataset}, {first['n']:,} images of {first['size']} x {first['size']}"
+    p = _Verdicts(folder, {"title": title, "paper": "two trainings", "preset": "own trainings", "setting": "comparison", "data": data, "device": made["device"], "run_time": seconds, "date": date.today().isoformat(), "commit": made["commit"], "command": command})
+    line = {k: p.meta[k] for k in ("data", "date", "commit")} | {"took": fmt_time(seconds)}
+    p._show(f'<header class="g-head"><h1>{html.escape(title)}</h1><p class="g-sentence">{html.escape(c.sentence())}</p><p class="g-line">' + " ".join(f"<span><b>{k}</b> {html.escape(str(v))}</span>" for k, v in line.items()) + "</p></header>")
+    p._show('<h2 id="what">What came out</h2>' + _verdict_block(c)); _comparison_figures(p, c)
+    p._show('<h2 id="protocol">What the numbers rest on</h2>'); groups: dict[str, list[str]] = {}
+    for m, v in c.verdicts.items(): groups.setdefault(str(c.protocol[m]), []).append(v["what"].partition(" (")[0])
+    p.cards({", ".join(ms): next(c.protocol[m] for m in c.protocol if str(c.protocol[m]) == key) for key, ms in groups.items()})
+    p.provenance({"written by": made, **{f"{arm} trained by": trained_by({arm: c.runs[arm]}) for arm in "AB"}, **{f"{arm} lies in": str(f) for arm, f in zip("AB", c.folders)}})
+    for old in [*(folder / "figures").glob("*.png"), *(folder / "tables").glob("*.csv")]:
+        if old.relative_to(folder).as_posix() not in p.files: old.unlink()
+    body = "\n".join(p.blocks)
+    page = Environment(autoescape=True).from_string(_template("compare.j2")).render(title=title, toc=_toc(body), body=body, style=_template("parts.css") + _template("page.css"), script=_template("page.js"))
+    _check_offline(page)
+    return atomic_write(folder / "compare.html", page)
 
 # %% ../nbs/16_report.ipynb #16bcade3
 def _runs(outputs: Path) -> list[dict]:

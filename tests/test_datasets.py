@@ -2,6 +2,7 @@
 import gzip
 import hashlib
 import io
+import itertools
 import os
 import pickle
 import stat
@@ -671,3 +672,158 @@ def test_pack_copies():
     names = [{bytes(f).decode() for f in s.files} for s in (train, test)]
     assert len(train) + len(test) == 2_000 and any({"186574.jpg", "197961.jpg"} <= n for n in names) and "held out" in train.notes[-1]
     assert files.RULE["resample"] == train.settings["resample"] and train.notes[0].startswith("celeba is not complete here")
+
+
+# fruits: families and arcs
+
+VARIETIES = ("Apple Braeburn", "Apple Red 1", "Banana", "Banana Lady Finger", "Grape Blue", "Grapefruit White", "Tomato 2", "Tomato Cherry Red")
+
+
+def film(variety, axis="", step=6):
+    return [f"{variety}/{axis}{k}_100.jpg" for k in range(0, 328, step)]
+
+
+def official(root, varieties=VARIETIES, test=True):
+    "Fruits-360 as it is published: parts, varieties, frames, and pictures of several fruits beside the parts."
+    names = [f"Training/{f}" for v in varieties for f in film(v)] + [f"Test/{v}/{k}_100.jpg" for v in varieties for k in (3, 9)] * test
+    return fill_zip(root / "fruits360.zip", [f"fruits-360/{n}" for n in [*names, "test-multiple_fruits/apples_1.jpg", "test-multiple_fruits/pears.jpg"]], w=16, h=16)
+
+
+def packed(root, varieties=VARIETIES, step=6):
+    "The same as the pack has it: families, with the variety before a double underscore; no official parts."
+    names = [f"{v.split()[0]}/{v.replace(' ', '_')}__{f.split('/')[1]}" for v in varieties for axis in ("", "r_") for f in film(v, axis, step)]
+    return fill_zip(root / "fruits360.zip", names, w=16, h=16)
+
+
+def test_arcs_are_read_off_file_names():
+    arcs = D.fruit_arcs(["Training/Apple Red 1/0_100.jpg", "Training/Apple Red 1/40_100.jpg", "Apple/Apple_Red_1__0_100.jpg", "Training/Apple Red 1/41_100.jpg", "Training/Apple Red 1/r_0_100.jpg",
+                         "Training/Apple Red 1/r2_0_100.jpg", "Training/Apple Red 2/0_100.jpg", "Test/Apple Red 1/286_100.jpg", "Test/Apple Red 1/287_100.jpg", "Test/Apple Red 1/327_100.jpg", "x/a.jpg", "x/b.jpg"])
+    assert arcs.dtype == np.int64 and arcs[0] == arcs[1] == arcs[8] == arcs[9], "frames after a whole turn show its beginning again"
+    assert len({arcs[i] for i in (0, 2, 3, 4, 5, 6, 7, 10, 11)}) == 9
+    whole = D.fruit_arcs(film("Kiwi", step=1))
+    assert np.bincount(whole).tolist() == [82, 41, 41, 41, 41, 41, 41]
+
+
+def test_whole_arcs_of_every_variety_are_held_out(tmp_path):
+    packed(tmp_path / "root"); sets = {p: load("fruits360", split=p, size=16) for p in ("train", "test", "all")}
+    train, test, whole = sets.values()
+    assert len(train) + len(test) == len(whole) == 8 * 2 * 55 and not set(train.files) & set(test.files)
+    assert not set(train.groups.tolist()) & set(test.groups.tolist()) and len(set(whole.groups.tolist())) == 8 * 2 * 7
+    def varieties(s): return {bytes(f).decode().split("/")[1].split("__")[0]: 0 for f in s.files}
+    assert varieties(train) == varieties(test) == varieties(whole) and .15 < len(test) / len(whole) < .25
+    sizes = np.bincount(test.groups)[np.unique(test.groups)]
+    assert sizes.max() == 14 and sizes.min() < 8, "arcs of every size are held out, the long ones at the start of a film too"
+    assert "by variety, whole arcs of 41 frames" in train.notes[-1] and not any("arcs" in n for n in whole.notes)
+    bananas = load("fruits360", split="test", size=16, classes=["Banana"])
+    assert bananas.classes == ("Banana",) and set(bananas.files) == {f for f, k in zip(test.files, test.labels) if test.classes[k] == "Banana"}
+    assert (load("fruits360", split="test", size=32).files == test.files).all(), "the same at every size"
+    a, b = train.split(0.8, seed=3)
+    assert not set(a.groups.tolist()) & set(b.groups.tolist())
+
+
+def test_arcs_need_no_new_decoding(tmp_path, monkeypatch):
+    packed(tmp_path / "root", step=30); load("fruits360", split="all", size=16); (folder,) = cached(tmp_path)
+    assert not (tmp_path / "cache" / "images" / folder / "groups.npy").exists(), "a cache made without groups is as good"
+    monkeypatch.setattr(D, "to_square", lambda *a: pytest.fail("decoded again"))
+    assert len(set(load("fruits360", split="all", size=16).groups.tolist())) == 8 * 2 * 7 and cached(tmp_path) == [folder]
+
+
+def test_official_fruits_in_families(tmp_path):
+    official(tmp_path / "root"); train = load("fruits360", size=16)
+    assert train.part == "train" and train.classes == tuple(sorted(VARIETIES)) and len(train) == 8 * 55 and any("2 image(s) in test-multiple_fruits/" in n for n in train.notes)
+    assert train.notes[-1] == D.OFFICIAL_TEST and len(load("fruits360", split="test", size=16)) == 16
+    assert D.fruit_counts(train) == {"Apple": 110, "Banana": 110, "Grape": 55, "Tomato": 110}
+    four = load("fruits360", size=16, classes=["Tomato", "Grape", "Apple", "Banana"])
+    assert four.classes == ("Tomato", "Grape", "Apple", "Banana") and four.counts() == {"Tomato": 110, "Grape": 55, "Apple": 110, "Banana": 110} and D.fruit_counts(four) == D.fruit_counts(train)
+    assert all(bytes(f).decode().split("/")[2].split(" ")[0] == four.classes[k] for f, k in zip(four.files, four.labels)), "no grapefruit among the grapes"
+    apples = load("fruits360", size=16, classes="Apple")
+    assert apples.classes == ("Apple",) and {bytes(f).decode().split("/")[2] for f in apples.files} == {"Apple Braeburn", "Apple Red 1"} and apples.fingerprint == four.select("Apple").fingerprint
+    a, b = apples.split(0.8)
+    assert len(a) + len(b) == 110 and not set(a.groups.tolist()) & set(b.groups.tolist()) and .1 < len(b) / 110 < .3
+    mixed = load("fruits360", size=16, classes=["Grapefruit White", "Grape"])
+    assert mixed.counts() == {"Grapefruit White": 55, "Grape": 55}
+    assert load("fruits360", size=16, classes=["Apple Red 1"]).counts() == {"Apple Red 1": 55}
+    for wrong in (["Apple", "Apple Red 1"], ["Kiwi"], ["grape"], ["Apple", "Apple"]):
+        with pytest.raises(GannbError, match="classes"): load("fruits360", size=16, classes=wrong)
+    assert load("fruits360", split="all", size=16, classes="Banana").counts() == {"Banana": 114}, "with the official Test frames"
+
+
+def test_families_that_are_not_there_are_named_before_decoding(tmp_path, monkeypatch):
+    packed(tmp_path / "root", ("Apple Red 1", "Banana", "Tomato 2"), step=30); monkeypatch.setattr(D, "to_square", lambda *a: pytest.fail("decoded"))
+    with pytest.raises(GannbError, match="classes='Grape'.*Allowed: Apple, Banana, Tomato"): load("fruits360", size=16, classes=["Apple", "Grape"])
+    other = fill(tmp_path / "other", ["Apple Red/1.png", "Apple Green/2.png"])
+    with pytest.raises(GannbError, match="Allowed: Apple Green, Apple Red"): load(f"folder:{other}", split="all", size=16, classes=["Apple"])   # families are a matter of fruits360
+
+
+def test_folders_beside_parts(tmp_path):
+    other = fill(tmp_path / "a", ["Training/x/1.png", "Test/x/2.png", "more/3.png"])
+    s = load(f"folder:{other}", split="all", size=16)
+    assert s.classes == ("Test", "Training", "more") and "taken as classes, because more lies beside them" in s.notes[0]
+    only = fill(tmp_path / "b", ["test-multiple_fruits/1.png", "test-multiple_fruits/2.png", "else/3.png"])
+    assert load(f"folder:{only}", split="all", size=16).counts() == {"else": 1, "test-multiple_fruits": 2}
+
+
+@pytest.mark.pack
+def test_pack_fruits(monkeypatch):
+    number = itertools.count()   # no two files are alike: a number for each stands for its pixels
+    monkeypatch.setattr(D, "to_square", lambda image, size, channels, fit: np.resize(np.frombuffer(next(number).to_bytes(4, "big"), np.uint8), (size, size, channels)))
+    sets = {p: load("fruits360", split=p, size=16, classes=["Tomato", "Apple", "Banana"]) for p in ("train", "test")}
+    assert [D.fruit_counts(s) for s in sets.values()] == [{"Apple": 5133, "Banana": 391, "Grape": 0, "Tomato": 4102}, {"Apple": 1271, "Banana": 99, "Grape": 0, "Tomato": 1001}]
+    arcs = [{c: len(set(s.groups[s.labels == k].tolist())) for k, c in enumerate(s.classes)} for s in sets.values()]
+    assert arcs == [{"Tomato": 122, "Apple": 139, "Banana": 11}, {"Tomato": 29, "Apple": 32, "Banana": 3}]
+    assert not set(sets["train"].groups.tolist()) & set(sets["test"].groups.tolist())
+
+
+# names that look like something else, and where a root is looked for
+
+def test_exclamation_marks_in_real_names(tmp_path, monkeypatch):
+    fill(tmp_path / "a!b", ["1.png", "2.png"]); fill_zip(tmp_path / "new!.zip", ["x/1.png", "y/2.png", "y/3.png"])
+    (tmp_path / "new!.zip").with_name("bad!.zip").write_bytes((tmp_path / "new!.zip").read_bytes())
+    s = load(f"folder:{tmp_path / 'a!b'}", split="all", size=16)
+    assert len(s) == 2 and s.name == "folder:a!b"
+    assert load(f"folder:{tmp_path / 'new!.zip'}", split="all", size=16).counts() == {"x": 1, "y": 2}
+    part = load(f"folder:{tmp_path / 'new!.zip'}!y", split="all", size=16)
+    assert len(part) == 2 and part.name == "folder:new!.zip!y" and D.available(f"folder:{tmp_path / 'new!.zip'}!y").endswith("new!.zip!y")
+    monkeypatch.chdir(tmp_path)
+    assert len(load("folder:a!b", split="all", size=16)) == 2 and D.check("a!b", progress=False)["images"] == 2 and D.check("new!.zip!y", progress=False)["images"] == 2
+    write_idx(tmp_path / "c!d")
+    assert len(load("idx:c!d")) == 40 and D.check("c!d", progress=False)["images"] == 60
+    with pytest.raises(GannbError, match="c!d!y holds no idx files"): load("idx:c!d!y")
+    with pytest.raises(GannbError, match="has no folder 'z'"): load("folder:new!.zip!z", size=16)
+    (tmp_path / "root" / "catalogue.yaml").write_text('mine: {source: "folder:e!f.zip!y", complete: true}\n'); fill_zip(tmp_path / "root" / "e!f.zip", ["x/1.png", "y/2.png", "y/3.png"])
+    assert len(load("mine", split="all", size=16)) == 2
+    data = bytearray((tmp_path / "bad!.zip").read_bytes()); at = data.find(b"IDAT"); data[at + 8] ^= 255; (tmp_path / "bad!.zip").write_bytes(data)
+    with pytest.raises(GannbError, match=r"bad!\.zip!x/1\.png cannot be decoded"): load("folder:bad!.zip", split="all", size=16)
+
+
+def test_own_catalogue_names_are_listed_without_figures(tmp_path):
+    fill_zip(tmp_path / "root" / "m.zip", FLAT); (tmp_path / "root" / "catalogue.yaml").write_text('mine: {source: "folder:m.zip", complete: true}\n')
+    row = {r["name"]: r for r in D.table()}["mine"]
+    assert row["images"] == row["classes"] == row["size"] == "-" and row["here"].endswith("m.zip") and None not in row.values()
+
+
+def test_a_relative_data_root_is_found_from_the_checkout_too(tmp_path, monkeypatch):
+    top = tmp_path / "top"; (top / "nbs" / "deep").mkdir(parents=True); (top / "settings.ini").write_text("[DEFAULT]\nlib_name = gannb\n"); (top / "pictures").mkdir()
+    monkeypatch.chdir(top / "nbs"); monkeypatch.setenv("GANNB_DATA", "pictures")
+    assert D.default_root() == top / "pictures"
+    (top / "nbs" / "pictures").mkdir()
+    assert D.default_root() == top / "nbs" / "pictures", "the working folder comes first"
+    monkeypatch.setenv("GANNB_DATA", "../gone")
+    with pytest.raises(GannbError) as e: D.default_root()
+    assert f"GANNB_DATA={str(top / 'gone')!r} or {str(tmp_path / 'gone')!r} is not a folder" in str(e.value)
+    with pytest.raises(GannbError) as e: D.default_root("gone")
+    assert f"data_root={str(top / 'nbs' / 'gone')!r} is not a folder" in str(e.value), "an argument is meant from the working folder"
+
+
+@pytest.mark.parametrize("below", ["", "gzip"])
+def test_nists_whole_emnist_pack(tmp_path, below):
+    d = tmp_path / "root" / "emnist-balanced" / below
+    x = write_idx(d, prefix="emnist-balanced-", transpose=True, classes=47, n=(94, 47))
+    for prefix, classes in (("emnist-a-", 3), ("emnist-letters-", 26)): write_idx(d, prefix=prefix, transpose=True, seed=1, classes=classes)
+    for split, codes in (("a", "\n".join(f"{k} {k + 97}" for k in range(62))), ("balanced", "\n".join(f"{k} {ord(c)}" for k, c in enumerate(D.EMNIST_BALANCED))), ("letters", "\n".join(f"{k} {k + 65} {k + 97}" for k in range(26)))):
+        (d / f"emnist-{split}-mapping.txt").write_text(codes)
+    s = load("emnist-balanced")
+    assert (s.images[..., 0] == x["train"]).all() and s.classes == D.EMNIST_BALANCED and D.available("emnist-balanced") == str(d)
+    assert load(f"idx:{d / 'emnist-letters'}").classes == tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ"), "each set has its own mapping"
+    (d / "emnist-balanced-train-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(GannbError, match="train part has no labels"): load("emnist-balanced")

@@ -102,9 +102,9 @@ class GanRun:
     @property
     def steps(self) -> int: return self.epochs * self.steps_per_epoch
 
-    def sha256(self) -> str:
-        "The hash of the last G's file; `n/a` for a run that diverged before it."
-        path = _snapshot(self.folder, self.epochs)
+    def sha256(self, epoch: int | None = None) -> str:
+        "The hash of G's file after `epoch` epochs (None: the last); `n/a` for a run that diverged before it."
+        path = _snapshot(self.folder, self.epochs if epoch is None else epoch)
         return store.sha256_file(path) if path.is_file() else f"n/a (diverged at step {self.diverged})"
 
     def history(self) -> History:

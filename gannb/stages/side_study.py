@@ -15,8 +15,8 @@ from ..data import ImageSet, on_background, set_contrast
 from .gan import Arm, epochs_for, load_held_out, load_data
 
 # %% auto #0
-__all__ = ['CONTRASTS', 'SIZES', 'BATCH', 'changed', 'grey', 'contrast_arms', 'dimension_arms', 'update_arms', 'data_arms',
-           'side_arms']
+__all__ = ['CONTRASTS', 'SIZES', 'BATCH', 'changed', 'grey', 'in_colour', 'contrast_arms', 'dimension_arms', 'update_arms',
+           'data_arms', 'side_arms']
 
 # %% ../../nbs/15_stages.side_study.ipynb #4b291f04
 CONTRASTS = (0.25, 0.5, 1.0)
@@ -41,6 +41,11 @@ def grey(images: np.ndarray,   # (N,H,W,C) uint8, C 1 or 3
     x = np.asarray(images)
     return x if x.shape[-1] == 1 else np.rint(x @ np.array([0.299, 0.587, 0.114]))[..., None].astype(np.uint8)
 
+def in_colour(images: np.ndarray,   # (N,H,W,C) uint8, C 1 or 3
+             ) -> np.ndarray:       # (N,H,W,3) uint8
+    "Grey images with their one channel three times; colour images as they are."
+    return np.broadcast_to(np.asarray(images), (*images.shape[:-1], 3)).copy()
+
 # %% ../../nbs/15_stages.side_study.ipynb #fbb5628f
 def _arm(name: str, role: str, gan: GanConfig, data: ImageSet, held: ImageSet, steps: int) -> Arm:
     gan = gan.model_copy(update={"epochs": 1})
@@ -50,7 +55,7 @@ def contrast_arms(cfg: DatasetStudyConfig, arms: Mapping[str, Arm]) -> dict[str,
     "The same letters at several contrasts and on several backgrounds, equal images and steps."
     gan = cfg.gan(0).model_copy(update={"batch_size": min(BATCH, cfg.batch_sizes[0]), "ngf": cfg.side_width, "ndf": cfg.side_width, "threads": cfg.threads or 1})
     letters, held = arms["emnist"].data.select(limit=cfg.side_images), arms["emnist"].held
-    photos = [grey(s.images) if letters.channels == 1 else np.asarray(s.images) for s in (arms["cifar"].data, arms["cifar"].held)]
+    photos = [grey(s.images) if letters.channels == 1 else in_colour(s.images) for s in (arms["cifar"].data, arms["cifar"].held)]
     pairs = {k: (f, g) for (k, f), g in zip(_faces(photos[0]).items(), _faces(photos[1]).values(), strict=True)}
     return {k: _arm(k, "emnist", gan, changed(letters, f, k), changed(held, g, k), cfg.side_steps) for k, (f, g) in pairs.items()}
 
@@ -61,7 +66,7 @@ def dimension_arms(cfg: DatasetStudyConfig) -> dict[str, Arm]:
         for size in SIZES:
             gan = cfg.gan(1).model_copy(update={"size": size, "channels": channels, "batch_size": min(BATCH, cfg.batch_sizes[1]), "ngf": cfg.side_width, "ndf": cfg.side_width, "threads": cfg.threads or 1})
             data = load_data(gan, cfg.data_root, on_error=cfg.on_error).select(limit=cfg.side_images)
-            if channels and data.fingerprint in {a.data.fingerprint for a in out.values()}: continue   # the images are grey as they are
+            if channels and (cfg.network == "domain" or data.fingerprint in {a.data.fingerprint for a in out.values()}): continue   # `domain` judges only what has its channels; or the images are grey as they are
             out[f"size {size}{tail}"] = _arm(f"size {size}{tail}", "celeba", gan, data, load_held_out(gan, cfg.data_root, on_error=cfg.on_error), cfg.side_steps)
     return out
 
