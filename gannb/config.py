@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+from pathlib import Path
 from typing import Any, Literal
 
 import yaml
@@ -235,7 +236,9 @@ class FruitsConfig(ReportConfig):
         return self
 
 def split_spec(spec: str) -> tuple[str, list[str]]:   # name, classes
-    "`cifar10@airplane+ship` -> name and classes. The part after the last @ counts; folder: and idx: paths may hold an @ by ending in one."
+    "`cifar10@airplane+ship` -> name and classes. The part after the last @ counts, unless the whole is a folder: or idx: path that exists."
+    kind, _, path = spec.partition(":")
+    if kind in ("folder", "idx") and Path(path).expanduser().exists(): return spec, []   # an @ of the path's own
     name, at, classes = spec.rpartition("@")
     return (name, [c for c in classes.split("+") if c]) if at else (spec, [])
 
@@ -245,13 +248,13 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "dataset_study": {
         "smoke": {"datasets": DIGIT_FACES, "epochs": 1, "seeds": [0], "limit": 48, "size": 16, "batch_sizes": [16, 16, 16], "nz": 16, "ngf": 8, "ndf": 8, "side_steps": 2, "side_width": 8, "side_images": 32, "judge_images": 24, "network": "domain"},
         "quick": {"datasets": DIGIT_FACES, "epochs": 30, "seeds": [0, 1], "size": 16, "batch_sizes": [64, 64, 64], "ngf": 16, "ndf": 16, "side_steps": 60, "side_width": 8, "side_images": 400, "network": "domain"},
-        "desk": {"epochs": 10, "steps": 2000, "ngf": 32, "ndf": 32, "side_steps": 600, "side_width": 16, "side_images": 1600},
+        "desk": {"epochs": 10, "steps": 2000, "ngf": 32, "ndf": 32, "side_steps": 600, "side_width": 16, "side_images": 1600, "judge_images": 400},
         "paper": {"judge_images": 5000},
     },
     "fruits": {
         "smoke": _DIGIT_FRUITS | {"fruits": ["0", "1"], "limits": [0, 32], "epochs": 1, "seeds": [0], "batch_size": 16, "nz": 16, "ngf": 8, "ndf": 8, "fractions": [1.0, 0.5], "more_convs": 1, "judge_images": 24, "network": "domain"},
-        "quick": _DIGIT_FRUITS | {"fruits": ["3", "1", "8"], "limits": [0, 36, 110], "epochs": 20, "steps": 80, "seeds": [0, 1], "batch_size": 32, "ngf": 16, "ndf": 16, "network": "domain"},
-        "desk": {"fruits": ["Apple", "Banana", "Tomato"], "limits": [1536, 384, 1216], "epochs": 40, "steps": 1000, "size": 32, "ngf": 32, "ndf": 32, "threads": 1},
+        "quick": _DIGIT_FRUITS | {"fruits": ["3", "1", "8"], "limits": [0, 36, 110], "epochs": 40, "steps": 300, "seeds": [0, 1], "batch_size": 32, "ngf": 16, "ndf": 16, "network": "domain"},
+        "desk": {"fruits": ["Apple", "Banana", "Tomato"], "limits": [1536, 384, 1216], "epochs": 40, "steps": 1000, "size": 32, "ngf": 32, "ndf": 32, "threads": 1, "judge_images": 400},
         "paper": {"judge_images": 5000},
     },
 }

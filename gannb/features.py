@@ -21,8 +21,8 @@ from .base import GannbError, check_choice, numpy_rng, to_float, torch_rng
 
 # %% auto #0
 __all__ = ['INCEPTION_LAYERS', 'DOMAIN_DIM', 'DOMAIN_IMAGES', 'DOMAIN_BATCH', 'SLIGHT', 'STRONG', 'scale', 'FeatureNet',
-           'resized', 'effnet_names', 'effnet_lite0', 'inception', 'DomainNet', 'new_domain_net', 'one_thread',
-           'train_domain', 'domain_accuracy', 'domain', 'distort', 'Ladder', 'climb', 'ladder']
+           'resized', 'effnet_names', 'check_input_size', 'effnet_lite0', 'inception', 'DomainNet', 'new_domain_net',
+           'one_thread', 'train_domain', 'domain_accuracy', 'domain', 'distort', 'Ladder', 'climb', 'ladder']
 
 # %% ../nbs/10_features.ipynb #19c4dce9
 def scale(x: Tensor) -> Tensor:   # (N, d) feature vectors
@@ -93,14 +93,18 @@ def effnet_names(tensors: Mapping[str, Tensor],   # the 296 tensors of the packa
         raise GannbError(f"These {len(tensors)} tensors are not those of EfficientNet-Lite0 ({len(want)} tensors in timm's order).")
     return {name: t.contiguous() for name, t in zip(want, tensors.values())}
 
+def check_input_size(size: int) -> int:
+    "`size` if EfficientNet-Lite0 can work at it; otherwise a `GannbError`."
+    if isinstance(size, bool) or not isinstance(size, int) or not 32 <= size <= 320: raise GannbError(f"size must be a whole number of pixels from 32 to 320; this is {size!r}.")
+    return size
+
 def effnet_lite0(tensors: Mapping[str, Tensor],  # from `effnet_names`
                  weights: str,                   # sha256 of the file they came from
                  size: int = 64,                 # side that images are resized to, 32 to 320
                  scaled: bool = True,            # False only to show why it must be True
                 ) -> FeatureNet:
     "EfficientNet-Lite0 (Tan and Le 2019; the Lite variant of 2020) as a judge. Raises `GannbError` for an impossible size."
-    if isinstance(size, bool) or not isinstance(size, int) or not 32 <= size <= 320: raise GannbError(f"size must be a whole number from 32 to 320; this is {size!r}.")
-    net = _timm_net(); net.load_state_dict(tensors); net.requires_grad_(False).eval().to(memory_format=torch.channels_last)
+    check_input_size(size); net = _timm_net(); net.load_state_dict(tensors); net.requires_grad_(False).eval().to(memory_format=torch.channels_last)
     return FeatureNet("effnet-lite0", "pre_logits", 1280, weights, f"bicubic to {size} px, antialiased", _EffNet(net, size), scaled=scaled)
 
 # %% ../nbs/10_features.ipynb #be2b50f6

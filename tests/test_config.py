@@ -92,3 +92,8 @@ def test_set_pairs():
     assert config.parse_set(["lr_G=2e-4", "seeds=0,1", "compile=false", "limit=", "dataset=folder:a b"]) == {"lr_G": 2e-4, "seeds": "0,1", "compile": False, "limit": "", "dataset": "folder:a b"}
     for bad in (["x"], ["=1"], ["a=1", "a=2"], ["a-b=1"]):
         with pytest.raises(GannbError): config.parse_set(bad)
+
+
+def test_a_path_with_an_at_sign_that_exists_is_whole(tmp_path):
+    (tmp_path / "me@home").mkdir()
+    assert config.split_spec(f"folder:{tmp_path}/me@home") == (f"folder:{tmp_path}/me@home", []) and config.split_spec(f"folder:{tmp_path}/me@home@cats") == (f"folder:{tmp_path}/me@home", ["cats"])

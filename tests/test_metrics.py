@@ -199,7 +199,7 @@ def test_precision_recall_coverage_agree_with_torch_fidelity_and_the_definition(
     real, fake = cloud(150, 6, 1), cloud(120, 6, 2, 0.8, 0.4)
     theirs = prc_features_to_metric(torch.from_numpy(fake), torch.from_numpy(real), prc_neighborhood=k, verbose=False)
     ours, (p, r, c) = precision_recall(real, fake, k), brute(real, fake, k)
-    assert 0.1 < ours.precision < 1 and 0.1 < ours.recall < 1, "a case that can tell"
+    assert 0.02 < ours.precision < 1 and 0.1 < ours.recall < 1, "a case that can tell"
     assert abs(ours.precision - theirs["precision"]) < 1e-6 and abs(ours.recall - theirs["recall"]) < 1e-6
     assert (ours.precision, ours.recall, coverage(real, fake, k)) == (p, r, c)
 

@@ -150,8 +150,27 @@ def test_other_data_and_seed_are_refused(untouched):
 def test_every_field_is_in_the_key_or_named_as_harmless():
     fields = set(gan.gan_fields(gan_config(**BASE), small(), 0))
     from gannb.config import GanConfig
-    assert set(GanConfig.model_fields) - fields <= {"dataset", "classes", "split", "limit", "fit", "epochs"}, "these decide only which pixels are trained on, and the pixels' fingerprint is in the key"
+    everything = set(gan.gan_fields(gan_config(**BASE, augment="color", extra_convs=1), small(), 0))
+    assert everything - fields == {"augment", "extra_convs"}, "at their first values these change nothing and are left out, so that older trainings keep their keys"
+    assert set(GanConfig.model_fields) - everything <= {"dataset", "classes", "split", "limit", "fit", "epochs"}, "these decide only which pixels are trained on, and the pixels' fingerprint is in the key"
     assert {"data", "seed", "n"} <= fields
+
+
+def test_augmentation_and_more_convolutions_resume_to_the_same_bytes(untouched, tmp_path):
+    config = BASE | {"augment": "color,translation,cutout", "extra_convs": 1}
+    whole = gan.train_run(gan_config(**config | {"epochs": 3}), small(), 0, folder=tmp_path / "whole", show="quiet")
+    for epochs in (1, 3): parts = gan.train_run(gan_config(**config | {"epochs": epochs}), small(), 0, folder=tmp_path / "parts", show="quiet")
+    same = [(whole.folder / f).read_bytes() == (parts.folder / f).read_bytes() for f in ("history.npy", "snapshots/G-epoch-0003.safetensors", "samples/epoch-0003.png")]
+    assert all(same) and (whole.folder / "snapshots/G-epoch-0003.safetensors").read_bytes() != (untouched / "snapshots/G-epoch-0003.safetensors").read_bytes()
+    plain = gan.train_run(gan_config(**BASE | {"epochs": 3, "augment": ""}), small(), 0, folder=tmp_path / "plain", show="quiet")
+    assert (plain.folder / "snapshots/G-epoch-0003.safetensors").read_bytes() == (untouched / "snapshots/G-epoch-0003.safetensors").read_bytes(), "no policy: as if there were no augmentation"
+
+
+def test_discriminator_of_a_finished_run(untouched):
+    run = gan.train_run(gan_config(**BASE), small(), 0, folder=untouched, show="quiet"); D = run.discriminator(); before = torch.get_rng_state()
+    assert not D.training and torch.equal(D.main[0].weight, store.load_checkpoint(untouched / "checkpoints")[0]["D.main.0.weight"]) and run.kept_epochs() == [0, 1, 2, 3, 5, 7, 10]
+    run.generator(); run.discriminator(); assert torch.equal(before, torch.get_rng_state())
+    with pytest.raises(GannbError, match="D was not kept"): gan.GanRun(untouched, run.fields, 7, run.steps_per_epoch).discriminator()
 
 
 def test_two_processes(untouched, tmp_path):
@@ -301,9 +320,9 @@ def shape_of(node) -> list:
 
 def code_hash() -> str:
     "What decides the bytes of a training: loss, steps, loop, networks, draws, batches, and how the stage joins them."
-    whole = ["train.py", "models/dcgan.py", "sample.py"]
-    parts = {"base.py": {"to_float", "to_uint8", "check_size", "stream_seed", "numpy_rng", "torch_rng", "draw_z"}, "data.py": {"batches", "_batches", "n_batches"},
-             "stages/gan.py": {"gan_fields", "build_networks", "_train", "_keep"}}
+    whole = ["train.py", "models/dcgan.py"]
+    parts = {"sample.py": {"sample"}, "augment.py": {"diff_augment", "_color", "_whole", "_translate", "_cutout", "parse_policy"}, "base.py": {"to_float", "to_uint8", "check_size", "stream_seed", "numpy_rng", "torch_rng", "draw_z"}, "data.py": {"batches", "_batches", "n_batches"},
+             "stages/gan.py": {"gan_fields", "new_generator", "build_networks", "augmentation", "_train", "_keep"}}
     found = []
     for f in [*whole, *parts]:
         tree = ast.parse((ROOT / "gannb" / f).read_text(encoding="utf-8")); wanted = parts.get(f)
@@ -313,7 +332,7 @@ def code_hash() -> str:
     return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16]
 
 
-KNOWN = {1: "f57cc09676127d47"}
+KNOWN = {1: "19d404902ba8dc3a"}
 
 
 def test_stage_version_names_this_code():

@@ -60,13 +60,38 @@ def clean() -> int:
     return tool("nbstripout", "--keep-id", "--extra-keys", extra, *map(str, papers)).returncode
 
 
+def claims_of(paper: str) -> list[dict]:
+    "The judged claims of a paper's reference result; none where there is no such result."
+    path = ROOT / "outputs" / "reference" / paper / "claims.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+
+
+def verdict_counts(paper: str) -> str:
+    "`24 claims: 5 reproduced, 3 not reproduced ...` of a reference result."
+    from gannb.ledger import VERDICTS
+    claims = claims_of(paper)
+    return f"{len(claims)} claims: " + ", ".join(f"{n} {v}" for v in VERDICTS if (n := sum(c["verdict"] == v for c in claims)))
+
+
+def claims_table() -> str:
+    "Every claim of every reference result as a markdown table: the claim, the paper's number, ours, the verdict."
+    from gannb.ledger import MARKS
+    def plain(x) -> str: return str(x).replace("|", "/").replace("\n", " ")
+    lines = ["| claim | the paper | here | verdict |", "|---|---|---|---|"]
+    for path in sorted((ROOT / "outputs" / "reference").glob("*/claims.json")):
+        lines.append(f"| **{path.parent.name}** | | | |")
+        lines += [f"| {plain(c['short'])} | {plain(c['published'])} | {plain(c['ours'])} | {MARKS[c['verdict']]} {c['verdict']} |" for c in json.loads(path.read_text(encoding="utf-8"))]
+    return "\n".join(lines)
+
+
 def readme_text() -> str:
-    "README.md as nbs/index.ipynb says it, without comments; its links start at nbs/ (`../LICENSE`), those of README.md at the root."
+    "README.md as nbs/index.ipynb says it, without comments, `{{claims}}` and `{{counts:PAPER}}` filled in from the reference results; its links start at nbs/ (`../LICENSE`), those of README.md at the root."
     cells = json.loads((ROOT / "nbs" / "index.ipynb").read_text(encoding="utf-8"))["cells"]
     if any(cell["cell_type"] != "markdown" for cell in cells):
         raise SystemExit("nbs/index.ipynb holds markdown cells only: what runs belongs into a numbered notebook.")
     cells = [re.sub(r"<!--.*?-->", "", "".join(cell["source"]), flags=re.DOTALL).strip() for cell in cells]
-    return "\n\n".join(cell for cell in cells if cell).replace("](../", "](") + "\n"
+    text = "\n\n".join(cell for cell in cells if cell).replace("](../", "](").replace("{{claims}}", claims_table())
+    return re.sub(r"\{\{counts:(\w+)\}\}", lambda m: verdict_counts(m[1]), text) + "\n"
 
 
 def readme(check: bool = False) -> int:
@@ -106,17 +131,18 @@ def reference(paper: str) -> int:
     shutil.rmtree(target, ignore_errors=True)
     for part in ("figures", "tables"): shutil.copytree(source / part, target / part)
     for name in names: shutil.copy(source / name, target)
-    if paper == "dataset_study": give_generators(config.report_config(paper, preset="desk").config, ROOT / "outputs" / "reference" / "generators")
+    give_generators(paper, config.report_config(paper, preset="desk").config, ROOT / "outputs" / "reference" / "generators")
     print(f"{target.relative_to(ROOT)}: {size:,} bytes")
     return 0
 
 
-def give_generators(cfg, folder: Path) -> None:
-    "The first seed's generator of each data set, from the store."
+def give_generators(paper: str, cfg, folder: Path) -> None:
+    "The first seed's generator of each data set of the dataset study, and of the first fruit, from the store."
     from gannb import store
     from gannb.datasets import DATASETS
-    from gannb.stages import dataset_study, gan
-    for role, arm in dataset_study.arms(cfg).items():
+    from gannb.stages import dataset_study, fruits, gan
+    arms = dataset_study.arms(cfg) if paper == "dataset_study" else {"apple": fruits.arms(cfg)["apple/augment"]}
+    for role, arm in arms.items():
         home = store.artefact_folder("gan", gan.GAN_VERSION, gan.gan_fields(arm.config, arm.data, cfg.seeds[0]))
         if not gan.is_done(home, arm.config.epochs, arm.steps // arm.config.epochs): raise SystemExit(f"{arm.name} is not in the store: run the desk report first.")
         path = gan.export_generator(gan.train_run(arm.config, arm.data, cfg.seeds[0]), folder / f"{role}-{arm.data.size}px-w{arm.config.ngf}.safetensors", arm.data, DATASETS[arm.config.dataset].licence)

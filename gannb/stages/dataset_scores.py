@@ -21,7 +21,7 @@ from ..plot import COLORS
 from .dataset_study import mean_cell, measured_effect, words
 from .features import features, network
 from .gan import SNAPSHOTS, Arm, GanRun, load_data, load_held_out
-from .score import Judge, curve_rows, d_on, d_rows, fakes_of, judging_network, judging_part, kept_numbers, memorisation_rows, nearest_pairs, row, score, score_reals, score_rows, some
+from .score import D_MODE, Judge, curve_rows, d_on, d_rows, fakes_of, judging_network, judging_part, kept_numbers, memorisation_rows, nearest_pairs, real_d, row, score, score_reals, score_rows, some
 from .side_study import CONTRASTS, SIZES
 
 # %% auto #0
@@ -161,15 +161,16 @@ CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"as they are": lambda 
     "contrast 0.75": lambda x: set_contrast(x, 0.75), "contrast 0.5": lambda x: set_contrast(x, HALF), "contrast 0.25": lambda x: set_contrast(x, 0.25)}
 DECIDE = {"shape destroyed": "4 x 4 tiles shuffled", "contrast changed": "contrast 0.5"}   # arm of the claim -> change
 
-def fall_rows(runs: Sequence[GanRun], held: ImageSet, n: int) -> list[dict]:
+def fall_rows(runs: Sequence[GanRun], train: ImageSet, held: ImageSet, n: int) -> list[dict]:
     "D(x) on held-out letters under every change, and how far it falls under the two that decide. Nothing for a run whose D was not kept."
     images, out = np.asarray(some(held, n).images), []
-    protocol = {"n_real": min(n, len(held)), "reference": held.fingerprint, "mode": "evaluation", "held_out": True}
+    protocol = {"n_real": min(n, len(held)), "reference": held.fingerprint, "mode": D_MODE, "held_out": True}
     for run in runs:
         if run.diverged is not None: answers = dict.fromkeys(CHANGES, float("nan"))
         else:
-            try: answers = {k: d_on(run, change(images))[0] for k, change in CHANGES.items()}
+            try: D = real_d(run, train)
             except GannbError: continue
+            answers = {k: d_on(D, change(images))[0] for k, change in CHANGES.items()}
         out += [row(k, "emnist", run.seed, "end", "D_on_changed", v, protocol) for k, v in answers.items()]
         out += [row(arm, "emnist", run.seed, "end", "fall_of_D", answers["as they are"] - answers[k], protocol) for arm, k in DECIDE.items()]
     return out
@@ -227,7 +228,7 @@ def all_rows(s: Scoring, say: Callable[[str], None] = print) -> tuple[list[dict]
     say(f"Scoring {sum(map(len, s.runs.values()))} trainings with {s.judges[s.roles[0]].net.name}: {s.judges[s.roles[0]].n_fake} fakes against {len(s.judges[s.roles[0]].real)} held-out images each ...")
     rows = main_rows(s); say("... the three data sets are scored"); rows += side_rows(s); say("... the side arms are scored")
     rows += [r for run in s.runs["emnist"] for r in memorisation_rows("dcgan", "emnist", run, memory_judge(s, "emnist"), s.arms["emnist"].data)]
-    rows += knows_rows(s) + fall_rows(s.runs["emnist"], judging_part(s.cfg, s.arms["emnist"].held), s.cfg.judge_images)
+    rows += knows_rows(s) + fall_rows(s.runs["emnist"], s.arms["emnist"].data, judging_part(s.cfg, s.arms["emnist"].held), s.cfg.judge_images)
     called, can = named_rows(s)
     return rows + called, can
 
@@ -378,6 +379,6 @@ def score_cards(s: Scoring, can: Mapping[str, Any] | str) -> dict[str, dict]:
     if updates: cards["KID of more generator updates and of fewer images"] = card(updates, s.judges[updates[0]], "KID, as above", **{"kept epochs": at(updates)})
     judge = memory_judge(s, "emnist")
     cards["Memorisation on " + s.arms["emnist"].name] = card(["emnist"], judge, "share of fakes nearer to training images than to as many held-out ones; a tie counts half", **{"reference": judge.real.fingerprint, "planted": "a fifth of the fakes replaced by training images that the test looks at"})
-    cards["D on training, held-out and changed images"] = {"what": "the last D in evaluation mode", "images": f"at most {s.cfg.judge_images} held-out ones for the changes; as many training as held-out ones for the gap", "feature network": "none: these numbers come from D itself", "seeds": s.cfg.seeds}
+    cards["D on training, held-out and changed images"] = {"what": "the last D", "mode": D_MODE, "images": f"at most {s.cfg.judge_images} held-out ones for the changes; as many training as held-out ones for the gap", "feature network": "none: these numbers come from D itself", "seeds": s.cfg.seeds}
     if not isinstance(can, str): cards["Called " + can["class"]] = {"what": "softmax regression (scikit-learn, C = 0.01) on features", **can["protocol"], "accuracy on held-out images": round(float(can["accuracy"]), 4), "held-out images": can["n_held"], "seeds": s.cfg.seeds}
     return cards

@@ -21,7 +21,7 @@ import torch
 from .. import store
 from ..base import GannbError, check_choice
 from ..data import ImageSet, image_hashes
-from ..features import DOMAIN_IMAGES, FeatureNet, domain, domain_accuracy, effnet_lite0, effnet_names, inception, new_domain_net, train_domain
+from ..features import DOMAIN_IMAGES, INCEPTION_LAYERS, FeatureNet, check_input_size, domain, domain_accuracy, effnet_lite0, effnet_names, inception, new_domain_net, train_domain
 from ..fetch import fetch
 from .gan import resolve_device
 
@@ -88,7 +88,7 @@ def _effnet_folder() -> Path:
 
 def _effnet(size: int = 64) -> FeatureNet:
     "EfficientNet-Lite0, checked against known outputs each time it is built."
-    tensors = store.load_tensors(_effnet_folder() / "weights.safetensors")
+    check_input_size(size); tensors = store.load_tensors(_effnet_folder() / "weights.safetensors")
     net = effnet_lite0(tensors, EFFNET_SHA256, size); check_known(net if size == 64 else effnet_lite0(tensors, EFFNET_SHA256))
     return net
 
@@ -110,7 +110,7 @@ def inception_file() -> Path | None:
 
 def _inception(layer: str = "2048", download: bool = False, sha256: str = INCEPTION_SHA256, urls: Sequence[str] = INCEPTION_URLS) -> FeatureNet:
     "Inception-v3 from a local file, or fetched."
-    path = inception_file()
+    check_choice("layer", layer, INCEPTION_LAYERS); path = inception_file()
     if path is None:
         target = weights_folders()[0] / INCEPTION_FILES[0]
         if not download:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..augment import leak
 from ..config import FruitsConfig
 from ..data import audit
 from ..datasets import DATASETS
@@ -18,15 +19,16 @@ from ..features import Ladder
 from ..plot import tile
 from .dataset_scores import climbed
 from .dataset_study import mean_cell
-from .fruits import EARLY, Panel
+from .fruits import EARLY, Panel, published_judge
 from .gan import Arm, GanRun
-from .score import score
+from .score import as_score, fakes_of, fid_by_number, score, some
 from ..store import read_json
 
 # %% auto #0
-__all__ = ['LADDER_COLUMNS', 'cell', 'number', 'fruit', 'table1', 'numbers_of_images', 'shares', 'curves_of', 'ladders',
-           'ladder_rows', 'film', 'strip', 'pictures_table', 'data_notes', 'licence', 'hero_sentence',
-           'done_differently', 'measured_effect', 'seconds_of', 'times', 'protocol_cards', 'audit_card']
+__all__ = ['LADDER_COLUMNS', 'cell', 'number', 'fruit', 'table1', 'numbers_of_images', 'shares', 'curves_of', 'all_scores',
+           'fid_series', 'leaks', 'ladders', 'ladder_rows', 'film', 'strip', 'pictures_table', 'data_notes', 'licence',
+           'hero_sentence', 'done_differently', 'measured_effect', 'seconds_of', 'times', 'protocol_cards',
+           'audit_card']
 
 # %% ../../nbs/15_stages.fruits_tables.ipynb #d481adf8
 def cell(rows: Sequence[Mapping], arm: str, role: str, metric: str, step: Any = "end") -> Any:   # {"mean", "interval"}, or words
@@ -50,12 +52,12 @@ def table1(published: Mapping[str, Mapping], arms: Mapping[str, Arm], rows: Sequ
     "The published scores, those of Inception here, and those that can be had everywhere."
     out = []
     for role, p in published.items():
-        paper = {"fruit": role, "paper_n": p["images"], "paper_is": f"{p['is']:.3f} ({p['is_std']:.3f})", "paper_fid": p["fid"]}
+        paper = {"fruit": role, "paper_is": f"{p['is']:.3f} ({p['is_std']:.3f})", "paper_fid": p["fid"]}
         if f"{role}/augment" not in arms:
-            why = "n/a (no images of it here)"
-            out.append(paper | dict.fromkeys(("n", "is", "fid", "fid_here", "kid", "quality"), why)); continue
+            why = "n/a (no images)"
+            out.append(paper | dict.fromkeys(("is", "fid", "fid_here", "kid", "quality"), why)); continue
         found = inception[role]; why = found if isinstance(found, str) else ""
-        out.append(paper | {"fruit": fruit(arms, role), "n": len(arms[f"{role}/augment"].data),
+        out.append(paper | {"fruit": fruit(arms, role),
                             "is": why or _bare([f["is"] for f in found]), "fid": why or _bare([f["fid"] for f in found]),
                             "fid_here": cell(rows, "augment, published protocol", role, "fid"), "kid": cell(rows, "augment", role, "kid"), "quality": cell(rows, "augment", role, "quality")})
     return out
@@ -84,7 +86,7 @@ def shares(cfg: FruitsConfig, arms: Mapping[str, Arm], rows: Sequence[Mapping]) 
         tail = "" if s == 1 else f" {s:.0%}"
         for words, arm in (("with", f"augment{tail}"), ("without", f"none{tail}")):
             failures = [r["value"] for r in rows if r["arm"] == arm and r["dataset"] == role and r["metric"] == "failed"]
-            out.append({"images": f"{s:.0%} ({len(arms[f'{role}/{arm}'].data):,})", "augment": words, **{m: cell(rows, arm, role, m) for m in ("kid", "quality", "diversity", "D_acc_train", "D_acc_held")},
+            out.append({"images": f"{s:.0%} ({len(arms[f'{role}/{arm}'].data):,})", "augment": words, **{m: cell(rows, arm, role, m) for m in ("quality", "diversity", "D_acc_train", "D_acc_held")},
                         "failed": f"{int(sum(failures))} of {len(failures)}"})
     return out
 
@@ -95,6 +97,32 @@ def curves_of(arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], p: 
         judge = p.judges[arms[key].role]; done = [r for r in runs[key] if r.diverged is None]
         epochs = [e for e in done[0].kept_epochs() if e > 0] if done else []
         if epochs: out.append({"label": label, "color": color, "x": [e * done[0].steps_per_epoch for e in epochs], "y": np.array([[score(r, judge, e)[metric] for e in epochs] for r in done])})
+    return out
+
+# %% ../../nbs/15_stages.fruits_tables.ipynb #266712df
+def all_scores(arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], p: Panel) -> list[dict]:
+    "Every score of the last generators against equal numbers of held-out images, means over seeds; of KID also the mean and spread over random subsets, which other libraries print."
+    out = []
+    for key, arm in arms.items():
+        if not key.endswith("/augment"): continue
+        found = [score(r, p.judges[arm.role]) for r in runs[key]]
+        subsets, spread = (mean_cell([f[m] for f in found]) for m in ("kid_subsets", "kid_subsets_std"))
+        out.append({"fruit": fruit(arms, arm.role), **{m: _bare([f[m] for f in found]) for m in ("kid", "precision", "recall", "coverage", "diversity")}, "subsets": f"{number(subsets, '.3g')} ({number(spread, '.2g')})"})
+    return out
+
+def fid_series(arm: Arm, runs: Sequence[GanRun], p: Panel, color: str) -> tuple[dict, list[float]]:   # series for plot.curves, FD-infinity of each seed
+    "FID against the number of fakes, reals fixed to all training images."
+    n = len(arm.data); sizes = sorted({max(8, round(n * s)) for s in (0.15, 0.25, 0.4, 0.6, 0.8, 1)}); judge = published_judge(p, arm.data)
+    found = [fid_by_number(r, judge, sizes) for r in runs if r.diverged is None]
+    return {"label": "FID", "color": color, "x": sizes, "y": np.array([[f[n] for n in sizes] for f, _ in found])}, [i for _, i in found]
+
+def leaks(cfg: FruitsConfig, arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]]) -> list[dict]:
+    "Share of fakes with a mark of cutout or translation, of trainings with and without DiffAugment, and of the reals as control."
+    out = []
+    for key, arm in arms.items():
+        if key.split("/", 1)[1] not in ("augment", "none"): continue
+        found = [leak(fakes_of(r, r.epochs, cfg.judge_images), np.asarray(some(arm.held, cfg.judge_images).images)) for r in runs[key] if r.diverged is None]
+        if found: out.append({"arm": arm.name, **{m: _bare([f[m] for f in found]) for m in ("cutout_fake", "shift_fake")}, "cutout_real": found[0]["cutout_real"], "shift_real": found[0]["shift_real"]})
     return out
 
 # %% ../../nbs/15_stages.fruits_tables.ipynb #5e0ee19c
@@ -118,7 +146,7 @@ def ladder_rows(found: Mapping[str, Ladder | str], names: Mapping[str, str]) -> 
 LADDER_COLUMNS = {"fruit": "Fruit", "real": "Real images", "blur": "Slight blur", "noise": "Slight noise", "blur2": "Strong blur", "noise2": "Strong noise", "untrained": "Untrained G", "run": "Along the training", "passed": "The ladder"}
 
 # %% ../../nbs/15_stages.fruits_tables.ipynb #60f87848
-def film(run: GanRun, n: int = 16, most: int = 30) -> list[np.ndarray]:   # (H,W,C) uint8, one frame an epoch (at most `most` of them)
+def film(run: GanRun, n: int = 8, most: int = 20) -> list[np.ndarray]:   # (H,W,C) uint8, one frame an epoch (at most `most` of them)
     "Frames of the first n fixed-noise pictures over the epochs, twice their size."
     epochs = run.sample_epochs(); chosen = sorted({epochs[i] for i in np.linspace(0, len(epochs) - 1, min(most, len(epochs))).round().astype(int)})
     def frame(e: int) -> np.ndarray:
@@ -190,7 +218,8 @@ def protocol_cards(cfg: FruitsConfig, arms: Mapping[str, Arm], runs: Mapping[str
     fakes = "drawn by a stream of its own, seeded by the run's seed; G in evaluation mode"
     for role, j in p.judges.items():
         cards[f"KID, normalised KID, precision, recall, coverage, diversity of {fruit(arms, role)}"] = j.protocol() | {"fakes": fakes, "KID": "full U-statistic, cubic kernel", "diversity": "mean distance of two fakes over that of two held-out reals",
-                                                                                                                    "normalised": "untrained G of the same seed = 0, real training images = 1", "notes on the data": list(arms[f"{role}/augment"].data.notes) or "none"}
+                                                                                                                    "normalised": "untrained G of the same seed = 0, real training images = 1", "notes on the data": list(arms[f"{role}/augment"].data.notes) or "none",
+                                                                                                                    "in one line, first seed": as_score("kid", score(runs[f"{role}/augment"][0], j), j, [runs[f"{role}/augment"][0].seed]).line() if runs[f"{role}/augment"][0].diverged is None else "n/a (diverged)"}
     cards["FID of the published protocol"] = p.net.card() | {"n_real": "all training images of the fruit", "n_fake": "as many", "held_out": False, "warning": "below 2,048 images FID says little; it is shown and decides nothing but how it moves with their number"}
     cards["Noise, texture, change from epoch to epoch"] = {"pictures": "64 from fixed noise, G in evaluation mode", "reals": "held-out images", "early": f"mean over the epochs of the first {EARLY:.0%} of the steps", "unit": "grey levels of 255; change: share of the difference of two images"}
     cards["D on training and held-out images"] = {"mode": "evaluation, no augmentation", "n": "as many of each"}

@@ -66,8 +66,8 @@ def load_data(cfg: GanConfig, data_root: str | Path | None = None, **options: An
     return data
 
 def new_generator(fields: Mapping[str, Any]) -> Generator:
-    "A generator of the shape that a run's fields, or a generator's card, name."
-    return Generator(fields["size"], fields["channels"], fields["nz"], fields["ngf"], fields.get("extra_convs", 0))
+    "A generator of the shape that a run's fields, or a generator's card, name. Torch's own random numbers are left as they are."
+    with torch.random.fork_rng(devices=[]): return Generator(fields["size"], fields["channels"], fields["nz"], fields["ngf"], fields.get("extra_convs", 0))
 
 def load_held_out(cfg: GanConfig, data_root: str | Path | None = None, **options: Any) -> ImageSet:
     "The images that judge a training of `cfg`: the test part, of the same classes, size and channels."
@@ -127,7 +127,8 @@ class GanRun:
         found = store.load_checkpoint(self.folder / "checkpoints")
         if not found or found[1]["step"] != self.steps: raise GannbError(f"The state after the last step is not in {self.folder}: D was not kept.")
         f = self.fields
-        return load_net(Discriminator(f["size"], f["channels"], f["ndf"], f.get("extra_convs", 0)), found[0], "D").eval()
+        with torch.random.fork_rng(devices=[]): D = Discriminator(f["size"], f["channels"], f["ndf"], f.get("extra_convs", 0))
+        return load_net(D, found[0], "D").eval()
 
     def samples(self, epoch: int | None = None) -> np.ndarray:   # (64, size, size, C) uint8
         "The fixed-noise pictures after `epoch` epochs (0: before training; None: the last there is)."

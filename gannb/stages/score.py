@@ -18,15 +18,16 @@ from ..base import GannbError, numpy_rng, to_float
 from ..config import ReportConfig
 from ..data import ImageSet
 from ..features import FeatureNet
+from ..models.dcgan import Discriminator
 from ..sample import sample_seeded
 from .features import features, inception_file, network
 from .gan import GanRun
 
 # %% auto #0
-__all__ = ['SCORE_VERSION', 'DOMAIN_SHARE', 'MEASURES', 'Judge', 'some', 'judging_network', 'judging_part', 'pooled',
+__all__ = ['SCORE_VERSION', 'DOMAIN_SHARE', 'MEASURES', 'D_MODE', 'Judge', 'some', 'judging_network', 'judging_part', 'pooled',
            'compare_features', 'fakes_of', 'kept_numbers', 'score', 'score_reals', 'quality', 'normalised_protocol',
-           'row', 'score_rows', 'curve_rows', 'as_score', 'memorised', 'memorisation_rows', 'nearest_pairs', 'd_on',
-           'd_rows', 'inception_scores', 'inception_reals']
+           'fid_by_number', 'row', 'score_rows', 'curve_rows', 'as_score', 'memorised', 'memorisation_rows',
+           'nearest_pairs', 'real_d', 'd_on', 'd_rows', 'inception_scores', 'inception_reals']
 
 # %% ../../nbs/15_stages.score.ipynb #d65ecb6a
 SCORE_VERSION = 1   # raise it when what a score means changes; a test holds the hash of its code
@@ -119,6 +120,16 @@ def normalised_protocol(judge: Judge) -> dict[str, Any]:
     "The protocol of a normalised score: the reference images are inside both ends, so they are no part of it."
     return {k: v for k, v in judge.protocol().items() if k != "reference"} | {"ends": "untrained G = 0, real training images = 1"}
 
+# %% ../../nbs/15_stages.score.ipynb #a06b4240
+def fid_by_number(run: GanRun, judge: Judge, sizes: Sequence[int]) -> tuple[dict[int, float], float]:   # number of fakes -> FID; FD-infinity
+    "FID of a run's last generator with fewer and fewer of its fakes, and the end of the line. Raises `GannbError` for fewer than three sizes, or for a run that diverged."
+    sizes = sorted({int(n) for n in sizes})
+    def compute() -> dict[str, float]:
+        curve = metrics.fid_curve(features(judge.real, judge.net), judge.net(fakes_of(run, run.epochs, max(sizes))), sizes, run.seed)
+        return {str(n): v for n, v in zip(curve.sizes, curve.values)} | {"infinity": metrics.fd_infinity(curve).value}
+    found = kept_numbers(judge.protocol() | {"what": "fid by number", "G": run.sha256(), "weights": judge.net.weights, "seed": run.seed, "sizes": sizes}, compute)
+    return {n: found[str(n)] for n in sizes}, found["infinity"]
+
 # %% ../../nbs/15_stages.score.ipynb #69b72621
 def row(arm: str, role: str | None, seed: int | None, step: Any, metric: str, value: float, protocol: Mapping[str, Any]) -> dict:
     "One row of the ledger's table."
@@ -171,23 +182,40 @@ def nearest_pairs(run: GanRun, judge: Judge, train: ImageSet, n: int = 8) -> tup
 
 # %% ../../nbs/15_stages.score.ipynb #2fd5afae
 @torch.no_grad()
-def d_on(run: GanRun, images: np.ndarray | ImageSet, batch: int = 256) -> tuple[float, float]:   # mean D(x), share called real
-    "The last D, in evaluation mode, on images as they are: no augmentation."
-    D = run.discriminator(); x = np.asarray(images.images if isinstance(images, ImageSet) else images)
+def real_d(run: GanRun,
+           reals: ImageSet,    # its training images
+           most: int = 1024,   # so many of them give the statistics
+          ) -> Discriminator:
+    "The last D in evaluation mode, its batch norm with the statistics of real training images. Raises `GannbError` where the run's last state is gone."
+    D = run.discriminator(); x = np.asarray(some(reals, most).images)
+    for m in D.modules():
+        if isinstance(m, torch.nn.BatchNorm2d): m.reset_running_stats(); m.momentum = None   # a plain mean over batches
+    D.train()
+    for i in range(0, len(x) // 64 * 64 or len(x), 64): D(torch.from_numpy(to_float(x[i:i + 64])).permute(0, 3, 1, 2))
+    return D.eval()
+
+@torch.no_grad()
+def d_on(D: Discriminator,                # from `real_d`
+         images: np.ndarray | ImageSet,   # (N,H,W,C) uint8
+         batch: int = 256) -> tuple[float, float]:   # mean D(x), share called real
+    "What D says of images as they are: no augmentation."
+    x = np.asarray(images.images if isinstance(images, ImageSet) else images)
     logits = torch.cat([D(torch.from_numpy(to_float(x[i:i + batch])).permute(0, 3, 1, 2)) for i in range(0, len(x), batch)])
     return float(logits.sigmoid().mean()), float((logits > 0).float().mean())
 
+D_MODE = "evaluation, batch norm with the statistics of real training images, no augmentation"
+
 def d_rows(arm: str, role: str, run: GanRun, train: ImageSet, held: ImageSet) -> list[dict]:
     "Accuracy of D on training and on held-out reals, and the difference of its mean answers: how much D knows its training images by heart."
-    protocol = {"mode": "evaluation, no augmentation", "n_real": min(len(train), len(held))}
+    protocol = {"mode": D_MODE, "n_real": min(len(train), len(held))}
     if run.diverged is not None: return [row(arm, role, run.seed, "end", m, math.nan, protocol) for m in ("D_acc_train", "D_acc_held", "D_acc_gap", "D_gap")]
-    n = min(len(train), len(held)); (p_t, a_t), (p_h, a_h) = d_on(run, some(train, n)), d_on(run, some(held, n))
+    n = min(len(train), len(held)); D = real_d(run, train); (p_t, a_t), (p_h, a_h) = d_on(D, some(train, n)), d_on(D, some(held, n))
     return [row(arm, role, run.seed, "end", m, v, protocol) for m, v in (("D_acc_train", a_t), ("D_acc_held", a_h), ("D_acc_gap", a_t - a_h), ("D_gap", p_t - p_h))]
 
 # %% ../../nbs/15_stages.score.ipynb #b2ee5e31
 def inception_scores(run: GanRun, real: ImageSet, n_fake: int, epoch: int | None = None) -> dict[str, Any] | str:
     "Inception Score (mean, std over 10 splits) and FID of a run's generator against `real`; or the reason why not."
-    if inception_file() is None: return "n/a (Inception weights are not here: see `gannb doctor`)"
+    if inception_file() is None: return "n/a (no Inception here)"
     if run.diverged is not None: return f"n/a (seed {run.seed} diverged)"
     pool, logits = network("inception"), network("inception", layer="logits_unbiased")
     fields = pool.card() | {"what": "inception", "weights": pool.weights, "G": run.sha256(epoch), "n_fake": n_fake, "reference": real.fingerprint, "seed": run.seed, "z_dist": run.fields["z_dist"]}
