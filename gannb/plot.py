@@ -157,7 +157,7 @@ def grid(images: np.ndarray,                        # (N,H,W,C) uint8; at most 6
     images = images[:min(MAX_IMAGES // cols * cols, len(images) if rows is None else rows * cols)]
     rows, n_labels = -(-len(images) // cols), len(row_labels or ())
     if row_labels is not None and n_labels != rows: raise GannbError(f"row_labels: {rows} rows, {n_labels} labels.")
-    left = max((len(str(s)) for s in row_labels), default=0) * 8 + 10 if row_labels else 0
+    left = max((len(str(s)) for s in row_labels), default=0) * 10 + 12 if row_labels else 0
     fit = (WIDTH - left + GAP) // cols - GAP
     scale = scale or max(1, min(_scale(images.shape[2]), fit // images.shape[2]))
     sheet = _sheet(images, cols, scale); h, w = sheet.shape[0] / 2, sheet.shape[1] / 2; top = 28 if title else 0

@@ -268,14 +268,15 @@ class _Figures(_Page):
 
     def animation(self, frames: Sequence[np.ndarray],  # uint8 (H,W,C) of one size, in order
                   name: str, caption: str, alt: str,   # as for `figure`
-                  ms: int = 150,                       # milliseconds a frame
+                  ms: int = 200,                       # milliseconds a frame
+                  scale: int = 3,                      # page pixels a pixel
                  ) -> None:
         "Save `figures/figNN_name.gif` and show it; its last frame stays longer. Raises `GannbError` without caption or alternative text."
         if not (caption.strip() and alt.strip()): raise GannbError(f"animation {name!r} needs a caption, which states the finding, and alt, which says what is to be seen.")
         n = len(self.figures) + 1; where = f"figures/fig{n:02d}_{_slug(name)}.gif"; path = gif(frames, self.folder / where, ms); data = path.read_bytes()
         self.files.add(where); self.figures.append({"number": n, "name": name, "file": where, "caption": caption, "alt": alt, "bytes": len(data)})
         height, width = frames[0].shape[:2]
-        image = f'<img src="data:image/gif;base64,{base64.b64encode(data).decode()}" width="{width}" height="{height}" alt="{html.escape(alt, quote=True)}">'
+        image = f'<img src="data:image/gif;base64,{base64.b64encode(data).decode()}" width="{width * scale}" height="{height * scale}" style="image-rendering:pixelated" alt="{html.escape(alt, quote=True)}">'
         self._show(f'<figure class="g-figure" id="fig{n:02d}"><div class="g-scroll g-pictures">{image}</div><figcaption><b>Figure {n}.</b> {html.escape(caption)}</figcaption></figure>')
 
     def table(self, rows: Sequence[Mapping],               # one mapping a row

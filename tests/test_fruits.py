@@ -74,10 +74,14 @@ def test_official_test_frames_judge_nothing(tmp_path):
 
 def test_noise_and_texture_in_grey_levels():
     white = np.full((3, 32, 32, 3), 255, np.uint8); rng = np.random.default_rng(0); noise = np.clip(rng.normal(128, 10, (3, 32, 32, 3)), 0, 255).astype(np.uint8)
-    assert fr.border_spread(white) == fr.fine_texture(white) == 0
-    assert fr.border_spread(noise) == pytest.approx(10, abs=0.8) and fr.fine_texture(noise) == pytest.approx(10 * math.sqrt(8 / 9), abs=0.7)
+    where = fr.background(white)
+    assert where.sum() == 32 * 32 - 28 * 28 and fr.border_spread(white, where) == fr.fine_texture(white) == 0
+    assert fr.border_spread(noise, where) == pytest.approx(10, abs=0.8) and fr.fine_texture(noise) == pytest.approx(10 * math.sqrt(8 / 9), abs=0.7)
     middle = white.copy(); middle[:, 8:24, 8:24] = 0
-    assert fr.border_spread(middle) == 0, "what lies inside is no background"
+    assert fr.border_spread(middle, fr.background(middle)) == 0, "what lies inside is no background"
+    wide = white.copy(); wide[:, 8:24, :] = 0; where = fr.background(wide)
+    assert not where[8:24].any() and where[:8, :2].all() and fr.border_spread(wide, where) == 0, "where the fruit touches the border it is no background"
+    photos = rng.integers(0, 256, (50, 32, 32, 3), dtype=np.uint8); assert not fr.background(photos).any() and math.isnan(fr.border_spread(photos, fr.background(photos)))
 
 
 def test_change_from_epoch_to_epoch():

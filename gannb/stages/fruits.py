@@ -24,8 +24,9 @@ from .score import Judge, d_rows, inception_reals, inception_scores, judging_net
 
 # %% auto #0
 __all__ = ['ROLES', 'EARLY', 'BORDER', 'FAIL_ACCURACY', 'FAIL_FOOLED', 'FAIL_DIVERSITY', 'roles', 'fruit_sets', 'arms', 'Panel',
-           'panel', 'published_judge', 'border_spread', 'fine_texture', 'epoch_change', 'failed', 'early_epochs',
-           'fact_rows', 'count_rows', 'duplicate_rows', 'gan_rows', 'picture_rows', 'inception_table', 'inception_rows']
+           'panel', 'published_judge', 'background', 'border_spread', 'fine_texture', 'epoch_change', 'failed',
+           'early_epochs', 'fact_rows', 'count_rows', 'duplicate_rows', 'gan_rows', 'picture_rows', 'inception_table',
+           'inception_rows']
 
 # %% ../../nbs/15_stages.fruits.ipynb #7df72d63
 ROLES = ("apple", "banana", "tomato", "grape")
@@ -96,10 +97,17 @@ def published_judge(p: Panel, train: ImageSet, n: int | None = None) -> Judge:
 EARLY = 0.4    # of the steps: "the first 20 epochs" of about 50
 BORDER = 2     # px
 
-def border_spread(images: np.ndarray) -> float:   # (N,H,W,C) uint8 -> grey levels
-    "Mean over images of the standard deviation of the pixels at the border."
-    x = np.asarray(images, np.float64); inside = np.zeros(x.shape[1:3], bool); inside[BORDER:-BORDER, BORDER:-BORDER] = True
-    return float(x[:, ~inside].std(axis=1).mean())
+def background(reals: np.ndarray) -> np.ndarray:   # (N,H,W,C) uint8 -> (H,W) bool
+    "The pixels of the border where nine in ten reals show background: within 10 grey levels of the median colour of their corners. Fruits that fill the frame leave the rest of the border to themselves."
+    x = np.asarray(reals, np.float64); border = np.ones(x.shape[1:3], bool); border[BORDER:-BORDER, BORDER:-BORDER] = False
+    colour = np.median(x[:, [0, 0, -1, -1], [0, -1, 0, -1]].reshape(-1, x.shape[3]), axis=0)
+    return border & ((np.abs(x - colour).max(axis=3) <= 10).mean(axis=0) >= 0.9)
+
+def border_spread(images: np.ndarray,   # (N,H,W,C) uint8
+                  where: np.ndarray,    # (H,W) bool, from `background`
+                 ) -> float:            # grey levels; NaN where no pixel is background
+    "Mean over images of the standard deviation of their background pixels."
+    return float(np.asarray(images, np.float64)[:, where].std(axis=1).mean()) if where.any() else math.nan
 
 def fine_texture(images: np.ndarray) -> float:   # (N,H,W,C) uint8 -> grey levels
     "Root mean square of the images less their 3x3 mean: energy of the highest frequencies."
@@ -142,7 +150,7 @@ def fact_rows(cfg: FruitsConfig, study: Mapping[str, Any], arms: Mapping[str, Ar
     G, D = Generator(cfg.size, 3, cfg.nz, cfg.ngf), Discriminator(cfg.size, 3, cfg.ndf)
     out.append(row("networks trained here", None, None, None, "guidelines_met", sum(r["met"] for r in guidelines(G, D)), {}))
     out += [row("full set", r["role"], None, None, "images", r["here"], {}) for r in count_rows(cfg, study) if r["whole"]]
-    return out + [row("training images", r["role"], None, None, "near_duplicates", r["train"], {"distance": r["rule"]}) for r in duplicate_rows(arms, p)]
+    return out + [row("training images", r["role"], None, None, "near_duplicates", round(r["train"], 3), {"distance": r["rule"]}) for r in duplicate_rows(arms, p)]
 
 def count_rows(cfg: FruitsConfig, study: Mapping[str, Any]) -> list[dict]:
     "Images of each fruit: the paper's count, ours, and whether our copy has the whole fruit (within 1 % of the paper's)."
@@ -198,8 +206,8 @@ def _early_rows(name: str, role: str, run: GanRun, judge: Judge) -> list[dict]:
 
 def picture_rows(name: str, role: str, run: GanRun, reals: ImageSet) -> list[dict]:
     "Noise and texture beyond the reals', early and at the end, and the change from epoch to epoch; from the 64 pictures of fixed noise."
-    x = some(reals, 1000).images; base = {"border_excess": border_spread(x), "texture_excess": fine_texture(x)}; measure = {"border_excess": border_spread, "texture_excess": fine_texture}
-    protocol = {"pictures": "64 from fixed noise", "reals": f"{min(1000, len(reals))} held-out images"}
+    x = some(reals, 1000).images; where = background(x); measure = {"border_excess": lambda images: border_spread(images, where), "texture_excess": fine_texture}; base = {m: f(x) for m, f in measure.items()}
+    protocol = {"pictures": "64 from fixed noise", "reals": f"{min(1000, len(reals))} held-out images", "background pixels": int(where.sum())}
     if run.diverged is not None: return [row(name, role, run.seed, at, m, math.nan, protocol) for m in base for at in ("early", "end")] + [row(name, role, run.seed, "end", "epoch_change", math.nan, protocol)]
     epochs = run.sample_epochs(); early = [e for e in epochs if 0 < e <= EARLY * run.epochs] or epochs[1:2]
     out = [row(name, role, run.seed, label, m, float(np.mean([f(run.samples(e)) for e in chosen])) - base[m], protocol) for m, f in measure.items() for label, chosen in (("early", early), ("end", epochs[-1:]))]

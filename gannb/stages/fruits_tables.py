@@ -86,7 +86,7 @@ def shares(cfg: FruitsConfig, arms: Mapping[str, Arm], rows: Sequence[Mapping]) 
         tail = "" if s == 1 else f" {s:.0%}"
         for words, arm in (("with", f"augment{tail}"), ("without", f"none{tail}")):
             failures = [r["value"] for r in rows if r["arm"] == arm and r["dataset"] == role and r["metric"] == "failed"]
-            out.append({"images": f"{s:.0%} ({len(arms[f'{role}/{arm}'].data):,})", "augment": words, **{m: cell(rows, arm, role, m) for m in ("quality", "diversity", "D_acc_train", "D_acc_held")},
+            out.append({"arm": f"{s:.0%} ({len(arms[f'{role}/{arm}'].data):,}), {words}", **{m: cell(rows, arm, role, m) for m in ("quality", "diversity", "D_acc_train", "D_acc_held")},
                         "failed": f"{int(sum(failures))} of {len(failures)}"})
     return out
 
@@ -146,13 +146,12 @@ def ladder_rows(found: Mapping[str, Ladder | str], names: Mapping[str, str]) -> 
 LADDER_COLUMNS = {"fruit": "Fruit", "real": "Real images", "blur": "Slight blur", "noise": "Slight noise", "blur2": "Strong blur", "noise2": "Strong noise", "untrained": "Untrained G", "run": "Along the training", "passed": "The ladder"}
 
 # %% ../../nbs/15_stages.fruits_tables.ipynb #60f87848
-def film(run: GanRun, n: int = 8, most: int = 20) -> list[np.ndarray]:   # (H,W,C) uint8, one frame an epoch (at most `most` of them)
-    "Frames of the first n fixed-noise pictures over the epochs, twice their size."
+def film(run: GanRun, n: int = 8, most: int = 10) -> list[np.ndarray]:   # (H,W,C) uint8, one frame an epoch (at most `most` of them)
+    "Frames of the first n fixed-noise pictures over the epochs."
     epochs = run.sample_epochs(); chosen = sorted({epochs[i] for i in np.linspace(0, len(epochs) - 1, min(most, len(epochs))).round().astype(int)})
     def frame(e: int) -> np.ndarray:
         x = tile(run.samples(e)[:n], 8)
-        x = x if x.ndim == 3 else x[..., None]
-        return np.repeat(x, 3, -1).repeat(2, 0).repeat(2, 1) if x.shape[-1] == 1 else x.repeat(2, 0).repeat(2, 1)
+        return x if x.ndim == 3 else x[..., None]
     return [frame(e) for e in chosen]
 
 def strip(run: GanRun, columns: int = 8) -> tuple[np.ndarray, list[int]]:   # (columns, size, size, C), epochs
@@ -164,7 +163,7 @@ def pictures_table(arms: Mapping[str, Arm], rows: Sequence[Mapping]) -> list[dic
     "Noise, texture and unrest of every fruit's pictures."
     def of(role: str, m: str, at: str = "end") -> Any: return cell(rows, "augment", role, m, at)
     return [{"fruit": fruit(arms, r), "border_early": of(r, "border_excess", "early"), "border": of(r, "border_excess"), "texture_early": of(r, "texture_excess", "early"), "texture": of(r, "texture_excess"),
-             "change": of(r, "epoch_change"), "diversity": of(r, "diversity")} for r in dict.fromkeys(a.role for a in arms.values())]
+             "change": of(r, "epoch_change")} for r in dict.fromkeys(a.role for a in arms.values())]
 
 # %% ../../nbs/15_stages.fruits_tables.ipynb #854e7669
 def data_notes(cfg: FruitsConfig, arms: Mapping[str, Arm]) -> list[str]:
