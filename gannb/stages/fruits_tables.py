@@ -21,7 +21,7 @@ from .dataset_scores import climbed
 from .dataset_study import mean_cell
 from .fruits import EARLY, Panel, published_judge
 from .gan import Arm, GanRun
-from .score import as_score, fakes_of, fid_by_number, score, some
+from .score import D_MODE, as_score, fakes_of, fid_by_number, score, some
 from ..store import read_json
 
 # %% auto #0
@@ -221,7 +221,7 @@ def protocol_cards(cfg: FruitsConfig, arms: Mapping[str, Arm], runs: Mapping[str
                                                                                                                     "in one line, first seed": as_score("kid", score(runs[f"{role}/augment"][0], j), j, [runs[f"{role}/augment"][0].seed]).line() if runs[f"{role}/augment"][0].diverged is None else "n/a (diverged)"}
     cards["FID of the published protocol"] = p.net.card() | {"n_real": "all training images of the fruit", "n_fake": "as many", "held_out": False, "warning": "below 2,048 images FID says little; it is shown and decides nothing but how it moves with their number"}
     cards["Noise, texture, change from epoch to epoch"] = {"pictures": "64 from fixed noise, G in evaluation mode", "reals": "held-out images", "early": f"mean over the epochs of the first {EARLY:.0%} of the steps", "unit": "grey levels of 255; change: share of the difference of two images"}
-    cards["D on training and held-out images"] = {"mode": "evaluation, no augmentation", "n": "as many of each"}
+    cards["D on training and held-out images"] = {"mode": D_MODE, "n": "as many of each"}
     cards["Copies"] = {"distance": "features of the judging network", "n": "as many training as held-out images, whole arcs", "planted": "a fifth of the fakes replaced by training images"}
     return cards
 
