@@ -247,13 +247,13 @@ DIGIT_FACES = ["digits", "digits-low-contrast", "digits-textured"]
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "dataset_study": {
         "smoke": {"datasets": DIGIT_FACES, "epochs": 1, "seeds": [0], "limit": 48, "size": 16, "batch_sizes": [16, 16, 16], "nz": 16, "ngf": 8, "ndf": 8, "side_steps": 2, "side_width": 8, "side_images": 32, "judge_images": 24, "network": "domain"},
-        "quick": {"datasets": DIGIT_FACES, "epochs": 30, "seeds": [0, 1], "size": 16, "batch_sizes": [64, 64, 64], "ngf": 16, "ndf": 16, "side_steps": 60, "side_width": 8, "side_images": 400, "network": "domain"},
+        "quick": {"datasets": DIGIT_FACES, "epochs": 15, "seeds": [0, 1], "size": 16, "batch_sizes": [64, 64, 64], "ngf": 16, "ndf": 16, "side_steps": 30, "side_width": 8, "side_images": 400, "judge_images": 200, "network": "domain"},
         "desk": {"epochs": 10, "steps": 2000, "ngf": 32, "ndf": 32, "side_steps": 600, "side_width": 16, "side_images": 1600, "judge_images": 400},
         "paper": {"judge_images": 5000},
     },
     "fruits": {
         "smoke": _DIGIT_FRUITS | {"fruits": ["0", "1"], "limits": [0, 32], "epochs": 1, "seeds": [0], "batch_size": 16, "nz": 16, "ngf": 8, "ndf": 8, "fractions": [1.0, 0.5], "more_convs": 1, "judge_images": 24, "network": "domain"},
-        "quick": _DIGIT_FRUITS | {"fruits": ["3", "1", "8"], "limits": [0, 36, 110], "epochs": 40, "steps": 300, "seeds": [0, 1], "batch_size": 32, "ngf": 16, "ndf": 16, "network": "domain"},
+        "quick": _DIGIT_FRUITS | {"fruits": ["3", "1", "8"], "limits": [0, 36, 110], "epochs": 40, "steps": 300, "seeds": [0, 1], "batch_size": 32, "ngf": 16, "ndf": 16, "network": "domain", "judge_images": 200},
         "desk": {"fruits": ["Apple", "Banana", "Tomato"], "limits": [1536, 384, 1216], "epochs": 40, "steps": 1000, "size": 32, "ngf": 32, "ndf": 32, "threads": 1, "judge_images": 400},
         "paper": {"judge_images": 5000},
     },
