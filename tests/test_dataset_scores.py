@@ -149,7 +149,8 @@ def test_without_a_class_there_is_a_reason(study):
 def test_tables_sentences_and_cards(study):
     s, rows, can, _ = study; found = sc.ladders(s)
     assert [r["set"] for r in sc.quality_rows(s, rows)] == ["digits", "digits-low-contrast", "digits-textured (3)"] and len(sc.arm_rows(rows, sc.SIDE_ROLES)) == 9
-    assert len(sc.ladder_rows(s, found)) >= 8 and len(sc.changed_table(rows)) == 7 and len(sc.knows_table(s, rows)) == 3 and len(sc.quality_panels(s)) == 3
+    table = sc.ladder_rows(s, found); assert [r["rung"] for r in table][0] == "real images" and [r["rung"] for r in table][-4:] == ["untrained G", "the run: early", "the run: its end", "verdict"] and table[-2]["celeba"] == found["celeba"].rows[-1]["score"]
+    assert len(sc.changed_table(rows)) == 7 and len(sc.knows_table(s, rows)) == 3 and len(sc.quality_panels(s)) == 3
     for measure in ("image size", "amount of data", "number of epochs", "common step"): assert any(ch.isdigit() for ch in sc.measured(measure, s, rows))
     cards = sc.score_cards(s, can); assert len(cards) == 6 and all("seeds" in c for c in cards.values()) and "Called 3" in cards
     for text in (sc.quality_sentence(s, rows), sc.copies_sentence(s, rows), sc.fall_sentence(rows), sc.half_sentence(s), sc.trend_sentence(rows, ["contrast 1"])): assert "n/a" not in text and any(ch.isdigit() for ch in text)

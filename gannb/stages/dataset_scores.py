@@ -15,7 +15,7 @@ from .. import ledger
 from ..base import GannbError, numpy_rng
 from ..config import DatasetStudyConfig, split_spec
 from ..data import ImageSet, set_contrast
-from ..features import Ladder, climb, ladder
+from ..features import SLIGHT, STRONG, Ladder, climb, ladder
 from ..metrics import kid, normalised
 from ..plot import COLORS
 from .dataset_study import mean_cell, measured_effect, words
@@ -76,7 +76,7 @@ def scoring(cfg: DatasetStudyConfig,
 def climbed(run: GanRun, judge: Judge, train: ImageSet) -> Ladder:
     "The ladder on one data set: KID of `judge` for training images, the same distorted, and the run's fakes. Computed once."
     epochs, others = sorted({kept(run)[0], epoch_near(run, run.steps / 5), run.epochs}), some(train, judge.n_fake)
-    fields = judge.protocol() | {"what": "ladder", "weights": judge.net.weights, "G": [run.sha256(e) for e in (0, *epochs)], "seed": run.seed, "images": others.fingerprint}
+    fields = judge.protocol() | {"what": "ladder", "weights": judge.net.weights, "G": [run.sha256(e) for e in (0, *epochs)], "seed": run.seed, "images": others.fingerprint, "distortions": [SLIGHT, STRONG]}
     def compute() -> dict[str, float]:
         fakes = {e: fakes_of(run, e, judge.n_fake) for e in (0, *epochs)}
         found = ladder(judge.net, kid, np.asarray(judge.real.images), np.asarray(others.images), fakes[0], {f"epoch {e}": fakes[e] for e in epochs})
@@ -97,11 +97,15 @@ def may_not_judge(found: Mapping[str, Ladder | str]) -> dict[str, str]:   # role
 
 def ladder_rows(s: Scoring, found: Mapping[str, Ladder | str]) -> list[dict]:
     "The table of the ladders: a row a rung, a column a data set."
-    names = {"held-out reals": "real images", "slightly": "slight", "strongly": "strong", "untrained G": "untrained G", "run": "the run"}
-    def label(r: Mapping[str, Any], i: int) -> str: return f"the run: {('early', 'a fifth', 'its end')[min(i - 6, 2)]}" if r["rung"] == "run" else " ".join(filter(None, [names[r["rung"]], r["what"]]))
-    columns = {k: [r["score"] for r in v.rows] if isinstance(v, Ladder) else [] for k, v in found.items()}; longest = max((v for v in found.values() if isinstance(v, Ladder)), key=lambda v: len(v.rows), default=None)
-    if longest is None: return []
-    rows = [{"rung": label(r, i), **{k: c[i] if i < len(c) else "n/a (no such rung)" for k, c in columns.items()}} for i, r in enumerate(longest.rows)]
+    names = {"held-out reals": "real images", "slightly": "slight", "strongly": "strong", "untrained G": "untrained G"}; cells: dict[str, dict[str, float]] = {}
+    for role, v in found.items():
+        climbs = v.rows if isinstance(v, Ladder) else []; along = [r["what"] for r in climbs if r["rung"] == "run"]
+        for r in climbs:
+            at = "its end" if r["what"] == along[-1] else "early" if r["what"] == along[0] else "a fifth"
+            label = f"the run: {at}" if r["rung"] == "run" else " ".join(filter(None, [names[r["rung"]], r["what"]]))
+            cells.setdefault(label, {})[role] = r["score"]
+    rows = [{"rung": label, **{role: got.get(role, "n/a (no such rung)") for role in found}} for label, got in cells.items()]
+    if not rows: return []
     return [*rows, {"rung": "verdict", **{k: v if isinstance(v, str) else "passed" if v.passed else "failed" for k, v in found.items()}}]
 
 def ladder_sentence(s: Scoring, found: Mapping[str, Ladder | str]) -> str:
