@@ -247,7 +247,7 @@ DIGIT_FACES = ["digits", "digits-low-contrast", "digits-textured"]
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "dataset_study": {
         "smoke": {"datasets": DIGIT_FACES, "epochs": 1, "seeds": [0], "limit": 48, "size": 16, "batch_sizes": [16, 16, 16], "nz": 16, "ngf": 8, "ndf": 8, "side_steps": 2, "side_width": 8, "side_images": 32, "judge_images": 24, "network": "domain"},
-        "quick": {"datasets": DIGIT_FACES, "epochs": 15, "seeds": [0, 1], "size": 16, "batch_sizes": [64, 64, 64], "ngf": 16, "ndf": 16, "side_steps": 30, "side_width": 8, "side_images": 400, "judge_images": 200, "network": "domain"},
+        "quick": {"datasets": DIGIT_FACES, "epochs": 12, "seeds": [0, 1], "size": 16, "batch_sizes": [64, 64, 64], "ngf": 16, "ndf": 16, "side_steps": 30, "side_width": 8, "side_images": 400, "judge_images": 200, "network": "domain"},
         "desk": {"epochs": 10, "steps": 2000, "ngf": 32, "ndf": 32, "side_steps": 600, "side_width": 16, "side_images": 1600, "judge_images": 400},
         "paper": {"judge_images": 5000},
     },
