@@ -9,26 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .base import GannbError, check_choice, torch_rng
+from .base import GannbError, parse_policy, torch_rng
 
 # %% auto #0
-__all__ = ['POLICIES', 'MARK', 'REST', 'parse_policy', 'diff_augment', 'leak']
-
-# %% ../nbs/05_augment.ipynb #f1affca7
-POLICIES = ("color", "translation", "cutout")   # in the order in which they are applied
-
-def parse_policy(policy: str | list[str] | tuple[str, ...] | None,  # "color,cutout", a list of these words, or nothing
-                ) -> tuple[str, ...]:                               # in the order of `POLICIES`; () for nothing
-    "The augmentations named. Raises `GannbError` for an unknown word and for one that is named twice."
-    if not isinstance(policy, (str, list, tuple, type(None))):
-        raise GannbError(f"augment must be words with commas between them or a list of words; this is {policy!r}. Allowed: {', '.join(POLICIES)}.")
-    words = policy.split(",") if isinstance(policy, str) else list(policy or ())
-    words = [w.strip() if isinstance(w, str) else w for w in words]
-    if words == [""]: return ()
-    for w in words: check_choice("augment", w, POLICIES)
-    twice = [w for w in POLICIES if words.count(w) > 1]
-    if twice: raise GannbError(f"augment names {', '.join(twice)} more than once: {policy!r}. Name each at most once.")
-    return tuple(w for w in POLICIES if w in words)
+__all__ = ['MARK', 'REST', 'diff_augment', 'leak']
 
 # %% ../nbs/05_augment.ipynb #38282494
 def _color(x: Tensor,   # (N, C, H, W)

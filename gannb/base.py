@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     import torch
 
 # %% auto #0
-__all__ = ['MIN_SIZE', 'MAX_SIZE', 'SIZES', 'GannbError', 'nearest', 'check_choice', 'to_float', 'to_uint8', 'check_size',
-           'check_channels', 'stream_seed', 'numpy_rng', 'torch_rng', 'draw_z', 'fmt_bytes', 'fmt_time', 'stable_hash']
+__all__ = ['POLICIES', 'MIN_SIZE', 'MAX_SIZE', 'SIZES', 'GannbError', 'nearest', 'check_choice', 'parse_policy', 'to_float',
+           'to_uint8', 'check_size', 'check_channels', 'stream_seed', 'numpy_rng', 'torch_rng', 'draw_z', 'fmt_bytes',
+           'fmt_time', 'stable_hash']
 
 # %% ../nbs/00_base.ipynb #a17c5e84
 class GannbError(ValueError):
@@ -42,6 +43,22 @@ def check_choice(name: str,              # name of the argument, for the message
     hint = nearest(value, allowed)
     raise GannbError(f"{name}={value!r} is not known." + (f" Did you mean {hint!r}?" if hint else "")
                      + f" Allowed: {', '.join(allowed)}.")
+
+# %% ../nbs/00_base.ipynb #acba082d
+POLICIES = ("color", "translation", "cutout")   # in the order in which they are applied
+
+def parse_policy(policy: str | list[str] | tuple[str, ...] | None,  # "color,cutout", a list of these words, or nothing
+                ) -> tuple[str, ...]:                               # in the order of `POLICIES`; () for nothing
+    "The augmentations named. Raises `GannbError` for an unknown word and for one that is named twice."
+    if not isinstance(policy, (str, list, tuple, type(None))):
+        raise GannbError(f"augment must be words with commas between them or a list of words; this is {policy!r}. Allowed: {', '.join(POLICIES)}.")
+    words = policy.split(",") if isinstance(policy, str) else list(policy or ())
+    words = [w.strip() if isinstance(w, str) else w for w in words]
+    if words == [""]: return ()
+    for w in words: check_choice("augment", w, POLICIES)
+    twice = [w for w in POLICIES if words.count(w) > 1]
+    if twice: raise GannbError(f"augment names {', '.join(twice)} more than once: {policy!r}. Name each at most once.")
+    return tuple(w for w in POLICIES if w in words)
 
 # %% ../nbs/00_base.ipynb #d06f7853
 def to_float(x: np.ndarray | torch.Tensor,     # uint8 in [0, 255], any shape

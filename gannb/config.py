@@ -14,13 +14,13 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from .base import GannbError, check_choice, check_size, nearest, stable_hash
+from .base import GannbError, check_choice, check_size, nearest, parse_policy, stable_hash
 from .datasets import check_name, default_root
 
 # %% auto #0
-__all__ = ['POLICIES', 'DIGIT_FACES', 'PRESETS', 'REPORTS', 'Checked', 'checked', 'as_list', 'check_dataset', 'Training',
-           'GanConfig', 'TrainConfig', 'check_seeds', 'gan_config', 'resolve_threads', 'ReportConfig',
-           'DatasetStudyConfig', 'FruitsConfig', 'split_spec', 'Report', 'report_config', 'parse_set', 'check_injected']
+__all__ = ['DIGIT_FACES', 'PRESETS', 'REPORTS', 'Checked', 'checked', 'as_list', 'check_dataset', 'Training', 'GanConfig',
+           'TrainConfig', 'check_seeds', 'gan_config', 'resolve_threads', 'ReportConfig', 'DatasetStudyConfig',
+           'FruitsConfig', 'split_spec', 'Report', 'report_config', 'parse_set', 'check_injected']
 
 # %% ../nbs/14_config.ipynb #ba18e800
 class Checked(BaseModel):
@@ -70,8 +70,6 @@ def check_dataset(name: str, data_root: str | None) -> None:
     check_name(name, root)
 
 # %% ../nbs/14_config.ipynb #07e479f6
-POLICIES = ("color", "translation", "cutout")   # of DiffAugment; gannb.augment has the same, without being imported here
-
 class Training(Checked):
     "What every training has, whatever its data: networks, noise, optimisers, augmentation, device."
     size: int = 64                                        # pixels, m x 2^k
@@ -96,10 +94,7 @@ class Training(Checked):
     @field_validator("augment", mode="before")
     @classmethod
     def _augment(cls, v: Any) -> str:
-        names = [str(p).strip() for p in ([] if v is None else as_list(v))]
-        for p in names: check_choice("augment", p, POLICIES)
-        if len(set(names)) < len(names): raise ValueError("a policy is named twice")
-        return ",".join(p for p in POLICIES if p in names)
+        return ",".join(parse_policy([] if v is None else as_list(v)))
 
 class GanConfig(Training):
     "All that decides what a DCGAN training computes, but for the data's pixels and the seed."

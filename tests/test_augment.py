@@ -7,8 +7,8 @@ import torch
 from scipy import stats
 
 from gannb import datasets
-from gannb.augment import POLICIES, diff_augment, leak, parse_policy
-from gannb.base import GannbError, draw_z, to_float, to_uint8
+from gannb.augment import diff_augment, leak
+from gannb.base import POLICIES, GannbError, draw_z, parse_policy, to_float, to_uint8
 from gannb.models.dcgan import Generator, init_weights
 from gannb.sample import sample_seeded
 

@@ -23,7 +23,7 @@ from ..metrics import coverage, diversity_ratio, kid, precision_recall
 from ..sample import sample, sample_seeded
 from .dataset_study import mean_cell
 from .features import check_unseen, features, network
-from .gan import GanRun, load_data, window_rows
+from .gan import GanRun, load_data, load_held_out, window_rows
 from .runs import find_folder, open_runs
 from ..train import COLUMNS
 
@@ -76,7 +76,7 @@ def held_out_images(run: GanRun,                # of the training that is judged
         raise GannbError(f"{cfg.dataset} is no longer what {run.folder} was trained on: its fingerprint is {trained.fingerprint}, that of the run is {f['data']}.")
     if given is None:
         if cfg.split in ("test", "all"): raise GannbError(f"{run.folder} was trained on split={cfg.split}, so no image of {cfg.dataset} was held out. Name other images with --data.")
-        held = datasets.load(cfg.dataset, split="test", size=f["size"], channels=f["channels"], classes=cfg.classes or None, fit=cfg.fit, data_root=cfg.data_root, on_error=cfg.on_error)
+        held = load_held_out(cfg, cfg.data_root, on_error=cfg.on_error)
     else: held = datasets.load(given, split="all" if given.startswith(("folder:", "idx:")) else "test", size=f["size"], channels=f["channels"], data_root=cfg.data_root if cfg else None)
     return held, trained
 

@@ -18,7 +18,7 @@ from ..data import ImageSet, set_contrast
 from ..features import SLIGHT, STRONG, Ladder, climb, ladder
 from ..metrics import kid, normalised
 from ..plot import COLORS
-from .dataset_study import mean_cell, measured_effect, words
+from .dataset_study import mean_cell, measured_effect, without_n, words
 from .features import features, network
 from .gan import SNAPSHOTS, Arm, GanRun, load_data, load_held_out
 from .score import D_MODE, Judge, curve_rows, d_on, d_rows, fakes_of, judging_network, judging_part, kept_numbers, memorisation_rows, nearest_pairs, real_d, row, score, score_reals, score_rows, some
@@ -263,9 +263,7 @@ def values(rows: Iterable[Mapping], arm: str, role: str, step: Any, metric: str)
 def cell(rows: Iterable[Mapping], arm: str, role: str, step: Any, metric: str) -> Any:
     "Mean over seeds with its interval; `n/a` with a reason where nothing was measured."
     found = values(rows, arm, role, step, metric)
-    if not found: return "n/a (not measured)"
-    got = mean_cell(found)
-    return {k: v for k, v in got.items() if k != "n"} if isinstance(got, Mapping) else got
+    return without_n(mean_cell(found)) if found else "n/a (not measured)"
 
 def quality_rows(s: Scoring, rows: Sequence[Mapping]) -> list[dict]:
     "The table of the three data sets: every score at the end of the run."
@@ -278,8 +276,7 @@ def arm_rows(rows: Sequence[Mapping], names: Iterable[str]) -> list[dict]:
 def paired(a: Sequence[float], b: Sequence[float]) -> Any:
     "Mean of a - b over seeds, with its interval."
     if not a or len(a) != len(b): return "n/a (not measured)"
-    got = mean_cell([x - y for x, y in zip(a, b)])
-    return {k: v for k, v in got.items() if k != "n"} if isinstance(got, Mapping) else got
+    return without_n(mean_cell([x - y for x, y in zip(a, b)]))
 
 def update_table(s: Scoring, rows: Sequence[Mapping]) -> list[dict]:
     "More generator updates against the control at equal updates of D and of G."

@@ -25,9 +25,9 @@ from ..train import COLUMNS, d_step, g_step, load_state, log_line, make_optimize
 # %% auto #0
 __all__ = ['PAPER_RUNS', 'ROLES', 'SHOWN', 'CELEBA_WIDTH', 'SHORT', 'WORDS', 'arms', 'data_notes', 'licences', 'common_step',
            'guidelines', 'facts', 'results', 'published_means', 'published_lines', 'our_lines', 'stacked', 'window',
-           'mean_cell', 'numbers', 'middle', 'number_rows', 'difference', 'words', 'hero_sentence', 'done_differently',
-           'describe_end', 'dominance_sentence', 'end_rows', 'three_places', 'measured_effect', 'protocol_cards',
-           'audit_card', 'trained_by', 'earlier_seconds', 'timing']
+           'mean_cell', 'without_n', 'numbers', 'middle', 'number_rows', 'difference', 'words', 'hero_sentence',
+           'done_differently', 'describe_end', 'dominance_sentence', 'end_rows', 'three_places', 'measured_effect',
+           'protocol_cards', 'audit_card', 'trained_by', 'earlier_seconds', 'timing']
 
 # %% ../../nbs/15_stages.dataset_study.ipynb #a770355c
 PAPER_RUNS = {"emnist": "112,800 images, 10 epochs of 882 steps = 8,820 steps", "celeba": "202,599 images, 10 epochs of 3,166 steps = 31,660 steps",
@@ -124,6 +124,10 @@ def mean_cell(values: Sequence[float]) -> dict | str:   # {"mean", "interval", "
     i = t_interval(values)
     return {"mean": i.mean, "interval": (i.low, i.high), "n": len(values)}
 
+def without_n(cell: Any) -> Any:
+    "A cell as the tables show it, where a caption says how many seeds there are; words stay words."
+    return {k: v for k, v in cell.items() if k != "n"} if isinstance(cell, Mapping) else cell
+
 def numbers(arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], step: int | None = None) -> dict[str, dict[str, Any]]:
     "role -> quantity -> cell, over the last tenth of the first `step` steps (default: each run's end)."
     out = {}
@@ -141,8 +145,7 @@ WORDS = {"loss_D": "Loss_D, nats", "loss_G": "Loss_G, nats", "D_real": "D(x)", "
 
 def number_rows(published: Mapping[str, float], cells: Mapping[str, Any]) -> list[dict]:
     "The table quantity / paper / here / difference."
-    def bare(c: Any) -> Any: return {k: v for k, v in c.items() if k != "n"} if isinstance(c, Mapping) else c
-    return [{"what": WORDS[k], "paper": v, "ours": bare(cells[k]), "difference": bare(difference(cells[k], v))} for k, v in published.items()]
+    return [{"what": WORDS[k], "paper": v, "ours": without_n(cells[k]), "difference": without_n(difference(cells[k], v))} for k, v in published.items()]
 
 def difference(cell: Any, published: float) -> Any:
     "A cell less the published number, with the same interval moved."
@@ -181,7 +184,7 @@ def dominance_sentence(arms: Mapping[str, Arm], cells: Mapping[str, Mapping[str,
 def end_rows(arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], step: int) -> list[dict]:
     "A table: every quantity at the common step and, where it differs, at the run's end."
     at, end = numbers(arms, runs, step), numbers(arms, runs)
-    return [{"set": arms[r].name, "step": n, **{q: {k: v for k, v in cells[r][q].items() if k != "n"} if isinstance(cells[r][q], Mapping) else cells[r][q] for q in SHORT}}
+    return [{"set": arms[r].name, "step": n, **{q: without_n(cells[r][q]) for q in SHORT}}
             for r in arms for n, cells in ((step, at), (arms[r].steps, end)) if cells is at or n != step]
 
 # %% ../../nbs/15_stages.dataset_study.ipynb #7a4db242

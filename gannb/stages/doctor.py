@@ -19,14 +19,14 @@ from typing import Any
 
 from .. import datasets, store
 from ..base import GannbError, fmt_bytes
-from ..config import PRESETS, report_config, split_spec
+from ..config import PRESETS, report_config
 
 # %% auto #0
 __all__ = ['STATES', 'MEMORY_FAIL', 'MEMORY_WARNING', 'DISK_FAIL', 'DISK_WARNING', 'GOLDEN', 'GOLDEN_TOLERANCE', 'Check',
            'check_python', 'package_fault', 'check_packages', 'check_torchvision', 'check_device', 'free_memory',
            'check_memory', 'places', 'check_disk', 'write_fault', 'check_folders', 'check_effnet', 'check_inception',
-           'check_metrics', 'golden_score', 'check_golden', 'needed_sets', 'check_data', 'check_report',
-           'kernel_python', 'check_kernel', 'checks', 'examine', 'doctor']
+           'check_metrics', 'golden_score', 'check_golden', 'check_data', 'check_report', 'kernel_python',
+           'check_kernel', 'checks', 'examine', 'doctor']
 
 # %% ../../nbs/15_stages.doctor.ipynb #990cdd16
 STATES = ("ok", "warning", "FAIL", "not run")   # only FAIL would break a report
@@ -212,11 +212,6 @@ def check_golden(run: bool = False) -> Check:
     return Check("golden value", "ok", text) if abs(value - GOLDEN) <= GOLDEN_TOLERANCE else Check("golden value", "FAIL", text, "do not trust IS and FID of this installation")
 
 # %% ../../nbs/15_stages.doctor.ipynb #b23df2cd
-def needed_sets(config: Any) -> list[str]:
-    "The data sets that a report's parameters name."
-    specs = [*getattr(config, "datasets", []), *([config.dataset] if hasattr(config, "dataset") else [])]
-    return sorted({split_spec(s)[0] for s in specs})
-
 def check_data() -> Check:
     "Which known data sets are here."
     try: root = store.data_root(); here = [n for n in datasets.DATASETS if datasets.available(n, root)]
@@ -227,7 +222,7 @@ def check_data() -> Check:
 def check_report(paper: str) -> Check:
     "Which presets of a report have their data."
     try:
-        root = store.data_root(); needs = {p: needed_sets(report_config(paper, preset=p).config) for p in PRESETS[paper]}
+        root = store.data_root(); needs = {p: sorted(set(report_config(paper, preset=p).config.data_sets)) for p in PRESETS[paper]}
         lacking = {p: [n for n in names if datasets.available(n, root) is None] for p, names in needs.items()}; entries = datasets.catalogue(root)
     except GannbError as e: return Check(paper, "FAIL", str(e), "set GANNB_DATA to a folder of data sets, or unset it")
     part = sorted({n for names in needs.values() for n in names if not entries.get(n, {}).get("complete", True)})

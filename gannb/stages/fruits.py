@@ -180,19 +180,19 @@ def _turns(s: ImageSet) -> np.ndarray:
 
 def gan_rows(arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], p: Panel) -> list[dict]:
     "What needs the trained GANs: scores of every arm, gains, failures, early and late, noise, copies."
-    first = next(iter(arms.values())).role; out: list[dict] = []
+    first = next(iter(arms.values())).role; least = min(len(a.data) for k, a in arms.items() if k.endswith("/augment")); out: list[dict] = []
     for key, arm in arms.items():
         role, name = key.split("/", 1); judge = p.judges[role]
         for run in runs[key]:
             out += score_rows(name, role, run, judge, arm.data)
             if name in ("augment", "none") and role == first: out += _early_rows(name, role, run, judge)
-            if name == "augment": out += _published_rows(arm, run, p, len(arms[f"{role}/augment"].data), min(len(a.data) for a in arms.values())) + picture_rows(name, role, run, arm.held)
+            if name == "augment": out += _published_rows(arm, run, p, least) + picture_rows(name, role, run, arm.held)
             if role == first and name != "more convolutions": out += d_rows(name, role, run, arm.data, p.held[role])
             if role == first: out.append(row(name, role, run.seed, "end", "failed", float(failed(run, score(run, judge)["diversity"])), {"definition": "see the open choices"}))
         if name == "augment": out += [r for run in runs[key] for r in memorisation_rows(name, role, run, Judge(p.net, p.held[role], judge.n_fake), arm.data)]
     return out + _gains(out, first)
 
-def _published_rows(arm: Arm, run: GanRun, p: Panel, n: int, least: int) -> list[dict]:
+def _published_rows(arm: Arm, run: GanRun, p: Panel, least: int) -> list[dict]:
     "FID as the table suggests it was taken, and the same with as few images as the smallest fruit has."
     out = []
     for name, judge in (("augment, published protocol", published_judge(p, arm.data)), ("augment, fewest images scored", published_judge(p, arm.data, least))):

@@ -17,8 +17,8 @@ from ..data import audit
 from ..datasets import DATASETS
 from ..features import Ladder
 from ..plot import tile
-from .dataset_scores import climbed
-from .dataset_study import mean_cell
+from .dataset_scores import climbed, values
+from .dataset_study import mean_cell, without_n
 from .fruits import EARLY, Panel, published_judge
 from .gan import Arm, GanRun
 from .score import D_MODE, as_score, fakes_of, fid_by_number, score, some
@@ -33,10 +33,10 @@ __all__ = ['LADDER_COLUMNS', 'cell', 'number', 'fruit', 'table1', 'numbers_of_im
 # %% ../../nbs/15_stages.fruits_tables.ipynb #d481adf8
 def cell(rows: Sequence[Mapping], arm: str, role: str, metric: str, step: Any = "end") -> Any:   # {"mean", "interval"}, or words
     "Mean over seeds with its interval."
-    values = [r["value"] for r in rows if (r["arm"], r["dataset"], r["metric"], r["step"]) == (arm, role, metric, step)]
-    if not values: return "n/a (not run)"
-    c = mean_cell(values)
-    return {k: v for k, v in c.items() if k != "n"} if isinstance(c, Mapping) else c
+    found = values(rows, arm, role, step, metric)
+    return without_n(mean_cell(found)) if found else "n/a (not run)"
+
+def _mean(values: Sequence[float]) -> Any: return without_n(mean_cell(values))
 
 def number(c: Any, form: str = ".2f") -> str:
     "The mean of a cell in a sentence."
@@ -58,13 +58,9 @@ def table1(published: Mapping[str, Mapping], arms: Mapping[str, Arm], rows: Sequ
             out.append(paper | dict.fromkeys(("is", "fid", "fid_here", "kid", "quality"), why)); continue
         found = inception[role]; why = found if isinstance(found, str) else ""
         out.append(paper | {"fruit": fruit(arms, role),
-                            "is": why or _bare([f["is"] for f in found]), "fid": why or _bare([f["fid"] for f in found]),
+                            "is": why or _mean([f["is"] for f in found]), "fid": why or _mean([f["fid"] for f in found]),
                             "fid_here": cell(rows, "augment, published protocol", role, "fid"), "kid": cell(rows, "augment", role, "kid"), "quality": cell(rows, "augment", role, "quality")})
     return out
-
-def _bare(values: Sequence[float]) -> Any:
-    c = mean_cell(values)
-    return {k: v for k, v in c.items() if k != "n"} if isinstance(c, Mapping) else c
 
 def numbers_of_images(arms: Mapping[str, Arm], rows: Sequence[Mapping]) -> list[dict]:
     "Own or equal numbers of images, in training and in the score: where the order of the fruits comes from."
@@ -107,7 +103,7 @@ def all_scores(arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], p:
         if not key.endswith("/augment"): continue
         found = [score(r, p.judges[arm.role]) for r in runs[key]]
         subsets, spread = (mean_cell([f[m] for f in found]) for m in ("kid_subsets", "kid_subsets_std"))
-        out.append({"fruit": fruit(arms, arm.role), **{m: _bare([f[m] for f in found]) for m in ("kid", "precision", "recall", "coverage", "diversity")}, "subsets": f"{number(subsets, '.3g')} ({number(spread, '.2g')})"})
+        out.append({"fruit": fruit(arms, arm.role), **{m: _mean([f[m] for f in found]) for m in ("kid", "precision", "recall", "coverage", "diversity")}, "subsets": f"{number(subsets, '.3g')} ({number(spread, '.2g')})"})
     return out
 
 def fid_series(arm: Arm, runs: Sequence[GanRun], p: Panel, color: str) -> tuple[dict, list[float]]:   # series for plot.curves, FD-infinity of each seed
@@ -122,7 +118,7 @@ def leaks(cfg: FruitsConfig, arms: Mapping[str, Arm], runs: Mapping[str, Sequenc
     for key, arm in arms.items():
         if key.split("/", 1)[1] not in ("augment", "none"): continue
         found = [leak(fakes_of(r, r.epochs, cfg.judge_images), np.asarray(some(arm.held, cfg.judge_images).images)) for r in runs[key] if r.diverged is None]
-        if found: out.append({"arm": arm.name, **{m: _bare([f[m] for f in found]) for m in ("cutout_fake", "shift_fake")}, "cutout_real": found[0]["cutout_real"], "shift_real": found[0]["shift_real"]})
+        if found: out.append({"arm": arm.name, **{m: _mean([f[m] for f in found]) for m in ("cutout_fake", "shift_fake")}, "cutout_real": found[0]["cutout_real"], "shift_real": found[0]["shift_real"]})
     return out
 
 # %% ../../nbs/15_stages.fruits_tables.ipynb #5e0ee19c

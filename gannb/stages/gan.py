@@ -21,8 +21,8 @@ import torch
 from PIL import Image
 
 from .. import datasets, store
-from ..augment import diff_augment, parse_policy
-from ..base import GannbError, check_choice, draw_z, fmt_bytes, fmt_time
+from ..augment import diff_augment
+from ..base import GannbError, check_choice, draw_z, fmt_bytes, fmt_time, parse_policy
 from ..config import GanConfig, resolve_threads
 from ..data import ImageSet
 from ..models.dcgan import Discriminator, Generator, init_weights
@@ -32,9 +32,9 @@ from ..train import COLUMNS, Diverged, History, Tick, load_net, load_state, log_
 
 # %% auto #0
 __all__ = ['GAN_VERSION', 'SNAPSHOTS', 'CHECKPOINT_SECONDS', 'FIXED_SAMPLES', 'resolve_device', 'gan_fields', 'load_data',
-           'new_generator', 'load_held_out', 'augmentation', 'build_networks', 'GanRun', 'Progress', 'Interrupted',
-           'is_done', 'check_same_run', 'train_run', 'estimate', 'Arm', 'epochs_for', 'train_arms', 'window_rows',
-           'export_generator', 'load_generator']
+           'new_generator', 'new_discriminator', 'load_held_out', 'augmentation', 'build_networks', 'GanRun',
+           'Progress', 'Interrupted', 'is_done', 'check_same_run', 'train_run', 'estimate', 'Arm', 'epochs_for',
+           'train_arms', 'window_rows', 'export_generator', 'load_generator']
 
 # %% ../../nbs/15_stages.gan.ipynb #31c4e944
 GAN_VERSION = 1     # raise it when what this stage computes changes; a test holds the hash of its code
@@ -69,6 +69,10 @@ def new_generator(fields: Mapping[str, Any]) -> Generator:
     "A generator of the shape that a run's fields, or a generator's card, name. Torch's own random numbers are left as they are."
     with torch.random.fork_rng(devices=[]): return Generator(fields["size"], fields["channels"], fields["nz"], fields["ngf"], fields.get("extra_convs", 0))
 
+def new_discriminator(fields: Mapping[str, Any]) -> Discriminator:
+    "The discriminator that belongs to it, made in the same way."
+    with torch.random.fork_rng(devices=[]): return Discriminator(fields["size"], fields["channels"], fields["ndf"], fields.get("extra_convs", 0))
+
 def load_held_out(cfg: GanConfig, data_root: str | Path | None = None, **options: Any) -> ImageSet:
     "The images that judge a training of `cfg`: the test part, of the same classes, size and channels."
     return datasets.load(cfg.dataset, split="test", size=cfg.size, channels=cfg.channels, classes=cfg.classes or None, fit=cfg.fit, data_root=data_root, **options)
@@ -80,7 +84,7 @@ def augmentation(cfg: GanConfig, seed: int) -> Callable[[torch.Tensor, str, int]
 
 def build_networks(fields: dict[str, Any]) -> tuple[Generator, Discriminator]:
     "G and D of a run's fields with their first weights, on its device and in its memory layout."
-    G, D = new_generator(fields), Discriminator(fields["size"], fields["channels"], fields["ndf"], fields.get("extra_convs", 0))
+    G, D = new_generator(fields), new_discriminator(fields)
     layout = torch.channels_last if fields["memory_format"] == "channels_last" else torch.contiguous_format
     for net, name in ((G, "G"), (D, "D")): init_weights(net, fields["seed"], name).to(device=fields["device"], memory_format=layout)
     return G, D
@@ -126,9 +130,7 @@ class GanRun:
         "D as it ended, in evaluation mode on the CPU. Raises `GannbError` where the run's last state is gone."
         found = store.load_checkpoint(self.folder / "checkpoints")
         if not found or found[1]["step"] != self.steps: raise GannbError(f"The state after the last step is not in {self.folder}: D was not kept.")
-        f = self.fields
-        with torch.random.fork_rng(devices=[]): D = Discriminator(f["size"], f["channels"], f["ndf"], f.get("extra_convs", 0))
-        return load_net(D, found[0], "D").eval()
+        return load_net(new_discriminator(self.fields), found[0], "D").eval()
 
     def samples(self, epoch: int | None = None) -> np.ndarray:   # (64, size, size, C) uint8
         "The fixed-noise pictures after `epoch` epochs (0: before training; None: the last there is)."
