@@ -9,6 +9,7 @@ PRESET ?= quick
 PAPERS ?= $(patsubst papers/%.ipynb,%,$(wildcard papers/*.ipynb))
 BIN    := .venv/bin
 STAMP  := .venv/.installed
+FORMATTED := nbs papers tests tools bench
 OLD_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
 # The stamp names the folder it was made in. A .venv that was moved or copied points at its old place and is made anew.
@@ -52,7 +53,8 @@ reproduce: install
 # pytest runs last: its closing line ("N passed") ends the output.
 test: install
 	@echo '== lint'
-	@$(BIN)/ruff check --quiet --no-cache gannb tests tools $(wildcard bench)
+	@$(BIN)/ruff format --quiet --no-cache --check $(FORMATTED) || { echo 'not formatted: run make prepare' >&2; exit 1; }
+	@$(BIN)/ruff check --quiet --no-cache gannb $(FORMATTED)
 	@echo '== notebooks'
 	@$(BIN)/python tools/dev.py run
 	@echo '== tests'
@@ -65,6 +67,7 @@ bench: install
 	@set -e; for file in bench/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
 
 prepare: install
+	@$(BIN)/ruff format --quiet --no-cache $(FORMATTED)
 	@$(BIN)/python tools/dev.py export
 	@$(BIN)/python tools/dev.py clean
 	@$(BIN)/python tools/dev.py readme

@@ -3,6 +3,7 @@ Bar: the matrix step at least 4 times faster. Interleaved rounds in one run, med
 
     python bench/metrics.py [--features 2048] [--rounds 3] [--images 10000]
 """
+
 import argparse
 import statistics
 import sys
@@ -26,7 +27,8 @@ def covariance(d: int, seed: int) -> np.ndarray:
 
 def timed(call) -> tuple[float, float]:
     "Seconds, and what the call returned."
-    t = time.perf_counter(); out = call()
+    t = time.perf_counter()
+    out = call()
     return time.perf_counter() - t, out
 
 
@@ -37,28 +39,50 @@ def ours(A: np.ndarray, B: np.ndarray, quick: bool) -> float:
 
 def matrix_step(d: int, rounds: int) -> float:
     "The ratio scipy / gannb for the trace term."
-    A, B = covariance(d, 0), covariance(d, 1); ratios = []
+    A, B = covariance(d, 0), covariance(d, 1)
+    ratios = []
     for i in range(rounds):
-        (a, reference), (b, value), (c, _) = timed(lambda: np.trace(linalg.sqrtm(A @ B)).real), timed(lambda: ours(A, B, True)), timed(lambda: ours(A, B, False))
+        (a, reference), (b, value), (c, _) = (
+            timed(lambda: np.trace(linalg.sqrtm(A @ B)).real),
+            timed(lambda: ours(A, B, True)),
+            timed(lambda: ours(A, B, False)),
+        )
         ratios.append(a / b)
-        print(f"round {i + 1}: scipy.linalg.sqrtm {a:.2f} s, gannb {b:.2f} s, ratio {a / b:.1f} ({c:.2f} s, {a / c:.1f} where FID is near 0), relative difference {abs(value / reference - 1):.1e}", flush=True)
+        print(
+            f"round {i + 1}: scipy.linalg.sqrtm {a:.2f} s, gannb {b:.2f} s, ratio {a / b:.1f} ({c:.2f} s, {a / c:.1f} where FID is near 0), relative difference {abs(value / reference - 1):.1e}",
+            flush=True,
+        )
     return statistics.median(ratios)
 
 
 def kid_step(n: int, d: int = 1280) -> None:
     real, fake = (np.random.default_rng(s).normal(size=(n, d)).astype(np.float32) for s in (0, 1))
-    (a, subsets), (b, full) = timed(lambda: kid_subsets(real, fake, 100, min(1000, n))), timed(lambda: kid(real, fake))
-    print(f"KID of {n:,} x {n:,} images, {d} features: all pairs {b:.1f} s ({full:.2e}), 100 subsets {a:.1f} s ({subsets.mean:.2e}, std {subsets.std:.1e})")
+    (a, subsets), (b, full) = (
+        timed(lambda: kid_subsets(real, fake, 100, min(1000, n))),
+        timed(lambda: kid(real, fake)),
+    )
+    print(
+        f"KID of {n:,} x {n:,} images, {d} features: all pairs {b:.1f} s ({full:.2e}), 100 subsets {a:.1f} s ({subsets.mean:.2e}, std {subsets.std:.1e})"
+    )
 
 
 def main() -> int:
-    p = argparse.ArgumentParser(description=__doc__); p.add_argument("--features", type=int, default=2048); p.add_argument("--rounds", type=int, default=3); p.add_argument("--images", type=int, default=10_000)
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("--features", type=int, default=2048)
+    p.add_argument("--rounds", type=int, default=3)
+    p.add_argument("--images", type=int, default=10_000)
     a = p.parse_args()
-    print("threads:", ", ".join(sorted({f"{t['internal_api']} {t['num_threads']}" for t in threadpool_info()})))
+    print(
+        "threads:", ", ".join(sorted({f"{t['internal_api']} {t['num_threads']}" for t in threadpool_info()}))
+    )
     ratio = matrix_step(a.features, a.rounds)
-    print(f"FID matrix step at {a.features:,} features: {ratio:.1f} times faster than scipy.linalg.sqrtm (bar {BAR})", flush=True)
+    print(
+        f"FID matrix step at {a.features:,} features: {ratio:.1f} times faster than scipy.linalg.sqrtm (bar {BAR})",
+        flush=True,
+    )
     kid_step(a.images)
     return 0 if ratio >= BAR else 1
 
 
-if __name__ == "__main__": sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -15,12 +15,16 @@ from .base import GannbError, parse_policy, torch_rng
 __all__ = ['MARK', 'REST', 'diff_augment', 'leak']
 
 # %% ../nbs/05_augment.ipynb #38282494
-def _color(x: Tensor,   # (N, C, H, W)
-           u: Tensor,   # (3, N, 1, 1, 1) uniform in [0, 1)
-          ) -> Tensor:
+def _color(
+    x: Tensor,  # (N, C, H, W)
+    u: Tensor,  # (3, N, 1, 1, 1) uniform in [0, 1)
+) -> Tensor:
     "Brightness + b, then saturation x s about each pixel's grey, then contrast x c about the image's mean: `c s x + c (1 - s) grey + (1 - c) mean + b`."
     b, s, c = u[0] - 0.5, u[1] * 2, u[2] + 0.5
-    if x.shape[1] == 1: return torch.addcmul((1 - c) * x.mean((1, 2, 3), keepdim=True) + b, x, c)   # grey images have no saturation
+    if x.shape[1] == 1:
+        return torch.addcmul(
+            (1 - c) * x.mean((1, 2, 3), keepdim=True) + b, x, c
+        )  # grey images have no saturation
     grey = x.mean(1, keepdim=True)
     return torch.addcmul(c * (1 - s) * grey + (1 - c) * grey.mean((1, 2, 3), keepdim=True) + b, x, c * s)
 
@@ -29,16 +33,22 @@ def _whole(u: Tensor, n: int) -> Tensor:
     "Uniform numbers in [0, 1) as whole numbers 0 to n - 1."
     return (u * n).floor().long()
 
-def _translate(x: Tensor,   # (N, C, H, W)
-               u: Tensor,   # (2, N, 1, 1, 1) uniform in [0, 1)
-              ) -> Tensor:
+
+def _translate(
+    x: Tensor,  # (N, C, H, W)
+    u: Tensor,  # (2, N, 1, 1, 1) uniform in [0, 1)
+) -> Tensor:
     "Images moved by up to 1/8 of the side both ways, 0 where nothing came from. Going around the edge is one-to-one, so in the gradient nothing is added up."
     N, C, H, W = x.shape
-    rows, cols = (torch.arange(n, device=x.device) + n // 8 - _whole(v, 2 * (n // 8) + 1).view(N, 1) for v, n in zip(u, (H, W), strict=True))
+    rows, cols = (
+        torch.arange(n, device=x.device) + n // 8 - _whole(v, 2 * (n // 8) + 1).view(N, 1)
+        for v, n in zip(u, (H, W), strict=True)
+    )
     index = (rows % H * W)[:, :, None] + (cols % W)[:, None, :]
     in_rows, in_cols = (((v >= 0) & (v < n)).to(x.dtype) for v, n in ((rows, H), (cols, W)))
     moved = x.flatten(2).gather(2, index.view(N, 1, H * W).expand(N, C, H * W)).view(N, C, H, W)
     return moved * (in_rows[:, None, :, None] * in_cols[:, None, None, :])
+
 
 def _cutout(x: Tensor, u: Tensor) -> Tensor:
     "Images with a square of half the side set to 0, its centre uniform over the image; what falls outside is lost."
@@ -50,45 +60,67 @@ def _cutout(x: Tensor, u: Tensor) -> Tensor:
     return x * (1 - hit[0][:, None, :, None] * hit[1][:, None, None, :])
 
 # %% ../nbs/05_augment.ipynb #8094cabe
-def diff_augment(x: Tensor,                # (N, C, H, W) float in [-1, 1], real or generated
-                 policy: tuple[str, ...],  # from `parse_policy`
-                 seed: int,                # the run's seed
-                 stream: str,              # named stream: another one for real and for generated images
-                 step: int,                # which draw of that stream
-                ) -> Tensor:               # same shape, type, device and layout; `x` itself for the empty policy
+def diff_augment(
+    x: Tensor,  # (N, C, H, W) float in [-1, 1], real or generated
+    policy: tuple[str, ...],  # from `parse_policy`
+    seed: int,  # the run's seed
+    stream: str,  # named stream: another one for real and for generated images
+    step: int,  # which draw of that stream
+) -> Tensor:  # same shape, type, device and layout; `x` itself for the empty policy
     """The images changed at random, each in its own way; gradients pass through, and values may leave [-1, 1]. Raises `GannbError` for an unknown policy or images
     that are not float (N, C, H, W). Zhao, Liu, Lin, Zhu and Han (2020), Figure 4, with the ranges of the authors' code."""
     policy = parse_policy(policy)
-    if x.ndim != 4 or not x.is_floating_point(): raise GannbError(f"diff_augment takes float images (N, C, H, W) in [-1, 1]; this is {x.dtype}, {tuple(x.shape)}.")
-    if not policy: return x
-    layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
-    u = torch.rand(7, len(x), 1, 1, 1, generator=torch_rng(seed, stream, step)).to(x.device)   # all seven always: what one policy draws does not depend on the others
-    x = x.contiguous()   # all three are faster plane by plane
-    if "color" in policy: x = _color(x, u[:3].to(x.dtype))
-    if "translation" in policy: x = _translate(x, u[3:5])
-    if "cutout" in policy: x = _cutout(x, u[5:])
+    if x.ndim != 4 or not x.is_floating_point():
+        raise GannbError(
+            f"diff_augment takes float images (N, C, H, W) in [-1, 1]; this is {x.dtype}, {tuple(x.shape)}."
+        )
+    if not policy:
+        return x
+    layout = (
+        torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+    )
+    u = torch.rand(7, len(x), 1, 1, 1, generator=torch_rng(seed, stream, step)).to(
+        x.device
+    )  # all seven always: what one policy draws does not depend on the others
+    x = x.contiguous()  # all three are faster plane by plane
+    if "color" in policy:
+        x = _color(x, u[:3].to(x.dtype))
+    if "translation" in policy:
+        x = _translate(x, u[3:5])
+    if "cutout" in policy:
+        x = _cutout(x, u[5:])
     return x.contiguous(memory_format=layout)
 
 # %% ../nbs/05_augment.ipynb #00b8c5f1
-MARK, REST = 0.8, 0.75   # a mark is mid-grey in at least this share of its pixels; what lies around it in less than that
+MARK, REST = (
+    0.8,
+    0.75,
+)  # a mark is mid-grey in at least this share of its pixels; what lies around it in less than that
 
-def _count(table: np.ndarray,   # (N, n + 1, n + 1) sums over all pixels above and left of a corner
-           grow: int,           # pixels added on each side of the square
-          ) -> np.ndarray:      # (N, places, places)
+
+def _count(
+    table: np.ndarray,  # (N, n + 1, n + 1) sums over all pixels above and left of a corner
+    grow: int,  # pixels added on each side of the square
+) -> np.ndarray:  # (N, places, places)
     "How many pixels are set in a square of half the side, at every place where `_cutout` can put it; the image's edge cuts it off."
-    n = table.shape[1] - 1; first = np.arange(n + 1 - n // 2 % 2) - n // 2 // 2
+    n = table.shape[1] - 1
+    first = np.arange(n + 1 - n // 2 % 2) - n // 2 // 2
     a, b = (v.clip(0, n) for v in (first - grow, first + n // 2 + grow))
     rows = table[:, b] - table[:, a]
     return rows[:, :, b] - rows[:, :, a]
 
+
 def _holes(flat: np.ndarray) -> np.ndarray:
     "Which images (N,) have a mid-grey square of half the side that is not part of something larger."
     n = flat.shape[1]
+
     def counts(m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         table = np.pad(m.astype(np.int32).cumsum(1).cumsum(2), ((0, 0), (1, 0), (1, 0)))
         return _count(table, 0), _count(table, 1) - _count(table, 0)
+
     (square, ring), (all_square, all_ring) = counts(flat), counts(np.ones((1, n, n), bool))
     return ((square >= MARK * all_square) & (ring < REST * all_ring)).any((1, 2))
+
 
 def _bands(flat: np.ndarray) -> np.ndarray:
     "Which images (N,) have an edge that is mid-grey from end to end, but not as far in as 1/8 of the side."
@@ -97,18 +129,32 @@ def _bands(flat: np.ndarray) -> np.ndarray:
     return np.any([(v[:, 0].mean(1) >= MARK) & (v[:, deep].mean(1) < REST) for v in sides], axis=0)
 
 # %% ../nbs/05_augment.ipynb #ebab15b7
-def leak(fake: np.ndarray,       # (N, n, n, C) uint8 samples of a generator trained with augmentation
-         real: np.ndarray,       # (M, n, n, C) uint8 real images as they are: the control
-         tolerance: float = 16, # how far from 127.5 a pixel may be, in every channel, to count as mid-grey
-        ) -> dict[str, float]:   # shares `cutout_fake`, `cutout_real`, `shift_fake`, `shift_real`, and `n_fake`, `n_real`
+def leak(
+    fake: np.ndarray,  # (N, n, n, C) uint8 samples of a generator trained with augmentation
+    real: np.ndarray,  # (M, n, n, C) uint8 real images as they are: the control
+    tolerance: float = 16,  # how far from 127.5 a pixel may be, in every channel, to count as mid-grey
+) -> dict[
+    str, float
+]:  # shares `cutout_fake`, `cutout_real`, `shift_fake`, `shift_real`, and `n_fake`, `n_real`
     """How often the marks of augmentation stand in images. Cutout: a square of half the side, possibly cut off by the edge, is mid-grey in 4/5 of its pixels or more,
     the ring of pixels around it in less than 3/4. Shift: the outermost line of a side is mid-grey in 4/5 or more, the line 1/8 of the side further in, in less than 3/4.
     A share of `fake` means something only as far as it exceeds that of `real`. Raises `GannbError` for other arrays."""
     out = {}
     for name, images in (("fake", fake), ("real", real)):
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[1] < 16 or len(images) < 1:
-            raise GannbError(f"{name} must be uint8 images (N, n, n, C) with n of 16 or more; this is {images.dtype}, {images.shape}.")
-        flats = (np.all(np.abs(images[i:i + 256] - 127.5) <= tolerance, axis=3) for i in range(0, len(images), 256))
+        if (
+            images.dtype != np.uint8
+            or images.ndim != 4
+            or images.shape[1] != images.shape[2]
+            or images.shape[1] < 16
+            or len(images) < 1
+        ):
+            raise GannbError(
+                f"{name} must be uint8 images (N, n, n, C) with n of 16 or more; this is {images.dtype}, {images.shape}."
+            )
+        flats = (
+            np.all(np.abs(images[i : i + 256] - 127.5) <= tolerance, axis=3)
+            for i in range(0, len(images), 256)
+        )
         marks = np.concatenate([np.stack((_holes(f), _bands(f))) for f in flats], axis=1).mean(1)
         out |= {f"cutout_{name}": float(marks[0]), f"shift_{name}": float(marks[1]), f"n_{name}": len(images)}
     return out

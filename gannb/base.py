@@ -25,131 +25,184 @@ __all__ = ['POLICIES', 'MIN_SIZE', 'MAX_SIZE', 'SIZES', 'GannbError', 'nearest',
 class GannbError(ValueError):
     "A mistake that the user can mend; the message says which argument, what is allowed, what came and what to do."
 
-def nearest(word: str,               # what was typed
-            allowed: Iterable[str],  # the words that exist
-           ) -> str | None:          # the closest one, or None when nothing is close
+
+def nearest(
+    word: str,  # what was typed
+    allowed: Iterable[str],  # the words that exist
+) -> str | None:  # the closest one, or None when nothing is close
     "The allowed word that looks most like `word`."
     table = {str(a).lower(): str(a) for a in allowed}
     hit = difflib.get_close_matches(str(word).lower(), table, n=1, cutoff=0.5)
     return table[hit[0]] if hit else None
 
-def check_choice(name: str,              # name of the argument, for the message
-                 value: str,             # what came
-                 allowed: Iterable[str], # what is allowed
-                ) -> str:                # `value`, unchanged
+
+def check_choice(
+    name: str,  # name of the argument, for the message
+    value: str,  # what came
+    allowed: Iterable[str],  # what is allowed
+) -> str:  # `value`, unchanged
     "`value` if it is one of `allowed`; otherwise a `GannbError` that names the nearest right word."
     allowed = [str(a) for a in allowed]
-    if value in allowed: return value
+    if value in allowed:
+        return value
     hint = nearest(value, allowed)
-    raise GannbError(f"{name}={value!r} is not known." + (f" Did you mean {hint!r}?" if hint else "")
-                     + f" Allowed: {', '.join(allowed)}.")
+    raise GannbError(
+        f"{name}={value!r} is not known."
+        + (f" Did you mean {hint!r}?" if hint else "")
+        + f" Allowed: {', '.join(allowed)}."
+    )
 
 # %% ../nbs/00_base.ipynb #acba082d
-POLICIES = ("color", "translation", "cutout")   # in the order in which they are applied
+POLICIES = ("color", "translation", "cutout")  # in the order in which they are applied
 
-def parse_policy(policy: str | list[str] | tuple[str, ...] | None,  # "color,cutout", a list of these words, or nothing
-                ) -> tuple[str, ...]:                               # in the order of `POLICIES`; () for nothing
+
+def parse_policy(
+    policy: str | list[str] | tuple[str, ...] | None,  # "color,cutout", a list of these words, or nothing
+) -> tuple[str, ...]:  # in the order of `POLICIES`; () for nothing
     "The augmentations named. Raises `GannbError` for an unknown word and for one that is named twice."
     if not isinstance(policy, (str, list, tuple, type(None))):
-        raise GannbError(f"augment must be words with commas between them or a list of words; this is {policy!r}. Allowed: {', '.join(POLICIES)}.")
+        raise GannbError(
+            f"augment must be words with commas between them or a list of words; this is {policy!r}. Allowed: {', '.join(POLICIES)}."
+        )
     words = policy.split(",") if isinstance(policy, str) else list(policy or ())
     words = [w.strip() if isinstance(w, str) else w for w in words]
-    if words == [""]: return ()
-    for w in words: check_choice("augment", w, POLICIES)
+    if words == [""]:
+        return ()
+    for w in words:
+        check_choice("augment", w, POLICIES)
     twice = [w for w in POLICIES if words.count(w) > 1]
-    if twice: raise GannbError(f"augment names {', '.join(twice)} more than once: {policy!r}. Name each at most once.")
+    if twice:
+        raise GannbError(
+            f"augment names {', '.join(twice)} more than once: {policy!r}. Name each at most once."
+        )
     return tuple(w for w in POLICIES if w in words)
 
 # %% ../nbs/00_base.ipynb #d06f7853
-def to_float(x: np.ndarray | torch.Tensor,     # uint8 in [0, 255], any shape
-            ) -> np.ndarray | torch.Tensor:    # float32 in [-1, 1], same shape and memory layout
+def to_float(
+    x: np.ndarray | torch.Tensor,  # uint8 in [0, 255], any shape
+) -> np.ndarray | torch.Tensor:  # float32 in [-1, 1], same shape and memory layout
     "Pixels as the networks see them: `x / 127.5 - 1`. Raises `GannbError` if `x` is not uint8."
     if str(x.dtype).removeprefix("torch.") != "uint8":
         raise GannbError(f"to_float takes uint8 images (0 to 255); this is {x.dtype}.")
-    if isinstance(x, np.ndarray): return x.astype(np.float32) / np.float32(127.5) - np.float32(1)
+    if isinstance(x, np.ndarray):
+        return x.astype(np.float32) / np.float32(127.5) - np.float32(1)
     return x.float().div_(127.5).sub_(1)
 
-def to_uint8(x: np.ndarray | torch.Tensor,     # float, [-1, 1]; values outside are clipped
-            ) -> np.ndarray | torch.Tensor:    # uint8 in [0, 255], same shape
+
+def to_uint8(
+    x: np.ndarray | torch.Tensor,  # float, [-1, 1]; values outside are clipped
+) -> np.ndarray | torch.Tensor:  # uint8 in [0, 255], same shape
     "Pixels at rest: clipped to [-1, 1], scaled and rounded (never truncated). Raises `GannbError` for integers or NaN."
     if isinstance(x, np.ndarray):
-        if not np.issubdtype(x.dtype, np.floating): raise GannbError(f"to_uint8 takes floats in [-1, 1]; this is {x.dtype}.")
-        if np.isnan(x).any(): raise GannbError("to_uint8: the images hold NaN; the network that made them has diverged.")
-        return np.rint((np.clip(x, -1, 1).astype(np.float32) + np.float32(1)) * np.float32(127.5)).astype(np.uint8)
-    if not x.is_floating_point(): raise GannbError(f"to_uint8 takes floats in [-1, 1]; this is {x.dtype}.")
-    if bool(x.isnan().any()): raise GannbError("to_uint8: the images hold NaN; the network that made them has diverged.")
+        if not np.issubdtype(x.dtype, np.floating):
+            raise GannbError(f"to_uint8 takes floats in [-1, 1]; this is {x.dtype}.")
+        if np.isnan(x).any():
+            raise GannbError("to_uint8: the images hold NaN; the network that made them has diverged.")
+        return np.rint((np.clip(x, -1, 1).astype(np.float32) + np.float32(1)) * np.float32(127.5)).astype(
+            np.uint8
+        )
+    if not x.is_floating_point():
+        raise GannbError(f"to_uint8 takes floats in [-1, 1]; this is {x.dtype}.")
+    if bool(x.isnan().any()):
+        raise GannbError("to_uint8: the images hold NaN; the network that made them has diverged.")
     return x.float().clamp(-1, 1).add(1).mul(127.5).round().byte()
 
 # %% ../nbs/00_base.ipynb #56566b51
 MIN_SIZE, MAX_SIZE = 16, 256
 SIZES = tuple(sorted(m * 2**k for m in (4, 5, 6, 7) for k in range(1, 7) if MIN_SIZE <= m * 2**k <= MAX_SIZE))
 
-def check_size(size: int,               # image height = width, pixels
-              ) -> tuple[int, int]:     # (m, k): size = m * 2**k, first map m x m, k doublings
+
+def check_size(
+    size: int,  # image height = width, pixels
+) -> tuple[int, int]:  # (m, k): size = m * 2**k, first map m x m, k doublings
     "First map and number of doublings of an allowed image size. Raises `GannbError` naming the nearest allowed sizes."
     if isinstance(size, bool) or not isinstance(size, (int, np.integer)):
         raise GannbError(f"size must be a whole number of pixels; this is {size!r}.")
     if size not in SIZES:
         below, above = [s for s in SIZES if s < size][-1:], [s for s in SIZES if s > size][:1]
-        raise GannbError(f"size={size} is not possible: sizes are m x 2^k with m = 4 to 7, from {MIN_SIZE} to {MAX_SIZE}. "
-                         f"Nearest allowed: {' or '.join(str(s) for s in below + above)}.")
+        raise GannbError(
+            f"size={size} is not possible: sizes are m x 2^k with m = 4 to 7, from {MIN_SIZE} to {MAX_SIZE}. "
+            f"Nearest allowed: {' or '.join(str(s) for s in below + above)}."
+        )
     k = int(math.log2(size // 4))
     return int(size) // 2**k, k
 
+
 def check_channels(channels: int) -> int:  # 1 (grey) or 3 (RGB)
     "`channels` if it is 1 or 3; otherwise a `GannbError`."
-    if isinstance(channels, bool) or channels not in (1, 3): raise GannbError(f"channels must be 1 (grey) or 3 (RGB); this is {channels!r}.")
+    if isinstance(channels, bool) or channels not in (1, 3):
+        raise GannbError(f"channels must be 1 (grey) or 3 (RGB); this is {channels!r}.")
     return int(channels)
 
 # %% ../nbs/00_base.ipynb #5e51f3dc
-def stream_seed(seed: int,     # the run's seed
-                name: str,     # the stream: "z", "shuffle", "init.G" ...
-                step: int = 0, # which draw of that stream
-               ) -> int:       # a 63-bit seed
+def stream_seed(
+    seed: int,  # the run's seed
+    name: str,  # the stream: "z", "shuffle", "init.G" ...
+    step: int = 0,  # which draw of that stream
+) -> int:  # a 63-bit seed
     "The seed of one draw: a hash of (seed, name, step), so that streams never overlap."
-    return int.from_bytes(hashlib.blake2b(f"{int(seed)}/{name}/{int(step)}".encode(), digest_size=8).digest(), "big") >> 1
+    return (
+        int.from_bytes(
+            hashlib.blake2b(f"{int(seed)}/{name}/{int(step)}".encode(), digest_size=8).digest(), "big"
+        )
+        >> 1
+    )
+
 
 def numpy_rng(seed: int, name: str, step: int = 0) -> np.random.Generator:
     "A numpy generator for the draw (seed, name, step)."
     return np.random.Generator(np.random.PCG64(stream_seed(seed, name, step)))
 
+
 def torch_rng(seed: int, name: str, step: int = 0) -> torch.Generator:
     "A CPU torch generator for the draw (seed, name, step): drawn on the CPU, a number is the same on every device."
     import torch
+
     return torch.Generator().manual_seed(stream_seed(seed, name, step))
 
-def draw_z(n: int,                  # how many
-           nz: int,                 # numbers in each z
-           seed: int,               # the run's seed
-           stream: str = "z",       # named stream
-           step: int = 0,           # which draw of that stream
-           dist: str = "normal",    # "normal": N(0, 1); "uniform": U(-1, 1), as in the DCGAN paper
-          ) -> torch.Tensor:        # (n, nz) float32 on the CPU
+
+def draw_z(
+    n: int,  # how many
+    nz: int,  # numbers in each z
+    seed: int,  # the run's seed
+    stream: str = "z",  # named stream
+    step: int = 0,  # which draw of that stream
+    dist: str = "normal",  # "normal": N(0, 1); "uniform": U(-1, 1), as in the DCGAN paper
+) -> torch.Tensor:  # (n, nz) float32 on the CPU
     "Input noise of the generator for the draw (seed, stream, step). Raises `GannbError` for another `dist`."
     import torch
+
     check_choice("z_dist", dist, ("normal", "uniform"))
-    z = torch.empty(n, nz); rng = torch_rng(seed, stream, step)
+    z = torch.empty(n, nz)
+    rng = torch_rng(seed, stream, step)
     return z.normal_(generator=rng) if dist == "normal" else z.uniform_(-1, 1, generator=rng)
 
 # %% ../nbs/00_base.ipynb #66d77d4b
 def fmt_bytes(n: float) -> str:
     "A number of bytes in words: `1.2 GB`."
     for unit in ("B", "kB", "MB", "GB"):
-        if abs(n) < 1000: return f"{n:.0f} {unit}" if unit == "B" or abs(n) >= 100 else f"{n:.1f} {unit}"
+        if abs(n) < 1000:
+            return f"{n:.0f} {unit}" if unit == "B" or abs(n) >= 100 else f"{n:.1f} {unit}"
         n /= 1000
     return f"{n:.1f} TB"
 
+
 def fmt_time(seconds: float) -> str:
     "A duration in words: `45 s`, `12 min`, `1 h 30 min`."
-    if seconds < 10: return f"{seconds:.1f} s"
-    if seconds < 90: return f"{seconds:.0f} s"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
-def stable_hash(x: Any,          # anything JSON can hold; dictionary order does not matter
-                digits: int = 16,  # hexadecimal digits kept
-               ) -> str:
+
+def stable_hash(
+    x: Any,  # anything JSON can hold; dictionary order does not matter
+    digits: int = 16,  # hexadecimal digits kept
+) -> str:
     "The sha256 of `x` written as canonical JSON: the same value gives the same hash on every machine."
     import json
+
     text = json.dumps(x, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:digits]

@@ -27,31 +27,75 @@ __all__ = ['run_folder', 'train_command', 'find_template', 'reproduce', 'reprodu
 def run_folder(cfg: TrainConfig, fields: dict) -> Path:
     "Where `gannb train` keeps this training: named by the data set and a hash of what decides its bytes, the seed aside."
     slug = re.sub(r"[^A-Za-z0-9_-]+", "-", cfg.dataset.rsplit("/", 1)[-1]).strip("-")[:40] or "data"
-    return store.outputs_dir() / "runs" / f"{slug}-{stable_hash({k: v for k, v in fields.items() if k != 'seed'}, 8)}"
+    return (
+        store.outputs_dir()
+        / "runs"
+        / f"{slug}-{stable_hash({k: v for k, v in fields.items() if k != 'seed'}, 8)}"
+    )
+
 
 def train_command(args: argparse.Namespace) -> int:
-    if any(p.partition("=")[0].strip() == "dataset" for p in args.set): raise GannbError(f"the data set is the first argument ({args.dataset!r}); --set dataset=... would train another.")
+    if any(p.partition("=")[0].strip() == "dataset" for p in args.set):
+        raise GannbError(
+            f"the data set is the first argument ({args.dataset!r}); --set dataset=... would train another."
+        )
     cfg: TrainConfig = checked(TrainConfig, {"dataset": args.dataset} | parse_set(args.set), "--set")
-    root = store.data_root(cfg.data_root); folder = Path(args.out) if args.out else None
+    root = store.data_root(cfg.data_root)
+    folder = Path(args.out) if args.out else None
     store.check_place(folder or store.outputs_dir())
     from gannb.stages import gan
+
     data = gan.load_data(cfg, root, on_error=cfg.on_error)
     folder = folder or run_folder(cfg, gan.gan_fields(cfg, data, 0))
-    seconds, disk = gan.estimate(cfg, data); steps = cfg.epochs * data.n_batches(cfg.batch_size, cfg.drop_last)
-    print(f"{data!r}\n{len(cfg.seeds)} training(s) of {cfg.epochs} epochs ({steps} steps each), from nothing about {fmt_time(seconds * steps * len(cfg.seeds))} "
-          f"and {fmt_bytes(disk * len(cfg.seeds))} of disk, in {folder}", flush=True)
-    for note in data.notes: print(f"note: {note}")
-    if args.dry_run: return 0
+    seconds, disk = gan.estimate(cfg, data)
+    steps = cfg.epochs * data.n_batches(cfg.batch_size, cfg.drop_last)
+    print(
+        f"{data!r}\n{len(cfg.seeds)} training(s) of {cfg.epochs} epochs ({steps} steps each), from nothing about {fmt_time(seconds * steps * len(cfg.seeds))} "
+        f"and {fmt_bytes(disk * len(cfg.seeds))} of disk, in {folder}",
+        flush=True,
+    )
+    for note in data.notes:
+        print(f"note: {note}")
+    if args.dry_run:
+        return 0
     store.check_free_disk(folder, disk * len(cfg.seeds))
     store.make_folder(folder)
-    for seed in sorted({*cfg.seeds, *(int(m[1]) for p in folder.glob("seed-*/run.json") if (m := re.fullmatch(r"seed-(\d+)", p.parent.name)))}):   # one folder, one set of settings
+    for seed in sorted(
+        {
+            *cfg.seeds,
+            *(
+                int(m[1])
+                for p in folder.glob("seed-*/run.json")
+                if (m := re.fullmatch(r"seed-(\d+)", p.parent.name))
+            ),
+        }
+    ):  # one folder, one set of settings
         gan.check_same_run(folder / f"seed-{seed}", gan.gan_fields(cfg, data, seed))
     store.write_json(folder / "config.json", cfg.model_dump())
-    runs = [gan.train_run(cfg, data, seed, folder / f"seed-{seed}", args.show, f"{data.name} seed {seed}") for seed in cfg.seeds]
+    runs = [
+        gan.train_run(cfg, data, seed, folder / f"seed-{seed}", args.show, f"{data.name} seed {seed}")
+        for seed in cfg.seeds
+    ]
     for run in runs:
-        state = f"diverged at step {run.diverged}" if run.diverged else "already done, nothing to train" if run.reused else "done"
-        print(f"seed {run.seed}: {state}; pictures {run.folder / 'samples'}; record {run.folder / 'history.csv'}")
-    again = ["gannb", "train", args.dataset, *(w for p in args.set if not p.startswith("epochs=") for w in ("--set", p)), *(["--out", args.out] if args.out else []), "--set", f"epochs={cfg.epochs * 2}"]
+        state = (
+            f"diverged at step {run.diverged}"
+            if run.diverged
+            else "already done, nothing to train"
+            if run.reused
+            else "done"
+        )
+        print(
+            f"seed {run.seed}: {state}; pictures {run.folder / 'samples'}; record {run.folder / 'history.csv'}"
+        )
+    again = [
+        "gannb",
+        "train",
+        args.dataset,
+        *(w for p in args.set if not p.startswith("epochs=") for w in ("--set", p)),
+        *(["--out", args.out] if args.out else []),
+        "--set",
+        f"epochs={cfg.epochs * 2}",
+    ]
     print(f"Run folder: {folder}\nMore epochs (goes on from here): {shlex.join(again)}")
     return 1 if any(r.diverged for r in runs) else 0
 
@@ -60,58 +104,100 @@ def find_template(paper: str) -> Path:
     "The report notebook of a paper. Raises `GannbError` outside a checkout: the notebooks are no part of the installed package."
     root = store.checkout()
     if root is None or not (root / "papers").is_dir():
-        raise GannbError("gannb reproduce runs the report notebooks in papers/, which are part of the repository, not of the installed package. "
-                         "Clone the repository, go into it, and run the command there (or `make reproduce`).")
+        raise GannbError(
+            "gannb reproduce runs the report notebooks in papers/, which are part of the repository, not of the installed package. "
+            "Clone the repository, go into it, and run the command there (or `make reproduce`)."
+        )
     path = root / "papers" / f"{paper}.ipynb"
-    if not path.is_file(): raise GannbError(f"{path} does not exist; the report of {paper} is not written yet.")
+    if not path.is_file():
+        raise GannbError(f"{path} does not exist; the report of {paper} is not written yet.")
     return path
 
-def reproduce(request: Report, given: dict[str, Any]) -> Path:   # the run folder
+
+def reproduce(request: Report, given: dict[str, Any]) -> Path:  # the run folder
     "Execute one report with papermill and write its HTML page. Raises `GannbError` with the notebook's own message when it fails."
     import papermill
     from papermill.exceptions import PapermillExecutionError
     from gannb import report
     from nbclient.exceptions import DeadKernelError
-    template = find_template(request.paper); folder = store.make_folder(report.run_folder(request))
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)   # its notes on tasks that die with a stopped kernel say nothing to a reader
+
+    template = find_template(request.paper)
+    folder = store.make_folder(report.run_folder(request))
+    logging.getLogger("asyncio").setLevel(
+        logging.CRITICAL
+    )  # its notes on tasks that die with a stopped kernel say nothing to a reader
     notebook, unfinished = folder / "report.ipynb", folder / "report.unfinished.ipynb"
     with store.folder_lock(folder):
-        marker = folder / report.MARKER; before = marker.stat().st_mtime_ns if marker.is_file() else None
+        marker = folder / report.MARKER
+        before = marker.stat().st_mtime_ns if marker.is_file() else None
         try:
-            papermill.execute_notebook(str(template), str(unfinished), parameters={k: v for k, v in given.items() if v is not None}, progress_bar=False,
-                                       stdout_file=sys.stdout, stderr_file=sys.stderr, extra_arguments=["--IPKernelApp.log_level=50"])
+            papermill.execute_notebook(
+                str(template),
+                str(unfinished),
+                parameters={k: v for k, v in given.items() if v is not None},
+                progress_bar=False,
+                stdout_file=sys.stdout,
+                stderr_file=sys.stderr,
+                extra_arguments=["--IPKernelApp.log_level=50"],
+            )
         except PapermillExecutionError as e:
-            if e.ename in ("GannbError", "Diverged"):   # said in words: the notebook with its traceback is of no use
+            if e.ename in (
+                "GannbError",
+                "Diverged",
+            ):  # said in words: the notebook with its traceback is of no use
                 unfinished.unlink(missing_ok=True)
                 raise GannbError(e.evalue) from None
-            if e.ename in ("Interrupted", "KeyboardInterrupt"): raise KeyboardInterrupt(e.evalue) from None
-            raise GannbError(f"The report stopped with {e.ename}: {e.evalue}. The traceback is in {unfinished}. What was trained is kept; run the same command again to go on.") from None
+            if e.ename in ("Interrupted", "KeyboardInterrupt"):
+                raise KeyboardInterrupt(e.evalue) from None
+            raise GannbError(
+                f"The report stopped with {e.ename}: {e.evalue}. The traceback is in {unfinished}. What was trained is kept; run the same command again to go on."
+            ) from None
         except DeadKernelError:
-            raise KeyboardInterrupt("The report's kernel was stopped (Ctrl-C, or the system ended it, for example for want of memory). What was trained is kept; run the same command again to go on.") from None
-        except OSError as e: raise GannbError(f"{unfinished} could not be written: {e.strerror or e}. What was trained is kept; free some space, then run the same command again.") from None
+            raise KeyboardInterrupt(
+                "The report's kernel was stopped (Ctrl-C, or the system ended it, for example for want of memory). What was trained is kept; run the same command again to go on."
+            ) from None
+        except OSError as e:
+            raise GannbError(
+                f"{unfinished} could not be written: {e.strerror or e}. What was trained is kept; free some space, then run the same command again."
+            ) from None
         if not marker.is_file() or marker.stat().st_mtime_ns == before:
-            raise GannbError(f"The report ended without its last cell (its kernel may have been killed, for example for want of memory). See {unfinished}; run the same command again to go on.")
+            raise GannbError(
+                f"The report ended without its last cell (its kernel may have been killed, for example for want of memory). See {unfinished}; run the same command again to go on."
+            )
         os.replace(unfinished, notebook)
         report.export_html(notebook, folder / "report.html")
     return folder
 
+
 def reproduce_command(args: argparse.Namespace) -> int:
-    root = store.checkout(); exist = [p for p in REPORTS if root and (root / "papers" / f"{p}.ipynb").is_file()]
-    for p in args.papers: check_choice("paper", p, REPORTS)
+    root = store.checkout()
+    exist = [p for p in REPORTS if root and (root / "papers" / f"{p}.ipynb").is_file()]
+    for p in args.papers:
+        check_choice("paper", p, REPORTS)
     given = parse_set(args.set)
-    if args.preset: given["preset"] = args.preset
+    if args.preset:
+        given["preset"] = args.preset
     requests = [report_config(p, **given) for p in args.papers or exist or list(REPORTS)]
     for r in requests:
-        find_template(r.paper); root = store.data_root(r.config.data_root); store.check_place(store.outputs_dir() / r.paper)
+        find_template(r.paper)
+        root = store.data_root(r.config.data_root)
+        store.check_place(store.outputs_dir() / r.paper)
         for name in set(r.config.data_sets):
-            if datasets.available(name, root) is None: raise datasets.missing(name, root)
+            if datasets.available(name, root) is None:
+                raise datasets.missing(name, root)
     folders = []
     for r in requests:
-        print(f"== {r.paper}, preset {r.config.preset}" + (f", setting {r.setting}" if r.setting != r.config.preset else ""), flush=True)
+        print(
+            f"== {r.paper}, preset {r.config.preset}"
+            + (f", setting {r.setting}" if r.setting != r.config.preset else ""),
+            flush=True,
+        )
         folders.append(reproduce(r, given))
     from gannb import report
+
     index = report.index_page(store.outputs_dir())
-    for f in folders: print(f"Report: {f / 'report.html'}")
+    for f in folders:
+        print(f"Report: {f / 'report.html'}")
     print(f"All reports: {index}\nOpen one in a browser; figures, tables and claims.json lie beside it.")
     return 0
 
@@ -119,117 +205,291 @@ def reproduce_command(args: argparse.Namespace) -> int:
 def data_command(args: argparse.Namespace) -> int:
     root = store.data_root(args.data_root)
     if args.what == "list":
-        rows = datasets.table(root); columns = list(rows[0])
+        rows = datasets.table(root)
+        columns = list(rows[0])
         width = {c: max(len(c), *(len(str(r[c])) for r in rows)) for c in columns}
         print("  ".join(c.ljust(width[c]) for c in columns).rstrip())
-        for r in rows: print("  ".join((str(r[c]) or "-").ljust(width[c]) for c in columns).rstrip())
+        for r in rows:
+            print("  ".join((str(r[c]) or "-").ljust(width[c]) for c in columns).rstrip())
         print(f"Looked for in {root} (set GANNB_DATA or --data-root). Fetch one with: gannb data get NAME")
         return 0
     if args.what == "get":
-        print(f"{args.name}: here now, {datasets.get(args.name, root)}"); return 0
-    found = datasets.check(args.name, root); print(datasets.format_check(found))
+        print(f"{args.name}: here now, {datasets.get(args.name, root)}")
+        return 0
+    found = datasets.check(args.name, root)
+    print(datasets.format_check(found))
     return 1 if found.get("unreadable") else 0
 
 # %% ../nbs/18_cli.ipynb #4fc928e4
 def sample_command(args: argparse.Namespace) -> int:
-    if args.n is not None and args.n < 1: raise GannbError(f"n must be 1 or more; this is {args.n}.")
-    if args.out: store.check_place(Path(args.out).expanduser().parent)
+    if args.n is not None and args.n < 1:
+        raise GannbError(f"n must be 1 or more; this is {args.n}.")
+    if args.out:
+        store.check_place(Path(args.out).expanduser().parent)
     from gannb.stages import runs
-    for path in runs.draw(args.run_name, args.n, args.seed, args.epoch, args.out, args.interpolate, args.gif, args.each): print(f"Pictures: {path}")
+
+    for path in runs.draw(
+        args.run_name, args.n, args.seed, args.epoch, args.out, args.interpolate, args.gif, args.each
+    ):
+        print(f"Pictures: {path}")
     return 0
+
 
 def _line(row: dict[str, Any]) -> str:
     "One number of both sides as a line of text."
-    def cell(v: Any) -> str: return f"{v['mean']:.4g}" + (f" [{v['interval'][0]:.4g}, {v['interval'][1]:.4g}]" if v.get("interval") else "") if isinstance(v, dict) else str(v)
+
+    def cell(v: Any) -> str:
+        return (
+            f"{v['mean']:.4g}"
+            + (f" [{v['interval'][0]:.4g}, {v['interval'][1]:.4g}]" if v.get("interval") else "")
+            if isinstance(v, dict)
+            else str(v)
+        )
+
     return f"{row['metric']}: A {cell(row['A'])}, B {cell(row['B'])}, A minus B {cell(row['difference'])}"
 
+
 def compare_command(args: argparse.Namespace) -> int:
-    started = time.monotonic(); store.check_place(Path(args.out).expanduser() if args.out else store.outputs_dir() / "compare")
+    started = time.monotonic()
+    store.check_place(Path(args.out).expanduser() if args.out else store.outputs_dir() / "compare")
     from gannb import report
     from gannb.stages import compare
-    if args.out: report.check_comparison_folder(Path(args.out).expanduser())
+
+    if args.out:
+        report.check_comparison_folder(Path(args.out).expanduser())
     found = compare.compare(args.run_a, args.run_b, args.metric, args.data, args.n, args.margin)
     slug = "-vs-".join(re.sub(r"[^A-Za-z0-9_-]+", "-", n) for n in found.names)
-    folder = Path(args.out).expanduser() if args.out else store.outputs_dir() / "compare" / f"{slug}-{args.metric}"
-    again = ["gannb", "compare", args.run_a, args.run_b, "--metric", args.metric, *(["--data", args.data] if args.data else []), "--n", str(args.n), "--margin", f"{args.margin:g}"]
+    folder = (
+        Path(args.out).expanduser() if args.out else store.outputs_dir() / "compare" / f"{slug}-{args.metric}"
+    )
+    again = [
+        "gannb",
+        "compare",
+        args.run_a,
+        args.run_b,
+        "--metric",
+        args.metric,
+        *(["--data", args.data] if args.data else []),
+        "--n",
+        str(args.n),
+        "--margin",
+        f"{args.margin:g}",
+    ]
     page = report.comparison_page(found, folder, shlex.join(again), time.monotonic() - started)
-    print(found.sentence()); print(*("  " + _line(row) for row in found.table()), sep="\n")
+    print(found.sentence())
+    print(*("  " + _line(row) for row in found.table()), sep="\n")
     print(f"Verdict: {found.main['verdict']}. {found.main['sentence']}\nPage: {page}")
     return 0
 
 # %% ../nbs/18_cli.ipynb #51ecd91f
 def _agreed(question: str, yes: bool) -> bool:
     "Whether the user agrees. Raises `GannbError` where nobody can be asked."
-    if yes: return True
-    if not sys.stdin.isatty(): raise GannbError("nothing was removed: nobody can be asked here. Add --yes to remove what is listed above.")
-    try: return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
-    except EOFError: return False
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise GannbError(
+            "nothing was removed: nobody can be asked here. Add --yes to remove what is listed above."
+        )
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
+
 
 def store_command(args: argparse.Namespace) -> int:
     from gannb.stages import keep
-    if args.what == "du": print(keep.du()); return 0
+
+    if args.what == "du":
+        print(keep.du())
+        return 0
     if args.what == "rm":
-        items, left = keep.select(args.keys, args.stage, args.unfinished); plan = keep.rm_plan(items) if items else "There is nothing to remove."
+        items, left = keep.select(args.keys, args.stage, args.unfinished)
+        plan = keep.rm_plan(items) if items else "There is nothing to remove."
     else:
-        items, left = keep.plan_gc(args.keep_days), []; plan = keep.gc_plan(items)
+        items, left = keep.plan_gc(args.keep_days), []
+        plan = keep.gc_plan(items)
     print("\n".join([plan, *left]), flush=True)
-    if not items or getattr(args, "dry_run", False): return 0
-    if not _agreed("Remove?", args.yes): print("Nothing was removed."); return 0
+    if not items or getattr(args, "dry_run", False):
+        return 0
+    if not _agreed("Remove?", args.yes):
+        print("Nothing was removed.")
+        return 0
     freed, left = keep.rm(items) if args.what == "rm" else keep.gc(items)
-    print("\n".join([*left, f"{fmt_bytes(freed)} given back."])); return 0
+    print("\n".join([*left, f"{fmt_bytes(freed)} given back."]))
+    return 0
+
 
 def doctor_command(args: argparse.Namespace) -> int:
     from gannb.stages import doctor
+
     return doctor.doctor(args.golden, lambda line: print(line, flush=True))
 
 # %% ../nbs/18_cli.ipynb #4f111afc
 def parser() -> argparse.ArgumentParser:
     "The whole command line."
-    top = argparse.ArgumentParser(prog="gannb", description="DCGAN studies reproduced so that the numbers can be believed.")
-    top.add_argument("--version", action="version", version=f"gannb {__version__}"); sub = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    t = sub.add_parser("train", help="train a DCGAN on a data set or on your own images",
-                       description="Train on anything `gannb data list` names, on folder:PATH (a folder or zip of images) or idx:PATH. Killed or stopped, the same command goes on.")
-    t.add_argument("dataset", help="a name, folder:PATH or idx:PATH"); t.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help=f"one of: {', '.join(k for k in TrainConfig.model_fields if k != 'dataset')}")
-    t.add_argument("--out", help="run folder (default: outputs/runs/NAME-HASH)"); t.add_argument("--show", default="bar", choices=("bar", "lines", "classic", "quiet"), help="what to show while training; classic is the papers' log line")
-    t.add_argument("--dry-run", action="store_true", help="print the plan and its cost, train nothing"); t.set_defaults(run=train_command)
-    r = sub.add_parser("reproduce", help="run the reports of the papers", description="Run report notebooks: all that exist, or those named. Run again, only what is missing is computed.")
-    r.add_argument("papers", nargs="*", metavar="PAPER", help=f"one or more of: {', '.join(REPORTS)}"); r.add_argument("--preset", help=f"one of: {', '.join(next(iter(PRESETS.values())))} (default quick)")
-    r.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="override one parameter of the report, for example epochs=3"); r.set_defaults(run=reproduce_command)
-    d = sub.add_parser("data", help="list, fetch and check data sets"); kinds = d.add_subparsers(dest="what", required=True, metavar="list|get|check")
+    top = argparse.ArgumentParser(
+        prog="gannb", description="DCGAN studies reproduced so that the numbers can be believed."
+    )
+    top.add_argument("--version", action="version", version=f"gannb {__version__}")
+    sub = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    t = sub.add_parser(
+        "train",
+        help="train a DCGAN on a data set or on your own images",
+        description="Train on anything `gannb data list` names, on folder:PATH (a folder or zip of images) or idx:PATH. Killed or stopped, the same command goes on.",
+    )
+    t.add_argument("dataset", help="a name, folder:PATH or idx:PATH")
+    t.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help=f"one of: {', '.join(k for k in TrainConfig.model_fields if k != 'dataset')}",
+    )
+    t.add_argument("--out", help="run folder (default: outputs/runs/NAME-HASH)")
+    t.add_argument(
+        "--show",
+        default="bar",
+        choices=("bar", "lines", "classic", "quiet"),
+        help="what to show while training; classic is the papers' log line",
+    )
+    t.add_argument("--dry-run", action="store_true", help="print the plan and its cost, train nothing")
+    t.set_defaults(run=train_command)
+    r = sub.add_parser(
+        "reproduce",
+        help="run the reports of the papers",
+        description="Run report notebooks: all that exist, or those named. Run again, only what is missing is computed.",
+    )
+    r.add_argument("papers", nargs="*", metavar="PAPER", help=f"one or more of: {', '.join(REPORTS)}")
+    r.add_argument("--preset", help=f"one of: {', '.join(next(iter(PRESETS.values())))} (default quick)")
+    r.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="override one parameter of the report, for example epochs=3",
+    )
+    r.set_defaults(run=reproduce_command)
+    d = sub.add_parser("data", help="list, fetch and check data sets")
+    kinds = d.add_subparsers(dest="what", required=True, metavar="list|get|check")
+
     def kind(name: str, text: str) -> argparse.ArgumentParser:
-        p = kinds.add_parser(name, help=text); p.add_argument("--data-root", help="folder of data sets (default: GANNB_DATA)"); return p
+        p = kinds.add_parser(name, help=text)
+        p.add_argument("--data-root", help="folder of data sets (default: GANNB_DATA)")
+        return p
+
     kind("list", "names, counts, sizes, licences, and whether each is here")
-    for name, text in (("get", "download a data set (resumable, hash-checked)"), ("check", "counts, unreadable files, duplicates within and across splits")):
-        kind(name, text).add_argument("name", help="a name" + (", folder:PATH or idx:PATH" if name == "check" else ""))
+    for name, text in (
+        ("get", "download a data set (resumable, hash-checked)"),
+        ("check", "counts, unreadable files, duplicates within and across splits"),
+    ):
+        kind(name, text).add_argument(
+            "name", help="a name" + (", folder:PATH or idx:PATH" if name == "check" else "")
+        )
     d.set_defaults(run=data_command)
-    s = sub.add_parser("sample", help="pictures from a training or a generator", description="A sheet of images, paths through the noise, or the training as a GIF. The same seed gives the same bytes.")
-    s.add_argument("run_name", metavar="RUN", help="a run folder (one seed or all of them), its name in outputs/runs, a key in the store, or a generator (.safetensors with its card)")
-    s.add_argument("--n", type=int, help="how many images (64), or paths with --interpolate (8)"); s.add_argument("--seed", type=int, default=0, help="of the draw (0)"); s.add_argument("--epoch", type=int, metavar="E", help="G after so many epochs (default: the last)")
-    s.add_argument("--interpolate", type=int, metavar="K", help="paths of K images from one point of the noise to another"); s.add_argument("--gif", action="store_true", help="the training as an animation of its fixed-noise pictures")
-    s.add_argument("--each", action="store_true", help="single pictures in a folder instead of one sheet"); s.add_argument("--out", metavar="FILE_OR_FOLDER", help="where to write (default: outputs/samples)"); s.set_defaults(run=sample_command)
-    c = sub.add_parser("compare", help="two trainings over their seeds: difference, interval, verdict, one page", description="Which of two trainings is better, and is that more than luck? At least five seeds a side for a verdict (--set seeds=0,1,2,3,4).")
-    c.add_argument("run_a", metavar="RUN_A", help="a run folder with seeds, its name in outputs/runs, or a key in the store"); c.add_argument("run_b", metavar="RUN_B", help="the other")
-    c.add_argument("--metric", default="kid", help="what the verdict is about: kid (default), precision, recall, coverage, diversity, or a column of the record such as loss_D"); c.add_argument("--data", metavar="NAME", help="images that judge: a name, folder:PATH or idx:PATH (default: the test part of the training's data)")
-    c.add_argument("--n", type=int, default=1000, help="fakes a seed, and held-out images at most (1000)"); c.add_argument("--margin", type=float, default=0.0, help="differences up to this do not matter (0)"); c.add_argument("--out", metavar="FOLDER", help="where the page goes (default: outputs/compare/A-vs-B-METRIC)"); c.set_defaults(run=compare_command)
-    k = sub.add_parser("store", help="what the store holds, and how to get the space back"); deeds = k.add_subparsers(dest="what", required=True, metavar="du|rm|gc")
-    deeds.add_parser("du", help="what is there, in words, by stage and run"); rm = deeds.add_parser("rm", help="remove what is named; says first what it costs to have it again")
-    rm.add_argument("keys", nargs="*", metavar="KEY", help="a key of `gannb store du`, or its beginning"); rm.add_argument("--stage", help="everything of one stage, for example gan")
+    s = sub.add_parser(
+        "sample",
+        help="pictures from a training or a generator",
+        description="A sheet of images, paths through the noise, or the training as a GIF. The same seed gives the same bytes.",
+    )
+    s.add_argument(
+        "run_name",
+        metavar="RUN",
+        help="a run folder (one seed or all of them), its name in outputs/runs, a key in the store, or a generator (.safetensors with its card)",
+    )
+    s.add_argument("--n", type=int, help="how many images (64), or paths with --interpolate (8)")
+    s.add_argument("--seed", type=int, default=0, help="of the draw (0)")
+    s.add_argument("--epoch", type=int, metavar="E", help="G after so many epochs (default: the last)")
+    s.add_argument(
+        "--interpolate",
+        type=int,
+        metavar="K",
+        help="paths of K images from one point of the noise to another",
+    )
+    s.add_argument(
+        "--gif", action="store_true", help="the training as an animation of its fixed-noise pictures"
+    )
+    s.add_argument("--each", action="store_true", help="single pictures in a folder instead of one sheet")
+    s.add_argument("--out", metavar="FILE_OR_FOLDER", help="where to write (default: outputs/samples)")
+    s.set_defaults(run=sample_command)
+    c = sub.add_parser(
+        "compare",
+        help="two trainings over their seeds: difference, interval, verdict, one page",
+        description="Which of two trainings is better, and is that more than luck? At least five seeds a side for a verdict (--set seeds=0,1,2,3,4).",
+    )
+    c.add_argument(
+        "run_a",
+        metavar="RUN_A",
+        help="a run folder with seeds, its name in outputs/runs, or a key in the store",
+    )
+    c.add_argument("run_b", metavar="RUN_B", help="the other")
+    c.add_argument(
+        "--metric",
+        default="kid",
+        help="what the verdict is about: kid (default), precision, recall, coverage, diversity, or a column of the record such as loss_D",
+    )
+    c.add_argument(
+        "--data",
+        metavar="NAME",
+        help="images that judge: a name, folder:PATH or idx:PATH (default: the test part of the training's data)",
+    )
+    c.add_argument("--n", type=int, default=1000, help="fakes a seed, and held-out images at most (1000)")
+    c.add_argument("--margin", type=float, default=0.0, help="differences up to this do not matter (0)")
+    c.add_argument(
+        "--out", metavar="FOLDER", help="where the page goes (default: outputs/compare/A-vs-B-METRIC)"
+    )
+    c.set_defaults(run=compare_command)
+    k = sub.add_parser("store", help="what the store holds, and how to get the space back")
+    deeds = k.add_subparsers(dest="what", required=True, metavar="du|rm|gc")
+    deeds.add_parser("du", help="what is there, in words, by stage and run")
+    rm = deeds.add_parser("rm", help="remove what is named; says first what it costs to have it again")
+    rm.add_argument("keys", nargs="*", metavar="KEY", help="a key of `gannb store du`, or its beginning")
+    rm.add_argument("--stage", help="everything of one stage, for example gan")
     rm.add_argument("--unfinished", action="store_true", help="trainings that were never finished")
-    gc = deeds.add_parser("gc", help="remove what no result needs: leftovers, old checkpoints, damaged files"); gc.add_argument("--keep-days", type=float, default=0, metavar="N", help="leave alone what was written in the last N days")
+    gc = deeds.add_parser("gc", help="remove what no result needs: leftovers, old checkpoints, damaged files")
+    gc.add_argument(
+        "--keep-days",
+        type=float,
+        default=0,
+        metavar="N",
+        help="leave alone what was written in the last N days",
+    )
     gc.add_argument("--dry-run", action="store_true", help="only say what would go")
-    for p in (rm, gc): p.add_argument("--yes", action="store_true", help="do not ask")
+    for p in (rm, gc):
+        p.add_argument("--yes", action="store_true", help="do not ask")
     k.set_defaults(run=store_command)
-    h = sub.add_parser("doctor", help="is everything here that a report needs, and does it work?", description="One line a check; exit status 1 when something would break a report.")
-    h.add_argument("--golden", action="store_true", help="also compute the Inception Score of CIFAR-10's training images (long)"); h.set_defaults(run=doctor_command)
+    h = sub.add_parser(
+        "doctor",
+        help="is everything here that a report needs, and does it work?",
+        description="One line a check; exit status 1 when something would break a report.",
+    )
+    h.add_argument(
+        "--golden",
+        action="store_true",
+        help="also compute the Inception Score of CIFAR-10's training images (long)",
+    )
+    h.set_defaults(run=doctor_command)
     return top
+
 
 def main(argv: list[str] | None = None) -> int:
     "Run one command and return its exit status: 0 done, 1 done but something diverged or is unreadable, 2 a mistake to mend, 130 stopped by Ctrl-C."
     args = parser().parse_args(argv)
-    try: return args.run(args)
-    except GannbError as e: print(f"gannb: {e}", file=sys.stderr); return 2
-    except BrokenPipeError: return 0
+    try:
+        return args.run(args)
+    except GannbError as e:
+        print(f"gannb: {e}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 0
     except KeyboardInterrupt as e:
-        print(f"\n{e}" if str(e) else "\nStopped. What was finished and the last checkpoint are kept; run the same command again to go on.", file=sys.stderr); return 130
+        print(
+            f"\n{e}"
+            if str(e)
+            else "\nStopped. What was finished and the last checkpoint are kept; run the same command again to go on.",
+            file=sys.stderr,
+        )
+        return 130
 
-if __name__ == "__main__" and "__file__" in globals(): sys.exit(main())   # python -m gannb.cli; not when this notebook runs
+
+if __name__ == "__main__" and "__file__" in globals():
+    sys.exit(main())  # python -m gannb.cli; not when this notebook runs

@@ -25,116 +25,157 @@ __all__ = ['DIGIT_FACES', 'PRESETS', 'REPORTS', 'Checked', 'checked', 'as_list',
 # %% ../nbs/14_config.ipynb #ba18e800
 class Checked(BaseModel):
     "A frozen set of parameters that knows no others than its own."
+
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     @field_validator("*", mode="before")
     @classmethod
     def _no_bool_as_number(cls, v: Any, info: Any) -> Any:
         wants_bool = cls.model_fields[info.field_name].annotation is bool
-        if isinstance(v, bool) and not wants_bool: raise ValueError("a number or a word is wanted, not True or False")
+        if isinstance(v, bool) and not wants_bool:
+            raise ValueError("a number or a word is wanted, not True or False")
         return v
 
     # Fields that mean the same in every config that has them.
     @field_validator("size", check_fields=False)
     @classmethod
-    def _size(cls, v: int) -> int: check_size(v); return v
+    def _size(cls, v: int) -> int:
+        check_size(v)
+        return v
+
     @field_validator("seeds", mode="before", check_fields=False)
     @classmethod
-    def _list(cls, v: Any) -> list: return as_list(v)
+    def _list(cls, v: Any) -> list:
+        return as_list(v)
+
     @field_validator("seeds", check_fields=False)
     @classmethod
-    def _seeds(cls, v: list[int]) -> list[int]: return check_seeds(v)
+    def _seeds(cls, v: list[int]) -> list[int]:
+        return check_seeds(v)
+
 
 def checked(model: type[Checked], values: dict[str, Any], what: str = "parameter") -> Any:
     "`model(**values)`; a `GannbError` that names each wrong parameter, what is allowed and what came."
-    try: return model(**values)
+    try:
+        return model(**values)
     except ValidationError as e:
         lines = []
         for err in e.errors():
             name = str(err["loc"][0]) if err["loc"] else ""
             if err["type"] == "extra_forbidden":
                 hint = nearest(name, model.model_fields)
-                lines.append(f"{what} {name!r} is not known." + (f" Did you mean {hint!r}?" if hint else "") + f" Allowed: {', '.join(model.model_fields)}.")
-            else: lines.append(f"{name}={err['input']!r}: {err['msg'].removeprefix('Value error, ')}." if name else err["msg"].removeprefix("Value error, "))
+                lines.append(
+                    f"{what} {name!r} is not known."
+                    + (f" Did you mean {hint!r}?" if hint else "")
+                    + f" Allowed: {', '.join(model.model_fields)}."
+                )
+            else:
+                lines.append(
+                    f"{name}={err['input']!r}: {err['msg'].removeprefix('Value error, ')}."
+                    if name
+                    else err["msg"].removeprefix("Value error, ")
+                )
         raise GannbError("\n".join(lines)) from None
+
 
 def as_list(v: Any) -> Any:
     "Comma-separated text, one value or a sequence, as a list: `'0,1,2'`, `0` and `[0]` all work."
-    if isinstance(v, str): return [p.strip() for p in v.split(",") if p.strip()]
+    if isinstance(v, str):
+        return [p.strip() for p in v.split(",") if p.strip()]
     return list(v) if isinstance(v, (list, tuple)) else [v]
+
 
 def check_dataset(name: str, data_root: str | None) -> None:
     "Raises `GannbError` unless `name` is a known data set, one of the data root's own catalogue, folder: or idx:."
-    try: root = default_root(data_root)
-    except GannbError: root = None   # no such folder: said where data are opened
+    try:
+        root = default_root(data_root)
+    except GannbError:
+        root = None  # no such folder: said where data are opened
     check_name(name, root)
 
 # %% ../nbs/14_config.ipynb #07e479f6
 class Training(Checked):
     "What every training has, whatever its data: networks, noise, optimisers, augmentation, device."
-    size: int = 64                                        # pixels, m x 2^k
+
+    size: int = 64  # pixels, m x 2^k
     nz: int = Field(100, ge=1)
     ngf: int = Field(64, ge=1)
     ndf: int = Field(64, ge=1)
-    extra_convs: int = Field(0, ge=0, le=16)              # further 3x3 convolutions in each network
+    extra_convs: int = Field(0, ge=0, le=16)  # further 3x3 convolutions in each network
     z_dist: Literal["normal", "uniform"] = "normal"
-    augment: str = ""                                     # DiffAugment: color, translation, cutout, any of them with commas; empty: none
+    augment: str = ""  # DiffAugment: color, translation, cutout, any of them with commas; empty: none
     lr_G: float = Field(2e-4, gt=0, lt=1)
     lr_D: float = Field(2e-4, gt=0, lt=1)
     beta1: float = Field(0.5, ge=0, lt=1)
     beta2: float = Field(0.999, ge=0, lt=1)
-    d_steps: int = Field(1, ge=1, le=100)                 # updates of D per batch
-    g_steps: int = Field(1, ge=1, le=100)                 # updates of G per batch
+    d_steps: int = Field(1, ge=1, le=100)  # updates of D per batch
+    g_steps: int = Field(1, ge=1, le=100)  # updates of G per batch
     precision: Literal["fp32", "bf16"] = "fp32"
     memory_format: Literal["channels_last", "contiguous"] = "channels_last"
     compile: bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: int = Field(0, ge=0)                         # CPU threads; 0: one per core
+    threads: int = Field(0, ge=0)  # CPU threads; 0: one per core
 
     @field_validator("augment", mode="before")
     @classmethod
     def _augment(cls, v: Any) -> str:
         return ",".join(parse_policy([] if v is None else as_list(v)))
 
+
 class GanConfig(Training):
     "All that decides what a DCGAN training computes, but for the data's pixels and the seed."
-    dataset: str                                          # a name of `gannb data list`, folder:PATH or idx:PATH
-    classes: list[str] = []                               # only these classes; empty: all
+
+    dataset: str  # a name of `gannb data list`, folder:PATH or idx:PATH
+    classes: list[str] = []  # only these classes; empty: all
     split: Literal["train", "test", "val", "all"] = "train"
-    limit: int | None = Field(None, ge=2)                 # at most this many images
-    fit: Literal["crop", "stretch"] = "crop"              # how a non-square image becomes square
-    channels: int | None = None                           # 1 or 3; None: as the data
-    epochs: int = Field(20, ge=1)                         # total; no part of a training's key
+    limit: int | None = Field(None, ge=2)  # at most this many images
+    fit: Literal["crop", "stretch"] = "crop"  # how a non-square image becomes square
+    channels: int | None = None  # 1 or 3; None: as the data
+    epochs: int = Field(20, ge=1)  # total; no part of a training's key
     batch_size: int = Field(128, ge=2)
-    drop_last: bool = False                               # leave out the last, smaller batch of an epoch
+    drop_last: bool = False  # leave out the last, smaller batch of an epoch
 
     @field_validator("channels")
     @classmethod
     def _channels(cls, v: int | None) -> int | None:
-        if v not in (None, 1, 3): raise ValueError("must be 1 (grey) or 3 (RGB)")
+        if v not in (None, 1, 3):
+            raise ValueError("must be 1 (grey) or 3 (RGB)")
         return v
+
     @field_validator("classes", mode="before")
     @classmethod
-    def _classes(cls, v: Any) -> list: return [] if v is None else [str(c) for c in as_list(v)]
+    def _classes(cls, v: Any) -> list:
+        return [] if v is None else [str(c) for c in as_list(v)]
+
     @model_validator(mode="after")
-    def _known(self) -> GanConfig: check_dataset(self.dataset, getattr(self, "data_root", None)); return self
+    def _known(self) -> GanConfig:
+        check_dataset(self.dataset, getattr(self, "data_root", None))
+        return self
+
 
 class TrainConfig(GanConfig):
     "A `gannb train` command: a training, its seeds and where the data are."
+
     seeds: list[int] = [0]
     data_root: str | None = None
-    on_error: Literal["raise", "skip"] = "raise"          # an undecodable file stops the load, or is skipped and listed
+    on_error: Literal["raise", "skip"] = (
+        "raise"  # an undecodable file stops the load, or is skipped and listed
+    )
 
 
 def check_seeds(seeds: list) -> list:
     "`seeds` if there is at least one and none twice; otherwise a `ValueError`."
-    if not seeds: raise ValueError("at least one seed is needed, for example seeds=0,1,2")
-    if len(set(seeds)) < len(seeds): raise ValueError("a seed is named twice; each seed is one independent training")
+    if not seeds:
+        raise ValueError("at least one seed is needed, for example seeds=0,1,2")
+    if len(set(seeds)) < len(seeds):
+        raise ValueError("a seed is named twice; each seed is one independent training")
     return seeds
+
 
 def gan_config(**values: Any) -> GanConfig:
     "A checked `GanConfig`. Raises `GannbError` for anything unknown or impossible."
     return checked(GanConfig, values)
+
 
 def resolve_threads(threads: int) -> int:
     "The number of CPU threads a run uses: as given, or one per core."
@@ -143,113 +184,238 @@ def resolve_threads(threads: int) -> int:
 # %% ../nbs/14_config.ipynb #7e9de4e9
 class ReportConfig(Training):
     "What every report has besides the trainings' settings."
+
     preset: Literal["smoke", "quick", "desk", "paper"] = "quick"
-    epochs: int = Field(10, ge=1)                         # each arm is trained at least this long
-    steps: int = Field(0, ge=0)                           # ... and at least this many steps, so that all can be compared there; 0: no such floor
+    epochs: int = Field(10, ge=1)  # each arm is trained at least this long
+    steps: int = Field(
+        0, ge=0
+    )  # ... and at least this many steps, so that all can be compared there; 0: no such floor
     seeds: list[int] = [0, 1, 2, 3, 4]
     data_root: str | None = None
-    on_error: Literal["raise", "skip"] = "raise"          # an undecodable file stops the load, or is skipped and listed in the report
-    network: Literal["effnet-lite0", "domain"] = "effnet-lite0"   # whose features judge; Inception is added where its weights are here
-    judge_images: int = Field(1000, ge=8)                 # at most so many fakes, and so many held-out images, in each score
+    on_error: Literal["raise", "skip"] = (
+        "raise"  # an undecodable file stops the load, or is skipped and listed in the report
+    )
+    network: Literal["effnet-lite0", "domain"] = (
+        "effnet-lite0"  # whose features judge; Inception is added where its weights are here
+    )
+    judge_images: int = Field(1000, ge=8)  # at most so many fakes, and so many held-out images, in each score
 
     def training(self, **given: Any) -> GanConfig:
         "The config of one training: this report's settings, with what is given."
         shared = {k: getattr(self, k) for k in Training.model_fields}
-        return checked(TrainConfig, shared | {"epochs": self.epochs, "seeds": self.seeds, "data_root": self.data_root} | given)
+        return checked(
+            TrainConfig,
+            shared | {"epochs": self.epochs, "seeds": self.seeds, "data_root": self.data_root} | given,
+        )
+
 
 class DatasetStudyConfig(ReportConfig):
     "Parameters of `papers/dataset_study.ipynb`. The three data sets stand in the paper's order: EMNIST, CelebA, CIFAR-10 airplanes."
-    datasets: list[str] = ["emnist-balanced", "celeba", "cifar10@airplane"]   # NAME or NAME@class+class, three of them
-    limit: int | None = Field(None, ge=2)                 # at most this many images a data set
+
+    datasets: list[str] = [
+        "emnist-balanced",
+        "celeba",
+        "cifar10@airplane",
+    ]  # NAME or NAME@class+class, three of them
+    limit: int | None = Field(None, ge=2)  # at most this many images a data set
     size: int = 32
-    batch_sizes: list[int] = [128, 64, 64]                # one for each data set
+    batch_sizes: list[int] = [128, 64, 64]  # one for each data set
     ngf: int = Field(128, ge=1)
     ndf: int = Field(128, ge=1)
-    side_steps: int = Field(2000, ge=1)                   # steps of the small side studies (contrast, backgrounds, size and colour), each with equal images
-    side_width: int = Field(32, ge=1)                     # ngf = ndf there
-    side_images: int = Field(4000, ge=8)                  # images of each arm there, at most
+    side_steps: int = Field(
+        2000, ge=1
+    )  # steps of the small side studies (contrast, backgrounds, size and colour), each with equal images
+    side_width: int = Field(32, ge=1)  # ngf = ndf there
+    side_images: int = Field(4000, ge=8)  # images of each arm there, at most
 
     @field_validator("datasets", "batch_sizes", mode="before")
     @classmethod
     def _three(cls, v: Any) -> list:
         v = as_list(v)
-        if len(v) != 3: raise ValueError(f"three are wanted, for EMNIST, CelebA and CIFAR-10 in this order; {len(v)} came")
+        if len(v) != 3:
+            raise ValueError(
+                f"three are wanted, for EMNIST, CelebA and CIFAR-10 in this order; {len(v)} came"
+            )
         return v
+
     @model_validator(mode="after")
     def _known(self) -> DatasetStudyConfig:
-        for spec in self.datasets: check_dataset(split_spec(spec)[0], self.data_root)
+        for spec in self.datasets:
+            check_dataset(split_spec(spec)[0], self.data_root)
         return self
+
     @field_validator("batch_sizes")
     @classmethod
     def _positive(cls, v: list[int]) -> list[int]:
-        if min(v) < 2: raise ValueError("a batch holds 2 images or more")
+        if min(v) < 2:
+            raise ValueError("a batch holds 2 images or more")
         return v
 
     @property
-    def data_sets(self) -> list[str]: return [split_spec(s)[0] for s in self.datasets]
+    def data_sets(self) -> list[str]:
+        return [split_spec(s)[0] for s in self.datasets]
 
     def gan(self, i: int) -> GanConfig:
         "The training of data set number `i`."
         name, classes = split_spec(self.datasets[i])
         return self.training(dataset=name, classes=classes, batch_size=self.batch_sizes[i], limit=self.limit)
 
+
 class FruitsConfig(ReportConfig):
     "Parameters of `papers/fruits.ipynb`: one GAN for each fruit, all else equal."
+
     dataset: str = "fruits360"
-    fruits: list[str] = ["Apple", "Banana", "Grape", "Tomato"]   # classes; the first carries the studies on amounts of data and on networks
-    limits: list[int] = [0, 0, 0, 0]                      # at most so many training images of each fruit; 0: all
+    fruits: list[str] = [
+        "Apple",
+        "Banana",
+        "Grape",
+        "Tomato",
+    ]  # classes; the first carries the studies on amounts of data and on networks
+    limits: list[int] = [0, 0, 0, 0]  # at most so many training images of each fruit; 0: all
     epochs: int = Field(50, ge=1)
     batch_size: int = Field(64, ge=2)
     z_dist: Literal["normal", "uniform"] = "uniform"
     augment: str = "color,translation,cutout"
-    fractions: list[float] = [1.0, 0.5, 0.25]             # shares of the first fruit's images, with and without DiffAugment
-    more_convs: int = Field(3, ge=1, le=16)               # the convolutions that the paper could remove
+    fractions: list[float] = [
+        1.0,
+        0.5,
+        0.25,
+    ]  # shares of the first fruit's images, with and without DiffAugment
+    more_convs: int = Field(3, ge=1, le=16)  # the convolutions that the paper could remove
 
     @property
-    def data_sets(self) -> list[str]: return [self.dataset]
+    def data_sets(self) -> list[str]:
+        return [self.dataset]
 
     @field_validator("fruits", mode="before")
     @classmethod
     def _fruits(cls, v: Any) -> list:
         v = [str(f) for f in as_list(v)]
-        if len(v) < 2 or len(set(v)) < len(v): raise ValueError("at least two different classes are needed")
+        if len(v) < 2 or len(set(v)) < len(v):
+            raise ValueError("at least two different classes are needed")
         return v
+
     @field_validator("limits", "fractions", mode="before")
     @classmethod
-    def _lists(cls, v: Any) -> list: return as_list(v)
+    def _lists(cls, v: Any) -> list:
+        return as_list(v)
+
     @field_validator("fractions")
     @classmethod
     def _shares(cls, v: list[float]) -> list[float]:
-        if len(v) < 2 or v != sorted(set(v), reverse=True) or v[0] != 1 or v[-1] <= 0: raise ValueError("shares are wanted that fall from 1 towards 0, for example 1,0.5,0.25")
+        if len(v) < 2 or v != sorted(set(v), reverse=True) or v[0] != 1 or v[-1] <= 0:
+            raise ValueError("shares are wanted that fall from 1 towards 0, for example 1,0.5,0.25")
         return v
+
     @model_validator(mode="after")
     def _whole(self) -> FruitsConfig:
         check_dataset(self.dataset, self.data_root)
-        if len(self.limits) != len(self.fruits): raise ValueError(f"limits needs one number for each of the {len(self.fruits)} fruits; {len(self.limits)} came")
-        if any(n != 0 and n < self.batch_size for n in self.limits): raise ValueError(f"limits: a fruit needs at least one batch of {self.batch_size} images (0: all)")
-        if not self.augment: raise ValueError("augment must name at least one policy: the study compares with and without")
+        if len(self.limits) != len(self.fruits):
+            raise ValueError(
+                f"limits needs one number for each of the {len(self.fruits)} fruits; {len(self.limits)} came"
+            )
+        if any(n != 0 and n < self.batch_size for n in self.limits):
+            raise ValueError(f"limits: a fruit needs at least one batch of {self.batch_size} images (0: all)")
+        if not self.augment:
+            raise ValueError("augment must name at least one policy: the study compares with and without")
         return self
 
-def split_spec(spec: str) -> tuple[str, list[str]]:   # name, classes
+
+def split_spec(spec: str) -> tuple[str, list[str]]:  # name, classes
     "`cifar10@airplane+ship` -> name and classes. The part after the last @ counts, unless the whole is a folder: or idx: path that exists."
     kind, _, path = spec.partition(":")
-    if kind in ("folder", "idx") and Path(path).expanduser().exists(): return spec, []   # an @ of the path's own
+    if kind in ("folder", "idx") and Path(path).expanduser().exists():
+        return spec, []  # an @ of the path's own
     name, at, classes = spec.rpartition("@")
     return (name, [c for c in classes.split("+") if c]) if at else (spec, [])
+
 
 _DIGIT_FRUITS: dict[str, Any] = {"dataset": "digits", "size": 16}
 DIGIT_FACES = ["digits", "digits-low-contrast", "digits-textured"]
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "dataset_study": {
-        "smoke": {"datasets": DIGIT_FACES, "epochs": 1, "seeds": [0], "limit": 48, "size": 16, "batch_sizes": [16, 16, 16], "nz": 16, "ngf": 8, "ndf": 8, "side_steps": 2, "side_width": 8, "side_images": 32, "judge_images": 24, "network": "domain"},
-        "quick": {"datasets": DIGIT_FACES, "epochs": 12, "seeds": [0, 1], "size": 16, "batch_sizes": [64, 64, 64], "ngf": 16, "ndf": 16, "side_steps": 30, "side_width": 8, "side_images": 400, "judge_images": 200, "network": "domain"},
-        "desk": {"epochs": 10, "steps": 2000, "ngf": 32, "ndf": 32, "side_steps": 600, "side_width": 16, "side_images": 1600, "judge_images": 400},
+        "smoke": {
+            "datasets": DIGIT_FACES,
+            "epochs": 1,
+            "seeds": [0],
+            "limit": 48,
+            "size": 16,
+            "batch_sizes": [16, 16, 16],
+            "nz": 16,
+            "ngf": 8,
+            "ndf": 8,
+            "side_steps": 2,
+            "side_width": 8,
+            "side_images": 32,
+            "judge_images": 24,
+            "network": "domain",
+        },
+        "quick": {
+            "datasets": DIGIT_FACES,
+            "epochs": 12,
+            "seeds": [0, 1],
+            "size": 16,
+            "batch_sizes": [64, 64, 64],
+            "ngf": 16,
+            "ndf": 16,
+            "side_steps": 30,
+            "side_width": 8,
+            "side_images": 400,
+            "judge_images": 200,
+            "network": "domain",
+        },
+        "desk": {
+            "epochs": 10,
+            "steps": 2000,
+            "ngf": 32,
+            "ndf": 32,
+            "side_steps": 600,
+            "side_width": 16,
+            "side_images": 1600,
+            "judge_images": 400,
+        },
         "paper": {"judge_images": 5000},
     },
     "fruits": {
-        "smoke": _DIGIT_FRUITS | {"fruits": ["0", "1"], "limits": [0, 32], "epochs": 1, "seeds": [0], "batch_size": 16, "nz": 16, "ngf": 8, "ndf": 8, "fractions": [1.0, 0.5], "more_convs": 1, "judge_images": 24, "network": "domain"},
-        "quick": _DIGIT_FRUITS | {"fruits": ["3", "1", "8"], "limits": [0, 36, 110], "epochs": 40, "steps": 300, "seeds": [0, 1], "batch_size": 32, "ngf": 16, "ndf": 16, "network": "domain", "judge_images": 200},
-        "desk": {"fruits": ["Apple", "Banana", "Tomato"], "limits": [1536, 384, 1216], "epochs": 40, "steps": 1000, "size": 32, "ngf": 32, "ndf": 32, "threads": 1, "judge_images": 400},
+        "smoke": _DIGIT_FRUITS
+        | {
+            "fruits": ["0", "1"],
+            "limits": [0, 32],
+            "epochs": 1,
+            "seeds": [0],
+            "batch_size": 16,
+            "nz": 16,
+            "ngf": 8,
+            "ndf": 8,
+            "fractions": [1.0, 0.5],
+            "more_convs": 1,
+            "judge_images": 24,
+            "network": "domain",
+        },
+        "quick": _DIGIT_FRUITS
+        | {
+            "fruits": ["3", "1", "8"],
+            "limits": [0, 36, 110],
+            "epochs": 40,
+            "steps": 300,
+            "seeds": [0, 1],
+            "batch_size": 32,
+            "ngf": 16,
+            "ndf": 16,
+            "network": "domain",
+            "judge_images": 200,
+        },
+        "desk": {
+            "fruits": ["Apple", "Banana", "Tomato"],
+            "limits": [1536, 384, 1216],
+            "epochs": 40,
+            "steps": 1000,
+            "size": 32,
+            "ngf": 32,
+            "ndf": 32,
+            "threads": 1,
+            "judge_images": 400,
+        },
         "paper": {"judge_images": 5000},
     },
 }
@@ -258,6 +424,7 @@ REPORTS: dict[str, type[Checked]] = {"fruits": FruitsConfig, "dataset_study": Da
 # %% ../nbs/14_config.ipynb #0b2a3276
 class Report(BaseModel):
     "A checked report request: the paper, its config, the setting that decides what may be judged, and what was overridden."
+
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
     paper: str
     config: Any
@@ -270,13 +437,17 @@ class Report(BaseModel):
         kept = {k: v for k, v in self.overrides.items() if k != "data_root"}
         return self.config.preset + (f"-{stable_hash(kept, 8)}" if kept else "")
 
+
 def report_config(paper: str, /, **given: Any) -> Report:
     "The checked parameters of a report: the preset, then what was given (None means: as the preset says). Raises `GannbError`."
-    check_choice("paper", paper, REPORTS); model = REPORTS[paper]
+    check_choice("paper", paper, REPORTS)
+    model = REPORTS[paper]
     given = {k: v for k, v in given.items() if v is not None}
     preset = check_choice("preset", str(given.pop("preset", "quick")), PRESETS[paper])
     base = checked(model, {"preset": preset} | PRESETS[paper][preset])
-    fixed = PRESETS[paper][preset] | ({"steps": 0} if "epochs" in given and "steps" in model.model_fields else {})  # epochs given alone means exactly so many
+    fixed = PRESETS[paper][preset] | (
+        {"steps": 0} if "epochs" in given and "steps" in model.model_fields else {}
+    )  # epochs given alone means exactly so many
     config = checked(model, {"preset": preset} | fixed | given)
     overrides = {k: v for k, v in config.model_dump().items() if v != getattr(base, k)}
     more_seeds = set(config.seeds) >= set(base.seeds)
@@ -284,38 +455,74 @@ def report_config(paper: str, /, **given: Any) -> Report:
     return Report(paper=paper, config=config, setting="custom" if custom else preset, overrides=overrides)
 
 # %% ../nbs/14_config.ipynb #29b329c6
-_TEXT = ("classes", "datasets", "data_root", "dataset", "fruits", "augment")   # names of things: never read as numbers or truth values
+_TEXT = (
+    "classes",
+    "datasets",
+    "data_root",
+    "dataset",
+    "fruits",
+    "augment",
+)  # names of things: never read as numbers or truth values
+
 
 def parse_set(pairs: list[str]) -> dict[str, Any]:
     "`['epochs=20', 'seeds=0,1']` as a dictionary. Raises `GannbError` for anything but name=value, or a name given twice."
     out: dict[str, Any] = {}
     for pair in pairs:
-        name, eq, text = pair.partition("="); name = name.strip()
-        if not eq or not name.isidentifier(): raise GannbError(f"--set {pair!r} is not of the form name=value, for example --set epochs=20.")
-        if name in out: raise GannbError(f"--set {name} is given twice.")
-        try: value = yaml.safe_load(text) if text.strip() else ""
-        except yaml.YAMLError: value = text
-        if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value): value = float(value)   # YAML 1.1 reads 2e-4 as text
-        if name in _TEXT: value = text.strip()   # yes, 001 and 1e3 may be names of classes or folders
-        out[name] = text.strip() if isinstance(value, (dict, list)) and "," in text and not text.strip().startswith("[") else value
+        name, eq, text = pair.partition("=")
+        name = name.strip()
+        if not eq or not name.isidentifier():
+            raise GannbError(f"--set {pair!r} is not of the form name=value, for example --set epochs=20.")
+        if name in out:
+            raise GannbError(f"--set {name} is given twice.")
+        try:
+            value = yaml.safe_load(text) if text.strip() else ""
+        except yaml.YAMLError:
+            value = text
+        if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
+            value = float(value)  # YAML 1.1 reads 2e-4 as text
+        if name in _TEXT:
+            value = text.strip()  # yes, 001 and 1e3 may be names of classes or folders
+        out[name] = (
+            text.strip()
+            if isinstance(value, (dict, list)) and "," in text and not text.strip().startswith("[")
+            else value
+        )
     return out
 
 # %% ../nbs/14_config.ipynb #d5dabb45
 def _assigned(source: str) -> set[str]:
     "Top-level names that a cell assigns."
-    try: body = ast.parse(source).body
-    except SyntaxError: return set()
-    targets = [t for node in body if isinstance(node, ast.Assign) for t in node.targets] + [n.target for n in body if isinstance(n, ast.AnnAssign)]
+    try:
+        body = ast.parse(source).body
+    except SyntaxError:
+        return set()
+    targets = [t for node in body if isinstance(node, ast.Assign) for t in node.targets] + [
+        n.target for n in body if isinstance(n, ast.AnnAssign)
+    ]
     return {t.id for t in targets if isinstance(t, ast.Name)}
 
-def check_injected(paper: str,          # name of the report
-                   cells: list[str],    # sources of the cells run so far (`In` in a notebook)
-                  ) -> None:
+
+def check_injected(
+    paper: str,  # name of the report
+    cells: list[str],  # sources of the cells run so far (`In` in a notebook)
+) -> None:
     "Raises `GannbError` for a parameter that papermill or the reader set and the report does not have."
     known = REPORTS[check_choice("paper", paper, REPORTS)].model_fields
-    last = max((i for i, cell in enumerate(cells) if "preset" in _assigned(cell) and not cell.startswith("# Parameters")), default=0)   # run again in JupyterLab: only the last time counts
+    last = max(
+        (
+            i
+            for i, cell in enumerate(cells)
+            if "preset" in _assigned(cell) and not cell.startswith("# Parameters")
+        ),
+        default=0,
+    )  # run again in JupyterLab: only the last time counts
     for cell in cells[last:]:
         if cell.startswith("# Parameters") or "preset" in _assigned(cell):
             for name in sorted(_assigned(cell) - set(known)):
                 hint = nearest(name, known)
-                raise GannbError(f"parameter {name!r} is not known." + (f" Did you mean {hint!r}?" if hint else "") + f" Allowed: {', '.join(known)}.")
+                raise GannbError(
+                    f"parameter {name!r} is not known."
+                    + (f" Did you mean {hint!r}?" if hint else "")
+                    + f" Allowed: {', '.join(known)}."
+                )

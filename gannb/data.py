@@ -32,373 +32,645 @@ __all__ = ['BRIGHTEST_BACKGROUND', 'CACHE_FORMAT', 'Rows', 'image_hashes', 'fing
 # %% ../nbs/03_data.ipynb #013f4faf
 class Rows:
     "Chosen rows of an image array, in a chosen order: looks like an array, copies only what is asked for."
-    def __init__(self,
-                 base: np.ndarray | Rows,  # (M,H,W,C)
-                 index: np.ndarray,        # (N,) row numbers in `base`
-                ):
-        if isinstance(base, Rows): base, index = base.base, base.index[index]
+
+    def __init__(
+        self,
+        base: np.ndarray | Rows,  # (M,H,W,C)
+        index: np.ndarray,  # (N,) row numbers in `base`
+    ):
+        if isinstance(base, Rows):
+            base, index = base.base, base.index[index]
         self.base, self.index = base, index
-    def __len__(self) -> int: return len(self.index)
-    def __getitem__(self, i: Any) -> np.ndarray: return np.asarray(self.base)[self.index[i]]
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray: return self.take(np.arange(len(self))).astype(dtype or self.dtype, copy=False)
-    def take(self, rows: np.ndarray) -> np.ndarray: return np.asarray(self.base).take(self.index[rows], axis=0)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, i: Any) -> np.ndarray:
+        return np.asarray(self.base)[self.index[i]]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self.take(np.arange(len(self))).astype(dtype or self.dtype, copy=False)
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        return np.asarray(self.base).take(self.index[rows], axis=0)
+
     @property
-    def shape(self) -> tuple[int, ...]: return (len(self.index), *self.base.shape[1:])
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.index), *self.base.shape[1:])
+
     @property
-    def dtype(self) -> np.dtype: return self.base.dtype
+    def dtype(self) -> np.dtype:
+        return self.base.dtype
+
     @property
-    def ndim(self) -> int: return self.base.ndim
+    def ndim(self) -> int:
+        return self.base.ndim
 
 # %% ../nbs/03_data.ipynb #371416c3
-def image_hashes(images: np.ndarray | Rows,  # (N,H,W,C) uint8
-                ) -> np.ndarray:             # (N,) uint64
+def image_hashes(
+    images: np.ndarray | Rows,  # (N,H,W,C) uint8
+) -> np.ndarray:  # (N,) uint64
     "One 64-bit hash of the pixels of each image: equal images, equal hashes."
-    digests = (hashlib.blake2b(np.ascontiguousarray(images[i]), digest_size=8).digest() for i in range(len(images)))
+    digests = (
+        hashlib.blake2b(np.ascontiguousarray(images[i]), digest_size=8).digest() for i in range(len(images))
+    )
     return np.frombuffer(b"".join(digests), dtype="<u8")
 
-def fingerprint_of(hashes: np.ndarray,          # (N,) uint64, from `image_hashes`
-                   shape: Sequence[int],        # (N,H,W,C)
-                   labels: np.ndarray | None,   # (N,) or None
-                   classes: Sequence[str],      # class names
-                   settings: Mapping,           # how the pixels were decoded, JSON
-                  ) -> str:                     # 16 hexadecimal digits
+
+def fingerprint_of(
+    hashes: np.ndarray,  # (N,) uint64, from `image_hashes`
+    shape: Sequence[int],  # (N,H,W,C)
+    labels: np.ndarray | None,  # (N,) or None
+    classes: Sequence[str],  # class names
+    settings: Mapping,  # how the pixels were decoded, JSON
+) -> str:  # 16 hexadecimal digits
     "The identity of a set of images: a hash of its pixels, labels, class names and decode settings."
-    h = hashlib.blake2b(json.dumps([list(map(int, shape)), list(classes), dict(settings)], sort_keys=True).encode(), digest_size=8)
+    h = hashlib.blake2b(
+        json.dumps([list(map(int, shape)), list(classes), dict(settings)], sort_keys=True).encode(),
+        digest_size=8,
+    )
     h.update(np.ascontiguousarray(hashes, "<u8"))
-    if labels is not None: h.update(np.ascontiguousarray(labels, "<i8"))
+    if labels is not None:
+        h.update(np.ascontiguousarray(labels, "<i8"))
     return h.hexdigest()
 
 # %% ../nbs/03_data.ipynb #dbf9f7fc
 def _shares(n: int, fractions: np.ndarray, least: int) -> np.ndarray:
     "`n` things in the given proportions, whole numbers, largest remainders first, each part at least `least`."
-    ideal = n * fractions; counts = np.floor(ideal).astype(np.int64)
-    counts[np.argsort(counts - ideal, kind="stable")[:n - counts.sum()]] += 1
-    while counts.min() < least: counts[counts.argmin()] += 1; counts[counts.argmax()] -= 1
+    ideal = n * fractions
+    counts = np.floor(ideal).astype(np.int64)
+    counts[np.argsort(counts - ideal, kind="stable")[: n - counts.sum()]] += 1
+    while counts.min() < least:
+        counts[counts.argmin()] += 1
+        counts[counts.argmax()] -= 1
     return counts
+
 
 def _assign(sizes: np.ndarray, fractions: np.ndarray, draw: np.ndarray, grouped: bool) -> np.ndarray:
     "A part for each unit, in the order of its random `draw`, no part left empty: large units first, each to the part that lacks most; groups in any order, each to the part that lacks most of its share."
     order, part = np.argsort(draw, kind="stable"), np.empty(len(sizes), np.int64)
     if sizes.max() == 1:
-        part[order] = np.repeat(np.arange(len(fractions)), _shares(len(sizes), fractions, least=1)); return part
-    if not grouped: order = order[np.argsort(-sizes[order], kind="stable")]
+        part[order] = np.repeat(np.arange(len(fractions)), _shares(len(sizes), fractions, least=1))
+        return part
+    if not grouped:
+        order = order[np.argsort(-sizes[order], kind="stable")]
     lacking, empty = fractions * sizes.sum(), np.ones(len(fractions), bool)
     for done, unit in enumerate(order):
         must_fill = empty.any() and len(sizes) - done <= empty.sum()
-        need = np.where(lacking > sizes[unit] / 2, lacking / fractions, lacking - sizes.sum()) if grouped else lacking   # so a small part gets groups of every size that fits, not only the smallest
+        need = (
+            np.where(lacking > sizes[unit] / 2, lacking / fractions, lacking - sizes.sum())
+            if grouped
+            else lacking
+        )  # so a small part gets groups of every size that fits, not only the smallest
         p = int(np.argmax(np.where(empty, need, -np.inf) if must_fill else need))
-        part[unit] = p; lacking[p] -= sizes[unit]; empty[p] = False
+        part[unit] = p
+        lacking[p] -= sizes[unit]
+        empty[p] = False
     return part
 
-def unit_numbers(hashes: np.ndarray,          # (N,) from `image_hashes`
-                 groups: np.ndarray | None,   # (N,) or None
-                ) -> np.ndarray:              # (N,)
+
+def unit_numbers(
+    hashes: np.ndarray,  # (N,) from `image_hashes`
+    groups: np.ndarray | None,  # (N,) or None
+) -> np.ndarray:  # (N,)
     "The unit of each image: images that are equal, or in one group, or linked by both, share a number."
     copies = np.unique(hashes, return_inverse=True)[1]
-    if groups is None: return copies
+    if groups is None:
+        return copies
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
-    groups = np.unique(groups, return_inverse=True)[1]; n = copies.max() + 1
+
+    groups = np.unique(groups, return_inverse=True)[1]
+    n = copies.max() + 1
     links = coo_matrix((np.ones(len(copies)), (copies, n + groups)), shape=(n + groups.max() + 1,) * 2)
     return connected_components(links, directed=False)[1][copies]
 
 # %% ../nbs/03_data.ipynb #42ec85af
-def split_rows(labels: np.ndarray | None,    # (N,) class positions, or None
-               units: np.ndarray,            # (N,) images with the same number stay together
-               fractions: Sequence[float],   # share of each part, sum 1
-               seed: int,                    # which of the possible splits
-               classes: Sequence[str] = (),  # names, for the message
-               strict: Sequence[int] | None = None,  # classes that must be in every part; all by default
-               grouped: bool = False,        # units are groups of many sizes, not single images and a few copies
-               strata: np.ndarray | None = None,  # (N,) kinds finer than the classes, each shared out by itself; the classes by default
-              ) -> np.ndarray:               # (N,) number of the part of each image
+def split_rows(
+    labels: np.ndarray | None,  # (N,) class positions, or None
+    units: np.ndarray,  # (N,) images with the same number stay together
+    fractions: Sequence[float],  # share of each part, sum 1
+    seed: int,  # which of the possible splits
+    classes: Sequence[str] = (),  # names, for the message
+    strict: Sequence[int] | None = None,  # classes that must be in every part; all by default
+    grouped: bool = False,  # units are groups of many sizes, not single images and a few copies
+    strata: np.ndarray
+    | None = None,  # (N,) kinds finer than the classes, each shared out by itself; the classes by default
+) -> np.ndarray:  # (N,) number of the part of each image
     "The part of each image in a stratified, seeded split that keeps units whole. Raises `GannbError` if a class is too small to be in every part."
     labels = np.zeros(len(units), np.int64) if labels is None else np.asarray(labels)
     _, first, unit, sizes = np.unique(units, return_index=True, return_inverse=True, return_counts=True)
-    draw = numpy_rng(seed, "split").random(len(units))[first]   # by position, not by pixels: another image size gives the same split
+    draw = numpy_rng(seed, "split").random(len(units))[
+        first
+    ]  # by position, not by pixels: another image size gives the same split
     stratum, parts = (labels if strata is None else strata)[first], np.empty(len(first), np.int64)
     for k in np.unique(stratum):
         mine = np.flatnonzero(stratum == k)
-        if len(mine) >= len(fractions): parts[mine] = _assign(sizes[mine], np.asarray(fractions, float), draw[mine], grouped)
-        else: parts[mine] = np.arange(len(mine))
+        if len(mine) >= len(fractions):
+            parts[mine] = _assign(sizes[mine], np.asarray(fractions, float), draw[mine], grouped)
+        else:
+            parts[mine] = np.arange(len(mine))
     where = parts[unit]
     for k in np.unique(labels) if strict is None else strict:
         here = labels == k
         if len(np.unique(where[here])) < len(fractions):
             who = f"class {classes[k]!r} has" if len(classes) else "there are"
-            raise GannbError(f"{who} {here.sum()} image(s) in {len(np.unique(units[here]))} unit(s) (copies and groups stay together): a split into "
-                             f"{len(fractions)} parts needs one for each part. Add images, or leave the class out with classes=[...].")
+            raise GannbError(
+                f"{who} {here.sum()} image(s) in {len(np.unique(units[here]))} unit(s) (copies and groups stay together): a split into "
+                f"{len(fractions)} parts needs one for each part. Add images, or leave the class out with classes=[...]."
+            )
     return where
+
 
 def limit_rows(labels: np.ndarray | None, n: int, limit: int, seed: int) -> np.ndarray:
     "Row numbers of at most `limit` of `n` images, drawn by (seed) in the proportions of the classes, in their old order."
-    if limit >= n: return np.arange(n)
+    if limit >= n:
+        return np.arange(n)
     labels = np.zeros(n, np.int64) if labels is None else np.asarray(labels)
-    names, counts = np.unique(labels, return_counts=True); take = _shares(limit, counts / n, least=0)
-    return np.sort(np.concatenate([numpy_rng(seed, "limit", int(k)).permutation(np.flatnonzero(labels == k))[:t] for k, t in zip(names, take)]))
+    names, counts = np.unique(labels, return_counts=True)
+    take = _shares(limit, counts / n, least=0)
+    return np.sort(
+        np.concatenate(
+            [
+                numpy_rng(seed, "limit", int(k)).permutation(np.flatnonzero(labels == k))[:t]
+                for k, t in zip(names, take)
+            ]
+        )
+    )
 
 # %% ../nbs/03_data.ipynb #206833b2
 def _grid_png(images: np.ndarray, columns: int = 8, width: int = 56) -> bytes:
     "A small PNG of images (N,H,W,C) side by side, enlarged by whole pixels."
     from PIL import Image
-    n, h, w, c = images.shape; zoom = max(1, width // w); rows = -(-n // columns)
+
+    n, h, w, c = images.shape
+    zoom = max(1, width // w)
+    rows = -(-n // columns)
     sheet = np.full((rows * (h + 1), columns * (w + 1), c), 255, np.uint8)
     for i, image in enumerate(images):
-        y, x = divmod(i, columns); sheet[y * (h + 1):y * (h + 1) + h, x * (w + 1):x * (w + 1) + w] = image
+        y, x = divmod(i, columns)
+        sheet[y * (h + 1) : y * (h + 1) + h, x * (w + 1) : x * (w + 1) + w] = image
     picture = Image.fromarray(sheet[..., 0] if c == 1 else sheet)
-    out = io.BytesIO(); picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST).save(out, "PNG", optimize=True)
+    out = io.BytesIO()
+    picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST).save(
+        out, "PNG", optimize=True
+    )
     return out.getvalue()
+
 
 def _face(s: ImageSet) -> str:
     "The notebook face of a set, as HTML."
-    png = base64.b64encode(_grid_png(s.take(np.linspace(0, len(s) - 1, min(16, len(s))).astype(int)))).decode()
-    counts = list(s.counts().items()); more = f" and {len(counts) - 12} more classes" if len(counts) > 12 else ""
+    png = base64.b64encode(
+        _grid_png(s.take(np.linspace(0, len(s) - 1, min(16, len(s))).astype(int)))
+    ).decode()
+    counts = list(s.counts().items())
+    more = f" and {len(counts) - 12} more classes" if len(counts) > 12 else ""
     table = ", ".join(f"{html.escape(k)} {v:,}" for k, v in counts[:12]) + more or "no labels"
     notes = "".join(f"<li>{html.escape(n)}</li>" for n in s.notes)
-    return (f"<div><b>{html.escape(s.title)}</b>: {len(s):,} images, {s.size}x{s.size}, {'grey' if s.channels == 1 else 'RGB'} &middot; fingerprint <code>{s.fingerprint}</code>"
-            f"<br>{table}<br><img alt='some images of {html.escape(s.title, quote=True)}' src='data:image/png;base64,{png}'>" + (f"<ul>{notes}</ul>" if notes else "") + "</div>")
+    return (
+        f"<div><b>{html.escape(s.title)}</b>: {len(s):,} images, {s.size}x{s.size}, {'grey' if s.channels == 1 else 'RGB'} &middot; fingerprint <code>{s.fingerprint}</code>"
+        f"<br>{table}<br><img alt='some images of {html.escape(s.title, quote=True)}' src='data:image/png;base64,{png}'>"
+        + (f"<ul>{notes}</ul>" if notes else "")
+        + "</div>"
+    )
 
 # %% ../nbs/03_data.ipynb #e7c3b8c8
 def _check_arrays(s: ImageSet) -> None:
     "Raise `GannbError` if the arrays of a set do not fit together."
-    shape = tuple(s.images.shape); n = shape[0]
+    shape = tuple(s.images.shape)
+    n = shape[0]
     if s.images.dtype != np.uint8 or len(shape) != 4 or shape[1] != shape[2]:
-        raise GannbError(f"images must be uint8 of shape (N,H,W,C) with H = W; these are {s.images.dtype} {shape}.")
+        raise GannbError(
+            f"images must be uint8 of shape (N,H,W,C) with H = W; these are {s.images.dtype} {shape}."
+        )
     check_channels(shape[3])
-    if n == 0: raise GannbError(f"{s.name!r} holds no images.")
+    if n == 0:
+        raise GannbError(f"{s.name!r} holds no images.")
     for name in ("labels", "groups", "files", "hashes"):
         a = getattr(s, name)
-        if a is not None and np.shape(a) != (n,): raise GannbError(f"{name} must be of shape ({n},), one for each image; this is {np.shape(a)}.")
-    if (s.labels is None) != (not s.classes): raise GannbError("labels and classes belong together: give both or neither.")
+        if a is not None and np.shape(a) != (n,):
+            raise GannbError(f"{name} must be of shape ({n},), one for each image; this is {np.shape(a)}.")
+    if (s.labels is None) != (not s.classes):
+        raise GannbError("labels and classes belong together: give both or neither.")
     if s.labels is not None and not (0 <= np.min(s.labels) and np.max(s.labels) < len(s.classes)):
-        raise GannbError(f"labels must lie in 0 to {len(s.classes) - 1} ({len(s.classes)} classes); these go from {np.min(s.labels)} to {np.max(s.labels)}.")
+        raise GannbError(
+            f"labels must lie in 0 to {len(s.classes) - 1} ({len(s.classes)} classes); these go from {np.min(s.labels)} to {np.max(s.labels)}."
+        )
+
 
 def _check_fractions(fractions: float | Mapping[str, float]) -> dict[str, float]:
     "The parts of a split by name; a single number is the share of the first of two."
-    parts = dict(fractions) if isinstance(fractions, Mapping) else {"train": fractions, "test": 1 - fractions if isinstance(fractions, (int, float)) else None}
+    parts = (
+        dict(fractions)
+        if isinstance(fractions, Mapping)
+        else {"train": fractions, "test": 1 - fractions if isinstance(fractions, (int, float)) else None}
+    )
     good = all(isinstance(f, (int, float)) and not isinstance(f, bool) and 0 < f < 1 for f in parts.values())
     if not good or len(parts) < 2 or abs(sum(parts.values()) - 1) > 1e-6:
-        raise GannbError(f"split takes a share between 0 and 1, or at least two named shares that add up to 1; this is {fractions!r}.")
+        raise GannbError(
+            f"split takes a share between 0 and 1, or at least two named shares that add up to 1; this is {fractions!r}."
+        )
     return parts
 
 # %% ../nbs/03_data.ipynb #53226b9c
 @dataclass(eq=False, repr=False)
 class ImageSet:
     "Images with labels, names and a fingerprint. Raises `GannbError` if the arrays do not fit together."
-    name: str                           # what it was loaded as
-    images: np.ndarray | Rows           # (N,H,W,C) uint8, H = W, C = 1 or 3; may be a read-only memory map
-    labels: np.ndarray | None = None    # (N,) int64, positions in `classes`
-    classes: tuple[str, ...] = ()       # class names; empty when there are no labels
-    groups: np.ndarray | None = None    # (N,) int64: images of one group are never separated by `split`
-    notes: tuple[str, ...] = ()         # what differs from the real thing, what was skipped: shown in every report
-    part: str = ""                      # train, val, test or all
-    files: np.ndarray | None = None     # (N,) file names, UTF-8 bytes
+
+    name: str  # what it was loaded as
+    images: np.ndarray | Rows  # (N,H,W,C) uint8, H = W, C = 1 or 3; may be a read-only memory map
+    labels: np.ndarray | None = None  # (N,) int64, positions in `classes`
+    classes: tuple[str, ...] = ()  # class names; empty when there are no labels
+    groups: np.ndarray | None = None  # (N,) int64: images of one group are never separated by `split`
+    notes: tuple[str, ...] = ()  # what differs from the real thing, what was skipped: shown in every report
+    part: str = ""  # train, val, test or all
+    files: np.ndarray | None = None  # (N,) file names, UTF-8 bytes
     settings: dict = field(default_factory=dict)  # how the pixels were decoded
-    hashes: np.ndarray | None = None    # (N,) uint64 of `image_hashes`; made when first needed
+    hashes: np.ndarray | None = None  # (N,) uint64 of `image_hashes`; made when first needed
 
     def __post_init__(self) -> None:
-        self.classes, self.notes, self._resident, self._fingerprint = tuple(self.classes), tuple(self.notes), {}, None
+        self.classes, self.notes, self._resident, self._fingerprint = (
+            tuple(self.classes),
+            tuple(self.notes),
+            {},
+            None,
+        )
         _check_arrays(self)
-    def __len__(self) -> int: return self.images.shape[0]
+
+    def __len__(self) -> int:
+        return self.images.shape[0]
+
     def __repr__(self) -> str:
         kinds = f"{len(self.classes)} classes" if len(self.classes) != 1 else f"one class ({self.classes[0]})"
         return f"ImageSet {self.title}: {len(self):,} images {self.size}x{self.size}x{self.channels}, {kinds if self.classes else 'no labels'}, fingerprint {self.fingerprint}"
-    def _repr_html_(self) -> str: return _face(self)
+
+    def _repr_html_(self) -> str:
+        return _face(self)
+
     @property
-    def title(self) -> str: return f"{self.name} ({self.part})" if self.part else self.name
+    def title(self) -> str:
+        return f"{self.name} ({self.part})" if self.part else self.name
+
     @property
-    def size(self) -> int: return int(self.images.shape[1])
+    def size(self) -> int:
+        return int(self.images.shape[1])
+
     @property
-    def channels(self) -> int: return int(self.images.shape[3])
+    def channels(self) -> int:
+        return int(self.images.shape[3])
 
     @property
     def fingerprint(self) -> str:
         "16 hexadecimal digits from pixels, labels, class names and decode settings. Made once; a cached set brings its own."
         if self._fingerprint is None:
-            self._fingerprint = fingerprint_of(self.pixel_hashes(), self.images.shape, self.labels, self.classes, self.settings)
+            self._fingerprint = fingerprint_of(
+                self.pixel_hashes(), self.images.shape, self.labels, self.classes, self.settings
+            )
         return self._fingerprint
+
     def pixel_hashes(self) -> np.ndarray:
         "(N,) one hash for each image."
-        if self.hashes is None: self.hashes = image_hashes(self.images)
+        if self.hashes is None:
+            self.hashes = image_hashes(self.images)
         return self.hashes
+
     def counts(self) -> dict[str, int]:
         "Images per class, by class name; empty without labels."
-        return {} if self.labels is None else dict(zip(self.classes, np.bincount(self.labels, minlength=len(self.classes)).tolist()))
+        return (
+            {}
+            if self.labels is None
+            else dict(zip(self.classes, np.bincount(self.labels, minlength=len(self.classes)).tolist()))
+        )
+
     def take(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         "The images at `indices`, copied: uint8 (n,H,W,C)."
         rows = np.asarray(indices, dtype=np.int64)
-        return self.images.take(rows) if isinstance(self.images, Rows) else np.asarray(self.images).take(rows, axis=0)
+        return (
+            self.images.take(rows)
+            if isinstance(self.images, Rows)
+            else np.asarray(self.images).take(rows, axis=0)
+        )
 
-    def rows(self,
-             index: np.ndarray,         # row numbers, any order
-             **changes: Any,            # other fields of the new set: part, notes ...
-            ) -> ImageSet:
+    def rows(
+        self,
+        index: np.ndarray,  # row numbers, any order
+        **changes: Any,  # other fields of the new set: part, notes ...
+    ) -> ImageSet:
         "The set of the images at `index`; pixels are shared, not copied."
         index = np.asarray(index, dtype=np.int64)
-        def of(a: np.ndarray | None) -> np.ndarray | None: return None if a is None else np.asarray(a)[index]
-        return replace(self, **{"images": Rows(self.images, index), "labels": of(self.labels), "groups": of(self.groups),
-                                "files": of(self.files), "hashes": of(self.hashes), **changes})
 
-    def split(self,
-              fractions: float | Mapping[str, float] = 0.8,  # share of the first of two parts, or {"train": .8, "test": .2}
-              seed: int = 0,                                 # which of the possible splits
-             ) -> tuple[ImageSet, ...] | dict[str, ImageSet]:
+        def of(a: np.ndarray | None) -> np.ndarray | None:
+            return None if a is None else np.asarray(a)[index]
+
+        return replace(
+            self,
+            **{
+                "images": Rows(self.images, index),
+                "labels": of(self.labels),
+                "groups": of(self.groups),
+                "files": of(self.files),
+                "hashes": of(self.hashes),
+                **changes,
+            },
+        )
+
+    def split(
+        self,
+        fractions: float
+        | Mapping[str, float] = 0.8,  # share of the first of two parts, or {"train": .8, "test": .2}
+        seed: int = 0,  # which of the possible splits
+    ) -> tuple[ImageSet, ...] | dict[str, ImageSet]:
         "Parts of the set: a tuple for a number, a dictionary for named shares. Stratified by class, seeded; groups and copies are never separated. Raises `GannbError` if a class is too small."
         parts = _check_fractions(fractions)
-        where = split_rows(self.labels, unit_numbers(self.pixel_hashes(), self.groups), list(parts.values()), seed, self.classes, grouped=self.groups is not None)
+        where = split_rows(
+            self.labels,
+            unit_numbers(self.pixel_hashes(), self.groups),
+            list(parts.values()),
+            seed,
+            self.classes,
+            grouped=self.groups is not None,
+        )
         sets = {name: self.rows(np.flatnonzero(where == i), part=name) for i, name in enumerate(parts)}
         return sets if isinstance(fractions, Mapping) else tuple(sets.values())
 
-    def select(self,
-               classes: str | Sequence[str] | None = None,  # class names to keep, in the new order; None keeps all
-               limit: int | None = None,                    # at most so many images, drawn in the proportions of the classes
-               seed: int = 0,                               # which ones, where there are more than `limit`
-              ) -> ImageSet:
+    def select(
+        self,
+        classes: str | Sequence[str] | None = None,  # class names to keep, in the new order; None keeps all
+        limit: int | None = None,  # at most so many images, drawn in the proportions of the classes
+        seed: int = 0,  # which ones, where there are more than `limit`
+    ) -> ImageSet:
         "The images of some classes, at most `limit` of them. Raises `GannbError` for an unknown class."
         s = self if classes is None else self._of_classes(classes)
-        if limit is None: return s
-        if isinstance(limit, bool) or not isinstance(limit, (int, np.integer)) or limit < 1: raise GannbError(f"limit must be a whole number from 1; this is {limit!r}.")
+        if limit is None:
+            return s
+        if isinstance(limit, bool) or not isinstance(limit, (int, np.integer)) or limit < 1:
+            raise GannbError(f"limit must be a whole number from 1; this is {limit!r}.")
         return s if limit >= len(s) else s.rows(limit_rows(s.labels, len(s), int(limit), seed))
 
     def _of_classes(self, classes: str | Sequence[str]) -> ImageSet:
         names = [str(c) for c in ([classes] if isinstance(classes, (str, int)) else classes)]
-        if self.labels is None: raise GannbError(f"classes={names} cannot be chosen: {self.name!r} has no labels.")
-        if not names or len(set(names)) < len(names): raise GannbError(f"classes must name at least one class, each once; this is {names}.")
+        if self.labels is None:
+            raise GannbError(f"classes={names} cannot be chosen: {self.name!r} has no labels.")
+        if not names or len(set(names)) < len(names):
+            raise GannbError(f"classes must name at least one class, each once; this is {names}.")
         old = [self.classes.index(check_choice("classes", c, self.classes)) for c in names]
-        if old == list(range(len(self.classes))): return self
-        new = np.full(len(self.classes), -1); new[old] = np.arange(len(old))
+        if old == list(range(len(self.classes))):
+            return self
+        new = np.full(len(self.classes), -1)
+        new[old] = np.arange(len(old))
         index = np.flatnonzero(new[self.labels] >= 0)
-        if not len(index): raise GannbError(f"classes={names}: {self.title} has no images of them.")
+        if not len(index):
+            raise GannbError(f"classes={names}: {self.title} has no images of them.")
         return self.rows(index, labels=new[np.asarray(self.labels)[index]], classes=tuple(names))
 
     def n_batches(self, batch_size: int, drop_last: bool = False) -> int:
         "How many batches an epoch has."
         return len(self) // batch_size if drop_last else -(-len(self) // batch_size)
-    def batches(self,
-                batch_size: int,            # images in a batch, 1 to N
-                seed: int,                  # the run's seed
-                epoch: int,                 # the order is drawn from (seed, epoch) alone
-                drop_last: bool = False,    # leave out a last, smaller batch
-                device: str = "cpu",        # elsewhere the uint8 pixels are moved once and kept
-                start: int = 0,             # batches to skip, unread: to go on in the middle of an epoch
-                memory_format: str = "channels_last",  # or "contiguous"
-               ) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
+
+    def batches(
+        self,
+        batch_size: int,  # images in a batch, 1 to N
+        seed: int,  # the run's seed
+        epoch: int,  # the order is drawn from (seed, epoch) alone
+        drop_last: bool = False,  # leave out a last, smaller batch
+        device: str = "cpu",  # elsewhere the uint8 pixels are moved once and kept
+        start: int = 0,  # batches to skip, unread: to go on in the middle of an epoch
+        memory_format: str = "channels_last",  # or "contiguous"
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
         "Batches (x float32 (B,C,H,W) in [-1,1], y int64 (B,) or None) in shuffled order. Raises `GannbError` if a batch is larger than the set."
-        if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1: raise GannbError(f"batch_size must be a whole number from 1; this is {batch_size!r}.")
-        if batch_size > len(self): raise GannbError(f"batch_size={batch_size} is larger than the data: {self.title} has {len(self):,} images. Allowed: 1 to {len(self)}.")
+        if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+            raise GannbError(f"batch_size must be a whole number from 1; this is {batch_size!r}.")
+        if batch_size > len(self):
+            raise GannbError(
+                f"batch_size={batch_size} is larger than the data: {self.title} has {len(self):,} images. Allowed: 1 to {len(self)}."
+            )
         check_choice("memory_format", memory_format, ["channels_last", "contiguous"])
         order = numpy_rng(seed, "shuffle", epoch).permutation(len(self))
-        chosen = (order[i * batch_size:(i + 1) * batch_size] for i in range(start, self.n_batches(batch_size, drop_last)))
+        chosen = (
+            order[i * batch_size : (i + 1) * batch_size]
+            for i in range(start, self.n_batches(batch_size, drop_last))
+        )
         return self._batches(chosen, str(device), memory_format)
 
-    def _batches(self, chosen: Iterator[np.ndarray], device: str, memory_format: str) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
+    def _batches(
+        self, chosen: Iterator[np.ndarray], device: str, memory_format: str
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
         import torch
+
         labels = None if self.labels is None else np.asarray(self.labels)
         if device != "cpu" and device not in self._resident:
             self._resident[device] = torch.from_numpy(self.take(np.arange(len(self)))).to(device)
         for rows in chosen:
-            if device == "cpu": x = torch.from_numpy(to_float(self.take(rows)))   # numpy: torch's threads stall on so short a task when cores are busy
-            else: x = to_float(self._resident[device][torch.from_numpy(rows).to(device)])
-            x = x.permute(0, 3, 1, 2)   # stored as N,H,W,C: this view is channels-last already
+            if device == "cpu":
+                x = torch.from_numpy(
+                    to_float(self.take(rows))
+                )  # numpy: torch's threads stall on so short a task when cores are busy
+            else:
+                x = to_float(self._resident[device][torch.from_numpy(rows).to(device)])
+            x = x.permute(0, 3, 1, 2)  # stored as N,H,W,C: this view is channels-last already
             y = None if labels is None else torch.from_numpy(labels[rows]).to(device)
             yield (x.contiguous() if memory_format == "contiguous" else x), y
 
 # %% ../nbs/03_data.ipynb #d0d4ae29
-def set_contrast(images: np.ndarray,  # (N,H,W,C) uint8
-                 c: float,            # contrast kept, in (0, 1]: 1 changes nothing
-                ) -> np.ndarray:      # (N,H,W,C) uint8
+def set_contrast(
+    images: np.ndarray,  # (N,H,W,C) uint8
+    c: float,  # contrast kept, in (0, 1]: 1 changes nothing
+) -> np.ndarray:  # (N,H,W,C) uint8
     "The images with their contrast reduced to `c` around middle grey. Raises `GannbError` if `c` is outside (0, 1]."
-    if isinstance(c, bool) or not isinstance(c, (int, float)) or not 0 < c <= 1: raise GannbError(f"contrast must lie in (0, 1]; this is {c!r}.")
-    table = np.rint(127.5 + c * (np.arange(256) - 127.5)).astype(np.uint8) if c < 1 else np.arange(256, dtype=np.uint8)
+    if isinstance(c, bool) or not isinstance(c, (int, float)) or not 0 < c <= 1:
+        raise GannbError(f"contrast must lie in (0, 1]; this is {c!r}.")
+    table = (
+        np.rint(127.5 + c * (np.arange(256) - 127.5)).astype(np.uint8)
+        if c < 1
+        else np.arange(256, dtype=np.uint8)
+    )
     return table[np.asarray(images)]
+
 
 def _texture(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     "Cloudy noise (N,H,W,C), amplitude falling as f^-1.5 as in smooth natural textures, each image stretched to [0, 1]."
     n, h, w, c = shape
-    f = np.hypot(np.fft.fftfreq(h)[:, None], np.fft.rfftfreq(w)[None]) ** 1.5; f[0, 0] = np.inf
+    f = np.hypot(np.fft.fftfreq(h)[:, None], np.fft.rfftfreq(w)[None]) ** 1.5
+    f[0, 0] = np.inf
     noise = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((n, c, h, w))) / f, s=(h, w)).transpose(0, 2, 3, 1)
     low, high = noise.min((1, 2, 3), keepdims=True), noise.max((1, 2, 3), keepdims=True)
     return (noise - low) / (high - low)
 
-BRIGHTEST_BACKGROUND = 130 / 255   # backgrounds are kept below this, so that white strokes stay visible on them
 
-def on_background(images: np.ndarray,          # (N,H,W,C) uint8: bright strokes on black
-                  kind: str | np.ndarray,      # "flat", "textured", or natural crops (M,H,W,C) uint8
-                  seed: int = 0,               # which backgrounds
-                 ) -> np.ndarray:              # (N,H,W,C) uint8
+BRIGHTEST_BACKGROUND = (
+    130 / 255
+)  # backgrounds are kept below this, so that white strokes stay visible on them
+
+
+def on_background(
+    images: np.ndarray,  # (N,H,W,C) uint8: bright strokes on black
+    kind: str | np.ndarray,  # "flat", "textured", or natural crops (M,H,W,C) uint8
+    seed: int = 0,  # which backgrounds
+) -> np.ndarray:  # (N,H,W,C) uint8
     "White strokes over a background drawn for each image. Raises `GannbError` for an unknown kind or crops of another shape."
     images, rng = np.asarray(images), numpy_rng(seed, "background")
     if isinstance(kind, np.ndarray):
-        if kind.dtype != np.uint8 or kind.ndim != 4 or kind.shape[1:] != images.shape[1:]: raise GannbError(f"background crops must be uint8 of shape (M, {', '.join(map(str, images.shape[1:]))}); these are {kind.dtype} {kind.shape}.")
+        if kind.dtype != np.uint8 or kind.ndim != 4 or kind.shape[1:] != images.shape[1:]:
+            raise GannbError(
+                f"background crops must be uint8 of shape (M, {', '.join(map(str, images.shape[1:]))}); these are {kind.dtype} {kind.shape}."
+            )
         back = kind[rng.integers(len(kind), size=len(images))] / 255
-    elif check_choice("background", kind, ["flat", "textured"]) == "flat": back = rng.random((len(images), 1, 1, 1))
-    else: back = _texture(images.shape, rng)
+    elif check_choice("background", kind, ["flat", "textured"]) == "flat":
+        back = rng.random((len(images), 1, 1, 1))
+    else:
+        back = _texture(images.shape, rng)
     back, ink = back * BRIGHTEST_BACKGROUND, images / 255
     return np.rint(255 * (back + (1 - back) * ink)).astype(np.uint8)
 
 # %% ../nbs/03_data.ipynb #928c7e08
-def find_copies(hashes: np.ndarray,          # (N,) one hash for each image
-                parts: Sequence[str],        # (N,) part of each image
-                labels: Sequence[str],       # (N,) class name of each, "" without
-                files: Sequence[str],        # (N,) a name for each, for people
-               ) -> dict:                    # groups, and how many there are of each kind
+def find_copies(
+    hashes: np.ndarray,  # (N,) one hash for each image
+    parts: Sequence[str],  # (N,) part of each image
+    labels: Sequence[str],  # (N,) class name of each, "" without
+    files: Sequence[str],  # (N,) a name for each, for people
+) -> dict:  # groups, and how many there are of each kind
     "The groups of images with equal hashes, and how many cross parts or carry different labels."
     order = np.argsort(hashes, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(hashes[order]) != 0])
     groups = []
     for rows in np.split(order, starts[1:]) if len(starts) < len(order) else []:
-        if len(rows) < 2: continue
+        if len(rows) < 2:
+            continue
         images = [{"part": str(parts[i]), "label": str(labels[i]), "file": str(files[i])} for i in rows]
-        groups.append({"images": images, "across": len({m["part"] for m in images}) > 1, "labels_differ": len({m["label"] for m in images}) > 1})
-    return {"copies": groups, "n_groups": len(groups), "n_extra": sum(len(g["images"]) - 1 for g in groups),
-            "n_across": sum(g["across"] for g in groups), "n_labels_differ": sum(g["labels_differ"] for g in groups)}
+        groups.append(
+            {
+                "images": images,
+                "across": len({m["part"] for m in images}) > 1,
+                "labels_differ": len({m["label"] for m in images}) > 1,
+            }
+        )
+    return {
+        "copies": groups,
+        "n_groups": len(groups),
+        "n_extra": sum(len(g["images"]) - 1 for g in groups),
+        "n_across": sum(g["across"] for g in groups),
+        "n_labels_differ": sum(g["labels_differ"] for g in groups),
+    }
 
-def audit(sets: ImageSet | Mapping[str, ImageSet],  # one set, or its parts by name
-         ) -> dict:                                 # images and counts per part, and what `find_copies` gives
+
+def audit(
+    sets: ImageSet | Mapping[str, ImageSet],  # one set, or its parts by name
+) -> dict:  # images and counts per part, and what `find_copies` gives
     "Counts, and exact copies within and across parts, as plain data. Copies are told by decoded pixels, at the size the set has."
     sets = dict(sets) if isinstance(sets, Mapping) else {sets.part or "all": sets}
     parts = np.repeat(list(sets), [len(s) for s in sets.values()])
-    labels = [c for s in sets.values() for c in ([s.classes[k] for k in s.labels] if s.labels is not None else [""] * len(s))]
-    files = [f for s in sets.values() for f in ([os.fsdecode(bytes(b)) for b in s.files] if s.files is not None else [f"image {i}" for i in range(len(s))])]
+    labels = [
+        c
+        for s in sets.values()
+        for c in ([s.classes[k] for k in s.labels] if s.labels is not None else [""] * len(s))
+    ]
+    files = [
+        f
+        for s in sets.values()
+        for f in (
+            [os.fsdecode(bytes(b)) for b in s.files]
+            if s.files is not None
+            else [f"image {i}" for i in range(len(s))]
+        )
+    ]
     found = find_copies(np.concatenate([s.pixel_hashes() for s in sets.values()]), parts, labels, files)
-    return {"images": {k: len(s) for k, s in sets.items()}, "counts": {k: s.counts() for k, s in sets.items()}, **found}
+    return {
+        "images": {k: len(s) for k, s in sets.items()},
+        "counts": {k: s.counts() for k, s in sets.items()},
+        **found,
+    }
 
 # %% ../nbs/03_data.ipynb #ec1a1111
 CACHE_FORMAT = 1
 
-def seal_cache(folder: str | Path,               # a folder that holds images.npy (N,H,W,C) uint8, inside `store.new_folder`
-               parts: Mapping[str, tuple[int, int]],  # part -> (first row, one past the last)
-               labels: np.ndarray | None,        # (N,) int64 or None
-               classes: Sequence[str],           # class names
-               groups: np.ndarray | None,        # (N,) int64 or None
-               files: Sequence[str],             # (N,) file names
-               settings: Mapping,                # how the pixels were decoded, JSON
-               notes: Sequence[str],             # what every report must say
-               skipped: Sequence[Sequence[str]] = (),  # (file, why) of what could not be decoded
-              ) -> None:
-    "Write everything beside the pixels: labels, names, hashes, and for each part its fingerprint."
-    folder = Path(folder); images = np.load(folder / "images.npy", mmap_mode="r"); hashes = image_hashes(images)
-    arrays = {"labels": labels, "groups": groups, "hashes": hashes, "files": np.array([os.fsencode(str(f)) for f in files])}
-    for name, a in arrays.items():
-        if a is not None: np.save(folder / f"{name}.npy", a)
-    def print_of(a: int, b: int) -> str: return fingerprint_of(hashes[a:b], (b - a, *images.shape[1:]), None if labels is None else labels[a:b], classes, settings)
-    spans = {**parts, "all": (0, len(images))}
-    write_json(folder / "meta.json", {"format": CACHE_FORMAT, "parts": {k: [int(a), int(b)] for k, (a, b) in parts.items()}, "classes": list(classes), "settings": dict(settings),
-                                      "notes": list(notes), "skipped": [list(s) for s in skipped], "fingerprints": {k: print_of(a, b) for k, (a, b) in spans.items()}})
 
-def open_cache(folder: str | Path,   # a folder sealed by `seal_cache`
-               name: str,            # what the set is called
-               part: str = "all",    # one of its parts, or all
-              ) -> ImageSet:         # memory-mapped, nothing read yet
+def seal_cache(
+    folder: str | Path,  # a folder that holds images.npy (N,H,W,C) uint8, inside `store.new_folder`
+    parts: Mapping[str, tuple[int, int]],  # part -> (first row, one past the last)
+    labels: np.ndarray | None,  # (N,) int64 or None
+    classes: Sequence[str],  # class names
+    groups: np.ndarray | None,  # (N,) int64 or None
+    files: Sequence[str],  # (N,) file names
+    settings: Mapping,  # how the pixels were decoded, JSON
+    notes: Sequence[str],  # what every report must say
+    skipped: Sequence[Sequence[str]] = (),  # (file, why) of what could not be decoded
+) -> None:
+    "Write everything beside the pixels: labels, names, hashes, and for each part its fingerprint."
+    folder = Path(folder)
+    images = np.load(folder / "images.npy", mmap_mode="r")
+    hashes = image_hashes(images)
+    arrays = {
+        "labels": labels,
+        "groups": groups,
+        "hashes": hashes,
+        "files": np.array([os.fsencode(str(f)) for f in files]),
+    }
+    for name, a in arrays.items():
+        if a is not None:
+            np.save(folder / f"{name}.npy", a)
+
+    def print_of(a: int, b: int) -> str:
+        return fingerprint_of(
+            hashes[a:b],
+            (b - a, *images.shape[1:]),
+            None if labels is None else labels[a:b],
+            classes,
+            settings,
+        )
+
+    spans = {**parts, "all": (0, len(images))}
+    write_json(
+        folder / "meta.json",
+        {
+            "format": CACHE_FORMAT,
+            "parts": {k: [int(a), int(b)] for k, (a, b) in parts.items()},
+            "classes": list(classes),
+            "settings": dict(settings),
+            "notes": list(notes),
+            "skipped": [list(s) for s in skipped],
+            "fingerprints": {k: print_of(a, b) for k, (a, b) in spans.items()},
+        },
+    )
+
+
+def open_cache(
+    folder: str | Path,  # a folder sealed by `seal_cache`
+    name: str,  # what the set is called
+    part: str = "all",  # one of its parts, or all
+) -> ImageSet:  # memory-mapped, nothing read yet
     "A cached set. Raises `GannbError` if a file is missing or too short."
-    folder = Path(folder); meta = read_json(folder / "meta.json")
-    if meta.get("format") != CACHE_FORMAT: raise GannbError(f"{folder} was written by another version of gannb (format {meta.get('format')}).")
-    images = _map(folder / "images.npy"); a, b = meta["parts"][part] if part in meta["parts"] else (0, len(images))
-    def of(which: str) -> np.ndarray | None: return _map(folder / f"{which}.npy")[a:b] if which in ("hashes", "files") or (folder / f"{which}.npy").exists() else None
-    s = ImageSet(name, images[a:b], of("labels"), tuple(meta["classes"]), of("groups"), tuple(meta["notes"]), part, of("files"), meta["settings"], of("hashes"))
+    folder = Path(folder)
+    meta = read_json(folder / "meta.json")
+    if meta.get("format") != CACHE_FORMAT:
+        raise GannbError(f"{folder} was written by another version of gannb (format {meta.get('format')}).")
+    images = _map(folder / "images.npy")
+    a, b = meta["parts"][part] if part in meta["parts"] else (0, len(images))
+
+    def of(which: str) -> np.ndarray | None:
+        return (
+            _map(folder / f"{which}.npy")[a:b]
+            if which in ("hashes", "files") or (folder / f"{which}.npy").exists()
+            else None
+        )
+
+    s = ImageSet(
+        name,
+        images[a:b],
+        of("labels"),
+        tuple(meta["classes"]),
+        of("groups"),
+        tuple(meta["notes"]),
+        part,
+        of("files"),
+        meta["settings"],
+        of("hashes"),
+    )
     s._fingerprint = meta["fingerprints"][part]
     return s
 
+
 def _map(path: Path) -> np.ndarray:
-    try: return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as e: raise GannbError(f"{path} is missing or damaged ({e}).") from e
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as e:
+        raise GannbError(f"{path} is missing or damaged ({e}).") from e

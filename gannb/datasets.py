@@ -19,9 +19,34 @@ from typing import Any
 import numpy as np
 
 from .base import GannbError, check_channels, check_choice, check_size, fmt_bytes, stable_hash
-from .data import ImageSet, find_copies, on_background, open_cache, seal_cache, set_contrast, split_rows, unit_numbers
+from gannb.data import (
+    ImageSet,
+    find_copies,
+    on_background,
+    open_cache,
+    seal_cache,
+    set_contrast,
+    split_rows,
+    unit_numbers,
+)
 from .fetch import fetch
-from .files import RULE, SUFFIXES, Contents, Source, folder_source, from_arrays, holds_idx, idx_source, open_image, path_source, plain_image, to_square, walk, zip_members, zip_source
+from gannb.files import (
+    RULE,
+    SUFFIXES,
+    Contents,
+    Source,
+    folder_source,
+    from_arrays,
+    holds_idx,
+    idx_source,
+    open_image,
+    path_source,
+    plain_image,
+    to_square,
+    walk,
+    zip_members,
+    zip_source,
+)
 from .store import cache_dir, check_free_disk, folder_lock, make_folder, new_folder, read_json
 from .store import data_root as default_root
 
@@ -34,202 +59,433 @@ __all__ = ['DATASETS', 'SPLITS', 'FASHION', 'EMNIST_BALANCED', 'CLASS_NAMES', 'A
 @dataclass(frozen=True)
 class Info:
     "What a data set is when it is complete, and where it comes from."
-    images: int              # in all parts together
-    classes: int             # 0: no class labels
-    size_bytes: int | None   # to download; None where its publisher gives no fixed figure
-    licence: str             # as stated by its publisher
-    where: str               # who publishes it
-    how: str                 # embedded, torchvision, file (fetched by pooch) or manual
-    channels: int = 3        # as published
-    size: int | None = None  # side in pixels; None when the images are not square or of various sizes
-    has_test: bool = True    # a test part exists officially
 
-_EMBEDDED = ("BSD-3 (scikit-learn), CC BY 4.0 (UCI)", "carried by scikit-learn: nothing to fetch", "embedded", 1, 16, False)
+    images: int  # in all parts together
+    classes: int  # 0: no class labels
+    size_bytes: int | None  # to download; None where its publisher gives no fixed figure
+    licence: str  # as stated by its publisher
+    where: str  # who publishes it
+    how: str  # embedded, torchvision, file (fetched by pooch) or manual
+    channels: int = 3  # as published
+    size: int | None = None  # side in pixels; None when the images are not square or of various sizes
+    has_test: bool = True  # a test part exists officially
+
+
+_EMBEDDED = (
+    "BSD-3 (scikit-learn), CC BY 4.0 (UCI)",
+    "carried by scikit-learn: nothing to fetch",
+    "embedded",
+    1,
+    16,
+    False,
+)
 DATASETS: dict[str, Info] = {
-    "digits": Info(1797, 10, 0, *_EMBEDDED), "digits-low-contrast": Info(1797, 10, 0, *_EMBEDDED), "digits-textured": Info(1797, 10, 0, *_EMBEDDED),
-    "mnist": Info(70_000, 10, 11_594_722, "CC BY-SA 3.0", "LeCun, Cortes, Burges; mirrored for torchvision", "torchvision", 1, 28),
+    "digits": Info(1797, 10, 0, *_EMBEDDED),
+    "digits-low-contrast": Info(1797, 10, 0, *_EMBEDDED),
+    "digits-textured": Info(1797, 10, 0, *_EMBEDDED),
+    "mnist": Info(
+        70_000,
+        10,
+        11_594_722,
+        "CC BY-SA 3.0",
+        "LeCun, Cortes, Burges; mirrored for torchvision",
+        "torchvision",
+        1,
+        28,
+    ),
     "fashion-mnist": Info(70_000, 10, 30_878_645, "MIT", "Zalando SE", "torchvision", 1, 28),
-    "emnist-balanced": Info(131_600, 47, 561_753_746, "none stated (NIST; cite Cohen et al. 2017)", "NIST", "torchvision", 1, 28),
-    "cifar10": Info(60_000, 10, 170_498_071, "none stated (cite Krizhevsky 2009)", "University of Toronto", "torchvision", 3, 32),
-    "cifar100": Info(60_000, 100, 169_001_437, "none stated (cite Krizhevsky 2009)", "University of Toronto", "torchvision", 3, 32),
-    "celeba": Info(202_599, 0, 1_443_490_838, "non-commercial research only", "MMLAB, Chinese University of Hong Kong (Google Drive, limited per day)", "torchvision"),
-    "coco-val2017": Info(5_000, 0, 815_585_330, "annotations CC BY 4.0; each photo has its own Flickr licence", "cocodataset.org", "file", has_test=False),
-    "fruits360": Info(90_483, 131, None, "CC BY-SA 4.0", "Mihai Oltean: Kaggle `moltean/fruits`, version 2020.05.18", "manual", 3, 100),
-    "intel-scenes": Info(17_034, 6, None, "none stated", "Kaggle `puneet6060/intel-image-classification` (the folders seg_train and seg_test as train and test)", "manual"),
-    "stanford-cars": Info(16_185, 196, 1_956_619_750, "research use only", "Stanford AI Lab; the original page is gone, copies are on Kaggle", "manual"),
+    "emnist-balanced": Info(
+        131_600, 47, 561_753_746, "none stated (NIST; cite Cohen et al. 2017)", "NIST", "torchvision", 1, 28
+    ),
+    "cifar10": Info(
+        60_000,
+        10,
+        170_498_071,
+        "none stated (cite Krizhevsky 2009)",
+        "University of Toronto",
+        "torchvision",
+        3,
+        32,
+    ),
+    "cifar100": Info(
+        60_000,
+        100,
+        169_001_437,
+        "none stated (cite Krizhevsky 2009)",
+        "University of Toronto",
+        "torchvision",
+        3,
+        32,
+    ),
+    "celeba": Info(
+        202_599,
+        0,
+        1_443_490_838,
+        "non-commercial research only",
+        "MMLAB, Chinese University of Hong Kong (Google Drive, limited per day)",
+        "torchvision",
+    ),
+    "coco-val2017": Info(
+        5_000,
+        0,
+        815_585_330,
+        "annotations CC BY 4.0; each photo has its own Flickr licence",
+        "cocodataset.org",
+        "file",
+        has_test=False,
+    ),
+    "fruits360": Info(
+        90_483,
+        131,
+        None,
+        "CC BY-SA 4.0",
+        "Mihai Oltean: Kaggle `moltean/fruits`, version 2020.05.18",
+        "manual",
+        3,
+        100,
+    ),
+    "intel-scenes": Info(
+        17_034,
+        6,
+        None,
+        "none stated",
+        "Kaggle `puneet6060/intel-image-classification` (the folders seg_train and seg_test as train and test)",
+        "manual",
+    ),
+    "stanford-cars": Info(
+        16_185,
+        196,
+        1_956_619_750,
+        "research use only",
+        "Stanford AI Lab; the original page is gone, copies are on Kaggle",
+        "manual",
+    ),
 }
 SPLITS = ("train", "val", "test", "all")
-FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+FASHION = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
 EMNIST_BALANCED = tuple("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt")
 CLASS_NAMES = {"mnist": tuple("0123456789"), "fashion-mnist": FASHION, "emnist-balanced": EMNIST_BALANCED}
 
 # %% ../nbs/04_datasets.ipynb #2e0e92bf
 def _parse(name: str) -> tuple[str, str, bool | None]:
     "A name in its pieces: kind (name, folder, idx), path with its part inside (`!`), transpose. Raises `GannbError`; reads nothing."
-    if not isinstance(name, str) or not name.strip(): raise GannbError(f"dataset must be a name, folder:PATH or idx:PATH; this is {name!r}.")
+    if not isinstance(name, str) or not name.strip():
+        raise GannbError(f"dataset must be a name, folder:PATH or idx:PATH; this is {name!r}.")
     kind, colon, rest = name.partition(":")
-    if not colon or kind not in ("folder", "idx"): return "name", name, None
+    if not colon or kind not in ("folder", "idx"):
+        return "name", name, None
     path, _, option = rest.partition("?") if kind == "idx" else (rest, "", "")
     if option not in ("", "transpose", "transpose=true", "transpose=false"):
-        raise GannbError(f"dataset={name!r}: {option!r} is not known after `?`. Allowed: ?transpose, ?transpose=true, ?transpose=false.")
-    if not path.partition("!")[0]: raise GannbError(f"dataset={name!r} names no path: write {kind}:PATH.")
+        raise GannbError(
+            f"dataset={name!r}: {option!r} is not known after `?`. Allowed: ?transpose, ?transpose=true, ?transpose=false."
+        )
+    if not path.partition("!")[0]:
+        raise GannbError(f"dataset={name!r} names no path: write {kind}:PATH.")
     return kind, path, None if not option else option != "transpose=false"
+
 
 def _place(path: str, base: Path = Path()) -> tuple[Path, str]:
     "Where a path leads, and the part inside after its `!`. What really exists decides: a folder may be named `a!b`."
     cuts = [i for i, letter in enumerate(path) if letter == "!"]
-    tried = [(base / Path(path[:i]).expanduser(), path[i + 1:].strip("/")) for i in (len(path), *reversed(cuts)) if i]
+    tried = [
+        (base / Path(path[:i]).expanduser(), path[i + 1 :].strip("/"))
+        for i in (len(path), *reversed(cuts))
+        if i
+    ]
     return next((t for t in tried if t[0].exists()), tried[-1])
 
-def check_name(name: str,                              # a name of DATASETS, folder:PATH, folder:PACK.zip!part, idx:PATH or idx:PATH?transpose
-               data_root: str | Path | None = None,    # where given, the names of its catalogue.yaml are allowed too
-              ) -> None:
+
+def check_name(
+    name: str,  # a name of DATASETS, folder:PATH, folder:PACK.zip!part, idx:PATH or idx:PATH?transpose
+    data_root: str | Path | None = None,  # where given, the names of its catalogue.yaml are allowed too
+) -> None:
     "Nothing, if the name can be a data set. Otherwise a `GannbError` with the nearest right name. Without `data_root` no file is read."
-    if _parse(name)[0] != "name": return
+    if _parse(name)[0] != "name":
+        return
     more = catalogue(data_root) if data_root is not None else {}
-    if name not in DATASETS and name not in more: check_choice("dataset", name, [*DATASETS, *(k for k in more if k not in DATASETS), "folder:PATH", "idx:PATH"])
+    if name not in DATASETS and name not in more:
+        check_choice(
+            "dataset", name, [*DATASETS, *(k for k in more if k not in DATASETS), "folder:PATH", "idx:PATH"]
+        )
 
 # %% ../nbs/04_datasets.ipynb #6c523a30
 _FIELDS = {"source": str, "transpose": bool, "complete": bool, "note": str, "labels": str}
 
-def catalogue(root: str | Path,       # a data root
-             ) -> dict[str, dict]:    # name -> {source, transpose, complete, note}
+
+def catalogue(
+    root: str | Path,  # a data root
+) -> dict[str, dict]:  # name -> {source, transpose, complete, note}
     "The entries of `catalogue.yaml` in a data root; empty without one. Raises `GannbError` for an entry that cannot be understood."
     import yaml
+
     path = Path(root) / "catalogue.yaml"
-    if not path.is_file(): return {}
-    try: entries = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as e: raise GannbError(f"{path} is not readable YAML: {e}") from e
-    if not isinstance(entries, dict): raise GannbError(f"{path} must map names to entries.")
+    if not path.is_file():
+        return {}
+    try:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as e:
+        raise GannbError(f"{path} is not readable YAML: {e}") from e
+    if not isinstance(entries, dict):
+        raise GannbError(f"{path} must map names to entries.")
     for name, entry in entries.items():
-        if not isinstance(entry, dict) or "source" not in entry: raise GannbError(f"{path}: {name!r} needs a source, such as {{source: \"folder:{name}.zip\"}}.")
+        if not isinstance(entry, dict) or "source" not in entry:
+            raise GannbError(f'{path}: {name!r} needs a source, such as {{source: "folder:{name}.zip"}}.')
         for key, value in entry.items():
             check_choice(f"{path}: {name}: field", key, _FIELDS)
-            if not isinstance(value, _FIELDS[key]): raise GannbError(f"{path}: {name}: {key} must be of type {_FIELDS[key].__name__}; this is {value!r}.")
-        if _parse(entry["source"])[0] == "name": raise GannbError(f"{path}: {name}: source must be folder:PATH or idx:PATH; this is {entry['source']!r}.")
+            if not isinstance(value, _FIELDS[key]):
+                raise GannbError(
+                    f"{path}: {name}: {key} must be of type {_FIELDS[key].__name__}; this is {value!r}."
+                )
+        if _parse(entry["source"])[0] == "name":
+            raise GannbError(
+                f"{path}: {name}: source must be folder:PATH or idx:PATH; this is {entry['source']!r}."
+            )
     return entries
 
 # %% ../nbs/04_datasets.ipynb #03dc871b
 def _scan_digits() -> Contents:
     "The 1,797 handwritten digits that scikit-learn carries, 8x8, as 0 to 255."
     from sklearn.datasets import load_digits
-    raw = load_digits()
-    return replace(from_arrays({"all": (np.rint(raw.images * 255 / 16).astype(np.uint8), raw.target)}), parts={}, files=[f"digit {i}" for i in range(len(raw.target))])
 
-_LAYOUT = {"mnist": ("MNIST/raw", "train-images-idx3-ubyte"), "fashion-mnist": ("FashionMNIST/raw", "train-images-idx3-ubyte"),
-           "emnist-balanced": ("EMNIST/raw", "emnist-balanced-train-images-idx3-ubyte"), "cifar10": ("cifar-10-batches-py", "data_batch_1"),
-           "cifar100": ("cifar-100-python", "train"), "celeba": ("celeba", "list_eval_partition.txt")}
+    raw = load_digits()
+    return replace(
+        from_arrays({"all": (np.rint(raw.images * 255 / 16).astype(np.uint8), raw.target)}),
+        parts={},
+        files=[f"digit {i}" for i in range(len(raw.target))],
+    )
+
+
+_LAYOUT = {
+    "mnist": ("MNIST/raw", "train-images-idx3-ubyte"),
+    "fashion-mnist": ("FashionMNIST/raw", "train-images-idx3-ubyte"),
+    "emnist-balanced": ("EMNIST/raw", "emnist-balanced-train-images-idx3-ubyte"),
+    "cifar10": ("cifar-10-batches-py", "data_batch_1"),
+    "cifar100": ("cifar-100-python", "train"),
+    "celeba": ("celeba", "list_eval_partition.txt"),
+}
+
 
 def _scan_torchvision(name: str, root: Path) -> Contents:
     "A data set in torchvision's layout, opened and checked by torchvision's class."
     from torchvision import datasets as tv
-    if name == "celeba": return _scan_celeba(tv.CelebA(str(root), split="all", target_type="identity"), root)
-    make = {"mnist": tv.MNIST, "fashion-mnist": tv.FashionMNIST, "emnist-balanced": partial(tv.EMNIST, split="balanced"), "cifar10": tv.CIFAR10, "cifar100": tv.CIFAR100}[name]
+
+    if name == "celeba":
+        return _scan_celeba(tv.CelebA(str(root), split="all", target_type="identity"), root)
+    make = {
+        "mnist": tv.MNIST,
+        "fashion-mnist": tv.FashionMNIST,
+        "emnist-balanced": partial(tv.EMNIST, split="balanced"),
+        "cifar10": tv.CIFAR10,
+        "cifar100": tv.CIFAR100,
+    }[name]
     sets = {"train": make(str(root), train=True), "test": make(str(root), train=False)}
     arrays = {p: (np.asarray(s.data), np.asarray(s.targets)) for p, s in sets.items()}
-    if name == "emnist-balanced": arrays = {p: (x.transpose(0, 2, 1), y) for p, (x, y) in arrays.items()}
+    if name == "emnist-balanced":
+        arrays = {p: (x.transpose(0, 2, 1), y) for p, (x, y) in arrays.items()}
     return from_arrays(arrays, CLASS_NAMES.get(name) or sets["train"].classes)
+
 
 def _scan_celeba(s: Any, root: Path) -> Contents:
     "CelebA with its official partition, identities as groups."
-    partition = np.array([int(line.split()[1]) for line in (root / "celeba" / "list_eval_partition.txt").read_text().splitlines() if line.strip()])
-    order = np.argsort(partition, kind="stable"); ends = np.searchsorted(partition[order], [0, 1, 2, 3])
-    files = [s.filename[i] for i in order]; folder = root / "celeba" / "img_align_celeba"
+    partition = np.array(
+        [
+            int(line.split()[1])
+            for line in (root / "celeba" / "list_eval_partition.txt").read_text().splitlines()
+            if line.strip()
+        ]
+    )
+    order = np.argsort(partition, kind="stable")
+    ends = np.searchsorted(partition[order], [0, 1, 2, 3])
+    files = [s.filename[i] for i in order]
+    folder = root / "celeba" / "img_align_celeba"
     parts = {p: (int(a), int(b)) for p, a, b in zip(("train", "val", "test"), ends, ends[1:]) if b > a}
-    return Contents(files, lambda i: open_image(folder / files[i]), groups=s.identity.numpy().reshape(-1).astype(np.int64)[order], parts=parts)
+    return Contents(
+        files,
+        lambda i: open_image(folder / files[i]),
+        groups=s.identity.numpy().reshape(-1).astype(np.int64)[order],
+        parts=parts,
+    )
+
 
 def _torchvision_source(name: str, root: Path) -> Source | None:
     "The data set where torchvision puts it, or None."
     folder, marker = _LAYOUT.get(name, ("", ""))
-    if not folder or not (root / folder / marker).is_file(): return None
-    if name == "celeba" and not (root / folder / "img_align_celeba").is_dir(): return None   # fetched, but its unpacking was stopped: `get` goes on
+    if not folder or not (root / folder / marker).is_file():
+        return None
+    if name == "celeba" and not (root / folder / "img_align_celeba").is_dir():
+        return None  # fetched, but its unpacking was stopped: `get` goes on
+
     def scan() -> Contents:
-        try: return _scan_torchvision(name, root)
-        except GannbError: raise
-        except Exception as e: raise GannbError(f"{root / folder} is incomplete or damaged: {e} Remove it, then `gannb data get {name}`.") from e
+        try:
+            return _scan_torchvision(name, root)
+        except GannbError:
+            raise
+        except Exception as e:
+            raise GannbError(
+                f"{root / folder} is incomplete or damaged: {e} Remove it, then `gannb data get {name}`."
+            ) from e
+
     watched = sorted(p for p in (root / folder).iterdir() if not p.name.endswith((".gz", ".zip")))
-    return Source(name, str(root / folder), {"torchvision": name, "files": [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in watched]}, scan,
-                  settings={"transposed": True} if name == "emnist-balanced" else {})
+    return Source(
+        name,
+        str(root / folder),
+        {"torchvision": name, "files": [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in watched]},
+        scan,
+        settings={"transposed": True} if name == "emnist-balanced" else {},
+    )
 
 # %% ../nbs/04_datasets.ipynb #6b782520
 def _named_source(name: str, root: Path) -> Source | None:
     "A named data set in a data root, or None if it is not there."
     names, entry = CLASS_NAMES.get(name, ()), catalogue(root).get(name)
     if entry:
-        kind, path, turned = _parse(entry["source"]); place, inside = _place(path, root) if kind == "folder" else (root / Path(path).expanduser(), "")
+        kind, path, turned = _parse(entry["source"])
+        place, inside = _place(path, root) if kind == "folder" else (root / Path(path).expanduser(), "")
         s = path_source(name, kind, place, inside, entry.get("transpose", bool(turned)), names)
-        note = entry.get("note", "") if entry.get("complete", False) else f"{name} is not complete here: {entry.get('note', 'the catalogue does not say what is missing')}"
-        labels = f"{entry['labels']} is not read: it gives several categories an image" if "labels" in entry else ""
+        note = (
+            entry.get("note", "")
+            if entry.get("complete", False)
+            else f"{name} is not complete here: {entry.get('note', 'the catalogue does not say what is missing')}"
+        )
+        labels = (
+            f"{entry['labels']} is not read: it gives several categories an image"
+            if "labels" in entry
+            else ""
+        )
         return replace(s, notes=tuple(n for n in (note, labels) if n))
     in_layout, own = _torchvision_source(name, root), root / name
-    if in_layout and Path(in_layout.place) == own: return in_layout
+    if in_layout and Path(in_layout.place) == own:
+        return in_layout
     if name == "emnist-balanced":
-        for place in (own, own / "gzip"):   # NIST's gzip.zip holds every EMNIST split
-            if place.is_dir() and any(p.name.startswith(f"{name}-") for p in place.iterdir()): return replace(idx_source(name, place / name, True, names), place=str(place))
-    if holds_idx(own): return idx_source(name, own, any(p.name.startswith("emnist-") for p in own.iterdir()), names)   # NIST's own file names: NIST's transposed images
-    if own.is_dir() and any(f.lower().endswith(SUFFIXES) for f, _, _ in walk(own)): return folder_source(name, own)
-    if own.with_name(f"{name}.zip").is_file(): return zip_source(name, own.with_name(f"{name}.zip"), "val2017" if name == "coco-val2017" else "")
+        for place in (own, own / "gzip"):  # NIST's gzip.zip holds every EMNIST split
+            if place.is_dir() and any(p.name.startswith(f"{name}-") for p in place.iterdir()):
+                return replace(idx_source(name, place / name, True, names), place=str(place))
+    if holds_idx(own):
+        return idx_source(
+            name, own, any(p.name.startswith("emnist-") for p in own.iterdir()), names
+        )  # NIST's own file names: NIST's transposed images
+    if own.is_dir() and any(f.lower().endswith(SUFFIXES) for f, _, _ in walk(own)):
+        return folder_source(name, own)
+    if own.with_name(f"{name}.zip").is_file():
+        return zip_source(name, own.with_name(f"{name}.zip"), "val2017" if name == "coco-val2017" else "")
     return in_layout
+
 
 def _find(name: str, root: Path) -> Source | None:
     "Where a data set is read from, or None if a named one is not there. Raises `GannbError` for a path that does not exist."
     kind, path, turned = _parse(name)
     if kind != "name":
-        place, inside = _place(path) if kind == "folder" else (Path(path).expanduser(), ""); place = place.resolve()
-        return path_source(f"{kind}:{place.name}" + (f"!{inside}" if inside else ""), kind, place, inside, bool(turned))
-    if name.startswith("digits") and name in DATASETS: return Source("digits", "scikit-learn", {"digits": 1}, _scan_digits)
+        place, inside = _place(path) if kind == "folder" else (Path(path).expanduser(), "")
+        place = place.resolve()
+        return path_source(
+            f"{kind}:{place.name}" + (f"!{inside}" if inside else ""), kind, place, inside, bool(turned)
+        )
+    if name.startswith("digits") and name in DATASETS:
+        return Source("digits", "scikit-learn", {"digits": 1}, _scan_digits)
     return _named_source(name, root)
 
-def available(name: str,                            # a name, folder:PATH or idx:PATH
-              data_root: str | Path | None = None,  # where to look; GANNB_DATA by default
-             ) -> str | None:
+
+def available(
+    name: str,  # a name, folder:PATH or idx:PATH
+    data_root: str | Path | None = None,  # where to look; GANNB_DATA by default
+) -> str | None:
     "Where the data set would be read from, or None. Raises `GannbError` for an unknown name."
-    root = default_root(data_root); check_name(name, root)
-    try: source = _find(name, root)
+    root = default_root(data_root)
+    check_name(name, root)
+    try:
+        source = _find(name, root)
     except GannbError:
-        if _parse(name)[0] != "name": return None
+        if _parse(name)[0] != "name":
+            return None
         raise
     return source.place if source else None
 
+
 def missing(name: str, root: Path) -> GannbError:
     "The error that says where to get a data set, how large it is, its licence, and the command."
-    if _parse(name)[0] != "name": _find(name, root)   # a path: this raises and says what is wrong with it
-    if name not in DATASETS: return GannbError(f"{name} is not in {root}: its catalogue.yaml names a source that is not there.")
-    i = DATASETS[name]; large = f"{fmt_bytes(i.size_bytes)} to download" if i.size_bytes else "size not stated by its publisher"
-    how = (f"It has to be fetched by hand from {i.where}; put it as {root / name}/ or {root / name}.zip." if i.how == "manual"
-           else f"Fetch it with `gannb data get {name}` (from {i.where}), or name a folder that holds it with data_root=... or GANNB_DATA.")
-    return GannbError(f"{name} is not in {root}. It has {i.images:,} images, {large}, licence: {i.licence}. {how}")
+    if _parse(name)[0] != "name":
+        _find(name, root)  # a path: this raises and says what is wrong with it
+    if name not in DATASETS:
+        return GannbError(f"{name} is not in {root}: its catalogue.yaml names a source that is not there.")
+    i = DATASETS[name]
+    large = f"{fmt_bytes(i.size_bytes)} to download" if i.size_bytes else "size not stated by its publisher"
+    how = (
+        f"It has to be fetched by hand from {i.where}; put it as {root / name}/ or {root / name}.zip."
+        if i.how == "manual"
+        else f"Fetch it with `gannb data get {name}` (from {i.where}), or name a folder that holds it with data_root=... or GANNB_DATA."
+    )
+    return GannbError(
+        f"{name} is not in {root}. It has {i.images:,} images, {large}, licence: {i.licence}. {how}"
+    )
 
 # %% ../nbs/04_datasets.ipynb #b6a4f7b1
 def _in_parallel(work: Callable[[int], Any], n: int, title: str, progress: bool) -> list:
     "[work(0), ..., work(n-1)] on all cores, with a progress bar on stderr."
     from concurrent.futures import ThreadPoolExecutor
     from tqdm import tqdm
+
     chunks, results = [range(a, min(a + 64, n)) for a in range(0, n, 64)], []
-    with ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=n, desc=title, unit=" images", file=sys.stderr, disable=not progress, leave=False) as bar:
+    with (
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        tqdm(total=n, desc=title, unit=" images", file=sys.stderr, disable=not progress, leave=False) as bar,
+    ):
         try:
-            for part in pool.map(lambda chunk: [work(i) for i in chunk], chunks): results += part; bar.update(len(part))
-        except BaseException: pool.shutdown(cancel_futures=True); raise
+            for part in pool.map(lambda chunk: [work(i) for i in chunk], chunks):
+                results += part
+                bar.update(len(part))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
     return results
+
 
 def _attempt(work: Callable[[int], Any]) -> Callable[[int], tuple[Any, str]]:
     "`work`, answering (result, '') or (None, why it failed): Pillow's decoders raise almost anything."
+
     def attempt(i: int) -> tuple[Any, str]:
-        try: return work(i), ""
-        except MemoryError: raise
-        except Exception as e: return None, str(e) or type(e).__name__
+        try:
+            return work(i), ""
+        except MemoryError:
+            raise
+        except Exception as e:
+            return None, str(e) or type(e).__name__
+
     return attempt
 
-def _native(c: Contents, source: Source, size: int | None, channels: int | None, progress: bool) -> tuple[int, int]:
+
+def _native(
+    c: Contents, source: Source, size: int | None, channels: int | None, progress: bool
+) -> tuple[int, int]:
     "Size and channels of the files themselves, where they were not asked for. Raises `GannbError` if the images differ in size."
-    if size and channels: return size, channels
+    if size and channels:
+        return size, channels
+
     def look(i: int) -> tuple[tuple[int, int], str]:
-        image = c.read(i); return image.size, image.mode
-    looked = [r for r, why in _in_parallel(_attempt(look), len(c.files), f"looking at {source.name}", progress) if not why]
+        image = c.read(i)
+        return image.size, image.mode
+
+    looked = [
+        r
+        for r, why in _in_parallel(_attempt(look), len(c.files), f"looking at {source.name}", progress)
+        if not why
+    ]
     grey = bool(looked) and all(mode in ("1", "L", "LA", "La") or mode.startswith("I") for _, mode in looked)
     sizes = Counter(s for s, _ in looked)
     if not size and (len(sizes) > 1 or any(w != h for w, h in sizes)):
-        raise GannbError(f"size is needed: the images of {source.name} are {min(w for w, _ in sizes)} to {max(w for w, _ in sizes)} pixels wide and {min(h for _, h in sizes)} to {max(h for _, h in sizes)} high. Give size=32, 64 ...")
+        raise GannbError(
+            f"size is needed: the images of {source.name} are {min(w for w, _ in sizes)} to {max(w for w, _ in sizes)} pixels wide and {min(h for _, h in sizes)} to {max(h for _, h in sizes)} high. Give size=32, 64 ..."
+        )
     return size or (next(iter(sizes))[0] if sizes else 64), channels or (1 if grey else 3)
 
 # %% ../nbs/04_datasets.ipynb #8804dbbf
@@ -237,66 +493,151 @@ def _reserve(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     "A writable uint8 array file whose disk space is taken now: a full disk is an error here, not a crash while decoding."
     out = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
     if hasattr(os, "posix_fallocate"):
-        with open(path, "rb+") as f: os.posix_fallocate(f.fileno(), 0, path.stat().st_size)
+        with open(path, "rb+") as f:
+            os.posix_fallocate(f.fileno(), 0, path.stat().st_size)
     return out
 
+
 def _where_in(source: Source, file: str) -> str:
-    return f"{source.place}{'!' if 'zip' in source.key and not source.key['inside'] else '/'}{file}" if {"zip", "folder"} & set(source.key) else f"{source.place}: {file}"
+    return (
+        f"{source.place}{'!' if 'zip' in source.key and not source.key['inside'] else '/'}{file}"
+        if {"zip", "folder"} & set(source.key)
+        else f"{source.place}: {file}"
+    )
+
 
 def _undecodable(source: Source, bad: Sequence[Sequence[str]], whole: bool) -> GannbError:
     others = f" ({len(bad) - 1} other file(s) like it)" if len(bad) > 1 else ""
-    return GannbError(f"{_where_in(source, bad[0][0])} cannot be decoded: {bad[0][1]}{others}. " + ("No file of this source can." if whole else "Mend or remove such files, or leave them out with on_error=\"skip\"."))
+    return GannbError(
+        f"{_where_in(source, bad[0][0])} cannot be decoded: {bad[0][1]}{others}. "
+        + (
+            "No file of this source can."
+            if whole
+            else 'Mend or remove such files, or leave them out with on_error="skip".'
+        )
+    )
 
-def _decode(source: Source, c: Contents, final: Path, size: int, channels: int, fit: str, on_error: str, progress: bool) -> None:
+
+def _decode(
+    source: Source,
+    c: Contents,
+    final: Path,
+    size: int,
+    channels: int,
+    fit: str,
+    on_error: str,
+    progress: bool,
+) -> None:
     "Decode everything into a sealed cache folder. Raises `GannbError` naming the first file that cannot be decoded and counting the others."
-    n = len(c.files); check_free_disk(final, n * size * size * channels)
+    n = len(c.files)
+    check_free_disk(final, n * size * size * channels)
     with new_folder(final) as tmp:
         out = _reserve(tmp / "images.npy", (n, size, size, channels))
+
         def work(i: int) -> bool:
-            image = c.read(i); out[i] = to_square(image, size, channels, fit)
+            image = c.read(i)
+            out[i] = to_square(image, size, channels, fit)
             return image.width == image.height
+
         results = _in_parallel(_attempt(work), n, f"decoding {source.name}", progress)
-        bad = [(f, why) for f, (_, why) in zip(c.files, results) if why]; oblong = sum(square is False for square, _ in results)
+        bad = [(f, why) for f, (_, why) in zip(c.files, results) if why]
+        oblong = sum(square is False for square, _ in results)
         if bad and (on_error == "raise" or len(bad) == n):
             raise _undecodable(source, bad, whole=len(bad) == n)
         notes = list(c.notes)
-        if oblong: notes.append(f"{oblong:,} of {n:,} images are not square: " + ("the centre square was kept" if fit == "crop" else "they were stretched to a square"))
-        if bad: notes.append(f"{len(bad)} file(s) could not be decoded and were left out: " + "; ".join(f"{f} ({why})" for f, why in bad[:50]) + (" ..." if len(bad) > 50 else ""))
+        if oblong:
+            notes.append(
+                f"{oblong:,} of {n:,} images are not square: "
+                + ("the centre square was kept" if fit == "crop" else "they were stretched to a square")
+            )
+        if bad:
+            notes.append(
+                f"{len(bad)} file(s) could not be decoded and were left out: "
+                + "; ".join(f"{f} ({why})" for f, why in bad[:50])
+                + (" ..." if len(bad) > 50 else "")
+            )
         out.flush()
-        if bad: c = _without(c, {f for f, _ in bad}, out, tmp / "kept.npy")
-        out = None   # the map is closed before its file is renamed: Windows insists
-        if bad: os.replace(tmp / "kept.npy", tmp / "images.npy")
-        seal_cache(tmp, c.parts, c.labels, c.classes, c.groups, c.files, {"size": size, "channels": channels, "fit": fit, **RULE, **source.settings}, notes, bad)
+        if bad:
+            c = _without(c, {f for f, _ in bad}, out, tmp / "kept.npy")
+        out = None  # the map is closed before its file is renamed: Windows insists
+        if bad:
+            os.replace(tmp / "kept.npy", tmp / "images.npy")
+        seal_cache(
+            tmp,
+            c.parts,
+            c.labels,
+            c.classes,
+            c.groups,
+            c.files,
+            {"size": size, "channels": channels, "fit": fit, **RULE, **source.settings},
+            notes,
+            bad,
+        )
+
 
 def _without(c: Contents, bad: set[str], out: np.ndarray, path: Path) -> Contents:
     "The contents without the files that could not be decoded; the pixels that stay are written to `path`."
     keep = np.array([i for i, f in enumerate(c.files) if f not in bad])
     new = _reserve(path, (len(keep), *out.shape[1:]))
-    for a in range(0, len(keep), 1024): new[a:a + 1024] = out[keep[a:a + 1024]]
+    for a in range(0, len(keep), 1024):
+        new[a : a + 1024] = out[keep[a : a + 1024]]
     new.flush()
-    def of(a: np.ndarray | None) -> np.ndarray | None: return None if a is None else a[keep]
-    parts = {p: (int(np.searchsorted(keep, a)), int(np.searchsorted(keep, b))) for p, (a, b) in c.parts.items()}
-    return replace(c, files=[c.files[i] for i in keep], labels=of(c.labels), groups=of(c.groups), parts={p: (a, b) for p, (a, b) in parts.items() if b > a})
+
+    def of(a: np.ndarray | None) -> np.ndarray | None:
+        return None if a is None else a[keep]
+
+    parts = {
+        p: (int(np.searchsorted(keep, a)), int(np.searchsorted(keep, b))) for p, (a, b) in c.parts.items()
+    }
+    return replace(
+        c,
+        files=[c.files[i] for i in keep],
+        labels=of(c.labels),
+        groups=of(c.groups),
+        parts={p: (a, b) for p, (a, b) in parts.items() if b > a},
+    )
 
 # %% ../nbs/04_datasets.ipynb #fda10378
-ARC, ARCS = 41, 7   # frames in an arc, arcs in a turn: 287 frames; a film has up to 328 and shows its beginning again at the end
+ARC, ARCS = (
+    41,
+    7,
+)  # frames in an arc, arcs in a turn: 287 frames; a film has up to 328 and shows its beginning again at the end
 FAMILIES = ("Apple", "Banana", "Grape", "Tomato")
-FRUITS_2020 = {"classes": 131, "train": 67_692, "test": 22_688, "multiple": 103, "images": 90_483}   # version 2020.05.18; `multiple`: pictures of several fruits, in neither part
+FRUITS_2020 = {
+    "classes": 131,
+    "train": 67_692,
+    "test": 22_688,
+    "multiple": 103,
+    "images": 90_483,
+}  # version 2020.05.18; `multiple`: pictures of several fruits, in neither part
 OFFICIAL_TEST = "the official Test images are other frames of the turns that Training shows, neighbours of its frames: split(...) of the training part holds out whole arcs instead"
-_FRAME = re.compile(r"([^/]+)(?:__|/)(r\d*_)?(\d+)_\d+\.jpe?g$")   # Training/Apple Braeburn/r_12_100.jpg, or Apple/Apple_Braeburn__r_12_100.jpg
+_FRAME = re.compile(
+    r"([^/]+)(?:__|/)(r\d*_)?(\d+)_\d+\.jpe?g$"
+)  # Training/Apple Braeburn/r_12_100.jpg, or Apple/Apple_Braeburn__r_12_100.jpg
 
-def fruit_arcs(files: Sequence[str],   # file names of Fruits-360, with the variety as folder or before a double underscore
-              ) -> np.ndarray:         # (N,) int64
+
+def fruit_arcs(
+    files: Sequence[
+        str
+    ],  # file names of Fruits-360, with the variety as folder or before a double underscore
+) -> np.ndarray:  # (N,) int64
     "The arc of a turning fruit that each file shows, numbered: frames of one arc are near-duplicates. A file without a frame number is an arc of its own."
     found = [_FRAME.search(f) for f in files]
-    return _numbers(f"{m[1]}/{m[2] or ''}{int(m[3]) // ARC % ARCS}" if m else f"/{f}" for f, m in zip(files, found))
+    return _numbers(
+        f"{m[1]}/{m[2] or ''}{int(m[3]) // ARC % ARCS}" if m else f"/{f}" for f, m in zip(files, found)
+    )
+
 
 def _varieties(s: ImageSet) -> np.ndarray:
     "The variety of each image, numbered, as its file name says: a held-out part has some of each."
     found = [_FRAME.search(os.fsdecode(bytes(f))) for f in s.files]
-    return _numbers(f"{s.labels[i] if s.labels is not None else ''}/{m[1] if m else ''}" for i, m in enumerate(found))
+    return _numbers(
+        f"{s.labels[i] if s.labels is not None else ''}/{m[1] if m else ''}" for i, m in enumerate(found)
+    )
 
-def _numbers(names: Iterable[str]) -> np.ndarray: return np.unique(list(names), return_inverse=True)[1].astype(np.int64)
+
+def _numbers(names: Iterable[str]) -> np.ndarray:
+    return np.unique(list(names), return_inverse=True)[1].astype(np.int64)
 
 # %% ../nbs/04_datasets.ipynb #2359fa83
 def _family(variety: str) -> str:
@@ -304,230 +645,452 @@ def _family(variety: str) -> str:
     first = variety.split(" ")[0]
     return first if first in FAMILIES else variety
 
-def fruit_counts(s: ImageSet,          # fruits360, or a part of it
-                ) -> dict[str, int]:   # family -> images
+
+def fruit_counts(
+    s: ImageSet,  # fruits360, or a part of it
+) -> dict[str, int]:  # family -> images
     "Images of Apple, Banana, Grape and Tomato, whether the classes are varieties or families; 0 where there are none."
     counts = dict.fromkeys(FAMILIES, 0)
     for variety, n in s.counts().items():
-        if _family(variety) in counts: counts[_family(variety)] += n
+        if _family(variety) in counts:
+            counts[_family(variety)] += n
     return counts
+
 
 def _members(name: str, have: Sequence[str], classes: Sequence[str]) -> list[int]:
     "Positions of the classes asked for; of fruits360, all varieties of a family. Raises `GannbError` for an unknown one."
-    families = dict.fromkeys(_family(v) for v in have if _family(v) in FAMILIES) if name == "fruits360" else {}
-    for k in classes: check_choice("classes", k, list(dict.fromkeys((*families, *have))))
-    return [i for i, v in enumerate(have) if v in classes and v not in families or _family(v) in families and _family(v) in classes]
+    families = (
+        dict.fromkeys(_family(v) for v in have if _family(v) in FAMILIES) if name == "fruits360" else {}
+    )
+    for k in classes:
+        check_choice("classes", k, list(dict.fromkeys((*families, *have))))
+    return [
+        i
+        for i, v in enumerate(have)
+        if v in classes and v not in families or _family(v) in families and _family(v) in classes
+    ]
+
 
 def _with_families(s: ImageSet, classes: Sequence[str]) -> ImageSet:
     "The fruits with the varieties of each family asked for made one class."
     new = [_family(v) if _family(v) in classes else v for v in s.classes]
-    if new == list(s.classes): return s
-    merged = tuple(dict.fromkeys(new)); position = np.array([merged.index(v) for v in new])
+    if new == list(s.classes):
+        return s
+    merged = tuple(dict.fromkeys(new))
+    position = np.array([merged.index(v) for v in new])
     return replace(s, labels=position[np.asarray(s.labels)], classes=merged)
 
 # %% ../nbs/04_datasets.ipynb #48a01072
-HELD_OUT = {"train": 0.8, "test": 0.2}   # where a data set has no official parts; seed 0, so that everyone holds out the same images
-FACES = {"digits-low-contrast": ("contrast 0.25", lambda x: set_contrast(x, 0.25)), "digits-textured": ("textured background", lambda x: on_background(x, "textured", seed=0))}
+HELD_OUT = {
+    "train": 0.8,
+    "test": 0.2,
+}  # where a data set has no official parts; seed 0, so that everyone holds out the same images
+FACES = {
+    "digits-low-contrast": ("contrast 0.25", lambda x: set_contrast(x, 0.25)),
+    "digits-textured": ("textured background", lambda x: on_background(x, "textured", seed=0)),
+}
+
 
 def _check_before(c: Contents, source: Source, split: str, classes: Sequence[str] | None) -> None:
     "What can be known before decoding: parts, class names, classes of one image. Raises `GannbError`."
     _check_part(source.name, tuple(c.parts), split)
-    if classes is None: wanted = range(len(c.classes))
-    elif not c.classes: raise GannbError(f"classes={list(classes)} cannot be chosen: {source.name} has no class labels.")
-    else: wanted = _members(source.name, c.classes, classes)
-    if c.labels is None or c.parts or split == "all": return
-    counts = np.bincount(c.labels, minlength=len(c.classes)); lone = [k for k in wanted if counts[k] == 1]
-    if lone: raise GannbError(f"class {c.classes[lone[0]]!r} of {source.name} has one image; holding out a test part needs two. Add images, leave it out with classes=[...], or take split=\"all\".")
+    if classes is None:
+        wanted = range(len(c.classes))
+    elif not c.classes:
+        raise GannbError(f"classes={list(classes)} cannot be chosen: {source.name} has no class labels.")
+    else:
+        wanted = _members(source.name, c.classes, classes)
+    if c.labels is None or c.parts or split == "all":
+        return
+    counts = np.bincount(c.labels, minlength=len(c.classes))
+    lone = [k for k in wanted if counts[k] == 1]
+    if lone:
+        raise GannbError(
+            f'class {c.classes[lone[0]]!r} of {source.name} has one image; holding out a test part needs two. Add images, leave it out with classes=[...], or take split="all".'
+        )
+
 
 def _check_part(name: str, parts: tuple[str, ...], split: str) -> None:
     have = tuple(p for p in SPLITS if p in parts) or tuple(HELD_OUT)
-    if split not in (*have, "all"): raise GannbError(f"split={split!r}: {name} has no such part. It has: {', '.join((*have, 'all'))}.")
+    if split not in (*have, "all"):
+        raise GannbError(f"split={split!r}: {name} has no such part. It has: {', '.join((*have, 'all'))}.")
 
-def _cached(source: Source, size: int | None, channels: int | None, fit: str, on_error: str, progress: bool, split: str, classes: Sequence[str] | None) -> Path:
+
+def _cached(
+    source: Source,
+    size: int | None,
+    channels: int | None,
+    fit: str,
+    on_error: str,
+    progress: bool,
+    split: str,
+    classes: Sequence[str] | None,
+) -> Path:
     "The folder with the decoded pixels, made now if it is not there. Two processes may ask at once: one decodes, the other waits."
-    final = cache_dir() / "images" / stable_hash({"source": source.key, "size": size, "channels": channels, "fit": fit, **RULE, **source.settings}, 20)
-    if _is_whole(final, source): return final
+    final = (
+        cache_dir()
+        / "images"
+        / stable_hash(
+            {"source": source.key, "size": size, "channels": channels, "fit": fit, **RULE, **source.settings},
+            20,
+        )
+    )
+    if _is_whole(final, source):
+        return final
     with folder_lock(cache_dir() / "locks" / final.name, wait=24 * 3600):
-        if final.exists(): return final
+        if final.exists():
+            return final
         c = source.scan()
         try:
             _check_before(c, source, split, classes)
             _decode(source, c, final, *_native(c, source, size, channels, progress), fit, on_error, progress)
-        finally: c.close()
+        finally:
+            c.close()
     return final
+
 
 def _is_whole(final: Path, source: Source) -> bool:
     "Whether the cache can be used; a damaged one is removed, with a warning."
     import shutil
-    if not final.exists(): return False
-    try: open_cache(final, source.name); return True
+
+    if not final.exists():
+        return False
+    try:
+        open_cache(final, source.name)
+        return True
     except GannbError as e:
         warnings.warn(f"The decoded copy of {source.name} is damaged and is made again: {e}", stacklevel=4)
-        shutil.rmtree(final); return False
+        shutil.rmtree(final)
+        return False
+
 
 def _held_out(whole: ImageSet, split: str, classes: Sequence[str] | None) -> ImageSet:
     "One part of a set without official parts: always the same split, whatever classes are chosen."
     strict = None if classes is None else _members(whole.name, whole.classes, classes)
-    fruits = whole.name == "fruits360"; by = ", by variety" if fruits else ", by class" if whole.classes else ""
-    kept = f"whole arcs of {ARC} frames of a turning fruit" if fruits else "copies" if whole.groups is None else "whole groups"
-    where = split_rows(whole.labels, unit_numbers(whole.pixel_hashes(), whole.groups), list(HELD_OUT.values()), 0, whole.classes, strict,
-                       whole.groups is not None, _varieties(whole) if fruits else None)
+    fruits = whole.name == "fruits360"
+    by = ", by variety" if fruits else ", by class" if whole.classes else ""
+    kept = (
+        f"whole arcs of {ARC} frames of a turning fruit"
+        if fruits
+        else "copies"
+        if whole.groups is None
+        else "whole groups"
+    )
+    where = split_rows(
+        whole.labels,
+        unit_numbers(whole.pixel_hashes(), whole.groups),
+        list(HELD_OUT.values()),
+        0,
+        whole.classes,
+        strict,
+        whole.groups is not None,
+        _varieties(whole) if fruits else None,
+    )
     note = f"{whole.name} has no test part here: {HELD_OUT['test']:.0%} were held out as test by a seeded split (seed 0{by}, {kept} kept together)"
-    return whole.rows(np.flatnonzero(where == list(HELD_OUT).index(split)), part=split, notes=(*whole.notes, note))
+    return whole.rows(
+        np.flatnonzero(where == list(HELD_OUT).index(split)), part=split, notes=(*whole.notes, note)
+    )
 
 # %% ../nbs/04_datasets.ipynb #f2de053d
-def load(name: str,                        # a name of DATASETS, folder:PATH, folder:PACK.zip!part, idx:PATH, idx:PATH?transpose
-         *,
-         split: str = "train",             # "train", "val", "test" or "all"; a seeded fifth is held out as test where there is no official one
-         size: int | None = None,          # side in pixels, one of base.SIZES; None: as the files are, if they are square and alike
-         channels: int | None = None,      # 1 grey, 3 RGB; None: as the files are
-         classes: str | Sequence[str] | None = None,  # class names to keep, in the new order; of fruits360 also Apple, Banana, Grape, Tomato: all their varieties as one class
-         limit: int | None = None,         # at most so many images, in the proportions of the classes
-         fit: str = "crop",                # non-square images: "crop" to the centre square, or "stretch"
-         on_error: str = "raise",          # a file that cannot be decoded: "raise", or "skip" and list it in the notes
-         data_root: str | Path | None = None,  # where to look; GANNB_DATA by default
-         download: bool = False,           # fetch a named data set that is not there
-         progress: bool = True,            # progress bars on stderr
-        ) -> ImageSet:
+def load(
+    name: str,  # a name of DATASETS, folder:PATH, folder:PACK.zip!part, idx:PATH, idx:PATH?transpose
+    *,
+    split: str = "train",  # "train", "val", "test" or "all"; a seeded fifth is held out as test where there is no official one
+    size: int
+    | None = None,  # side in pixels, one of base.SIZES; None: as the files are, if they are square and alike
+    channels: int | None = None,  # 1 grey, 3 RGB; None: as the files are
+    classes: str
+    | Sequence[str]
+    | None = None,  # class names to keep, in the new order; of fruits360 also Apple, Banana, Grape, Tomato: all their varieties as one class
+    limit: int | None = None,  # at most so many images, in the proportions of the classes
+    fit: str = "crop",  # non-square images: "crop" to the centre square, or "stretch"
+    on_error: str = "raise",  # a file that cannot be decoded: "raise", or "skip" and list it in the notes
+    data_root: str | Path | None = None,  # where to look; GANNB_DATA by default
+    download: bool = False,  # fetch a named data set that is not there
+    progress: bool = True,  # progress bars on stderr
+) -> ImageSet:
     "The data set as an `ImageSet`, decoded once and then memory-mapped. Raises `GannbError` for anything unknown, missing or undecodable."
-    root = default_root(data_root); check_name(name, root)
-    for what, value, allowed in (("split", split, SPLITS), ("fit", fit, ("crop", "stretch")), ("on_error", on_error, ("raise", "skip"))): check_choice(what, value, allowed)
-    if size is not None: check_size(size)
-    if channels is not None: check_channels(channels)
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, (int, np.integer)) or limit < 1): raise GannbError(f"limit must be a whole number from 1; this is {limit!r}.")
-    if classes is not None: classes = [str(c) for c in ([classes] if isinstance(classes, (str, int)) else classes)]
+    root = default_root(data_root)
+    check_name(name, root)
+    for what, value, allowed in (
+        ("split", split, SPLITS),
+        ("fit", fit, ("crop", "stretch")),
+        ("on_error", on_error, ("raise", "skip")),
+    ):
+        check_choice(what, value, allowed)
+    if size is not None:
+        check_size(size)
+    if channels is not None:
+        check_channels(channels)
+    if limit is not None and (
+        isinstance(limit, bool) or not isinstance(limit, (int, np.integer)) or limit < 1
+    ):
+        raise GannbError(f"limit must be a whole number from 1; this is {limit!r}.")
+    if classes is not None:
+        classes = [str(c) for c in ([classes] if isinstance(classes, (str, int)) else classes)]
     source = _find(name, root)
-    if source is None and download: get(name, root, progress=progress); source = _find(name, root)
-    if source is None: raise missing(name, root)
-    if source.name == "digits": size = size or DATASETS["digits"].size
-    s = _open(source, _cached(source, size, channels, fit, on_error, progress, split, classes), split, on_error)
-    if name in FACES: s = _with_face(s, name)
-    if s.part == "all" and split != "all": s = _held_out(s, split, classes)
-    if name == "fruits360" and classes is not None and s.labels is not None: s = _with_families(s, classes)
+    if source is None and download:
+        get(name, root, progress=progress)
+        source = _find(name, root)
+    if source is None:
+        raise missing(name, root)
+    if source.name == "digits":
+        size = size or DATASETS["digits"].size
+    s = _open(
+        source, _cached(source, size, channels, fit, on_error, progress, split, classes), split, on_error
+    )
+    if name in FACES:
+        s = _with_face(s, name)
+    if s.part == "all" and split != "all":
+        s = _held_out(s, split, classes)
+    if name == "fruits360" and classes is not None and s.labels is not None:
+        s = _with_families(s, classes)
     return s.select(classes, limit)
+
 
 def _open(source: Source, folder: Path, split: str, on_error: str) -> ImageSet:
     "A cached part, or all where there are no parts. Raises `GannbError` if files were left out when it was made and that is not wanted now."
-    meta = read_json(folder / "meta.json"); skipped = meta["skipped"]
-    if skipped and on_error == "raise": raise _undecodable(source, skipped, whole=False)
+    meta = read_json(folder / "meta.json")
+    skipped = meta["skipped"]
+    if skipped and on_error == "raise":
+        raise _undecodable(source, skipped, whole=False)
     _check_part(source.name, tuple(meta["parts"]), split)
     s = open_cache(folder, source.name, split if split in meta["parts"] else "all")
     s.notes = (*source.notes, *s.notes)
-    if source.name == "fruits360": s.groups = fruit_arcs([os.fsdecode(bytes(f)) for f in s.files])
-    if source.name == "fruits360" and "test" in meta["parts"]: s.notes = (*s.notes, OFFICIAL_TEST)
+    if source.name == "fruits360":
+        s.groups = fruit_arcs([os.fsdecode(bytes(f)) for f in s.files])
+    if source.name == "fruits360" and "test" in meta["parts"]:
+        s.notes = (*s.notes, OFFICIAL_TEST)
     return s
+
 
 def _with_face(s: ImageSet, name: str) -> ImageSet:
     "The digits with another face: low contrast, or on textured backgrounds."
     title, change = FACES[name]
-    return replace(s, name=name, images=change(np.asarray(s.images)), hashes=None, settings={**s.settings, "face": title})
+    return replace(
+        s, name=name, images=change(np.asarray(s.images)), hashes=None, settings={**s.settings, "face": title}
+    )
 
 # %% ../nbs/04_datasets.ipynb #12f5d52c
 DRIVE = "https://drive.usercontent.google.com/download?id={}&export=download&confirm=t"
 COCO = ("http://images.cocodataset.org/zips/val2017.zip", "442b8da7639aecaf257c1dceb8ba8c80")
 
+
 def _wanted(name: str, root: Path) -> list[tuple[list[str], str, Path]]:
     "(addresses, md5, target) of every file of a data set, as torchvision publishes them."
-    if DATASETS[name].how == "file": return [([COCO[0]], COCO[1], root / f"{name}.zip")]
+    if DATASETS[name].how == "file":
+        return [([COCO[0]], COCO[1], root / f"{name}.zip")]
     from torchvision import datasets as tv
+
     if name in ("mnist", "fashion-mnist"):
         c = tv.MNIST if name == "mnist" else tv.FashionMNIST
         return [([m + f for m in c.mirrors], md5, root / c.__name__ / "raw" / f) for f, md5 in c.resources]
-    if name == "emnist-balanced": return [([tv.EMNIST.url], tv.EMNIST.md5, root / "EMNIST" / "raw" / tv.EMNIST.url.rsplit("/", 1)[1])]
-    if name == "celeba": return [([DRIVE.format(i)], md5, root / "celeba" / f) for i, md5, f in tv.CelebA.file_list]
+    if name == "emnist-balanced":
+        return [([tv.EMNIST.url], tv.EMNIST.md5, root / "EMNIST" / "raw" / tv.EMNIST.url.rsplit("/", 1)[1])]
+    if name == "celeba":
+        return [([DRIVE.format(i)], md5, root / "celeba" / f) for i, md5, f in tv.CelebA.file_list]
     c = {"cifar10": tv.CIFAR10, "cifar100": tv.CIFAR100}[name]
     return [([c.url], c.tgz_md5, root / c.filename)]
+
 
 def _unpack(name: str, root: Path) -> None:
     "Let torchvision unpack and check what was fetched. CelebA's pictures appear all at once."
     from torchvision import datasets as tv
-    if name == "celeba": return _unpack_celeba(root / "celeba")
-    make = {"mnist": tv.MNIST, "fashion-mnist": tv.FashionMNIST, "emnist-balanced": partial(tv.EMNIST, split="balanced"), "cifar10": tv.CIFAR10, "cifar100": tv.CIFAR100}[name]
+
+    if name == "celeba":
+        return _unpack_celeba(root / "celeba")
+    make = {
+        "mnist": tv.MNIST,
+        "fashion-mnist": tv.FashionMNIST,
+        "emnist-balanced": partial(tv.EMNIST, split="balanced"),
+        "cifar10": tv.CIFAR10,
+        "cifar100": tv.CIFAR100,
+    }[name]
     make(str(root), download=True)
+
 
 def _unpack_celeba(folder: Path) -> None:
     import shutil
-    final, tmp = folder / "img_align_celeba", folder / ".unpacking"
-    if final.is_dir(): return
-    shutil.rmtree(tmp, ignore_errors=True); z, members = zip_members(folder / "img_align_celeba.zip", "")
-    try:
-        with z: z.extractall(tmp, list(members.values()))
-        os.rename(tmp / "img_align_celeba", final)
-    except OSError as e: raise GannbError(f"{final} cannot be unpacked: {e.strerror}.") from e
-    finally: shutil.rmtree(tmp, ignore_errors=True)
 
-def get(name: str,                            # a name of DATASETS
-        data_root: str | Path | None = None,  # where to put it; GANNB_DATA or the cache by default
-        progress: bool = True,                # bars on stderr
-       ) -> str:                              # where it is now
+    final, tmp = folder / "img_align_celeba", folder / ".unpacking"
+    if final.is_dir():
+        return
+    shutil.rmtree(tmp, ignore_errors=True)
+    z, members = zip_members(folder / "img_align_celeba.zip", "")
+    try:
+        with z:
+            z.extractall(tmp, list(members.values()))
+        os.rename(tmp / "img_align_celeba", final)
+    except OSError as e:
+        raise GannbError(f"{final} cannot be unpacked: {e.strerror}.") from e
+    finally:
+        shutil.rmtree(tmp, ignore_errors=True)
+
+
+def get(
+    name: str,  # a name of DATASETS
+    data_root: str | Path | None = None,  # where to put it; GANNB_DATA or the cache by default
+    progress: bool = True,  # bars on stderr
+) -> str:  # where it is now
     "Fetch a data set, resumably and hash-checked. Raises `GannbError`: unknown name, by hand only, no network, wrong hash."
-    check_choice("dataset", name, DATASETS); root = make_folder(default_root(data_root)); there = available(name, root)
-    if there: return there
-    if DATASETS[name].how == "manual": raise missing(name, root)
+    check_choice("dataset", name, DATASETS)
+    root = make_folder(default_root(data_root))
+    there = available(name, root)
+    if there:
+        return there
+    if DATASETS[name].how == "manual":
+        raise missing(name, root)
     with folder_lock(cache_dir() / "locks" / stable_hash(["get", str(root), name])):
-        if DATASETS[name].size_bytes: check_free_disk(root, 2 * DATASETS[name].size_bytes)
-        for urls, md5, target in _wanted(name, root): fetch(urls, md5, target, progress)
-        if DATASETS[name].how == "torchvision": _unpack(name, root)
+        if DATASETS[name].size_bytes:
+            check_free_disk(root, 2 * DATASETS[name].size_bytes)
+        for urls, md5, target in _wanted(name, root):
+            fetch(urls, md5, target, progress)
+        if DATASETS[name].how == "torchvision":
+            _unpack(name, root)
     return available(name, root) or str(root)
 
 # %% ../nbs/04_datasets.ipynb #771573f5
-def table(data_root: str | Path | None = None,   # where to look; GANNB_DATA by default
-         ) -> list[dict]:                        # name, images, classes, size, licence, here, note
+def table(
+    data_root: str | Path | None = None,  # where to look; GANNB_DATA by default
+) -> list[dict]:  # name, images, classes, size, licence, here, note
     "One row for each known data set and each further name of the catalogue, for `gannb data list`."
-    root = default_root(data_root); entries = catalogue(root); rows = []
+    root = default_root(data_root)
+    entries = catalogue(root)
+    rows = []
     for name in [*DATASETS, *(n for n in entries if n not in DATASETS)]:
         i, note = DATASETS.get(name), entries.get(name, {}).get("note", "")
-        try: here = available(name, root) or ""
-        except GannbError as e: here, note = "", str(e)
-        rows.append({"name": name, "images": i.images if i else "-", "classes": i.classes if i else "-", "licence": i.licence if i else "see its source",
-                     "size": "-" if i is None else "0" if i.how == "embedded" else fmt_bytes(i.size_bytes) if i.size_bytes else "by hand", "here": here, "note": note})
+        try:
+            here = available(name, root) or ""
+        except GannbError as e:
+            here, note = "", str(e)
+        rows.append(
+            {
+                "name": name,
+                "images": i.images if i else "-",
+                "classes": i.classes if i else "-",
+                "licence": i.licence if i else "see its source",
+                "size": "-"
+                if i is None
+                else "0"
+                if i.how == "embedded"
+                else fmt_bytes(i.size_bytes)
+                if i.size_bytes
+                else "by hand",
+                "here": here,
+                "note": note,
+            }
+        )
     return rows
+
 
 def _as_name(name_or_path: str, root: Path) -> str:
     "A name as `load` takes it: an existing path becomes folder:PATH or idx:PATH."
-    if _parse(name_or_path)[0] != "name" or name_or_path in DATASETS or name_or_path in catalogue(root): return name_or_path
+    if _parse(name_or_path)[0] != "name" or name_or_path in DATASETS or name_or_path in catalogue(root):
+        return name_or_path
     path, _ = _place(name_or_path)
-    if path.exists(): return f"{'idx' if holds_idx(path) else 'folder'}:{name_or_path}"
-    check_name(name_or_path, root); return name_or_path
+    if path.exists():
+        return f"{'idx' if holds_idx(path) else 'folder'}:{name_or_path}"
+    check_name(name_or_path, root)
+    return name_or_path
 
-def check(name_or_path: str,                    # a name, folder:PATH, idx:PATH, or simply a path
-          data_root: str | Path | None = None,  # where to look; GANNB_DATA by default
-          progress: bool = True,                # a bar on stderr
-         ) -> dict:
+
+def check(
+    name_or_path: str,  # a name, folder:PATH, idx:PATH, or simply a path
+    data_root: str | Path | None = None,  # where to look; GANNB_DATA by default
+    progress: bool = True,  # a bar on stderr
+) -> dict:
     "Counts, sizes, unreadable files and exact copies of a data set, read afresh at its own size. Raises `GannbError` if it is not there."
     import hashlib
-    root = default_root(data_root); name = _as_name(name_or_path, root); source = _find(name, root)
-    if source is None: raise missing(name, root)
+
+    root = default_root(data_root)
+    name = _as_name(name_or_path, root)
+    source = _find(name, root)
+    if source is None:
+        raise missing(name, root)
     c = source.scan()
+
     def look(i: int) -> tuple[int, tuple[int, int], str]:
-        image = c.read(i); mode, plain = image.mode, plain_image(image)
-        pixels = hashlib.blake2b(repr(plain.size).encode() + plain.convert("RGB").tobytes(), digest_size=8).digest()
+        image = c.read(i)
+        mode, plain = image.mode, plain_image(image)
+        pixels = hashlib.blake2b(
+            repr(plain.size).encode() + plain.convert("RGB").tobytes(), digest_size=8
+        ).digest()
         return int.from_bytes(pixels, "little"), plain.size, mode
-    try: looked = _in_parallel(_attempt(look), len(c.files), f"checking {source.name}", progress)
-    finally: c.close()
+
+    try:
+        looked = _in_parallel(_attempt(look), len(c.files), f"checking {source.name}", progress)
+    finally:
+        c.close()
     good = [i for i, (_, why) in enumerate(looked) if not why]
     part = np.repeat(list(c.parts) or ["all"], [b - a for a, b in c.parts.values()] or [len(c.files)])
     label = [c.classes[k] for k in c.labels] if c.labels is not None else [""] * len(c.files)
-    found = find_copies(np.array([looked[i][0][0] for i in good], np.uint64), part[good], [label[i] for i in good], [c.files[i] for i in good])
-    sizes, modes = (Counter(f(looked[i][0]) for i in good) for f in (lambda r: f"{r[1][0]}x{r[1][1]}", lambda r: r[2]))
-    return {"name": name, "place": source.place, "images": len(good), "classes": list(c.classes),
-            "counts": {p: dict(Counter(label[i] for i in good if part[i] == p)) for p in dict.fromkeys(part.tolist())}, "sizes": dict(sizes.most_common()), "modes": dict(modes.most_common()),
-            "unreadable": [[c.files[i], why] for i, (_, why) in enumerate(looked) if why], "notes": [*source.notes, *c.notes], **found}
+    found = find_copies(
+        np.array([looked[i][0][0] for i in good], np.uint64),
+        part[good],
+        [label[i] for i in good],
+        [c.files[i] for i in good],
+    )
+    sizes, modes = (
+        Counter(f(looked[i][0]) for i in good) for f in (lambda r: f"{r[1][0]}x{r[1][1]}", lambda r: r[2])
+    )
+    return {
+        "name": name,
+        "place": source.place,
+        "images": len(good),
+        "classes": list(c.classes),
+        "counts": {
+            p: dict(Counter(label[i] for i in good if part[i] == p)) for p in dict.fromkeys(part.tolist())
+        },
+        "sizes": dict(sizes.most_common()),
+        "modes": dict(modes.most_common()),
+        "unreadable": [[c.files[i], why] for i, (_, why) in enumerate(looked) if why],
+        "notes": [*source.notes, *c.notes],
+        **found,
+    }
 
 # %% ../nbs/04_datasets.ipynb #1a5fd714
-def format_check(found: dict,      # what `check` gives
-                 shown: int = 20,  # lines of a long list that are shown
-                ) -> str:
+def format_check(
+    found: dict,  # what `check` gives
+    shown: int = 20,  # lines of a long list that are shown
+) -> str:
     "The findings of `check` as text for a terminal."
-    def some(items: list[str]) -> list[str]: return [f"  {t}" for t in items[:shown]] + ([f"  ... and {len(items) - shown} more"] if len(items) > shown else [])
-    lines = [f"{found['name']}: {found['images']:,} images, {len(found['classes']) or 'no'} classes, from {found['place']}", *(f"note: {n}" for n in found["notes"])]
+
+    def some(items: list[str]) -> list[str]:
+        return [f"  {t}" for t in items[:shown]] + (
+            [f"  ... and {len(items) - shown} more"] if len(items) > shown else []
+        )
+
+    lines = [
+        f"{found['name']}: {found['images']:,} images, {len(found['classes']) or 'no'} classes, from {found['place']}",
+        *(f"note: {n}" for n in found["notes"]),
+    ]
     for p, counts in found["counts"].items():
-        lines += [f"{p}: {sum(counts.values()):,}" + (f" ({', '.join(f'{k} {n:,}' for k, n in counts.items())})" if any(counts) else "")]
+        lines += [
+            f"{p}: {sum(counts.values()):,}"
+            + (f" ({', '.join(f'{k} {n:,}' for k, n in counts.items())})" if any(counts) else "")
+        ]
     sizes = found["sizes"]
-    lines += ["sizes: " + ", ".join(f"{k} ({n:,})" for k, n in list(sizes.items())[:6]) + (f" and {len(sizes) - 6} more" if len(sizes) > 6 else ""),
-              "modes: " + ", ".join(f"{k} ({n:,})" for k, n in found["modes"].items()), f"unreadable files: {len(found['unreadable'])}"]
+    lines += [
+        "sizes: "
+        + ", ".join(f"{k} ({n:,})" for k, n in list(sizes.items())[:6])
+        + (f" and {len(sizes) - 6} more" if len(sizes) > 6 else ""),
+        "modes: " + ", ".join(f"{k} ({n:,})" for k, n in found["modes"].items()),
+        f"unreadable files: {len(found['unreadable'])}",
+    ]
     lines += some([f"{f}: {why}" for f, why in found["unreadable"]])
-    lines += [f"exact copies: {found['n_groups']} groups, {found['n_extra']} images too many; across parts {found['n_across']}, with different labels {found['n_labels_differ']}"]
-    def one(m: dict) -> str: return m["file"] + (f" ({m['label']})" if m["label"] and m["label"] not in m["file"] else "")
-    lines += some([" = ".join(one(m) for m in g["images"]) + (" [across parts]" if g["across"] else "") + (" [labels differ]" if g["labels_differ"] else "") for g in found["copies"]])
+    lines += [
+        f"exact copies: {found['n_groups']} groups, {found['n_extra']} images too many; across parts {found['n_across']}, with different labels {found['n_labels_differ']}"
+    ]
+
+    def one(m: dict) -> str:
+        return m["file"] + (f" ({m['label']})" if m["label"] and m["label"] not in m["file"] else "")
+
+    lines += some(
+        [
+            " = ".join(one(m) for m in g["images"])
+            + (" [across parts]" if g["across"] else "")
+            + (" [labels differ]" if g["labels_differ"] else "")
+            for g in found["copies"]
+        ]
+    )
     return "\n".join(lines)

@@ -25,7 +25,7 @@ __all__ = ['INCEPTION_LAYERS', 'DOMAIN_DIM', 'DOMAIN_IMAGES', 'DOMAIN_BATCH', 'S
            'one_thread', 'train_domain', 'domain_accuracy', 'domain', 'distort', 'Ladder', 'climb', 'ladder']
 
 # %% ../nbs/10_features.ipynb #19c4dce9
-def scale(x: Tensor) -> Tensor:   # (N, d) feature vectors
+def scale(x: Tensor) -> Tensor:  # (N, d) feature vectors
     "The vectors scaled to length sqrt(d), so that a number in them is of size 1; a vector of zeros stays one."
     return x * (math.sqrt(x.shape[1]) / x.norm(dim=1, keepdim=True).clamp_min(1e-12))
 
@@ -33,224 +33,425 @@ def scale(x: Tensor) -> Tensor:   # (N, d) feature vectors
 @dataclass(eq=False)
 class FeatureNet:
     "A network that judges. Called with uint8 images it gives their features; raises `GannbError` for images it cannot take."
-    name: str                          # "inception", "effnet-lite0" or "domain"
-    layer: str                         # where the features are taken
-    dim: int                           # numbers in a feature vector
-    weights: str                       # sha256 of the weights file
-    resize: str                        # how images come to the network's size, in words
-    module: nn.Module                  # uint8 (B,C,H,W) -> float (B, dim)
-    channels: tuple[int, ...] = (1, 3) # what the images may have
-    scaled: bool = False               # each vector scaled to length sqrt(dim)
-    rounding: str = "uint8"            # images are whole numbers from 0 to 255 before anything else happens to them
-    batch: int = 64                    # images at once
-    about: dict[str, Any] = field(default_factory=dict)                       # what it was trained on, where that was our doing
-    seen: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))  # hashes of the images it was trained on, where that was our doing
+
+    name: str  # "inception", "effnet-lite0" or "domain"
+    layer: str  # where the features are taken
+    dim: int  # numbers in a feature vector
+    weights: str  # sha256 of the weights file
+    resize: str  # how images come to the network's size, in words
+    module: nn.Module  # uint8 (B,C,H,W) -> float (B, dim)
+    channels: tuple[int, ...] = (1, 3)  # what the images may have
+    scaled: bool = False  # each vector scaled to length sqrt(dim)
+    rounding: str = "uint8"  # images are whole numbers from 0 to 255 before anything else happens to them
+    batch: int = 64  # images at once
+    about: dict[str, Any] = field(default_factory=dict)  # what it was trained on, where that was our doing
+    seen: np.ndarray = field(
+        default_factory=lambda: np.empty(0, np.uint64)
+    )  # hashes of the images it was trained on, where that was our doing
 
     def card(self) -> dict[str, str]:
         "What decides a feature: network, layer, weights (first 16 digits), resize, rounding."
-        return {"network": self.name, "layer": self.layer + (f", scaled to length sqrt({self.dim})" if self.scaled else ""), "weights": self.weights[:16], "resize": self.resize, "rounding": self.rounding}
+        return {
+            "network": self.name,
+            "layer": self.layer + (f", scaled to length sqrt({self.dim})" if self.scaled else ""),
+            "weights": self.weights[:16],
+            "resize": self.resize,
+            "rounding": self.rounding,
+        }
 
     @torch.inference_mode()
-    def __call__(self, images: np.ndarray,   # (N,H,W,C) uint8
-                ) -> np.ndarray:             # (N, dim) float32
+    def __call__(
+        self,
+        images: np.ndarray,  # (N,H,W,C) uint8
+    ) -> np.ndarray:  # (N, dim) float32
         "The features of the images, in evaluation mode. Raises `GannbError` for images it cannot take, or features that are not finite."
         shape = tuple(images.shape)
         if str(images.dtype) != "uint8" or len(shape) != 4 or not shape[0] or shape[3] not in self.channels:
-            raise GannbError(f"{self.name} takes uint8 images of shape (N,H,W,C), N from 1, C {' or '.join(map(str, self.channels))}; these are {images.dtype} {shape}.")
-        device = next(self.module.parameters()).device; self.module.eval()
-        batches = (torch.from_numpy(np.array(images[i:i + self.batch])).permute(0, 3, 1, 2).to(device) for i in range(0, shape[0], self.batch))
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False): found = torch.cat([self.module(x).float().cpu() for x in batches])
+            raise GannbError(
+                f"{self.name} takes uint8 images of shape (N,H,W,C), N from 1, C {' or '.join(map(str, self.channels))}; these are {images.dtype} {shape}."
+            )
+        device = next(self.module.parameters()).device
+        self.module.eval()
+        batches = (
+            torch.from_numpy(np.array(images[i : i + self.batch])).permute(0, 3, 1, 2).to(device)
+            for i in range(0, shape[0], self.batch)
+        )
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            found = torch.cat([self.module(x).float().cpu() for x in batches])
         found = scale(found) if self.scaled else found
-        if not bool(found.isfinite().all()): raise GannbError(f"{self.name} gave features that are not finite: its weights are damaged.")
+        if not bool(found.isfinite().all()):
+            raise GannbError(f"{self.name} gave features that are not finite: its weights are damaged.")
         return found.numpy()
 
 # %% ../nbs/10_features.ipynb #7b2f4976
-def resized(x: Tensor,     # (N,C,H,W) uint8
-            size: int,     # side of the result
-           ) -> Tensor:    # (N,C,size,size) float32 in [-1, 1], channels-last
+def resized(
+    x: Tensor,  # (N,C,H,W) uint8
+    size: int,  # side of the result
+) -> Tensor:  # (N,C,size,size) float32 in [-1, 1], channels-last
     "Images at the size a network wants: bicubic, antialiased when they shrink, clipped to the range of pixels."
     x = to_float(x)
-    if x.shape[-2:] != (size, size): x = F.interpolate(x, size=(size, size), mode="bicubic", antialias=True, align_corners=False).clamp_(-1, 1)
+    if x.shape[-2:] != (size, size):
+        x = F.interpolate(x, size=(size, size), mode="bicubic", antialias=True, align_corners=False).clamp_(
+            -1, 1
+        )
     return x.contiguous(memory_format=torch.channels_last)
+
 
 class _EffNet(nn.Module):
     "uint8 images -> the 1280 pooled numbers before the classifier."
+
     def __init__(self, net: nn.Module, size: int):
-        super().__init__(); self.net, self.size = net, size
+        super().__init__()
+        self.net, self.size = net, size
+
     def forward(self, x: Tensor) -> Tensor:
         x = resized(x.expand(-1, 3, -1, -1), self.size)
         return self.net.forward_head(self.net.forward_features(x), pre_logits=True)
 
+
 def _timm_net() -> nn.Module:
     import timm
-    with torch.random.fork_rng(devices=[]): return timm.create_model("tf_efficientnet_lite0", pretrained=False)   # its first weights are drawn and thrown away
 
-def effnet_names(tensors: Mapping[str, Tensor],   # the 296 tensors of the package's file, in its order
-                ) -> dict[str, Tensor]:           # the same tensors, contiguous, under timm's names
+    with torch.random.fork_rng(devices=[]):
+        return timm.create_model(
+            "tf_efficientnet_lite0", pretrained=False
+        )  # its first weights are drawn and thrown away
+
+
+def effnet_names(
+    tensors: Mapping[str, Tensor],  # the 296 tensors of the package's file, in its order
+) -> dict[str, Tensor]:  # the same tensors, contiguous, under timm's names
     "The package's weights under timm's names. Raises `GannbError` when number or shapes do not fit."
     want = _timm_net().state_dict()
     if [tuple(t.shape) for t in tensors.values()] != [tuple(t.shape) for t in want.values()]:
-        raise GannbError(f"These {len(tensors)} tensors are not those of EfficientNet-Lite0 ({len(want)} tensors in timm's order).")
+        raise GannbError(
+            f"These {len(tensors)} tensors are not those of EfficientNet-Lite0 ({len(want)} tensors in timm's order)."
+        )
     return {name: t.contiguous() for name, t in zip(want, tensors.values())}
+
 
 def check_input_size(size: int) -> int:
     "`size` if EfficientNet-Lite0 can work at it; otherwise a `GannbError`."
-    if isinstance(size, bool) or not isinstance(size, int) or not 32 <= size <= 320: raise GannbError(f"size must be a whole number of pixels from 32 to 320; this is {size!r}.")
+    if isinstance(size, bool) or not isinstance(size, int) or not 32 <= size <= 320:
+        raise GannbError(f"size must be a whole number of pixels from 32 to 320; this is {size!r}.")
     return size
 
-def effnet_lite0(tensors: Mapping[str, Tensor],  # from `effnet_names`
-                 weights: str,                   # sha256 of the file they came from
-                 size: int = 64,                 # side that images are resized to, 32 to 320
-                 scaled: bool = True,            # False only to show why it must be True
-                ) -> FeatureNet:
+
+def effnet_lite0(
+    tensors: Mapping[str, Tensor],  # from `effnet_names`
+    weights: str,  # sha256 of the file they came from
+    size: int = 64,  # side that images are resized to, 32 to 320
+    scaled: bool = True,  # False only to show why it must be True
+) -> FeatureNet:
     "EfficientNet-Lite0 (Tan and Le 2019; the Lite variant of 2020) as a judge. Raises `GannbError` for an impossible size."
-    check_input_size(size); net = _timm_net(); net.load_state_dict(tensors); net.requires_grad_(False).eval().to(memory_format=torch.channels_last)
-    return FeatureNet("effnet-lite0", "pre_logits", 1280, weights, f"bicubic to {size} px, antialiased", _EffNet(net, size), scaled=scaled)
+    check_input_size(size)
+    net = _timm_net()
+    net.load_state_dict(tensors)
+    net.requires_grad_(False).eval().to(memory_format=torch.channels_last)
+    return FeatureNet(
+        "effnet-lite0",
+        "pre_logits",
+        1280,
+        weights,
+        f"bicubic to {size} px, antialiased",
+        _EffNet(net, size),
+        scaled=scaled,
+    )
 
 # %% ../nbs/10_features.ipynb #be2b50f6
-INCEPTION_LAYERS = {"64": 64, "192": 192, "768": 768, "2048": 2048, "logits_unbiased": 1008}   # layer -> dimension
+INCEPTION_LAYERS = {
+    "64": 64,
+    "192": 192,
+    "768": 768,
+    "2048": 2048,
+    "logits_unbiased": 1008,
+}  # layer -> dimension
+
 
 class _Inception(nn.Module):
     "uint8 images -> features of one layer, resized as TensorFlow 1 did."
-    def __init__(self, net: nn.Module):
-        super().__init__(); self.net = net
-    def forward(self, x: Tensor) -> Tensor: return self.net(x.expand(-1, 3, -1, -1).contiguous())[0]
 
-def inception(tensors: Mapping[str, Tensor],   # the state of torch-fidelity's FeatureExtractorInceptionV3
-              weights: str,                    # sha256 of the file they came from
-              layer: str = "2048",             # a key of INCEPTION_LAYERS; logits_unbiased is for the Inception Score
-             ) -> FeatureNet:
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x.expand(-1, 3, -1, -1).contiguous())[0]
+
+
+def inception(
+    tensors: Mapping[str, Tensor],  # the state of torch-fidelity's FeatureExtractorInceptionV3
+    weights: str,  # sha256 of the file they came from
+    layer: str = "2048",  # a key of INCEPTION_LAYERS; logits_unbiased is for the Inception Score
+) -> FeatureNet:
     "Inception-v3 as torchmetrics and torch-fidelity use it (Heusel et al. 2017, Salimans et al. 2016). Raises `GannbError` for an unknown layer or tensors of another network."
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
     check_choice("layer", layer, INCEPTION_LAYERS)
-    file = io.BytesIO(); torch.save(dict(tensors), file); file.seek(0)
+    file = io.BytesIO()
+    torch.save(dict(tensors), file)
+    file.seek(0)
     with torch.random.fork_rng(devices=[]):
-        try: net = FeatureExtractorInceptionV3("inception", [layer], feature_extractor_weights_path=file)
-        except RuntimeError as e: raise GannbError(f"These are not the weights of torch-fidelity's Inception-v3: {str(e)[:300]}") from e
-    return FeatureNet("inception", layer, INCEPTION_LAYERS[layer], weights, "bilinear to 299 px (TensorFlow 1), no antialias", _Inception(net), batch=32)
+        try:
+            net = FeatureExtractorInceptionV3("inception", [layer], feature_extractor_weights_path=file)
+        except RuntimeError as e:
+            raise GannbError(
+                f"These are not the weights of torch-fidelity's Inception-v3: {str(e)[:300]}"
+            ) from e
+    return FeatureNet(
+        "inception",
+        layer,
+        INCEPTION_LAYERS[layer],
+        weights,
+        "bilinear to 299 px (TensorFlow 1), no antialias",
+        _Inception(net),
+        batch=32,
+    )
 
 # %% ../nbs/10_features.ipynb #5af7abcc
-DOMAIN_DIM, DOMAIN_IMAGES, DOMAIN_BATCH = 128, 40_000, 64   # numbers in a feature vector; images shown in training; images in a batch
+DOMAIN_DIM, DOMAIN_IMAGES, DOMAIN_BATCH = (
+    128,
+    40_000,
+    64,
+)  # numbers in a feature vector; images shown in training; images in a batch
+
 
 class DomainNet(nn.Module):
     "Strided convolutions down to a map of 4 to 7 pixels, one more, mean over the map: 128 numbers, and a linear classifier of them."
+
     def __init__(self, size: int, channels: int, n_classes: int):
-        super().__init__(); self.size = size; halvings = int(math.log2(size // 4))
-        widths = [*[min(DOMAIN_DIM, 32 * 2**i) for i in range(halvings)], DOMAIN_DIM]; shapes = zip([channels, *widths[:-1]], widths, [5, *[3] * halvings], [*[2] * halvings, 1])
-        self.features = nn.Sequential(*[layer for i, o, k, stride in shapes for layer in (nn.Conv2d(i, o, k, stride, k // 2, bias=False), nn.BatchNorm2d(o), nn.ReLU())])
+        super().__init__()
+        self.size = size
+        halvings = int(math.log2(size // 4))
+        widths = [*[min(DOMAIN_DIM, 32 * 2**i) for i in range(halvings)], DOMAIN_DIM]
+        shapes = zip([channels, *widths[:-1]], widths, [5, *[3] * halvings], [*[2] * halvings, 1])
+        self.features = nn.Sequential(
+            *[
+                layer
+                for i, o, k, stride in shapes
+                for layer in (nn.Conv2d(i, o, k, stride, k // 2, bias=False), nn.BatchNorm2d(o), nn.ReLU())
+            ]
+        )
         self.classifier = nn.Linear(DOMAIN_DIM, n_classes)
-    def forward(self, x: Tensor) -> Tensor:   # (N,C,H,W) uint8 -> (N, 128)
+
+    def forward(self, x: Tensor) -> Tensor:  # (N,C,H,W) uint8 -> (N, 128)
         "Pooled features."
         return self.features(resized(x, self.size)).mean((2, 3))
 
+
 def new_domain_net(size: int, channels: int, n_classes: int, seed: int) -> DomainNet:
     "A DomainNet with first weights from named streams (He et al. 2015, eq. 10)."
-    with torch.random.fork_rng(devices=[]): net = DomainNet(size, channels, n_classes)
+    with torch.random.fork_rng(devices=[]):
+        net = DomainNet(size, channels, n_classes)
     for i, m in enumerate(net.modules()):
         if isinstance(m, (nn.Conv2d, nn.Linear)):
-            with torch.no_grad(): m.weight.normal_(0, math.sqrt(2 / m.weight[0].numel()), generator=torch_rng(seed, "init.domain", i))
-            if m.bias is not None: nn.init.zeros_(m.bias)
+            with torch.no_grad():
+                m.weight.normal_(
+                    0, math.sqrt(2 / m.weight[0].numel()), generator=torch_rng(seed, "init.domain", i)
+                )
+            if m.bias is not None:
+                nn.init.zeros_(m.bias)
     return net.to(memory_format=torch.channels_last)
+
 
 @contextmanager
 def one_thread() -> Iterator[None]:
     "One CPU thread inside, the number there was outside: sums then have one order on every machine."
-    n = torch.get_num_threads(); torch.set_num_threads(1)
-    try: yield
-    finally: torch.set_num_threads(n)
+    n = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n)
 
-def train_domain(images: np.ndarray,   # (N,H,W,C) uint8, H = W
-                 labels: np.ndarray,   # (N,) int64, from 0
-                 seed: int = 0,
-                 shown: int = DOMAIN_IMAGES,  # images shown in all, repeats counted; at least 4 epochs
-                ) -> DomainNet:        # in evaluation mode
+
+def train_domain(
+    images: np.ndarray,  # (N,H,W,C) uint8, H = W
+    labels: np.ndarray,  # (N,) int64, from 0
+    seed: int = 0,
+    shown: int = DOMAIN_IMAGES,  # images shown in all, repeats counted; at least 4 epochs
+) -> DomainNet:  # in evaluation mode
     "A small CNN that tells the classes apart: Adam, learning rate falling to 0, on the CPU. Raises `GannbError` for fewer than two classes."
-    images, labels = np.asarray(images), np.asarray(labels); n_classes = int(labels.max()) + 1 if len(labels) else 0
-    if len(images) != len(labels) or len(np.unique(labels)) < 2: raise GannbError(f"train_domain takes images with one label each and at least two classes; these are {len(images)} images, {len(labels)} labels of {len(np.unique(labels))} classes.")
-    net = new_domain_net(images.shape[1], images.shape[3], n_classes, seed).train(); batch = min(DOMAIN_BATCH, len(images)); per_epoch = len(images) // batch
-    epochs = max(4, round(shown / len(images))); opt = torch.optim.Adam(net.parameters(), lr=3e-3); decay = torch.optim.lr_scheduler.LambdaLR(opt, lambda s: 1 - s / (epochs * per_epoch))
+    images, labels = np.asarray(images), np.asarray(labels)
+    n_classes = int(labels.max()) + 1 if len(labels) else 0
+    if len(images) != len(labels) or len(np.unique(labels)) < 2:
+        raise GannbError(
+            f"train_domain takes images with one label each and at least two classes; these are {len(images)} images, {len(labels)} labels of {len(np.unique(labels))} classes."
+        )
+    net = new_domain_net(images.shape[1], images.shape[3], n_classes, seed).train()
+    batch = min(DOMAIN_BATCH, len(images))
+    per_epoch = len(images) // batch
+    epochs = max(4, round(shown / len(images)))
+    opt = torch.optim.Adam(net.parameters(), lr=3e-3)
+    decay = torch.optim.lr_scheduler.LambdaLR(opt, lambda s: 1 - s / (epochs * per_epoch))
     with one_thread():
         for epoch in range(epochs):
             order = numpy_rng(seed, "shuffle.domain", epoch).permutation(len(images))
-            for rows in np.split(order[:per_epoch * batch], per_epoch):
+            for rows in np.split(order[: per_epoch * batch], per_epoch):
                 x = torch.from_numpy(images[rows]).permute(0, 3, 1, 2)
                 loss = F.cross_entropy(net.classifier(net(x)), torch.from_numpy(labels[rows]).long())
-                opt.zero_grad(); loss.backward(); opt.step(); decay.step()
+                opt.zero_grad()
+                loss.backward()
+                opt.step()
+                decay.step()
     return net.eval()
 
+
 @torch.inference_mode()
-def domain_accuracy(net: DomainNet,
-                    images: np.ndarray,   # (N,H,W,C) uint8, none of them trained on
-                    labels: np.ndarray,   # (N,) int64
-                   ) -> float:            # 0 to 1
+def domain_accuracy(
+    net: DomainNet,
+    images: np.ndarray,  # (N,H,W,C) uint8, none of them trained on
+    labels: np.ndarray,  # (N,) int64
+) -> float:  # 0 to 1
     "The share of images whose class the network names."
-    right = [net.classifier(net(torch.from_numpy(np.array(images[i:i + 256])).permute(0, 3, 1, 2))).argmax(1).numpy() == labels[i:i + 256] for i in range(0, len(images), 256)]
+    right = [
+        net.classifier(net(torch.from_numpy(np.array(images[i : i + 256])).permute(0, 3, 1, 2)))
+        .argmax(1)
+        .numpy()
+        == labels[i : i + 256]
+        for i in range(0, len(images), 256)
+    ]
     return float(np.concatenate(right).mean())
 
-def domain(net: DomainNet,
-           weights: str,               # sha256 of the file that holds it
-           **about: Any,               # further fields of the FeatureNet
-          ) -> FeatureNet:
+
+def domain(
+    net: DomainNet,
+    weights: str,  # sha256 of the file that holds it
+    **about: Any,  # further fields of the FeatureNet
+) -> FeatureNet:
     "A trained DomainNet as a judge of images with the channels it was trained on."
-    return FeatureNet("domain", "mean of the last map", DOMAIN_DIM, weights, f"bicubic to {net.size} px, antialiased", net.requires_grad_(False).eval(), (net.features[0].in_channels,), scaled=True, batch=256, **about)
+    return FeatureNet(
+        "domain",
+        "mean of the last map",
+        DOMAIN_DIM,
+        weights,
+        f"bicubic to {net.size} px, antialiased",
+        net.requires_grad_(False).eval(),
+        (net.features[0].in_channels,),
+        scaled=True,
+        batch=256,
+        **about,
+    )
 
 # %% ../nbs/10_features.ipynb #a15c62d3
-SLIGHT, STRONG = {"blur": 0.03, "noise": 0.05}, {"blur": 0.08, "noise": 0.2, "shuffle": 0.25}   # kind -> amount, see `distort`
+SLIGHT, STRONG = (
+    {"blur": 0.03, "noise": 0.05},
+    {"blur": 0.08, "noise": 0.2, "shuffle": 0.25},
+)  # kind -> amount, see `distort`
+
 
 def _shuffle(images: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     "Each image cut into n x n tiles, put together in a random order."
     count, h, w, c = images.shape
-    tiles = images.reshape(count, n, h // n, n, w // n, c).transpose(0, 1, 3, 2, 4, 5).reshape(count, n * n, h // n, w // n, c)
-    order = rng.permuted(np.tile(np.arange(n * n), (count, 1)), axis=1); tiles = tiles[np.arange(count)[:, None], order]
+    tiles = (
+        images.reshape(count, n, h // n, n, w // n, c)
+        .transpose(0, 1, 3, 2, 4, 5)
+        .reshape(count, n * n, h // n, w // n, c)
+    )
+    order = rng.permuted(np.tile(np.arange(n * n), (count, 1)), axis=1)
+    tiles = tiles[np.arange(count)[:, None], order]
     return tiles.reshape(count, n, n, h // n, w // n, c).transpose(0, 1, 3, 2, 4, 5).reshape(images.shape)
 
-def distort(images: np.ndarray,   # (N,H,W,C) uint8
-            kind: str,            # "blur" (Gaussian, reflecting edges), "noise" (Gaussian, clipped) or "shuffle" (tiles in another order)
-            amount: float,        # sigma of the blur or side of a tile as a share of the image's side; sigma of the noise as a share of the range
-            seed: int = 0,        # of noise and shuffle
-           ) -> np.ndarray:       # (N,H,W,C) uint8
+
+def distort(
+    images: np.ndarray,  # (N,H,W,C) uint8
+    kind: str,  # "blur" (Gaussian, reflecting edges), "noise" (Gaussian, clipped) or "shuffle" (tiles in another order)
+    amount: float,  # sigma of the blur or side of a tile as a share of the image's side; sigma of the noise as a share of the range
+    seed: int = 0,  # of noise and shuffle
+) -> np.ndarray:  # (N,H,W,C) uint8
     "Images made worse by a known amount. Raises `GannbError` for another kind, an amount that is not above 0, or tiles that do not fill the image."
     from scipy.ndimage import gaussian_filter
-    check_choice("kind", kind, STRONG); images = np.asarray(images); size, rng = images.shape[1], numpy_rng(seed, f"distort.{kind}")
-    if isinstance(amount, bool) or not isinstance(amount, (int, float)) or not 0 < amount < math.inf: raise GannbError(f"amount must be a number above 0; this is {amount!r}.")
+
+    check_choice("kind", kind, STRONG)
+    images = np.asarray(images)
+    size, rng = images.shape[1], numpy_rng(seed, f"distort.{kind}")
+    if isinstance(amount, bool) or not isinstance(amount, (int, float)) or not 0 < amount < math.inf:
+        raise GannbError(f"amount must be a number above 0; this is {amount!r}.")
     if kind == "shuffle":
-        if size % (n := max(1, round(1 / amount))): raise GannbError(f"{n} x {n} tiles do not fill images of {size} px.")
+        if size % (n := max(1, round(1 / amount))):
+            raise GannbError(f"{n} x {n} tiles do not fill images of {size} px.")
         return _shuffle(images, n, rng)
-    if kind == "blur": worse = gaussian_filter(images.astype(np.float32), (0, amount * size, amount * size, 0))
-    else: worse = images + 255 * amount * rng.standard_normal(images.shape, dtype=np.float32)
+    if kind == "blur":
+        worse = gaussian_filter(images.astype(np.float32), (0, amount * size, amount * size, 0))
+    else:
+        worse = images + 255 * amount * rng.standard_normal(images.shape, dtype=np.float32)
     return np.rint(np.clip(worse, 0, 255)).astype(np.uint8)
+
 
 @dataclass(frozen=True)
 class Ladder:
     "What a network said on every rung, and where it was wrong."
-    rows: list[dict[str, Any]]   # rung, what, score; the run's rungs are called "run"
-    wrong: list[str]             # what should not be: one sentence each
+
+    rows: list[dict[str, Any]]  # rung, what, score; the run's rungs are called "run"
+    wrong: list[str]  # what should not be: one sentence each
 
     @property
-    def passed(self) -> bool: return not self.wrong
+    def passed(self) -> bool:
+        return not self.wrong
 
     def __str__(self) -> str:
-        return "\n".join([f"{r['rung']:<16}{r['what']:<18}{r['score']:>10.4f}" for r in self.rows] + ["passed" if self.passed else "FAILED: " + "; ".join(self.wrong)])
+        return "\n".join(
+            [f"{r['rung']:<16}{r['what']:<18}{r['score']:>10.4f}" for r in self.rows]
+            + ["passed" if self.passed else "FAILED: " + "; ".join(self.wrong)]
+        )
 
-def climb(rungs: Mapping[str, Mapping[str, float]],   # rung -> {what: score}, best rung first; a lower score is better
-          run: Mapping[str, float],                   # epoch (as text) -> score, in the order of training
-         ) -> Ladder:
+
+def climb(
+    rungs: Mapping[
+        str, Mapping[str, float]
+    ],  # rung -> {what: score}, best rung first; a lower score is better
+    run: Mapping[str, float],  # epoch (as text) -> score, in the order of training
+) -> Ladder:
     "Every score of a rung must be below the next rung's (blur against blur, noise against noise), and the run's scores must fall from each to the next."
-    rows = [{"rung": rung, "what": what, "score": float(s)} for rung, scores in rungs.items() for what, s in scores.items()] + [{"rung": "run", "what": what, "score": float(s)} for what, s in run.items()]
+    rows = [
+        {"rung": rung, "what": what, "score": float(s)}
+        for rung, scores in rungs.items()
+        for what, s in scores.items()
+    ] + [{"rung": "run", "what": what, "score": float(s)} for what, s in run.items()]
     names, epochs = list(rungs), list(run)
-    pairs = [((a, i, rungs[a][i]), (b, j, rungs[b][j])) for a, b in zip(names, names[1:]) for i in rungs[a] for j in rungs[b] if i == j or i not in rungs[b] or j not in rungs[a]] + [(("run", b, run[b]), ("run", a, run[a])) for a, b in zip(epochs, epochs[1:])]
-    return Ladder(rows, [f"{' '.join(better[:2])} ({better[2]:.4g}) should score below {' '.join(worse[:2])} ({worse[2]:.4g})" for better, worse in pairs if not better[2] < worse[2]])
+    pairs = [
+        ((a, i, rungs[a][i]), (b, j, rungs[b][j]))
+        for a, b in zip(names, names[1:])
+        for i in rungs[a]
+        for j in rungs[b]
+        if i == j or i not in rungs[b] or j not in rungs[a]
+    ] + [(("run", b, run[b]), ("run", a, run[a])) for a, b in zip(epochs, epochs[1:])]
+    return Ladder(
+        rows,
+        [
+            f"{' '.join(better[:2])} ({better[2]:.4g}) should score below {' '.join(worse[:2])} ({worse[2]:.4g})"
+            for better, worse in pairs
+            if not better[2] < worse[2]
+        ],
+    )
 
-def ladder(embed: Callable[[np.ndarray], np.ndarray],                # images -> features: a FeatureNet, or one that remembers
-           distance: Callable[[np.ndarray, np.ndarray], float],      # (real features, other features) -> how far, lower is better: KID
-           real: np.ndarray,          # (N,H,W,C) uint8, the reference
-           held_out: np.ndarray,      # (M,H,W,C) uint8, other reals
-           untrained: np.ndarray,     # (M,H,W,C) uint8, images of a generator before training
-           run: Mapping[str, np.ndarray],  # name of an epoch -> images, in the order of a training known to be good
-           seed: int = 0,             # of the noise
-          ) -> Ladder:
+
+def ladder(
+    embed: Callable[[np.ndarray], np.ndarray],  # images -> features: a FeatureNet, or one that remembers
+    distance: Callable[
+        [np.ndarray, np.ndarray], float
+    ],  # (real features, other features) -> how far, lower is better: KID
+    real: np.ndarray,  # (N,H,W,C) uint8, the reference
+    held_out: np.ndarray,  # (M,H,W,C) uint8, other reals
+    untrained: np.ndarray,  # (M,H,W,C) uint8, images of a generator before training
+    run: Mapping[str, np.ndarray],  # name of an epoch -> images, in the order of a training known to be good
+    seed: int = 0,  # of the noise
+) -> Ladder:
     "The ladder of a network: did it see what anyone can see?"
     reference = embed(real)
-    def score(images: np.ndarray) -> float: return distance(reference, embed(images))
-    def worse(amounts: Mapping[str, float]) -> dict[str, float]: return {kind: score(distort(held_out, kind, a, seed)) for kind, a in amounts.items()}
-    return climb({"held-out reals": {"": score(held_out)}, "slightly": worse(SLIGHT), "strongly": worse(STRONG), "untrained G": {"": score(untrained)}}, {name: score(images) for name, images in run.items()})
+
+    def score(images: np.ndarray) -> float:
+        return distance(reference, embed(images))
+
+    def worse(amounts: Mapping[str, float]) -> dict[str, float]:
+        return {kind: score(distort(held_out, kind, a, seed)) for kind, a in amounts.items()}
+
+    return climb(
+        {
+            "held-out reals": {"": score(held_out)},
+            "slightly": worse(SLIGHT),
+            "strongly": worse(STRONG),
+            "untrained G": {"": score(untrained)},
+        },
+        {name: score(images) for name, images in run.items()},
+    )

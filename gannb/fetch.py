@@ -19,71 +19,131 @@ from .store import make_folder
 __all__ = ['TRIES', 'PAUSE', 'resume', 'fetch']
 
 # %% ../nbs/03_fetch.ipynb #eb7ff785
-TRIES, PAUSE = 5, 1.0   # attempts at a broken transfer, seconds between them
+TRIES, PAUSE = 5, 1.0  # attempts at a broken transfer, seconds between them
+
 
 def _receive(url: str, part: Path, progress: bool) -> None:
     "Add what is missing to the file `part`. Raises requests' errors when the transfer breaks, `GannbError` when a web page comes instead."
     import requests
     from tqdm import tqdm
+
     have = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
     with requests.get(url, stream=True, headers=headers, timeout=(15, 60)) as r:
-        if r.status_code == 416: return   # nothing is missing: the hash will tell
+        if r.status_code == 416:
+            return  # nothing is missing: the hash will tell
         r.raise_for_status()
-        if "text/html" in r.headers.get("Content-Type", ""): raise GannbError(f"{url} answered with a web page in place of the file (a daily limit, or a login).")
+        if "text/html" in r.headers.get("Content-Type", ""):
+            raise GannbError(
+                f"{url} answered with a web page in place of the file (a daily limit, or a login)."
+            )
         more = r.status_code == 206 and r.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-        r.raw.enforce_content_length = False   # keep what came of a broken transfer; the length is checked below
+        r.raw.enforce_content_length = (
+            False  # keep what came of a broken transfer; the length is checked below
+        )
         total = (have if more else 0) + int(r.headers.get("Content-Length", 0))
-        with open(part, "ab" if more else "wb") as f, tqdm(total=total or None, initial=have if more else 0, unit="B", unit_scale=True, desc=part.stem, file=sys.stderr, disable=not progress, leave=False) as bar:
-            for chunk in r.iter_content(2**18): f.write(chunk); bar.update(len(chunk))
-    if part.stat().st_size < total: raise requests.ConnectionError(f"{fmt_bytes(part.stat().st_size)} of {fmt_bytes(total)} arrived")
+        with (
+            open(part, "ab" if more else "wb") as f,
+            tqdm(
+                total=total or None,
+                initial=have if more else 0,
+                unit="B",
+                unit_scale=True,
+                desc=part.stem,
+                file=sys.stderr,
+                disable=not progress,
+                leave=False,
+            ) as bar,
+        ):
+            for chunk in r.iter_content(2**18):
+                f.write(chunk)
+                bar.update(len(chunk))
+    if part.stat().st_size < total:
+        raise requests.ConnectionError(f"{fmt_bytes(part.stat().st_size)} of {fmt_bytes(total)} arrived")
 
-def resume(url: str,           # what to fetch
-           output_file: str,   # pooch's temporary file, to be replaced
-           pooch: Any,         # pooch's own object; not needed
-           *,
-           part: Path,         # where an unfinished file waits
-           progress: bool,     # a bar on stderr
-          ) -> None:
+
+def resume(
+    url: str,  # what to fetch
+    output_file: str,  # pooch's temporary file, to be replaced
+    pooch: Any,  # pooch's own object; not needed
+    *,
+    part: Path,  # where an unfinished file waits
+    progress: bool,  # a bar on stderr
+) -> None:
     "A downloader for pooch that goes on where the last one stopped. Raises requests' errors after `TRIES` attempts that brought nothing new."
     import time
     import requests
+
     left = TRIES
     while True:
         before = part.stat().st_size if part.exists() else 0
-        try: _receive(url, part, progress); break
-        except requests.HTTPError: raise
+        try:
+            _receive(url, part, progress)
+            break
+        except requests.HTTPError:
+            raise
         except requests.RequestException:
             left = TRIES - 1 if part.exists() and part.stat().st_size > before else left - 1
-            if not left: raise
+            if not left:
+                raise
             time.sleep(PAUSE)
     os.replace(part, output_file)
 
 # %% ../nbs/03_fetch.ipynb #5d5bd2ec
-def fetch(urls: Sequence[str],     # the same file at several places, tried in order
-          checksum: str,           # its published hash
-          target: Path,            # the file to appear
-          progress: bool = True,   # a bar on stderr
-          algorithm: str = "md5",  # of the hash: "md5" or "sha256"
-         ) -> None:
+def fetch(
+    urls: Sequence[str],  # the same file at several places, tried in order
+    checksum: str,  # its published hash
+    target: Path,  # the file to appear
+    progress: bool = True,  # a bar on stderr
+    algorithm: str = "md5",  # of the hash: "md5" or "sha256"
+) -> None:
     "The file, hash-checked; an unfinished one is continued. Raises `GannbError` saying what to fetch by hand and where to put it; a file with the wrong hash is removed."
     import logging
     import pooch
     import requests
+
     pooch.get_logger().setLevel(logging.WARNING)
-    make_folder(target.parent); part, why = target.with_name(target.name + ".part"), []
+    make_folder(target.parent)
+    part, why = target.with_name(target.name + ".part"), []
     for url in urls:
-        try: pooch.retrieve(url, known_hash=f"{algorithm}:{checksum}", fname=target.name, path=target.parent, downloader=partial(resume, part=part, progress=progress)); return
-        except requests.RequestException as e: why.append(f"{url}: {_short(e)}")
-        except GannbError as e: why.append(str(e))
-        except ValueError: why.append(f"{url}: the file that came has another hash and was removed")
-        except OSError as e: raise GannbError(f"{target} cannot be written: {e.strerror}. Free some space or choose another data_root.") from e
-    kept = f" {fmt_bytes(part.stat().st_size)} are kept in {part.name}; the same command goes on from there." if part.exists() and part.stat().st_size else ""
-    if not kept: part.unlink(missing_ok=True)
-    raise GannbError(f"{target.name} could not be fetched ({'; '.join(why)}).{kept} By hand: fetch {urls[0]} ({algorithm} {checksum}) on any machine, put it at {target}, and run the command again.")
+        try:
+            pooch.retrieve(
+                url,
+                known_hash=f"{algorithm}:{checksum}",
+                fname=target.name,
+                path=target.parent,
+                downloader=partial(resume, part=part, progress=progress),
+            )
+            return
+        except requests.RequestException as e:
+            why.append(f"{url}: {_short(e)}")
+        except GannbError as e:
+            why.append(str(e))
+        except ValueError:
+            why.append(f"{url}: the file that came has another hash and was removed")
+        except OSError as e:
+            raise GannbError(
+                f"{target} cannot be written: {e.strerror}. Free some space or choose another data_root."
+            ) from e
+    kept = (
+        f" {fmt_bytes(part.stat().st_size)} are kept in {part.name}; the same command goes on from there."
+        if part.exists() and part.stat().st_size
+        else ""
+    )
+    if not kept:
+        part.unlink(missing_ok=True)
+    raise GannbError(
+        f"{target.name} could not be fetched ({'; '.join(why)}).{kept} By hand: fetch {urls[0]} ({algorithm} {checksum}) on any machine, put it at {target}, and run the command again."
+    )
+
 
 def _short(e: Exception) -> str:
     "A network error in few words."
     text = str(e)
-    return ("no connection (no network, or the server is down)" if any(w in text for w in ("Max retries", "NameResolution", "refused", "Failed to establish")) else
-            "the transfer broke off" if any(w in text for w in ("IncompleteRead", "Connection broken", "arrived", "aborted")) else text[:200])
+    return (
+        "no connection (no network, or the server is down)"
+        if any(w in text for w in ("Max retries", "NameResolution", "refused", "Failed to establish"))
+        else "the transfer broke off"
+        if any(w in text for w in ("IncompleteRead", "Connection broken", "arrived", "aborted"))
+        else text[:200]
+    )

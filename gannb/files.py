@@ -31,75 +31,123 @@ __all__ = ['MAX_PIXELS', 'FORMATS', 'SUFFIXES', 'RULE', 'PARTS', 'BESIDE', 'MAX_
            'zip_members', 'zip_source', 'read_idx', 'from_arrays', 'idx_source', 'path_source', 'holds_idx']
 
 # %% ../nbs/03_files.ipynb #40c290c6
-MAX_PIXELS = 89_478_485   # Pillow's own warning limit; here it is an error
+MAX_PIXELS = 89_478_485  # Pillow's own warning limit; here it is an error
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "AVIF")
-SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif")
+SUFFIXES = (
+    ".jpg",
+    ".jpeg",
+    ".jfif",
+    ".png",
+    ".bmp",
+    ".gif",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".pnm",
+    ".avif",
+)
 RULE = {"resample": "bicubic (Pillow)", "transparency": "on white"}
+
 
 def open_image(file: Any) -> Image.Image:
     "An image, not yet decoded. Raises `GannbError` for a decompression bomb or something that is not an image."
     from PIL import Image, UnidentifiedImageError
-    Image.init()   # registers every format this Pillow was built with
-    try: image = Image.open(file, formats=[f for f in FORMATS if f in Image.OPEN])
-    except UnidentifiedImageError: raise GannbError("not an image of a known format, or damaged at its start") from None
-    except Image.DecompressionBombError: raise GannbError("refused as a decompression bomb") from None
-    if image.width * image.height > MAX_PIXELS: raise GannbError(f"refused as a decompression bomb: {image.width}x{image.height} pixels")
+
+    Image.init()  # registers every format this Pillow was built with
+    try:
+        image = Image.open(file, formats=[f for f in FORMATS if f in Image.OPEN])
+    except UnidentifiedImageError:
+        raise GannbError("not an image of a known format, or damaged at its start") from None
+    except Image.DecompressionBombError:
+        raise GannbError("refused as a decompression bomb") from None
+    if image.width * image.height > MAX_PIXELS:
+        raise GannbError(f"refused as a decompression bomb: {image.width}x{image.height} pixels")
     return image
+
 
 def plain_image(image: Image.Image) -> Image.Image:
     "Upright, 8 bits, no transparency: mode L or RGB."
     from PIL import Image, ImageOps
+
     image = ImageOps.exif_transpose(image)
-    if image.mode == "F": raise GannbError("floating-point pixels: their range is not known")
+    if image.mode == "F":
+        raise GannbError("floating-point pixels: their range is not known")
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535: raise GannbError("32-bit pixels: their range is not known")
+        if values.min() < 0 or values.max() > 65535:
+            raise GannbError("32-bit pixels: their range is not known")
         return Image.fromarray(np.rint(values / 257).astype(np.uint8))
     grey = image.mode in ("1", "L", "LA", "La")
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA"); image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("L" if grey else "RGB")
 
-def to_square(image: Image.Image,   # any mode and size
-              size: int,            # side of the result, pixels
-              channels: int,        # 1 grey, 3 RGB
-              fit: str,             # "crop": the centre square; "stretch": all of it
-             ) -> np.ndarray:       # (size,size,channels) uint8
+
+def to_square(
+    image: Image.Image,  # any mode and size
+    size: int,  # side of the result, pixels
+    channels: int,  # 1 grey, 3 RGB
+    fit: str,  # "crop": the centre square; "stretch": all of it
+) -> np.ndarray:  # (size,size,channels) uint8
     "The image as an array. Raises `GannbError` or Pillow's errors if it cannot be decoded."
     from PIL import Image
+
     image = plain_image(image).convert("L" if channels == 1 else "RGB")
     if fit == "crop" and image.width != image.height:
-        side = min(image.size); x, y = (image.width - side) // 2, (image.height - side) // 2
+        side = min(image.size)
+        x, y = (image.width - side) // 2, (image.height - side) // 2
         image = image.crop((x, y, x + side, y + side))
-    if image.size != (size, size): image = image.resize((size, size), Image.Resampling.BICUBIC)
+    if image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.BICUBIC)
     return np.asarray(image).reshape(size, size, channels)
 
 # %% ../nbs/03_files.ipynb #87004257
 @dataclass
 class Contents:
     "What a source holds, listed but not decoded. Images of one part lie together."
-    files: list[str]                       # a name for each image
-    read: Callable[[int], Image.Image]     # image i; must be safe to call from several threads
-    labels: np.ndarray | None = None       # (N,) int64
+
+    files: list[str]  # a name for each image
+    read: Callable[[int], Image.Image]  # image i; must be safe to call from several threads
+    labels: np.ndarray | None = None  # (N,) int64
     classes: tuple[str, ...] = ()
-    groups: np.ndarray | None = None       # (N,) int64
-    parts: dict[str, tuple[int, int]] = field(default_factory=dict)  # part -> (first, one past the last); empty: no official parts
+    groups: np.ndarray | None = None  # (N,) int64
+    parts: dict[str, tuple[int, int]] = field(
+        default_factory=dict
+    )  # part -> (first, one past the last); empty: no official parts
     notes: list[str] = field(default_factory=list)
     close: Callable[[], None] = lambda: None
+
 
 @dataclass
 class Source:
     "Where a data set is read from: how it is recognised again, and how it is listed."
-    name: str                       # as it was asked for
-    place: str                      # where, for people
-    key: Any                        # JSON: changes whenever the files change
-    scan: Callable[[], Contents]    # lists it
-    notes: tuple[str, ...] = ()     # what differs from the real data set
+
+    name: str  # as it was asked for
+    place: str  # where, for people
+    key: Any  # JSON: changes whenever the files change
+    scan: Callable[[], Contents]  # lists it
+    notes: tuple[str, ...] = ()  # what differs from the real data set
     settings: dict = field(default_factory=dict)  # part of the fingerprint
 
+
 PARTS = ("train", "val", "test")
-BESIDE = ("test-multiple_fruits",)   # folders that lie beside the parts of a published set (Fruits-360) and belong to none
-_PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test", "testing": "test"}
+BESIDE = (
+    "test-multiple_fruits",
+)  # folders that lie beside the parts of a published set (Fruits-360) and belong to none
+_PARTS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+
 
 def _unwrap(paths: list[tuple[str, ...]], stem: str) -> tuple[list[tuple[str, ...]], str]:
     "The paths without folders that merely wrap everything (`pack/train/...` in pack.zip), and those folders."
@@ -107,161 +155,282 @@ def _unwrap(paths: list[tuple[str, ...]], stem: str) -> tuple[list[tuple[str, ..
     while True:
         tops, depth = {p[0] for p in paths}, min(len(p) for p in paths)
         top = next(iter(tops))
-        if len(tops) > 1 or depth < 2 or top.lower() in _PARTS or not (top == stem or depth >= 3): return paths, "/".join(wrapper)
-        wrapper.append(top); paths = [p[1:] for p in paths]
+        if len(tops) > 1 or depth < 2 or top.lower() in _PARTS or not (top == stem or depth >= 3):
+            return paths, "/".join(wrapper)
+        wrapper.append(top)
+        paths = [p[1:] for p in paths]
+
 
 def _without_beside(paths: list[tuple[str, ...]], notes: list[str]) -> list[int]:
     "The images that stay when folders of BESIDE lie next to parts; a note says what was left out."
-    apart = [i for i, p in enumerate(paths) if p[0] in BESIDE]; stay = [i for i, p in enumerate(paths) if p[0] not in BESIDE]
-    if not apart or not stay or not all(len(paths[i]) > 1 and paths[i][0].lower() in _PARTS for i in stay): return list(range(len(paths)))
+    apart = [i for i, p in enumerate(paths) if p[0] in BESIDE]
+    stay = [i for i, p in enumerate(paths) if p[0] not in BESIDE]
+    if not apart or not stay or not all(len(paths[i]) > 1 and paths[i][0].lower() in _PARTS for i in stay):
+        return list(range(len(paths)))
     notes.append(f"{len(apart)} image(s) in {paths[apart[0]][0]}/ belong to no part and were left out")
     return stay
 
-def arrange(names: Sequence[str],   # paths of images, with forward slashes
-            stem: str,              # the folder's or zip's own name
-           ) -> tuple[np.ndarray, Contents]:   # order of `names`, and the contents without `read`
+
+def arrange(
+    names: Sequence[str],  # paths of images, with forward slashes
+    stem: str,  # the folder's or zip's own name
+) -> tuple[np.ndarray, Contents]:  # order of `names`, and the contents without `read`
     "Parts and classes read off the paths of images. Raises `GannbError` if images lie both beside and inside class folders."
     paths, wrapper = _unwrap([tuple(unicodedata.normalize("NFC", n).split("/")) for n in names], stem)
     notes = [f"read from inside {wrapper}/"] if wrapper else []
-    stay = _without_beside(paths, notes); paths, names = [paths[i] for i in stay], [names[i] for i in stay]
-    tops = {p[0] for p in paths if len(p) > 1}; as_parts = bool(tops) and all(len(p) > 1 and p[0].lower() in _PARTS for p in paths)
+    stay = _without_beside(paths, notes)
+    paths, names = [paths[i] for i in stay], [names[i] for i in stay]
+    tops = {p[0] for p in paths if len(p) > 1}
+    as_parts = bool(tops) and all(len(p) > 1 and p[0].lower() in _PARTS for p in paths)
     if not as_parts and {"train", "test"} <= {_PARTS.get(t.lower()) for t in tops}:
         other = next(p[0] for p in paths if len(p) == 1 or p[0].lower() not in _PARTS)
-        notes.append(f"the folders of the training and test part were taken as classes, because {other} lies beside them")
+        notes.append(
+            f"the folders of the training and test part were taken as classes, because {other} lies beside them"
+        )
     part = [_PARTS[p[0].lower()] if as_parts else "" for p in paths]
     below = [p[1:] if as_parts else p for p in paths]
     klass = [p[0] if len(p) > 1 else "" for p in below]
     if "" in klass and any(klass):
         loose, inside = names[klass.index("")], next(n for n, k in zip(names, klass) if k)
-        raise GannbError(f"Images lie both beside and inside class folders ({loose} and {inside}): put every image into a class folder, or none.")
-    order = np.array(sorted(range(len(names)), key=lambda i: (PARTS.index(part[i]) if part[i] else 0, klass[i], paths[i])))
-    classes = tuple(sorted(set(klass) - {""})); position = {c: k for k, c in enumerate(classes)}
+        raise GannbError(
+            f"Images lie both beside and inside class folders ({loose} and {inside}): put every image into a class folder, or none."
+        )
+    order = np.array(
+        sorted(range(len(names)), key=lambda i: (PARTS.index(part[i]) if part[i] else 0, klass[i], paths[i]))
+    )
+    classes = tuple(sorted(set(klass) - {""}))
+    position = {c: k for k, c in enumerate(classes)}
     labels = np.array([position[klass[i]] for i in order], np.int64) if classes else None
     runs = [part[i] for i in order]
     parts = {p: (runs.index(p), runs.index(p) + runs.count(p)) for p in PARTS if p in runs}
-    return np.array(stay)[order], Contents([names[i] for i in order], _unread, labels, classes, None, parts, notes)
+    return np.array(stay)[order], Contents(
+        [names[i] for i in order], _unread, labels, classes, None, parts, notes
+    )
 
-def _unread(i: int) -> Image.Image: raise NotImplementedError("this source was only arranged")
+
+def _unread(i: int) -> Image.Image:
+    raise NotImplementedError("this source was only arranged")
+
 
 def _other_files(others: list[str]) -> list[str]:
-    return [f"{len(others)} file(s) are not images by their names and were not read ({', '.join(sorted(others)[:5])}{' ...' if len(others) > 5 else ''})"] if others else []
+    return (
+        [
+            f"{len(others)} file(s) are not images by their names and were not read ({', '.join(sorted(others)[:5])}{' ...' if len(others) > 5 else ''})"
+        ]
+        if others
+        else []
+    )
 
-def _is_junk(part: str) -> bool: return part[0:1] == "." or part in ("__MACOSX", "Thumbs.db", "desktop.ini")
+
+def _is_junk(part: str) -> bool:
+    return part[0:1] == "." or part in ("__MACOSX", "Thumbs.db", "desktop.ini")
 
 # %% ../nbs/03_files.ipynb #6a793b1f
 def walk(root: Path) -> list[tuple[str, int, int]]:
     "(path below root, bytes, time in ns) of every file, sorted; links are followed, circles are not."
     found, todo = [], [("", str(root), frozenset())]
     while todo:
-        base, folder, above = todo.pop(); here = os.path.realpath(folder)
-        if here in above: continue
+        base, folder, above = todo.pop()
+        here = os.path.realpath(folder)
+        if here in above:
+            continue
         with os.scandir(folder) as entries:
-            for e in entries:   # 200,000 files in well under a second: this runs each time a cached folder is opened
-                if _is_junk(e.name): continue
-                if e.is_dir(): todo.append((f"{base}{e.name}/", e.path, above | {here})); continue
-                try: s = e.stat()
+            for e in (
+                entries
+            ):  # 200,000 files in well under a second: this runs each time a cached folder is opened
+                if _is_junk(e.name):
+                    continue
+                if e.is_dir():
+                    todo.append((f"{base}{e.name}/", e.path, above | {here}))
+                    continue
+                try:
+                    s = e.stat()
                 except FileNotFoundError:
-                    if e.is_symlink(): continue   # a link to nothing is no file
+                    if e.is_symlink():
+                        continue  # a link to nothing is no file
                     raise
                 found.append((base + e.name, s.st_size, s.st_mtime_ns))
     found.sort()
     return found
 
+
 def folder_source(name: str, root: Path) -> Source:
     "A folder of images. Raises `GannbError` if it holds none."
-    try: tree = walk(root)
-    except OSError as e: raise GannbError(f"{root} cannot be listed: {e.strerror}.") from e
-    if not any(f.lower().endswith(SUFFIXES) for f, _, _ in tree): raise GannbError(f"{root} holds no images (looked for {' '.join(SUFFIXES)}, in subfolders too).")
+    try:
+        tree = walk(root)
+    except OSError as e:
+        raise GannbError(f"{root} cannot be listed: {e.strerror}.") from e
+    if not any(f.lower().endswith(SUFFIXES) for f, _, _ in tree):
+        raise GannbError(f"{root} holds no images (looked for {' '.join(SUFFIXES)}, in subfolders too).")
+
     def scan() -> Contents:
         _, c = arrange([f for f, _, _ in tree if f.lower().endswith(SUFFIXES)], root.name)
-        c.read, c.notes = lambda i: open_image(root / c.files[i]), c.notes + _other_files([f for f, _, _ in tree if not f.lower().endswith(SUFFIXES)])
+        c.read, c.notes = (
+            lambda i: open_image(root / c.files[i]),
+            c.notes + _other_files([f for f, _, _ in tree if not f.lower().endswith(SUFFIXES)]),
+        )
         return c
-    return Source(name, str(root), {"folder": str(root), "tree": hashlib.sha256(repr(tree).encode()).hexdigest()}, scan)
+
+    return Source(
+        name, str(root), {"folder": str(root), "tree": hashlib.sha256(repr(tree).encode()).hexdigest()}, scan
+    )
 
 # %% ../nbs/03_files.ipynb #bed5f253
-MAX_MEMBER, MAX_RATIO = 512 * 2**20, 200   # bytes unpacked; unpacked / packed for members over 1 MB
+MAX_MEMBER, MAX_RATIO = 512 * 2**20, 200  # bytes unpacked; unpacked / packed for members over 1 MB
+
 
 def _zip_name(info: zipfile.ZipInfo) -> str:
     "The member's name with forward slashes; UTF-8 that was not marked as such is understood."
     name = info.filename
     if not info.flag_bits & 0x800:
-        try: name = name.encode("cp437").decode("utf-8")
-        except UnicodeError: pass
+        try:
+            name = name.encode("cp437").decode("utf-8")
+        except UnicodeError:
+            pass
     return name.replace("\\", "/")
+
 
 def check_member(info: zipfile.ZipInfo, name: str, zip_path: Path) -> None:
     "Raise `GannbError` if a zip member would escape, hides something or is a decompression bomb."
-    def refuse(why: str) -> GannbError: return GannbError(f"{zip_path} is refused: its member {name!r} {why}.")
-    if name.startswith("/") or re.match(r"^[A-Za-z]:", name) or ".." in PurePosixPath(name).parts: raise refuse("would lie outside the folder it is unpacked to")
-    if stat.S_ISLNK(info.external_attr >> 16): raise refuse("is a link")
-    if info.flag_bits & 1: raise refuse("is encrypted")
-    if info.file_size > MAX_MEMBER or (info.file_size > 2**20 and info.file_size > MAX_RATIO * max(info.compress_size, 1)):
-        raise refuse(f"unpacks from {fmt_bytes(info.compress_size)} to {fmt_bytes(info.file_size)}, as a decompression bomb does")
+
+    def refuse(why: str) -> GannbError:
+        return GannbError(f"{zip_path} is refused: its member {name!r} {why}.")
+
+    if name.startswith("/") or re.match(r"^[A-Za-z]:", name) or ".." in PurePosixPath(name).parts:
+        raise refuse("would lie outside the folder it is unpacked to")
+    if stat.S_ISLNK(info.external_attr >> 16):
+        raise refuse("is a link")
+    if info.flag_bits & 1:
+        raise refuse("is encrypted")
+    if info.file_size > MAX_MEMBER or (
+        info.file_size > 2**20 and info.file_size > MAX_RATIO * max(info.compress_size, 1)
+    ):
+        raise refuse(
+            f"unpacks from {fmt_bytes(info.compress_size)} to {fmt_bytes(info.file_size)}, as a decompression bomb does"
+        )
+
 
 def zip_members(path: Path, inside: str) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
     "The open zip, and its files below `inside` by their names there. Raises `GannbError`."
-    try: z = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError) as e: raise GannbError(f"{path} is not a whole zip file ({e}). Fetch it again.") from e
+    try:
+        z = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError) as e:
+        raise GannbError(f"{path} is not a whole zip file ({e}). Fetch it again.") from e
     names = {_zip_name(i): i for i in z.infolist() if not i.is_dir()}
-    for name, info in names.items(): check_member(info, name, path)
+    for name, info in names.items():
+        check_member(info, name, path)
     names = {n: i for n, i in names.items() if not any(map(_is_junk, n.split("/")))}
-    below = {n[len(inside) + 1:]: i for n, i in names.items() if n.startswith(inside + "/")} if inside else names
+    below = (
+        {n[len(inside) + 1 :]: i for n, i in names.items() if n.startswith(inside + "/")} if inside else names
+    )
     if inside and not below:
-        z.close(); folders = sorted({"/".join(n.split("/")[:d]) for n in names for d in (1, 2) if n.count("/") >= d})
+        z.close()
+        folders = sorted({"/".join(n.split("/")[:d]) for n in names for d in (1, 2) if n.count("/") >= d})
         hint = nearest(inside, folders)
-        raise GannbError(f"{path} has no folder {inside!r}." + (f" Did you mean {hint!r}?" if hint else "") + f" It has: {', '.join(folders[:20]) or 'no folders'}.")
+        raise GannbError(
+            f"{path} has no folder {inside!r}."
+            + (f" Did you mean {hint!r}?" if hint else "")
+            + f" It has: {', '.join(folders[:20]) or 'no folders'}."
+        )
     return z, below
+
 
 def zip_source(name: str, path: Path, inside: str) -> Source:
     "A zip of images, or the part of it below `inside`."
+
     def scan() -> Contents:
         import io
         import threading
+
         z, members = zip_members(path, inside)
         images, lock = [n for n in members if n.lower().endswith(SUFFIXES)], threading.Lock()
-        if not images: z.close(); raise GannbError(f"{path} holds no images{f' in {inside}' if inside else ''} (looked for {' '.join(SUFFIXES)}).")
+        if not images:
+            z.close()
+            raise GannbError(
+                f"{path} holds no images{f' in {inside}' if inside else ''} (looked for {' '.join(SUFFIXES)})."
+            )
         _, c = arrange(images, PurePosixPath(inside).name or path.stem)
+
         def read(i: int) -> Image.Image:
-            with lock: data = z.read(members[c.files[i]])   # one reader at a time; decoding runs beside it
+            with lock:
+                data = z.read(members[c.files[i]])  # one reader at a time; decoding runs beside it
             return open_image(io.BytesIO(data))
-        c.read, c.close, c.notes = read, z.close, c.notes + _other_files([n for n in members if not n.lower().endswith(SUFFIXES)])
+
+        c.read, c.close, c.notes = (
+            read,
+            z.close,
+            c.notes + _other_files([n for n in members if not n.lower().endswith(SUFFIXES)]),
+        )
         return c
+
     s = path.stat()
-    return Source(name, f"{path}!{inside}" if inside else str(path), {"zip": str(path), "inside": inside, "bytes": s.st_size, "time": s.st_mtime_ns}, scan)
+    return Source(
+        name,
+        f"{path}!{inside}" if inside else str(path),
+        {"zip": str(path), "inside": inside, "bytes": s.st_size, "time": s.st_mtime_ns},
+        scan,
+    )
 
 # %% ../nbs/03_files.ipynb #04a56e39
-_IDX = re.compile(r"^(?P<prefix>.*?)(?P<part>train|t10k|test|val)[-_.](?P<what>images|labels)[-_.]idx[13][-_.]ubyte(?P<gz>\.gz)?$")
+_IDX = re.compile(
+    r"^(?P<prefix>.*?)(?P<part>train|t10k|test|val)[-_.](?P<what>images|labels)[-_.]idx[13][-_.]ubyte(?P<gz>\.gz)?$"
+)
 MAX_IDX = 8 * 2**30
 
-def read_idx(path: str | Path,   # an idx file of unsigned bytes, gzipped if it ends in .gz
-            ) -> np.ndarray:     # uint8, as many dimensions as the header says
+
+def read_idx(
+    path: str | Path,  # an idx file of unsigned bytes, gzipped if it ends in .gz
+) -> np.ndarray:  # uint8, as many dimensions as the header says
     "The array in an idx file. Raises `GannbError` if it is truncated, too long, or something else."
     path = Path(path)
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as f:
             magic = f.read(4)
-            if len(magic) < 4 or magic[:3] != b"\0\0\x08" or magic[3] not in (1, 2, 3): raise GannbError(f"{path} is not an idx file of bytes (it starts with {magic.hex() or 'nothing'}).")
-            header = f.read(4 * magic[3]); shape = tuple(np.frombuffer(header[:len(header) // 4 * 4], ">u4").tolist()); expected = int(np.prod(shape, dtype=object))
-            if len(shape) < magic[3] or expected > MAX_IDX: raise GannbError(f"{path} has a damaged header (shape {shape}).")
+            if len(magic) < 4 or magic[:3] != b"\0\0\x08" or magic[3] not in (1, 2, 3):
+                raise GannbError(
+                    f"{path} is not an idx file of bytes (it starts with {magic.hex() or 'nothing'})."
+                )
+            header = f.read(4 * magic[3])
+            shape = tuple(np.frombuffer(header[: len(header) // 4 * 4], ">u4").tolist())
+            expected = int(np.prod(shape, dtype=object))
+            if len(shape) < magic[3] or expected > MAX_IDX:
+                raise GannbError(f"{path} has a damaged header (shape {shape}).")
             data = f.read(expected + 1)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as e: raise GannbError(f"{path} is truncated or damaged ({e}). Fetch it again.") from e
-    except OSError as e: raise GannbError(f"{path} cannot be read: {e.strerror}.") from e
-    if len(data) != expected: raise GannbError(f"{path} is {'truncated' if len(data) < expected else 'too long'}: its header announces {expected:,} bytes of data (shape {shape}), {'only ' + format(len(data), ',') if len(data) < expected else 'more'} are there. Fetch it again.")
+    except (EOFError, zlib.error, gzip.BadGzipFile) as e:
+        raise GannbError(f"{path} is truncated or damaged ({e}). Fetch it again.") from e
+    except OSError as e:
+        raise GannbError(f"{path} cannot be read: {e.strerror}.") from e
+    if len(data) != expected:
+        raise GannbError(
+            f"{path} is {'truncated' if len(data) < expected else 'too long'}: its header announces {expected:,} bytes of data (shape {shape}), {'only ' + format(len(data), ',') if len(data) < expected else 'more'} are there. Fetch it again."
+        )
     return np.frombuffer(data, np.uint8).reshape(shape)
+
 
 def _idx_files(path: Path) -> dict[str, dict[str, Path]]:
     "part -> {images, labels} of the idx files at `path`: a folder, or a folder and the start of the file names. Raises `GannbError`."
     folder, prefix = (path, None) if path.is_dir() else (path.parent, path.name.rstrip("-_."))
-    if not folder.is_dir(): raise GannbError(f"{path} does not exist.")
+    if not folder.is_dir():
+        raise GannbError(f"{path} does not exist.")
     found: dict[str, dict[str, dict[str, Path]]] = {}
-    for f in sorted(folder.iterdir(), reverse=True):   # x.gz before x: the unpacked file wins
+    for f in sorted(folder.iterdir(), reverse=True):  # x.gz before x: the unpacked file wins
         m = _IDX.match(f.name)
-        if m and f.is_file(): found.setdefault(m["prefix"].rstrip("-_."), {}).setdefault({"t10k": "test"}.get(m["part"], m["part"]), {})[m["what"]] = f
-    if not found or (prefix is not None and prefix not in found): raise GannbError(f"{path} holds no idx files (such as train-images-idx3-ubyte.gz).")
-    if prefix is None and len(found) > 1: raise GannbError(f"{path} holds several sets: {', '.join(sorted(found))}. Name one: idx:{path / sorted(found)[0]}.")
+        if m and f.is_file():
+            found.setdefault(m["prefix"].rstrip("-_."), {}).setdefault(
+                {"t10k": "test"}.get(m["part"], m["part"]), {}
+            )[m["what"]] = f
+    if not found or (prefix is not None and prefix not in found):
+        raise GannbError(f"{path} holds no idx files (such as train-images-idx3-ubyte.gz).")
+    if prefix is None and len(found) > 1:
+        raise GannbError(
+            f"{path} holds several sets: {', '.join(sorted(found))}. Name one: idx:{path / sorted(found)[0]}."
+        )
     parts = found[next(iter(found)) if prefix is None else prefix]
     for part, pair in parts.items():
-        if len(pair) < 2: raise GannbError(f"{folder}: the {part} part has no {'labels' if 'images' in pair else 'images'} file beside {next(iter(pair.values())).name}.")
+        if len(pair) < 2:
+            raise GannbError(
+                f"{folder}: the {part} part has no {'labels' if 'images' in pair else 'images'} file beside {next(iter(pair.values())).name}."
+            )
     return {p: parts[p] for p in PARTS if p in parts}
 
 # %% ../nbs/03_files.ipynb #65cd711b
@@ -270,54 +439,111 @@ def _mappings(folder: Path, prefix: str) -> list[Path]:
     found = sorted(folder.glob("*mapping.txt"))
     return [f for f in found if f.name.startswith(prefix)] or [f for f in found if f.name == "mapping.txt"]
 
+
 def _mapping(files: Sequence[Path]) -> dict[int, str]:
     "label -> class name from a mapping.txt of `label code` lines, as EMNIST ships; empty without one."
     for f in files:
         lines = [line.split() for line in f.read_text().splitlines() if line.strip()]
-        try: return {int(a): chr(int(b)) for a, b, *_ in lines}
-        except ValueError as e: raise GannbError(f"{f} must have lines of `label character-code` ({e}).") from e
+        try:
+            return {int(a): chr(int(b)) for a, b, *_ in lines}
+        except ValueError as e:
+            raise GannbError(f"{f} must have lines of `label character-code` ({e}).") from e
     return {}
 
-def from_arrays(arrays: Mapping[str, tuple[np.ndarray, np.ndarray]],  # part -> images (n,h,w) or (n,h,w,c) uint8, labels (n,)
-                names: Mapping[int, str] | Sequence[str] = (),        # class names by label; the numbers themselves without
-               ) -> Contents:
+
+def from_arrays(
+    arrays: Mapping[
+        str, tuple[np.ndarray, np.ndarray]
+    ],  # part -> images (n,h,w) or (n,h,w,c) uint8, labels (n,)
+    names: Mapping[int, str] | Sequence[str] = (),  # class names by label; the numbers themselves without
+) -> Contents:
     "The contents of images that are arrays already. Raises `GannbError` where images and labels do not match."
     from PIL import Image
+
     for part, (x, y) in arrays.items():
-        if len(x) != len(y): raise GannbError(f"the {part} part has {len(x):,} images and {len(y):,} labels.")
+        if len(x) != len(y):
+            raise GannbError(f"the {part} part has {len(x):,} images and {len(y):,} labels.")
     x, y = (np.concatenate([a[i] for a in arrays.values()]) for i in (0, 1))
-    if not len(x): raise GannbError("there are no images in it.")
-    table = names if isinstance(names, Mapping) else dict(enumerate(names)) or {int(v): str(v) for v in np.unique(y)}
+    if not len(x):
+        raise GannbError("there are no images in it.")
+    table = (
+        names
+        if isinstance(names, Mapping)
+        else dict(enumerate(names)) or {int(v): str(v) for v in np.unique(y)}
+    )
     unknown = sorted(set(np.unique(y).tolist()) - set(table))
-    if unknown: raise GannbError(f"label {unknown[0]} has no class name; known labels: {min(table)} to {max(table)}.")
-    position = np.full(max(table) + 1, -1); position[sorted(table)] = np.arange(len(table))
-    ends = np.cumsum([len(v[0]) for v in arrays.values()]).tolist(); parts = {p: (b - len(arrays[p][0]), b) for p, b in zip(arrays, ends)}
+    if unknown:
+        raise GannbError(f"label {unknown[0]} has no class name; known labels: {min(table)} to {max(table)}.")
+    position = np.full(max(table) + 1, -1)
+    position[sorted(table)] = np.arange(len(table))
+    ends = np.cumsum([len(v[0]) for v in arrays.values()]).tolist()
+    parts = {p: (b - len(arrays[p][0]), b) for p, b in zip(arrays, ends)}
     files = [f"{p} {i}" for p, (a, b) in parts.items() for i in range(b - a)]
-    return Contents(files, lambda i: Image.fromarray(x[i]), position[y.astype(np.int64)], tuple(str(table[k]) for k in sorted(table)), None, parts)
+    return Contents(
+        files,
+        lambda i: Image.fromarray(x[i]),
+        position[y.astype(np.int64)],
+        tuple(str(table[k]) for k in sorted(table)),
+        None,
+        parts,
+    )
+
 
 def idx_source(name: str, path: Path, transpose: bool, names: Sequence[str] = ()) -> Source:
     "The four idx files at `path` (two are enough)."
-    files = _idx_files(path); images = next(iter(files.values()))["images"]
+    files = _idx_files(path)
+    images = next(iter(files.values()))["images"]
     mappings = _mappings(images.parent, _IDX.match(images.name)["prefix"])
+
     def scan() -> Contents:
         arrays = {p: (read_idx(f["images"]), read_idx(f["labels"])) for p, f in files.items()}
         for p, (x, y) in arrays.items():
-            if x.ndim != 3 or y.ndim != 1: raise GannbError(f"{files[p]['images'].parent}: the {p} part must be images (n,h,w) and labels (n,); these are {x.shape} and {y.shape}.")
-        try: return from_arrays({p: (x.transpose(0, 2, 1) if transpose else x, y) for p, (x, y) in arrays.items()}, _mapping(mappings) or names)
-        except GannbError as e: raise GannbError(f"{path}: {e}") from e
-    stats = [[str(f), f.stat().st_size, f.stat().st_mtime_ns] for f in (*(f for pair in files.values() for f in pair.values()), *mappings)]
-    return Source(name, str(path), {"idx": stats, "transpose": transpose, "names": list(names)}, scan, settings={"transposed": True} if transpose else {})
+            if x.ndim != 3 or y.ndim != 1:
+                raise GannbError(
+                    f"{files[p]['images'].parent}: the {p} part must be images (n,h,w) and labels (n,); these are {x.shape} and {y.shape}."
+                )
+        try:
+            return from_arrays(
+                {p: (x.transpose(0, 2, 1) if transpose else x, y) for p, (x, y) in arrays.items()},
+                _mapping(mappings) or names,
+            )
+        except GannbError as e:
+            raise GannbError(f"{path}: {e}") from e
+
+    stats = [
+        [str(f), f.stat().st_size, f.stat().st_mtime_ns]
+        for f in (*(f for pair in files.values() for f in pair.values()), *mappings)
+    ]
+    return Source(
+        name,
+        str(path),
+        {"idx": stats, "transpose": transpose, "names": list(names)},
+        scan,
+        settings={"transposed": True} if transpose else {},
+    )
 
 # %% ../nbs/03_files.ipynb #6fa38992
-def path_source(name: str, kind: str, path: Path, inside: str, transpose: bool, names: Sequence[str] = ()) -> Source:
+def path_source(
+    name: str, kind: str, path: Path, inside: str, transpose: bool, names: Sequence[str] = ()
+) -> Source:
     "The source at a path. Raises `GannbError` if there is nothing to read."
-    if kind == "idx": return idx_source(name, path, transpose, names)
-    if path.is_dir(): return folder_source(name, path / inside if inside else path) if not inside or (path / inside).is_dir() else _no_such(path / inside)
-    if path.is_file(): return zip_source(name, path, inside)
+    if kind == "idx":
+        return idx_source(name, path, transpose, names)
+    if path.is_dir():
+        return (
+            folder_source(name, path / inside if inside else path)
+            if not inside or (path / inside).is_dir()
+            else _no_such(path / inside)
+        )
+    if path.is_file():
+        return zip_source(name, path, inside)
     return _no_such(path)
+
 
 def _no_such(path: Path) -> Source:
     near = nearest(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else None
     raise GannbError(f"{path} does not exist." + (f" Did you mean {path.with_name(near)}?" if near else ""))
 
-def holds_idx(path: Path) -> bool: return path.is_dir() and any(_IDX.match(p.name) for p in path.iterdir())
+
+def holds_idx(path: Path) -> bool:
+    return path.is_dir() and any(_IDX.match(p.name) for p in path.iterdir())

@@ -30,49 +30,62 @@ VERDICTS = ("reproduced", "not reproduced", "artefact", "inconclusive", "not tes
 REPRODUCED, NOT_REPRODUCED, ARTEFACT, INCONCLUSIVE, NOT_TESTABLE = VERDICTS
 MARKS = dict(zip(VERDICTS, "✓✗◆~–"))
 SETTINGS = ("smoke", "quick", "desk", "paper", "custom")
-JUDGING = ("desk", "paper")    # the settings that judge; the others show their values and judge nothing
-MIN_UNITS = 5                  # fewer independent units in an arm: inconclusive
-MIN_FID_IMAGES = 2048          # below this FID is shown and decides nothing
+JUDGING = ("desk", "paper")  # the settings that judge; the others show their values and judge nothing
+MIN_UNITS = 5  # fewer independent units in an arm: inconclusive
+MIN_FID_IMAGES = 2048  # below this FID is shown and decides nothing
 
 # %% ../nbs/13_ledger.ipynb #a565b5c9
 class Interval(NamedTuple):
     "A mean with its interval; `se` (standard error) and `df` (degrees of freedom) are kept for p-values."
+
     mean: float
     low: float
     high: float
     se: float
     df: float
 
+
 def _finite(values: Iterable[float], least: int) -> np.ndarray:
     x = np.asarray(list(values), dtype=float)
-    if x.ndim != 1 or len(x) < least: raise GannbError(f"an interval needs at least {least} values; there are {x.size}.")
-    if not np.isfinite(x).all(): raise GannbError("an interval needs finite values; a diverged seed gave NaN or infinity.")
+    if x.ndim != 1 or len(x) < least:
+        raise GannbError(f"an interval needs at least {least} values; there are {x.size}.")
+    if not np.isfinite(x).all():
+        raise GannbError("an interval needs finite values; a diverged seed gave NaN or infinity.")
     return x
 
+
 def _interval(mean: float, se: float, df: float, level: float) -> Interval:
-    if not 0 < level < 1: raise GannbError(f"level must lie between 0 and 1, for example 0.95; this is {level!r}.")
+    if not 0 < level < 1:
+        raise GannbError(f"level must lie between 0 and 1, for example 0.95; this is {level!r}.")
     reach = float(special.stdtrit(df, 0.5 + level / 2)) * se if se > 0 else 0.0
     return Interval(mean, mean - reach, mean + reach, se, df)
 
-def t_interval(values: Iterable[float], # one value a unit, at least two
-               level: float = 0.95,     # confidence, 0 to 1
-              ) -> Interval:
+
+def t_interval(
+    values: Iterable[float],  # one value a unit, at least two
+    level: float = 0.95,  # confidence, 0 to 1
+) -> Interval:
     "The mean of `values` with its t-interval. Raises `GannbError` for fewer than two values, NaN or infinity."
     x = _finite(values, 2)
     return _interval(float(x.mean()), float(x.std(ddof=1)) / math.sqrt(len(x)), len(x) - 1, level)
 
-def paired_interval(a: Sequence[float],  # one value a unit
-                    b: Sequence[float],  # the same units in the same order
-                    level: float = 0.95, # confidence, 0 to 1
-                   ) -> Interval:
+
+def paired_interval(
+    a: Sequence[float],  # one value a unit
+    b: Sequence[float],  # the same units in the same order
+    level: float = 0.95,  # confidence, 0 to 1
+) -> Interval:
     "The mean of `a - b`, unit by unit, with its t-interval. Raises `GannbError` for unequal lengths, fewer than two pairs, NaN or infinity."
-    if len(a) != len(b): raise GannbError(f"paired values need equal numbers; these are {len(a)} and {len(b)}.")
+    if len(a) != len(b):
+        raise GannbError(f"paired values need equal numbers; these are {len(a)} and {len(b)}.")
     return t_interval(_finite(a, 2) - _finite(b, 2), level)
 
-def welch_interval(a: Iterable[float],  # one value a unit
-                   b: Iterable[float],  # other units, any number
-                   level: float = 0.95, # confidence, 0 to 1
-                  ) -> Interval:
+
+def welch_interval(
+    a: Iterable[float],  # one value a unit
+    b: Iterable[float],  # other units, any number
+    level: float = 0.95,  # confidence, 0 to 1
+) -> Interval:
     "The difference of two means of unpaired units with Welch's interval (1947). Raises `GannbError` for fewer than two values, NaN or infinity."
     x, y = _finite(a, 2), _finite(b, 2)
     u, v = x.var(ddof=1) / len(x), y.var(ddof=1) / len(y)
@@ -80,31 +93,41 @@ def welch_interval(a: Iterable[float],  # one value a unit
     return _interval(float(x.mean() - y.mean()), math.sqrt(u + v), float(df), level)
 
 # %% ../nbs/13_ledger.ipynb #e71c89f5
-def fisher_p(k1: int, n1: int,            # events and units of the first arm
-             k2: int, n2: int,            # events and units of the second arm
-             direction: str = "differ",   # "fewer" or "more" events in the first arm, or "differ"
-            ) -> float:                   # 0 to 1
+def fisher_p(
+    k1: int,
+    n1: int,  # events and units of the first arm
+    k2: int,
+    n2: int,  # events and units of the second arm
+    direction: str = "differ",  # "fewer" or "more" events in the first arm, or "differ"
+) -> float:  # 0 to 1
     "Fisher's exact p-value. Raises `GannbError` for impossible counts or an unknown direction."
     from scipy.stats import fisher_exact
+
     side = {"fewer": "less", "more": "greater", "differ": "two-sided"}
     check_choice("direction", direction, side)
-    if not (0 <= k1 <= n1 and 0 <= k2 <= n2): raise GannbError(f"events must lie between 0 and the units: {k1} of {n1}, {k2} of {n2}.")
+    if not (0 <= k1 <= n1 and 0 <= k2 <= n2):
+        raise GannbError(f"events must lie between 0 and the units: {k1} of {n1}, {k2} of {n2}.")
     return float(fisher_exact([[k1, n1 - k1], [k2, n2 - k2]], alternative=side[direction])[1])
+
 
 def holm(p: Sequence[float]) -> list[float]:
     "Holm's adjusted p-values (1979), in the order given. Raises `GannbError` for values outside 0 to 1."
-    if any(not 0 <= v <= 1 for v in p): raise GannbError("p-values lie between 0 and 1.")
+    if any(not 0 <= v <= 1 for v in p):
+        raise GannbError("p-values lie between 0 and 1.")
     out, worst = [0.0] * len(p), 0.0
     for rank, i in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
         worst = max(worst, min(1.0, (len(p) - rank) * p[i]))
         out[i] = worst
     return out
 
-def sign_flip_p(differences: Iterable[float], # paired differences, at most 16
-               ) -> float:                    # two-sided, exact
+
+def sign_flip_p(
+    differences: Iterable[float],  # paired differences, at most 16
+) -> float:  # two-sided, exact
     "The share of all sign changes whose mean is at least as far from zero. Raises `GannbError` for more than 16 pairs, NaN or infinity."
     d = _finite(differences, 1)
-    if len(d) > 16: raise GannbError(f"the exact sign-flip test takes at most 16 pairs; there are {len(d)}.")
+    if len(d) > 16:
+        raise GannbError(f"the exact sign-flip test takes at most 16 pairs; there are {len(d)}.")
     signs = 1 - 2 * (np.arange(2 ** len(d))[:, None] >> np.arange(len(d)) & 1)
     return float((np.abs(signs @ d) >= abs(d.sum()) * (1 - 1e-12)).mean())
 
@@ -113,37 +136,70 @@ def _fixed(x: float, digits: int) -> str:
     text = f"{x:,.{digits}f}"
     return text[1:] if text.startswith("-") and not text.strip("-0.,") else text
 
-def fmt_interval(mean: float,                   # the estimate
-                 low: float | None = None,      # lower end, None: no interval
-                 high: float | None = None,     # upper end
-                 unit: str = "",                # written behind
-                 against: Iterable[float] = (), # bounds it is compared with: rounding must not hide the comparison
-                ) -> str:                       # "78.1 [77.2, 79.0] points"
+
+def fmt_interval(
+    mean: float,  # the estimate
+    low: float | None = None,  # lower end, None: no interval
+    high: float | None = None,  # upper end
+    unit: str = "",  # written behind
+    against: Iterable[float] = (),  # bounds it is compared with: rounding must not hide the comparison
+) -> str:  # "78.1 [77.2, 79.0] points"
     "An estimate with its interval as the reports print it."
     big = max(abs(v) for v in (mean, low, high) if v is not None)
     tail = f" {unit}" if unit else ""
     digits = max(0, 2 - math.floor(math.log10(big))) if big > 0 else 0
-    if low is None or high is None: return (f"{mean:.3g}" if digits > 6 else _fixed(mean, digits)) + tail
-    if high - low <= 1e-9 * big: return (f"{mean:.3g}" if digits > 6 else _fixed(mean, digits)) + tail + " (the same in every seed)"
-    if digits > 6: return f"{mean:.3g} [{low:.3g}, {high:.3g}]{tail}"
-    def hides(d): return round(low, d) == round(high, d) or any(np.sign(v - t) != np.sign(round(v, d) - t) for v in (low, high) for t in against)
-    while digits < 9 and hides(digits): digits += 1
+    if low is None or high is None:
+        return (f"{mean:.3g}" if digits > 6 else _fixed(mean, digits)) + tail
+    if high - low <= 1e-9 * big:
+        return (f"{mean:.3g}" if digits > 6 else _fixed(mean, digits)) + tail + " (the same in every seed)"
+    if digits > 6:
+        return f"{mean:.3g} [{low:.3g}, {high:.3g}]{tail}"
+
+    def hides(d):
+        return round(low, d) == round(high, d) or any(
+            np.sign(v - t) != np.sign(round(v, d) - t) for v in (low, high) for t in against
+        )
+
+    while digits < 9 and hides(digits):
+        digits += 1
     return f"{_fixed(mean, digits)} [{_fixed(low, digits)}, {_fixed(high, digits)}]{tail}"
+
 
 def _plain(x: float) -> str:
     "A number of the YAML or a count, as it stands."
     return f"{int(x):,}" if float(x).is_integer() and abs(x) < 1e15 else f"{x:.6g}"
 
+
 def _listed(items: Iterable[Any]) -> str:
     items = [str(i) for i in items]
     return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1] if items else "none"
 
+
 def _seeds_words(seeds: Sequence[int]) -> str:
-    if len(seeds) == 1: return f"seed {seeds[0]}"
-    return f"seeds {seeds[0]} to {seeds[-1]}" if len(seeds) > 2 and seeds[-1] - seeds[0] == len(seeds) - 1 else f"seeds {_listed(seeds)}"
+    if len(seeds) == 1:
+        return f"seed {seeds[0]}"
+    return (
+        f"seeds {seeds[0]} to {seeds[-1]}"
+        if len(seeds) > 2 and seeds[-1] - seeds[0] == len(seeds) - 1
+        else f"seeds {_listed(seeds)}"
+    )
 
 # %% ../nbs/13_ledger.ipynb #eb832317
-_SHARED = ("quantity", "metric", "dataset", "datasets", "at", "unit", "units", "seeds", "factor", "normalised", "if_diverged", "reason", "setting")
+_SHARED = (
+    "quantity",
+    "metric",
+    "dataset",
+    "datasets",
+    "at",
+    "unit",
+    "units",
+    "seeds",
+    "factor",
+    "normalised",
+    "if_diverged",
+    "reason",
+    "setting",
+)
 _LEAF = {  # kind -> (fields it needs, fields it may have besides the shared ones)
     "bound": (("metric", "arm", "direction", "bound", "reason"), ("margin",)),
     "difference": (("metric", "arms", "direction", "margin", "reason"), ("paired",)),
@@ -155,132 +211,323 @@ _LEAF = {  # kind -> (fields it needs, fields it may have besides the shared one
     "events": (("metric", "arms", "direction", "event"), ()),
     "fact": (("metric", "expected"), ("arm", "direction", "tolerance")),
     "range": (("metric", "value", "choices", "margin", "reason"), ()),
-    "memorisation": (("metric", "arm", "margin", "planted", "quality", "reason"), ())}
+    "memorisation": (("metric", "arm", "margin", "planted", "quality", "reason"), ()),
+}
 _PARTS = {"all": ("tests",), "any": ("tests",), "artefact": ("number", "counterpart", "mechanism", "removed")}
 _NEVER = {"people": "question", "waits": "what", "proposal": "what"}
-_OWN = ("tests", "number", "counterpart", "mechanism", "removed", "planted", "quality", "requires")  # hold tests themselves
+_OWN = (
+    "tests",
+    "number",
+    "counterpart",
+    "mechanism",
+    "removed",
+    "planted",
+    "quality",
+    "requires",
+)  # hold tests themselves
 _MEASURED = tuple(dict.fromkeys(f for need, may in _LEAF.values() for f in (*need, *may) if f not in _OWN))
-_PLACE = ("dataset", "datasets", "arm", "at", "units", "seeds", "factor", "normalised", "reason")  # what a test that must hold first takes over
+_PLACE = (
+    "dataset",
+    "datasets",
+    "arm",
+    "at",
+    "units",
+    "seeds",
+    "factor",
+    "normalised",
+    "reason",
+)  # what a test that must hold first takes over
 KINDS = (*_LEAF, *_PARTS, *_NEVER)
-_DIRECTIONS = {"bound": ("above", "below", "between"), "slope": ("above", "below", "between"), "correlation": ("above", "below", "between"),
-               "difference": ("above", "below"), "order": ("above", "below"), "events": ("fewer", "more"), "fact": ("equal", "above", "below", "between")}
-_CHOICES = {"units": ("GAN", "split", "classifier", "none"), "better": ("higher", "lower"), "need": ("all", "any"), "method": ("spearman", "pearson")}
+_DIRECTIONS = {
+    "bound": ("above", "below", "between"),
+    "slope": ("above", "below", "between"),
+    "correlation": ("above", "below", "between"),
+    "difference": ("above", "below"),
+    "order": ("above", "below"),
+    "events": ("fewer", "more"),
+    "fact": ("equal", "above", "below", "between"),
+}
+_CHOICES = {
+    "units": ("GAN", "split", "classifier", "none"),
+    "better": ("higher", "lower"),
+    "need": ("all", "any"),
+    "method": ("spearman", "pearson"),
+}
+
 
 def _fields(kind: str) -> tuple[str, ...]:
     "Every field that a test of this kind may have."
-    if kind in _NEVER: return ("kind", "label", "setting", "reason", _NEVER[kind])
-    if kind in _PARTS: return tuple(dict.fromkeys(("kind", "label", "requires", *_SHARED, *_MEASURED, *_PARTS[kind])))
+    if kind in _NEVER:
+        return ("kind", "label", "setting", "reason", _NEVER[kind])
+    if kind in _PARTS:
+        return tuple(dict.fromkeys(("kind", "label", "requires", *_SHARED, *_MEASURED, *_PARTS[kind])))
     need, may = _LEAF[kind]
     return tuple(dict.fromkeys(("kind", "label", "requires", *_SHARED, *need, *may)))
 
 # %% ../nbs/13_ledger.ipynb #fe6430e6
-def _is_text(v): return isinstance(v, str) and bool(v.strip())
-def _is_number(v): return isinstance(v, numbers.Real) and not isinstance(v, bool) and math.isfinite(v)
-def _is_texts(v): return isinstance(v, list) and len(v) > 0 and all(_is_text(t) for t in v) and len(set(v)) == len(v)
-def _is_pair(v): return isinstance(v, list) and len(v) == 2 and all(_is_number(x) for x in v) and v[0] < v[1]
-def _is_step(v): return _is_text(v) or _is_number(v)
-def _is_arm(v): return _is_text(v) or (isinstance(v, dict) and _is_text(v.get("arm")) and set(v) <= {"arm", "dataset", "metric", "at", "label"}
-                                       and all(_is_step(x) if k == "at" else _is_text(x) for k, x in v.items()))
-def _is_arms(v): return isinstance(v, list) and len(v) == 2 and all(_is_arm(a) for a in v) and v[0] != v[1]
-def _is_whole(v): return isinstance(v, int) and not isinstance(v, bool)
-def _is_seeds(v): return _is_whole(v) and v >= MIN_UNITS or isinstance(v, list) and all(map(_is_whole, v)) and len(set(v)) == len(v) >= MIN_UNITS
+def _is_text(v):
+    return isinstance(v, str) and bool(v.strip())
+
+
+def _is_number(v):
+    return isinstance(v, numbers.Real) and not isinstance(v, bool) and math.isfinite(v)
+
+
+def _is_texts(v):
+    return isinstance(v, list) and len(v) > 0 and all(_is_text(t) for t in v) and len(set(v)) == len(v)
+
+
+def _is_pair(v):
+    return isinstance(v, list) and len(v) == 2 and all(_is_number(x) for x in v) and v[0] < v[1]
+
+
+def _is_step(v):
+    return _is_text(v) or _is_number(v)
+
+
+def _is_arm(v):
+    return _is_text(v) or (
+        isinstance(v, dict)
+        and _is_text(v.get("arm"))
+        and set(v) <= {"arm", "dataset", "metric", "at", "label"}
+        and all(_is_step(x) if k == "at" else _is_text(x) for k, x in v.items())
+    )
+
+
+def _is_arms(v):
+    return isinstance(v, list) and len(v) == 2 and all(_is_arm(a) for a in v) and v[0] != v[1]
+
+
+def _is_whole(v):
+    return isinstance(v, int) and not isinstance(v, bool)
+
+
+def _is_seeds(v):
+    return (
+        _is_whole(v)
+        and v >= MIN_UNITS
+        or isinstance(v, list)
+        and all(map(_is_whole, v))
+        and len(set(v)) == len(v) >= MIN_UNITS
+    )
+
 
 _ARM = "a name or {arm, dataset, metric, at, label}"
 _NUMBER = "a finite number (YAML reads 1e-3 as a text: write 0.001 or 1.0e-3)"
 _ALLOWED = {  # field -> (test, what is allowed in words)
-    **{f: (_is_text, "a text") for f in ("label", "quantity", "metric", "dataset", "unit", "normalised", "reason", "event", "question", "what", "with")},
+    **{
+        f: (_is_text, "a text")
+        for f in (
+            "label",
+            "quantity",
+            "metric",
+            "dataset",
+            "unit",
+            "normalised",
+            "reason",
+            "event",
+            "question",
+            "what",
+            "with",
+        )
+    },
     **{f: (_is_number, _NUMBER) for f in ("if_diverged", "value")},
     **{f: (lambda v: _is_number(v) and v >= 0, _NUMBER + ", zero or more") for f in ("margin", "tolerance")},
-    **{f: (lambda v: _is_number(v) or _is_pair(v), _NUMBER + ", or [low, high] for between") for f in ("bound", "expected")},
-    "datasets": (_is_texts, "a list of different names"), "at": (_is_step, "a step label or number, or all"), "seeds": (_is_seeds, f"a whole number of at least {MIN_UNITS}, or a list of at least {MIN_UNITS} different seeds"),
-    "factor": (lambda v: _is_text(v) or _is_texts(v), "a protocol field or a list of them"), "setting": (lambda v: _is_text(v) or isinstance(v, dict) and all(map(_is_text, [*v, *v.values()])), "a text, or a mapping of settings to texts"),
-    "arm": (_is_arm, _ARM), "arms": (_is_arms, f"two different arms, each {_ARM}"), "paired": (lambda v: isinstance(v, bool), "true or false"),
-    "comparisons": (lambda v: isinstance(v, list) and len(v) > 0 and all(_is_arms(p) for p in v), f"a list of pairs [first, second], each {_ARM}"),
-    "choices": (lambda v: isinstance(v, list) and len(v) > 0 and all(_is_arm(a) for a in v), f"a list of arms, each {_ARM}"),
-    "over": (lambda v: v == "step" or isinstance(v, dict) and len(v) >= 3 and all(_is_text(k) and _is_number(x) for k, x in v.items()), "step, or a mapping of at least three arms to numbers"),
-    "tests": (lambda v: isinstance(v, list) and len(v) >= 2, "a list of at least two tests"), "requires": (lambda v: isinstance(v, list) and len(v) > 0, "a list of tests")}
+    **{
+        f: (lambda v: _is_number(v) or _is_pair(v), _NUMBER + ", or [low, high] for between")
+        for f in ("bound", "expected")
+    },
+    "datasets": (_is_texts, "a list of different names"),
+    "at": (_is_step, "a step label or number, or all"),
+    "seeds": (
+        _is_seeds,
+        f"a whole number of at least {MIN_UNITS}, or a list of at least {MIN_UNITS} different seeds",
+    ),
+    "factor": (lambda v: _is_text(v) or _is_texts(v), "a protocol field or a list of them"),
+    "setting": (
+        lambda v: _is_text(v) or isinstance(v, dict) and all(map(_is_text, [*v, *v.values()])),
+        "a text, or a mapping of settings to texts",
+    ),
+    "arm": (_is_arm, _ARM),
+    "arms": (_is_arms, f"two different arms, each {_ARM}"),
+    "paired": (lambda v: isinstance(v, bool), "true or false"),
+    "comparisons": (
+        lambda v: isinstance(v, list) and len(v) > 0 and all(_is_arms(p) for p in v),
+        f"a list of pairs [first, second], each {_ARM}",
+    ),
+    "choices": (
+        lambda v: isinstance(v, list) and len(v) > 0 and all(_is_arm(a) for a in v),
+        f"a list of arms, each {_ARM}",
+    ),
+    "over": (
+        lambda v: (
+            v == "step"
+            or isinstance(v, dict)
+            and len(v) >= 3
+            and all(_is_text(k) and _is_number(x) for k, x in v.items())
+        ),
+        "step, or a mapping of at least three arms to numbers",
+    ),
+    "tests": (lambda v: isinstance(v, list) and len(v) >= 2, "a list of at least two tests"),
+    "requires": (lambda v: isinstance(v, list) and len(v) > 0, "a list of tests"),
+}
 
 # %% ../nbs/13_ledger.ipynb #a0a6e183
 def _inherit(test: Mapping, part: Mapping, **more) -> dict:
     "A part of a test with what it takes over from the test around it."
     kind = {**part, **more}.get("kind")
     known = [f for f in _fields(kind) if f not in ("kind", "label", *_OWN)] if kind in KINDS else []
-    if "dataset" in part or "dataset" in more: known = [f for f in known if f != "datasets"]
-    if "datasets" in part: known = [f for f in known if f != "dataset"]
+    if "dataset" in part or "dataset" in more:
+        known = [f for f in known if f != "datasets"]
+    if "datasets" in part:
+        known = [f for f in known if f != "dataset"]
     return {**{f: test[f] for f in known if f in test}, **part, **more}
+
 
 def _inner(test: Mapping) -> list[tuple[str, Any]]:
     "The tests inside a test, with the field that holds each."
-    found = [(f"{f}[{i}]", t) for f in ("tests", "requires") if isinstance(test.get(f), list) for i, t in enumerate(test[f])]
-    return found + [(f, test[f]) for f in ("number", "counterpart", "mechanism", "removed", "planted", "quality") if f in test]
+    found = [
+        (f"{f}[{i}]", t)
+        for f in ("tests", "requires")
+        if isinstance(test.get(f), list)
+        for i, t in enumerate(test[f])
+    ]
+    return found + [
+        (f, test[f])
+        for f in ("number", "counterpart", "mechanism", "removed", "planted", "quality")
+        if f in test
+    ]
+
 
 def _check_test(test: Any, where: str) -> None:
     "A `GannbError` that names claim, field and nearest right word if `test` is no test."
-    if not isinstance(test, dict): raise GannbError(f"{where} must be a mapping with a kind; this is {test!r}.")
-    if "kind" not in test: raise GannbError(f"{where}.kind is missing. Allowed: {', '.join(KINDS)}.")
+    if not isinstance(test, dict):
+        raise GannbError(f"{where} must be a mapping with a kind; this is {test!r}.")
+    if "kind" not in test:
+        raise GannbError(f"{where}.kind is missing. Allowed: {', '.join(KINDS)}.")
     kind = check_choice(f"{where}.kind", test["kind"], KINDS)
     for f, value in test.items():
         check_choice(f"{where}: field", f, _fields(kind))
-        if f == "direction": check_choice(f"{where}.direction", value, _DIRECTIONS.get(kind) or sorted({d for ds in _DIRECTIONS.values() for d in ds}))
-        elif f in _CHOICES: check_choice(f"{where}.{f}", value, _CHOICES[f])
-        elif f in _ALLOWED and not _ALLOWED[f][0](value): raise GannbError(f"{where}.{f} must be {_ALLOWED[f][1]}; this is {value!r}.")
+        if f == "direction":
+            check_choice(
+                f"{where}.direction",
+                value,
+                _DIRECTIONS.get(kind) or sorted({d for ds in _DIRECTIONS.values() for d in ds}),
+            )
+        elif f in _CHOICES:
+            check_choice(f"{where}.{f}", value, _CHOICES[f])
+        elif f in _ALLOWED and not _ALLOWED[f][0](value):
+            raise GannbError(f"{where}.{f} must be {_ALLOWED[f][1]}; this is {value!r}.")
     need = (_NEVER[kind],) if kind in _NEVER else _PARTS[kind] if kind in _PARTS else _LEAF[kind][0]
     for f in need:
-        if f not in test: raise GannbError(f"{where}.{f} is missing: a test of kind {kind} needs {', '.join(need)}.")
+        if f not in test:
+            raise GannbError(f"{where}.{f} is missing: a test of kind {kind} needs {', '.join(need)}.")
     for f, part in _inner(test):
-        base = {k: v for k, v in test.items() if k in _PLACE} if f.startswith(("requires", "planted", "quality")) else test
+        base = (
+            {k: v for k, v in test.items() if k in _PLACE}
+            if f.startswith(("requires", "planted", "quality"))
+            else test
+        )
         _check_test(_inherit(base, part) if isinstance(part, dict) else part, f"{where}.{f}")
     _check_sense(kind, test, where)
 
 # %% ../nbs/13_ledger.ipynb #ce37a5e1
-_NEVER_DECIDES = re.compile(r"(fd|fid)_?inf|kid_?(std|sd|spread|subset)", re.I)  # rule 10: shown, decide nothing
+_NEVER_DECIDES = re.compile(
+    r"(fd|fid)_?inf|kid_?(std|sd|spread|subset)", re.I
+)  # rule 10: shown, decide nothing
+
 
 def _check_sense(kind: str, test: Mapping, where: str) -> None:
     "What one field asks of another."
-    def stop(field, text): raise GannbError(f"{where}.{field} {text}")
-    if "dataset" in test and "datasets" in test: stop("datasets", "and dataset are both given; give one of them.")
+
+    def stop(field, text):
+        raise GannbError(f"{where}.{field} {text}")
+
+    if "dataset" in test and "datasets" in test:
+        stop("datasets", "and dataset are both given; give one of them.")
     if kind in _PARTS or kind in _NEVER:
         for t in (_inherit(test, t) for t in test["tests"]) if kind == "any" else ():
-            if t["kind"] not in ("bound", "difference", "slope", "correlation"): stop("tests", f"of kind any must be bound, difference, slope or correlation; one is {t['kind']}.")
-            if "datasets" in t: stop("tests", "of kind any name one dataset each; write one test for each data set.")
+            if t["kind"] not in ("bound", "difference", "slope", "correlation"):
+                stop(
+                    "tests",
+                    f"of kind any must be bound, difference, slope or correlation; one is {t['kind']}.",
+                )
+            if "datasets" in t:
+                stop("tests", "of kind any name one dataset each; write one test for each data set.")
         return
-    if _NEVER_DECIDES.match(test["metric"]): stop("metric", f"{test['metric']!r} is shown and never decides; the deciding distance is KID as the full U-statistic (kid).")
-    if kind in ("equivalence", "no_harm") and test["margin"] == 0: stop("margin", "must be above zero: without a margin 'the same' cannot be shown.")
+    if _NEVER_DECIDES.match(test["metric"]):
+        stop(
+            "metric",
+            f"{test['metric']!r} is shown and never decides; the deciding distance is KID as the full U-statistic (kid).",
+        )
+    if kind in ("equivalence", "no_harm") and test["margin"] == 0:
+        stop("margin", "must be above zero: without a margin 'the same' cannot be shown.")
     target = {"fact": "expected"}.get(kind, "bound")
     if target in test and (test.get("direction") == "between") != isinstance(test[target], list):
-        stop(target, f"must be [low, high] with direction between, and one number otherwise; this is {test[target]!r}.")
-    if test.get("direction") == "between" and test.get("margin"): stop("margin", "does not go with between: write the two bounds as they are meant.")
-    if kind == "fact" and test.get("tolerance") and "reason" not in test: stop("reason", "is missing: say why this tolerance.")
-    if kind == "correlation" and ("over" in test) == ("with" in test): stop("with", "or over: a correlation needs one of the two.")
-    if kind in ("slope", "correlation") and isinstance(test.get("over"), dict) == ("arm" in test): stop("arm", "is needed, unless over maps arms to numbers.")
-    if test.get("units") == "none" and kind not in ("fact", "range"): stop("units", "may be none only for fact and range; GANs, splits and classifiers are counted.")
+        stop(
+            target,
+            f"must be [low, high] with direction between, and one number otherwise; this is {test[target]!r}.",
+        )
+    if test.get("direction") == "between" and test.get("margin"):
+        stop("margin", "does not go with between: write the two bounds as they are meant.")
+    if kind == "fact" and test.get("tolerance") and "reason" not in test:
+        stop("reason", "is missing: say why this tolerance.")
+    if kind == "correlation" and ("over" in test) == ("with" in test):
+        stop("with", "or over: a correlation needs one of the two.")
+    if kind in ("slope", "correlation") and isinstance(test.get("over"), dict) == ("arm" in test):
+        stop("arm", "is needed, unless over maps arms to numbers.")
+    if test.get("units") == "none" and kind not in ("fact", "range"):
+        stop("units", "may be none only for fact and range; GANs, splits and classifiers are counted.")
     cells = _cells(test)
-    if kind != "fact" and "datasets" not in test and any(c.dataset is None for c in cells): stop("dataset", "is missing: name dataset, datasets, or one in each arm.")
-    if kind in ("difference", "equivalence", "no_harm", "order", "slope") and len({c.dataset for c in cells}) > 1 and "normalised" not in test:
-        stop("normalised", "is missing: scores of different data sets are compared only when normalised; say between which ends.")
+    if kind != "fact" and "datasets" not in test and any(c.dataset is None for c in cells):
+        stop("dataset", "is missing: name dataset, datasets, or one in each arm.")
+    if (
+        kind in ("difference", "equivalence", "no_harm", "order", "slope")
+        and len({c.dataset for c in cells}) > 1
+        and "normalised" not in test
+    ):
+        stop(
+            "normalised",
+            "is missing: scores of different data sets are compared only when normalised; say between which ends.",
+        )
 
 # %% ../nbs/13_ledger.ipynb #0f984cbc
 class Cell(NamedTuple):
     "Which rows of the results an arm means."
+
     arm: str | None
     dataset: str | None
     metric: str
     at: Any
     label: str
 
+
 def _cell(test: Mapping, arm: Any) -> Cell:
     own = arm if isinstance(arm, dict) else {"arm": arm}
     at = own.get("at", test.get("at", None if test["kind"] == "fact" else "end"))
-    return Cell(own.get("arm"), own.get("dataset", test.get("dataset")), own.get("metric", test["metric"]), at,
-                own.get("label") or (f"{own['arm']} on {own['dataset']}" if "dataset" in own else own.get("arm")) or "")
+    return Cell(
+        own.get("arm"),
+        own.get("dataset", test.get("dataset")),
+        own.get("metric", test["metric"]),
+        at,
+        own.get("label")
+        or (f"{own['arm']} on {own['dataset']}" if "dataset" in own else own.get("arm"))
+        or "",
+    )
+
 
 def _cells(test: Mapping) -> list[Cell]:
     "Every cell that a test reads."
-    if "arms" in test: arms = test["arms"]
-    elif "comparisons" in test: arms = [a for pair in test["comparisons"] for a in pair]
-    elif "choices" in test: arms = test["choices"]
-    elif isinstance(test.get("over"), dict): arms = list(test["over"])
-    else: arms = [test.get("arm")]
+    if "arms" in test:
+        arms = test["arms"]
+    elif "comparisons" in test:
+        arms = [a for pair in test["comparisons"] for a in pair]
+    elif "choices" in test:
+        arms = test["choices"]
+    elif isinstance(test.get("over"), dict):
+        arms = list(test["over"])
+    else:
+        arms = [test.get("arm")]
     cells = [_cell(test, a) for a in arms]
     return cells + [cells[0]._replace(metric=test["with"])] if "with" in test else cells
 
@@ -288,30 +535,70 @@ def _cells(test: Mapping) -> list[Cell]:
 _CLAIM = ("id", "sentence", "short", "where", "supported_by_paper", "supported_reason", "published", "test")
 _CLAIM_MAY = ("waits_for", "evidence", "findings")
 
+
 def _is_published(v):
-    if isinstance(v, dict): return "value" in v and set(v) <= {"value", "unit"} and _is_published(v["value"]) and _is_text(v.get("unit", "-"))
-    return v is None or _is_text(v) or _is_number(v) or isinstance(v, list) and len(v) > 0 and all(map(_is_number, v))
+    if isinstance(v, dict):
+        return (
+            "value" in v
+            and set(v) <= {"value", "unit"}
+            and _is_published(v["value"])
+            and _is_text(v.get("unit", "-"))
+        )
+    return (
+        v is None
+        or _is_text(v)
+        or _is_number(v)
+        or isinstance(v, list)
+        and len(v) > 0
+        and all(map(_is_number, v))
+    )
+
 
 def check_claim(claim: Any) -> dict:  # one entry of `claims:`
     "The claim, unchanged, if it can be judged. Raises `GannbError` naming the claim, the field, what is allowed and the nearest right word."
-    if not isinstance(claim, dict): raise GannbError(f"a claim must be a mapping; this is {claim!r}.")
-    where = f"claim {claim.get('id')!r}" if "id" in claim else f"claim without an id ({str(claim.get('sentence'))[:40]!r})"
-    for f in claim: check_choice(f"{where}: field", f, _CLAIM + _CLAIM_MAY)
+    if not isinstance(claim, dict):
+        raise GannbError(f"a claim must be a mapping; this is {claim!r}.")
+    where = (
+        f"claim {claim.get('id')!r}"
+        if "id" in claim
+        else f"claim without an id ({str(claim.get('sentence'))[:40]!r})"
+    )
+    for f in claim:
+        check_choice(f"{where}: field", f, _CLAIM + _CLAIM_MAY)
     for f in _CLAIM:
-        if f not in claim: raise GannbError(f"{where}: {f} is missing. A claim needs {', '.join(_CLAIM)}.")
-    ok = {"id": (isinstance(claim["id"], str) and bool(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", claim["id"])), "a text of small letters, digits and hyphens"),
-          "short": (_is_text(claim["short"]) and len(claim["short"]) <= 60, "a text of at most 60 characters"),
-          "supported_by_paper": (claim["supported_by_paper"] in (True, False, None) and not _is_number(claim["supported_by_paper"]), "true, false or null"),
-          "published": (_is_published(claim["published"]), "a number, a list of numbers, a text, {value, unit} or null"),
-          "evidence": (_is_texts(claim.get("evidence", ["-"])), "a list of different file names"),
-          **{f: (_is_text(claim.get(f, "-")), "a text") for f in ("sentence", "where", "supported_reason", "waits_for")}}
+        if f not in claim:
+            raise GannbError(f"{where}: {f} is missing. A claim needs {', '.join(_CLAIM)}.")
+    ok = {
+        "id": (
+            isinstance(claim["id"], str) and bool(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", claim["id"])),
+            "a text of small letters, digits and hyphens",
+        ),
+        "short": (_is_text(claim["short"]) and len(claim["short"]) <= 60, "a text of at most 60 characters"),
+        "supported_by_paper": (
+            claim["supported_by_paper"] in (True, False, None)
+            and not _is_number(claim["supported_by_paper"]),
+            "true, false or null",
+        ),
+        "published": (
+            _is_published(claim["published"]),
+            "a number, a list of numbers, a text, {value, unit} or null",
+        ),
+        "evidence": (_is_texts(claim.get("evidence", ["-"])), "a list of different file names"),
+        **{
+            f: (_is_text(claim.get(f, "-")), "a text")
+            for f in ("sentence", "where", "supported_reason", "waits_for")
+        },
+    }
     for f, (fine, allowed) in ok.items():
-        if not fine: raise GannbError(f"{where}: {f} must be {allowed}; this is {claim[f]!r}.")
+        if not fine:
+            raise GannbError(f"{where}: {f} must be {allowed}; this is {claim[f]!r}.")
     findings = claim.get("findings", {})
-    if not isinstance(findings, dict): raise GannbError(f"{where}: findings must map verdicts to clauses; this is {findings!r}.")
+    if not isinstance(findings, dict):
+        raise GannbError(f"{where}: findings must map verdicts to clauses; this is {findings!r}.")
     for v, clause in findings.items():
         check_choice(f"{where}: findings", v, VERDICTS)
-        if not _is_text(clause): raise GannbError(f"{where}: findings.{v} must be a text; this is {clause!r}.")
+        if not _is_text(clause):
+            raise GannbError(f"{where}: findings.{v} must be a text; this is {clause!r}.")
     _check_test(claim["test"], f"{where}: test")
     return claim
 
@@ -319,108 +606,172 @@ def check_claim(claim: Any) -> dict:  # one entry of `claims:`
 class _Strict(yaml.SafeLoader):
     "YAML that refuses the same key twice (plain YAML keeps the last one without a word)."
 
-_MERGE = "tag:yaml.org,2002:merge"   # `<<: *anchor`
+
+_MERGE = "tag:yaml.org,2002:merge"  # `<<: *anchor`
+
 
 def _mapping(loader: _Strict, node: yaml.MappingNode) -> dict:
     written: set = set()
-    for k, _ in node.value:   # as written, before `<<:` brings in what it merges: own keys may override merged ones
-        if k.tag == _MERGE: continue
+    for (
+        k,
+        _,
+    ) in node.value:  # as written, before `<<:` brings in what it merges: own keys may override merged ones
+        if k.tag == _MERGE:
+            continue
         key = loader.construct_object(k, deep=True)
-        if not isinstance(key, (str, int, float, bool)): raise GannbError(f"a key must be a word or a number (line {k.start_mark.line + 1}); this is {key!r}.")
-        if key in written: raise GannbError(f"the key {key!r} stands twice in one mapping (line {k.start_mark.line + 1}); which one is meant?")
+        if not isinstance(key, (str, int, float, bool)):
+            raise GannbError(
+                f"a key must be a word or a number (line {k.start_mark.line + 1}); this is {key!r}."
+            )
+        if key in written:
+            raise GannbError(
+                f"the key {key!r} stands twice in one mapping (line {k.start_mark.line + 1}); which one is meant?"
+            )
         written.add(key)
-    loader.flatten_mapping(node)   # merged keys first, own keys last
-    return {loader.construct_object(k, deep=True): loader.construct_object(v, deep=True) for k, v in node.value}
+    loader.flatten_mapping(node)  # merged keys first, own keys last
+    return {
+        loader.construct_object(k, deep=True): loader.construct_object(v, deep=True) for k, v in node.value
+    }
+
 
 _Strict.add_constructor("tag:yaml.org,2002:map", _mapping)
 
-def load_claims(source: str | Path,  # a YAML file, or (with a line break in it) the YAML text itself
-               ) -> list[dict]:      # the claims, in order
+
+def load_claims(
+    source: str | Path,  # a YAML file, or (with a line break in it) the YAML text itself
+) -> list[dict]:  # the claims, in order
     "The claims of a paper's YAML, all checked. Raises `GannbError` for a missing file, broken YAML, a malformed claim or an id used twice."
     text = source if isinstance(source, str) and "\n" in source else None
     if text is None:
-        if not Path(source).is_file(): raise GannbError(f"there is no claims file {str(source)!r}.")
+        if not Path(source).is_file():
+            raise GannbError(f"there is no claims file {str(source)!r}.")
         text = Path(source).read_text(encoding="utf-8")
-    try: data = yaml.load(text, Loader=_Strict)
-    except yaml.YAMLError as e: raise GannbError(f"the claims are no valid YAML: {' '.join(str(e).split())}") from None
+    try:
+        data = yaml.load(text, Loader=_Strict)
+    except yaml.YAMLError as e:
+        raise GannbError(f"the claims are no valid YAML: {' '.join(str(e).split())}") from None
     claims = data.get("claims") if isinstance(data, dict) else data
-    if not isinstance(claims, list) or not claims: raise GannbError("the YAML needs a list `claims:` with at least one claim.")
-    for c in claims: check_claim(c)
+    if not isinstance(claims, list) or not claims:
+        raise GannbError("the YAML needs a list `claims:` with at least one claim.")
+    for c in claims:
+        check_claim(c)
     ids = [c["id"] for c in claims]
-    if twice := [i for i in ids if ids.count(i) > 1]: raise GannbError(f"claim {twice[0]!r}: the id is used twice; each claim needs its own.")
+    if twice := [i for i in ids if ids.count(i) > 1]:
+        raise GannbError(f"claim {twice[0]!r}: the id is used twice; each claim needs its own.")
     return claims
 
 # %% ../nbs/13_ledger.ipynb #ae50db36
 class _Untestable(Exception):
     "This test has no verdict here; the message says why. Values already read stay shown."
+
     def __init__(self, why: str, measured: Sequence[Measured] = ()):
         super().__init__(why)
         self.measured = list(measured)
 
+
 class Measured(NamedTuple):
     "What the table holds of one cell."
+
     cell: Cell
-    values: dict     # seed -> value, averaged inside the seed; NaN: diverged
-    rows: int        # most rows that one seed had
+    values: dict  # seed -> value, averaged inside the seed; NaN: diverged
+    rows: int  # most rows that one seed had
     protocols: list  # different protocols, as dictionaries
 
+
 def _row_error(i: int, row: Any) -> str | None:
-    if not isinstance(row, Mapping): return f"row {i} of the results must be a mapping; this is {row!r}"
+    if not isinstance(row, Mapping):
+        return f"row {i} of the results must be a mapping; this is {row!r}"
     for f in ("arm", "dataset", "seed", "step", "metric", "value"):
         if f not in row:
             near = nearest(f, row)
             return f"row {i} of the results has no {f!r}" + (f" (it has {near!r})" if near else "")
-    if row["value"] is not None and not isinstance(row["value"], numbers.Real): return f"row {i} of the results: value must be a number; this is {row['value']!r}"
-    if row["seed"] is not None and (isinstance(row["seed"], bool) or not isinstance(row["seed"], numbers.Integral)):
+    if row["value"] is not None and not isinstance(row["value"], numbers.Real):
+        return f"row {i} of the results: value must be a number; this is {row['value']!r}"
+    if row["seed"] is not None and (
+        isinstance(row["seed"], bool) or not isinstance(row["seed"], numbers.Integral)
+    ):
         return f"row {i} of the results: seed must be a whole number; this is {row['seed']!r}"
     return None
 
+
 class Table:
     "Result rows, checked and indexed. Raises `GannbError` for a row without its columns."
-    def __init__(self, results: Iterable[Mapping],             # rows {arm, dataset, seed, step, metric, value, protocol}
-                 missing: Mapping[str, str] | None = None):    # data set or arm -> why it is not here
+
+    def __init__(
+        self,
+        results: Iterable[Mapping],  # rows {arm, dataset, seed, step, metric, value, protocol}
+        missing: Mapping[str, str] | None = None,
+    ):  # data set or arm -> why it is not here
         self.by_metric: dict[str, list] = {}
         self.missing = dict(missing or {})
         for i, row in enumerate(results):
-            if problem := _row_error(i, row): raise GannbError(problem + ".")
+            if problem := _row_error(i, row):
+                raise GannbError(problem + ".")
             self.by_metric.setdefault(row["metric"], []).append(row)
 
     def rows(self, cell: Cell, any_step: bool = False) -> list[Mapping]:
         "The rows of a cell; `_Untestable` when there are none."
         for name in (cell.dataset, cell.arm):
-            if name in self.missing: raise _Untestable(f"{name} is missing: {self.missing[name].rstrip('.')}.")
-        found = [r for r in self.by_metric.get(cell.metric, ()) if cell.arm in (None, r["arm"]) and cell.dataset in (None, r["dataset"])]
-        what = f"{cell.metric}" + (f" of {cell.arm}" if cell.arm else "") + (f" on {cell.dataset}" if cell.dataset else "")
-        if not found: raise _Untestable(f"There are no results for {what}.")
-        if any_step or cell.at is None or cell.at == "all": return found
+            if name in self.missing:
+                raise _Untestable(f"{name} is missing: {self.missing[name].rstrip('.')}.")
+        found = [
+            r
+            for r in self.by_metric.get(cell.metric, ())
+            if cell.arm in (None, r["arm"]) and cell.dataset in (None, r["dataset"])
+        ]
+        what = (
+            f"{cell.metric}"
+            + (f" of {cell.arm}" if cell.arm else "")
+            + (f" on {cell.dataset}" if cell.dataset else "")
+        )
+        if not found:
+            raise _Untestable(f"There are no results for {what}.")
+        if any_step or cell.at is None or cell.at == "all":
+            return found
         rows = [r for r in found if str(r["step"]) == str(cell.at)]
-        if not rows: raise _Untestable(f"There are no results for {what} at step {cell.at}; the steps are {_listed(sorted({str(r['step']) for r in found})[:8])}.")
+        if not rows:
+            raise _Untestable(
+                f"There are no results for {what} at step {cell.at}; the steps are {_listed(sorted({str(r['step']) for r in found})[:8])}."
+            )
         return rows
 
 # %% ../nbs/13_ledger.ipynb #d95bb443
 def _number(row: Mapping) -> float:
     return float("nan") if row["value"] is None else float(row["value"])
 
+
 def _card(protocol: Any) -> dict:
     "A protocol as a dictionary, without the seed: that is a column of its own."
-    card = dict(protocol) if isinstance(protocol, Mapping) else {} if protocol in (None, "") else {"protocol": protocol}
+    card = (
+        dict(protocol)
+        if isinstance(protocol, Mapping)
+        else {}
+        if protocol in (None, "")
+        else {"protocol": protocol}
+    )
     return {k: v for k, v in card.items() if k not in ("seed", "seeds")}
+
 
 def _cards(rows: Iterable[Mapping]) -> list[dict]:
     out: list[dict] = []
     last = object()
     for r in rows:
-        if (p := r.get("protocol")) is last: continue
+        if (p := r.get("protocol")) is last:
+            continue
         last = p
-        if (card := _card(p)) not in out: out.append(card)
+        if (card := _card(p)) not in out:
+            out.append(card)
     return out
+
 
 def _by_seed(rows: Iterable[Mapping], what: str) -> dict[int, list[Mapping]]:
     out: dict[int, list] = {}
     for r in rows:
-        if r["seed"] is None: raise GannbError(f"a result of {what} has no seed, but its claim counts seeds.")
+        if r["seed"] is None:
+            raise GannbError(f"a result of {what} has no seed, but its claim counts seeds.")
         out.setdefault(int(r["seed"]), []).append(r)
     return dict(sorted(out.items()))
+
 
 def _measure(table: Table, cell: Cell, test: Mapping) -> Measured:
     "The seed values of a cell: mean over a seed's rows; not finite: NaN, or `if_diverged` where the claim fixed one."
@@ -432,6 +783,7 @@ def _measure(table: Table, cell: Cell, test: Mapping) -> Measured:
         values[seed] = v if math.isfinite(v) else float(test.get("if_diverged", "nan"))
     return Measured(cell, values, max(map(len, groups.values())), _cards(rows))
 
+
 def _clash(measured: Sequence[Measured], factor: str | Sequence[str] | None) -> str | None:
     "The protocol fields in which values of one metric differ, in words; None when they may be compared."
     allowed = {factor} if isinstance(factor, str) else set(factor or ())
@@ -440,8 +792,10 @@ def _clash(measured: Sequence[Measured], factor: str | Sequence[str] | None) -> 
         cards = [c for m in measured if m.cell.metric == metric for c in m.protocols]
         for field in dict.fromkeys(f for c in cards for f in c if f not in allowed):
             seen = list(dict.fromkeys(str(c.get(field, "not stated")) for c in cards))
-            if len(seen) > 1: differs[field] = f"{field} differs ({' against '.join(seen[:3])})"
+            if len(seen) > 1:
+                differs[field] = f"{field} differs ({' against '.join(seen[:3])})"
     return "; ".join(differs.values()) or None
+
 
 def _decides_nothing(measured: Sequence[Measured], test: Mapping) -> str | None:
     "Why these values are shown and decide nothing: FID of too few images, or images that training has seen."
@@ -461,57 +815,87 @@ def _decides_nothing(measured: Sequence[Measured], test: Mapping) -> str | None:
 def region(test: Mapping) -> tuple[float, float]:
     "Where the claim is true: an open stretch (low, high) of the number that is measured."
     kind, margin = test["kind"], test.get("margin", 0)
-    if kind == "equivalence": return -margin, margin
-    if kind == "no_harm": return (-margin, math.inf) if test["better"] == "higher" else (-math.inf, margin)
-    if kind == "memorisation": return 0.5 + margin, math.inf
-    if test.get("direction") == "between": return tuple(test["bound"])
+    if kind == "equivalence":
+        return -margin, margin
+    if kind == "no_harm":
+        return (-margin, math.inf) if test["better"] == "higher" else (-math.inf, margin)
+    if kind == "memorisation":
+        return 0.5 + margin, math.inf
+    if test.get("direction") == "between":
+        return tuple(test["bound"])
     zero = test.get("bound", 0)
     return (zero + margin, math.inf) if test["direction"] == "above" else (-math.inf, zero - margin)
 
-def decide(low: float, high: float,             # the interval
-           target: tuple[float, float],         # where the claim is true
-          ) -> str:
+
+def decide(
+    low: float,
+    high: float,  # the interval
+    target: tuple[float, float],  # where the claim is true
+) -> str:
     "*reproduced* when the interval lies wholly inside `target`, *not reproduced* when wholly outside, otherwise *inconclusive*."
-    if target[0] < low and high < target[1]: return REPRODUCED
-    if high < target[0] or low > target[1]: return NOT_REPRODUCED
+    if target[0] < low and high < target[1]:
+        return REPRODUCED
+    if high < target[0] or low > target[1]:
+        return NOT_REPRODUCED
     return INCONCLUSIVE
+
 
 def level_of(test: Mapping) -> float:
     "95 % for a directional claim; 90 % for 'the same' and 'no harm' (each end is then a one-sided 95 % bound)."
     return 0.90 if test["kind"] in ("equivalence", "no_harm", "range") else 0.95
 
+
 def _region_words(target: tuple[float, float]) -> str:
     low, high = target
-    if high == math.inf: return f"above {_plain(low)}"
+    if high == math.inf:
+        return f"above {_plain(low)}"
     return f"below {_plain(high)}" if low == -math.inf else f"between {_plain(low)} and {_plain(high)}"
+
 
 def _p_outside(i: Interval, target: tuple[float, float]) -> float:
     "One-sided p-value that the true mean is not inside `target` (the larger one where it has two ends)."
-    ends = [(i.mean - target[0]) if target[0] > -math.inf else None, (target[1] - i.mean) if target[1] < math.inf else None]
-    return max((float(special.stdtr(i.df, -e / i.se)) if i.se > 0 else float(e <= 0)) for e in ends if e is not None)
+    ends = [
+        (i.mean - target[0]) if target[0] > -math.inf else None,
+        (target[1] - i.mean) if target[1] < math.inf else None,
+    ]
+    return max(
+        (float(special.stdtr(i.df, -e / i.se)) if i.se > 0 else float(e <= 0)) for e in ends if e is not None
+    )
 
 # %% ../nbs/13_ledger.ipynb #75ad86ad
 def _series(table: Table, cell: Cell) -> tuple[dict, list]:
     "seed -> {numeric step -> mean value}, and the protocols; labels such as `end` are no points of a curve."
-    rows = [r for r in table.rows(cell, any_step=True) if isinstance(r["step"], numbers.Real) and not isinstance(r["step"], bool)]
-    if not rows: raise _Untestable(f"There are no numbered steps for {cell.metric} of {cell.arm}.")
+    rows = [
+        r
+        for r in table.rows(cell, any_step=True)
+        if isinstance(r["step"], numbers.Real) and not isinstance(r["step"], bool)
+    ]
+    if not rows:
+        raise _Untestable(f"There are no numbered steps for {cell.metric} of {cell.arm}.")
     out = {}
     for seed, rs in _by_seed(rows, f"{cell.metric} of {cell.arm}").items():
         steps: dict[float, list] = {}
-        for r in rs: steps.setdefault(float(r["step"]), []).append(_number(r))
+        for r in rs:
+            steps.setdefault(float(r["step"]), []).append(_number(r))
         out[seed] = {s: sum(v) / len(v) for s, v in steps.items()}
     return out, _cards(rows)
+
 
 def _line(x: Sequence[float], y: Sequence[float], kind: str, method: str) -> float:
     "Least-squares slope or correlation of one seed; NaN where a value is not finite or nothing varies."
     x, y = np.asarray(x, float), np.asarray(y, float)
-    if not (np.isfinite(x).all() and np.isfinite(y).all()) or np.ptp(x) == 0: return math.nan
-    if kind == "slope": return float(np.polyfit(x, y, 1)[0])
-    if np.ptp(y) == 0: return math.nan
+    if not (np.isfinite(x).all() and np.isfinite(y).all()) or np.ptp(x) == 0:
+        return math.nan
+    if kind == "slope":
+        return float(np.polyfit(x, y, 1)[0])
+    if np.ptp(y) == 0:
+        return math.nan
     if method == "spearman":
         from scipy.stats import rankdata
+
         x, y = rankdata(x), rankdata(y)
     return float(np.corrcoef(x, y)[0, 1])
+
 
 def _lines(test: Mapping, table: Table) -> tuple[dict, list[Measured]]:
     "seed -> slope or correlation, and what was read."
@@ -519,15 +903,31 @@ def _lines(test: Mapping, table: Table) -> tuple[dict, list[Measured]]:
     if isinstance(over, dict):
         measured = [_measure(table, c, test) for c in cells]
         seeds = [s for s in measured[0].values if all(s in m.values for m in measured)]
-        return {s: _line([float(over[m.cell.arm]) for m in measured], [m.values[s] for m in measured], test["kind"], method) for s in seeds}, measured
+        return {
+            s: _line(
+                [float(over[m.cell.arm]) for m in measured],
+                [m.values[s] for m in measured],
+                test["kind"],
+                method,
+            )
+            for s in seeds
+        }, measured
     curves = [_series(table, c) for c in cells]
-    measured = [Measured(c._replace(at="curve"), {s: sum(v.values()) / len(v) for s, v in curve.items()}, 1, cards) for c, (curve, cards) in zip(cells, curves)]
+    measured = [
+        Measured(c._replace(at="curve"), {s: sum(v.values()) / len(v) for s, v in curve.items()}, 1, cards)
+        for c, (curve, cards) in zip(cells, curves)
+    ]
     out = {}
     for s in curves[0][0]:
         first, last = curves[0][0][s], curves[-1][0].get(s, {})
         steps = [t for t in first if t in last]
-        if len(steps) < 3: raise _Untestable(f"Seed {s} has {len(steps)} steps; a {test['kind']} needs three.", measured)
-        out[s] = _line(steps, [first[t] for t in steps], test["kind"], method) if over else _line([last[t] for t in steps], [first[t] for t in steps], test["kind"], method)
+        if len(steps) < 3:
+            raise _Untestable(f"Seed {s} has {len(steps)} steps; a {test['kind']} needs three.", measured)
+        out[s] = (
+            _line(steps, [first[t] for t in steps], test["kind"], method)
+            if over
+            else _line([last[t] for t in steps], [first[t] for t in steps], test["kind"], method)
+        )
     return out, measured
 
 # %% ../nbs/13_ledger.ipynb #bfc9cc2c
@@ -537,34 +937,46 @@ def _effects(test: Mapping, table: Table) -> tuple[list[dict], list[Measured]]:
         line, measured = _lines(test, table)
         return [line], measured
     measured = [_measure(table, c, test) for c in _cells(test)]
-    if len(measured) == 1: return [measured[0].values], measured
+    if len(measured) == 1:
+        return [measured[0].values], measured
     a, b = measured[0].values, measured[1].values
-    if not test.get("paired", True): return [a, b], measured
+    if not test.get("paired", True):
+        return [a, b], measured
     return [{s: a[s] - b[s] for s in a if s in b}], measured
+
 
 def _too_few(groups: Sequence[Mapping], test: Mapping) -> str | None:
     "Why there are too few units, in words; None when there are enough."
     wanted, units = test.get("seeds", MIN_UNITS), _unit_word(test)
     least = MIN_UNITS if isinstance(wanted, list) else wanted
     n = min(map(len, groups))
-    if n < least: return f"Only {n} {units}{'s' if n != 1 else ''} in an arm; a verdict needs at least {least}."
+    if n < least:
+        return f"Only {n} {units}{'s' if n != 1 else ''} in an arm; a verdict needs at least {least}."
     if isinstance(wanted, list) and (gone := [s for s in wanted if any(s not in g for g in groups)]):
         return f"The claim fixed its seeds, and {_seeds_words(gone)} {'is' if len(gone) == 1 else 'are'} missing."
     return None
+
 
 def _unit_word(test: Mapping) -> str:
     unit = test.get("units", "GAN")
     return {"none": "value"}.get(unit, unit)
 
+
 def _subject(test: Mapping) -> str:
     "What is measured, in words."
     what, cells = test.get("quantity", test["metric"]), _cells(test)
     on = f" on {cells[0].dataset}" if cells[0].dataset and len({c.dataset for c in cells}) == 1 else ""
-    if test["kind"] == "slope": return f"slope of {what} over {'the steps' if test['over'] == 'step' else _listed(test['over'])}{on}"
-    if test["kind"] == "correlation": return f"correlation of {what} with {test.get('with') or ('the steps' if test['over'] == 'step' else 'the arms')}{on}"
-    if len(cells) == 2: return f"{what}, {_name(cells[0])} minus {_name(cells[1])}{on}"
-    named = isinstance(test.get("arm"), Mapping) and "label" in test["arm"]   # the claim's own name for the arm says where it is
+    if test["kind"] == "slope":
+        return f"slope of {what} over {'the steps' if test['over'] == 'step' else _listed(test['over'])}{on}"
+    if test["kind"] == "correlation":
+        return f"correlation of {what} with {test.get('with') or ('the steps' if test['over'] == 'step' else 'the arms')}{on}"
+    if len(cells) == 2:
+        return f"{what}, {_name(cells[0])} minus {_name(cells[1])}{on}"
+    named = (
+        isinstance(test.get("arm"), Mapping) and "label" in test["arm"]
+    )  # the claim's own name for the arm says where it is
     return f"{what}, {cells[0].label}{'' if named else on}" if cells[0].label else f"{what}{on}"
+
 
 def _name(c: Cell) -> str:
     return c.label or str(c.dataset)
@@ -572,37 +984,106 @@ def _name(c: Cell) -> str:
 # %% ../nbs/13_ledger.ipynb #89a940ae
 def _out(test: Mapping, verdict: str, text: str, measured: Sequence[Measured] = (), **more) -> dict:
     "One judged test: the fields that claims.json keeps of it."
-    out = {"label": test.get("label") or (_subject(test) if test["kind"] in _LEAF and "comparisons" not in test else test["kind"]), "kind": test["kind"], "verdict": verdict,
-           "text": text, "ours": "n/a (no results)", "value": None, "interval": None, "level": None, "target": None, "n": 0, "seeds": [], "effects": [], "p": None, "sign_flip_p": None, "parts": [],
-           "values": [{"arm": m.cell.arm, "dataset": m.cell.dataset, "metric": m.cell.metric, "at": m.cell.at, "label": m.cell.label, "seeds": list(m.values),
-                       "values": [v if math.isfinite(v) else None for v in m.values.values()]} for m in measured]}
+    out = {
+        "label": test.get("label")
+        or (_subject(test) if test["kind"] in _LEAF and "comparisons" not in test else test["kind"]),
+        "kind": test["kind"],
+        "verdict": verdict,
+        "text": text,
+        "ours": "n/a (no results)",
+        "value": None,
+        "interval": None,
+        "level": None,
+        "target": None,
+        "n": 0,
+        "seeds": [],
+        "effects": [],
+        "p": None,
+        "sign_flip_p": None,
+        "parts": [],
+        "values": [
+            {
+                "arm": m.cell.arm,
+                "dataset": m.cell.dataset,
+                "metric": m.cell.metric,
+                "at": m.cell.at,
+                "label": m.cell.label,
+                "seeds": list(m.values),
+                "values": [v if math.isfinite(v) else None for v in m.values.values()],
+            }
+            for m in measured
+        ],
+    }
     return {**out, **more}
+
 
 def _judge_units(test: Mapping, table: Table) -> dict:
     "Kinds that count seeds and decide by an interval."
     groups, measured = _effects(test, table)
     if why := _clash(measured, test.get("factor")):
-        return _out(test, NOT_TESTABLE, f"The scores cannot be compared: {why}.", measured, ours="n/a (scores not comparable)")
+        return _out(
+            test,
+            NOT_TESTABLE,
+            f"The scores cannot be compared: {why}.",
+            measured,
+            ours="n/a (scores not comparable)",
+        )
     target, level, units = region(test), level_of(test), _unit_word(test)
     seeds = sorted({s for g in groups for s in g})
     ends = [t if math.isfinite(t) else None for t in target]
-    facts = {"n": min(map(len, groups)), "seeds": seeds, "level": level, "target": ends,
-             "effects": [{"seeds": list(g), "values": [v if math.isfinite(v) else None for v in g.values()]} for g in groups]}
-    if not facts["n"]: return _out(test, INCONCLUSIVE, "No seed stands in every arm, so nothing can be paired.", measured, **facts, ours="n/a (no pairs)")
+    facts = {
+        "n": min(map(len, groups)),
+        "seeds": seeds,
+        "level": level,
+        "target": ends,
+        "effects": [
+            {"seeds": list(g), "values": [v if math.isfinite(v) else None for v in g.values()]}
+            for g in groups
+        ],
+    }
+    if not facts["n"]:
+        return _out(
+            test,
+            INCONCLUSIVE,
+            "No seed stands in every arm, so nothing can be paired.",
+            measured,
+            **facts,
+            ours="n/a (no pairs)",
+        )
     bad = [s for s in seeds if not all(math.isfinite(g.get(s, 0.0)) for g in groups)]
-    count = _listed(f"{len(g)} {units}{'s' if len(g) != 1 else ''}" for g in groups) + f", {_seeds_words(seeds)}"
+    count = (
+        _listed(f"{len(g)} {units}{'s' if len(g) != 1 else ''}" for g in groups) + f", {_seeds_words(seeds)}"
+    )
     notes = _notes(test, groups, measured)
     if bad:
-        return _out(test, INCONCLUSIVE, f"{_subject(test)} ({count}): {_seeds_words(bad)} gave no finite number (diverged, or nothing varied). A seed is never left out, so no interval can be formed.{notes}",
-                    measured, **facts, ours=f"n/a ({len(bad)} of {len(seeds)} seeds not finite)")
+        return _out(
+            test,
+            INCONCLUSIVE,
+            f"{_subject(test)} ({count}): {_seeds_words(bad)} gave no finite number (diverged, or nothing varied). A seed is never left out, so no interval can be formed.{notes}",
+            measured,
+            **facts,
+            ours=f"n/a ({len(bad)} of {len(seeds)} seeds not finite)",
+        )
     if facts["n"] < 2:
-        mean = float(np.mean(list(groups[0].values())) - (np.mean(list(groups[1].values())) if len(groups) == 2 else 0))
+        mean = float(
+            np.mean(list(groups[0].values())) - (np.mean(list(groups[1].values())) if len(groups) == 2 else 0)
+        )
         ours = fmt_interval(mean, unit=test.get("unit", ""))
-        return _out(test, INCONCLUSIVE, f"{_subject(test)}: {ours} ({count}). {_too_few(groups, test)}{notes}", measured, **facts, value=mean, ours=ours)
+        return _out(
+            test,
+            INCONCLUSIVE,
+            f"{_subject(test)}: {ours} ({count}). {_too_few(groups, test)}{notes}",
+            measured,
+            **facts,
+            value=mean,
+            ours=ours,
+        )
     return _settle(test, groups, measured, facts, count, notes)
 
 # %% ../nbs/13_ledger.ipynb #2df75881
-def _settle(test: Mapping, groups: list[dict], measured: list[Measured], facts: dict, count: str, notes: str) -> dict:
+def _settle(
+    test: Mapping, groups: list[dict], measured: list[Measured], facts: dict, count: str, notes: str
+) -> dict:
     "Interval against region."
     lists = [list(g.values()) for g in groups]
     i = t_interval(lists[0], facts["level"]) if len(lists) == 1 else welch_interval(*lists, facts["level"])
@@ -611,31 +1092,63 @@ def _settle(test: Mapping, groups: list[dict], measured: list[Measured], facts: 
     ours = fmt_interval(i.mean, i.low, i.high, test.get("unit", ""), [t for t in target if math.isfinite(t)])
     verdict, words = decide(i.low, i.high, target), _region_words(target)
     name = f"{facts['level'] * 100:.0f} % interval"
-    text = {REPRODUCED: f"The whole {name} lies {words}, as the claim needs.", NOT_REPRODUCED: f"The claim needs a value {words}, and the whole {name} lies on the other side.",
-            INCONCLUSIVE: f"The claim needs a value {words}; the {name} reaches across, so these seeds do not settle it."}[verdict]
-    if few: verdict, text = INCONCLUSIVE, few
-    if idle: verdict, text = NOT_TESTABLE, idle
+    text = {
+        REPRODUCED: f"The whole {name} lies {words}, as the claim needs.",
+        NOT_REPRODUCED: f"The claim needs a value {words}, and the whole {name} lies on the other side.",
+        INCONCLUSIVE: f"The claim needs a value {words}; the {name} reaches across, so these seeds do not settle it.",
+    }[verdict]
+    if few:
+        verdict, text = INCONCLUSIVE, few
+    if idle:
+        verdict, text = NOT_TESTABLE, idle
     p = None if few or idle else _p_outside(i, target)
-    flips = [v for m in lists[:1] for v in m] if len(measured) == 2 and len(lists) == 1 and len(lists[0]) <= 16 and test["kind"] not in ("slope", "correlation") else None
-    return _out(test, verdict, f"{_subject(test)}: {ours} ({count}). {text}{notes}", measured, **facts, value=i.mean, interval=[i.low, i.high], ours=ours, p=p,
-                sign_flip_p=sign_flip_p(flips) if flips else None)
+    flips = (
+        [v for m in lists[:1] for v in m]
+        if len(measured) == 2
+        and len(lists) == 1
+        and len(lists[0]) <= 16
+        and test["kind"] not in ("slope", "correlation")
+        else None
+    )
+    return _out(
+        test,
+        verdict,
+        f"{_subject(test)}: {ours} ({count}). {text}{notes}",
+        measured,
+        **facts,
+        value=i.mean,
+        interval=[i.low, i.high],
+        ours=ours,
+        p=p,
+        sign_flip_p=sign_flip_p(flips) if flips else None,
+    )
+
 
 def _notes(test: Mapping, groups: Sequence[Mapping], measured: Sequence[Measured]) -> str:
     "What a reader should know about how the numbers were taken."
     notes = []
-    if (most := max(m.rows for m in measured)) > 1: notes.append(f"Up to {most} rows of a seed were averaged into one value.")
+    if (most := max(m.rows for m in measured)) > 1:
+        notes.append(f"Up to {most} rows of a seed were averaged into one value.")
     everyone = {s for m in measured for s in m.values}
-    if len(groups) == 1 and (left := sorted(everyone - set(groups[0]))): notes.append(f"{_seeds_words(left).capitalize()} {'stands' if len(left) == 1 else 'stand'} in one arm only and cannot be paired.")
+    if len(groups) == 1 and (left := sorted(everyone - set(groups[0]))):
+        notes.append(
+            f"{_seeds_words(left).capitalize()} {'stands' if len(left) == 1 else 'stand'} in one arm only and cannot be paired."
+        )
     return "".join(" " + n for n in notes)
 
 # %% ../nbs/13_ledger.ipynb #685bfad2
 def _judge_events(test: Mapping, table: Table) -> dict:
     "How often something happened in two arms. A seed that is not finite has failed, so it counts as an event."
     measured = [_measure(table, c, test) for c in _cells(test)]
-    if why := _clash(measured, test.get("factor")): return _out(test, NOT_TESTABLE, f"The runs cannot be compared: {why}.", measured, ours="n/a (not comparable)")
+    if why := _clash(measured, test.get("factor")):
+        return _out(
+            test, NOT_TESTABLE, f"The runs cannot be compared: {why}.", measured, ours="n/a (not comparable)"
+        )
     happened = [[1.0 if not math.isfinite(v) else v for v in m.values.values()] for m in measured]
     if bad := [v for h in happened for v in h if v not in (0, 1)]:
-        raise GannbError(f"{test['metric']} must be 0 or 1 for each seed (did the event happen?); one is {bad[0]!r}.")
+        raise GannbError(
+            f"{test['metric']} must be 0 or 1 for each seed (did the event happen?); one is {bad[0]!r}."
+        )
     (k1, n1), (k2, n2) = ((int(sum(h)), len(h)) for h in happened)
     first, second = (_name(m.cell) for m in measured)
     ours = f"{k1} of {n1} ({first}), {k2} of {n2} ({second})"
@@ -643,12 +1156,32 @@ def _judge_events(test: Mapping, table: Table) -> dict:
     other = {"fewer": "more", "more": "fewer"}[test["direction"]]
     p, back = fisher_p(k1, n1, k2, n2, test["direction"]), fisher_p(k1, n1, k2, n2, other)
     control, k = (second, k2) if test["direction"] == "fewer" else (first, k1)
-    if few := _too_few([m.values for m in measured], test): verdict, text = INCONCLUSIVE, few
-    elif k == 0: verdict, text = INCONCLUSIVE, f"It never happened in {control}, where the claim expects it, so there is nothing to compare."
-    elif p < 0.025: verdict, text = REPRODUCED, f"{test['direction'].capitalize()} in {first}, as the claim says (Fisher's exact test, one-sided p = {p:.2g})."
-    elif back < 0.025: verdict, text = NOT_REPRODUCED, f"The opposite: {other} in {first} (Fisher's exact test, one-sided p = {back:.2g})."
-    else: verdict, text = INCONCLUSIVE, f"Too close to chance: Fisher's exact test gives a one-sided p of {p:.2g}; 0.025 is needed."
-    return _out(test, verdict, f"{test.get('quantity', test['metric'])}: {ours}. {text}", measured, **facts, p=p)
+    if few := _too_few([m.values for m in measured], test):
+        verdict, text = INCONCLUSIVE, few
+    elif k == 0:
+        verdict, text = (
+            INCONCLUSIVE,
+            f"It never happened in {control}, where the claim expects it, so there is nothing to compare.",
+        )
+    elif p < 0.025:
+        verdict, text = (
+            REPRODUCED,
+            f"{test['direction'].capitalize()} in {first}, as the claim says (Fisher's exact test, one-sided p = {p:.2g}).",
+        )
+    elif back < 0.025:
+        verdict, text = (
+            NOT_REPRODUCED,
+            f"The opposite: {other} in {first} (Fisher's exact test, one-sided p = {back:.2g}).",
+        )
+    else:
+        verdict, text = (
+            INCONCLUSIVE,
+            f"Too close to chance: Fisher's exact test gives a one-sided p of {p:.2g}; 0.025 is needed.",
+        )
+    return _out(
+        test, verdict, f"{test.get('quantity', test['metric'])}: {ours}. {text}", measured, **facts, p=p
+    )
+
 
 def _judge_fact(test: Mapping, table: Table) -> dict:
     "Deterministic facts: every matching row must agree with what is expected."
@@ -658,27 +1191,50 @@ def _judge_fact(test: Mapping, table: Table) -> dict:
     slack = test.get("tolerance", 0)
     low, high = want if way == "between" else (want, want)
     fuzz = 1e-12 * max(abs(low), abs(high))
-    holds = {"equal": lambda v: abs(v - low) <= slack + fuzz, "between": lambda v: low - slack - fuzz <= v <= high + slack + fuzz,
-             "above": lambda v: v > low - slack, "below": lambda v: v < high + slack}[way]
+    holds = {
+        "equal": lambda v: abs(v - low) <= slack + fuzz,
+        "between": lambda v: low - slack - fuzz <= v <= high + slack + fuzz,
+        "above": lambda v: v > low - slack,
+        "below": lambda v: v < high + slack,
+    }[way]
     shown = [_plain(v) if math.isfinite(v) else "not finite" for v in dict.fromkeys(values)]
-    ours = _listed(shown[:4]) + (f" and {len(shown) - 4} more" if len(shown) > 4 else "") + (f" {test['unit']}" if "unit" in test else "")
-    words = f"between {_plain(low)} and {_plain(high)}" if way == "between" else _plain(low) if way == "equal" else f"{way} {_plain(low)}"
+    ours = (
+        _listed(shown[:4])
+        + (f" and {len(shown) - 4} more" if len(shown) > 4 else "")
+        + (f" {test['unit']}" if "unit" in test else "")
+    )
+    words = (
+        f"between {_plain(low)} and {_plain(high)}"
+        if way == "between"
+        else _plain(low)
+        if way == "equal"
+        else f"{way} {_plain(low)}"
+    )
     words += f" (within {_plain(slack)})" if slack else ""
     fine = all(math.isfinite(v) and holds(v) for v in values)
     text = f"The claim says {words}; {'so it is' if fine else 'it is not'}."
-    return _out(test, REPRODUCED if fine else NOT_REPRODUCED, f"{_subject(test)}: {ours}. {text}", ours=ours, value=values[0] if len(shown) == 1 and math.isfinite(values[0]) else None)
+    return _out(
+        test,
+        REPRODUCED if fine else NOT_REPRODUCED,
+        f"{_subject(test)}: {ours}. {text}",
+        ours=ours,
+        value=values[0] if len(shown) == 1 and math.isfinite(values[0]) else None,
+    )
 
 # %% ../nbs/13_ledger.ipynb #e072de01
 def _ends(m: Measured, level: float, exact: bool) -> tuple[float, float]:
     "Lowest and highest plausible value of one choice."
     x = list(m.values.values())
-    if exact: return min(x), max(x)
+    if exact:
+        return min(x), max(x)
     i = t_interval(x, level)
     return i.low, i.high
+
 
 def _exact_rows(table: Table, cell: Cell) -> Measured:
     rows = table.rows(cell)
     return Measured(cell, dict(enumerate(map(_number, rows))), 1, _cards(rows))
+
 
 def _judge_range(test: Mapping, table: Table) -> dict:
     "A published number against the range over open choices; the 90 % intervals are widened for the number of choices."
@@ -686,24 +1242,60 @@ def _judge_range(test: Mapping, table: Table) -> dict:
     measured = [_exact_rows(table, c) if exact else _measure(table, c, test) for c in cells]
     level = 1 - (1 - level_of(test)) / len(cells)
     seeds = [] if exact else sorted({s for m in measured for s in m.values})
-    facts = {"n": 0 if exact else min(len(m.values) for m in measured), "seeds": seeds, "target": [value - margin, value + margin], "level": None if exact else level}
-    if why := _clash(measured, test.get("factor")): return _out(test, NOT_TESTABLE, f"The choices cannot be compared: {why}; a choice is named as factor.", measured, **facts, ours="n/a (not comparable)")
-    subject = f"{test.get('quantity', test['metric'])} over {len(cells)} open choice{'s' if len(cells) > 1 else ''}"
+    facts = {
+        "n": 0 if exact else min(len(m.values) for m in measured),
+        "seeds": seeds,
+        "target": [value - margin, value + margin],
+        "level": None if exact else level,
+    }
+    if why := _clash(measured, test.get("factor")):
+        return _out(
+            test,
+            NOT_TESTABLE,
+            f"The choices cannot be compared: {why}; a choice is named as factor.",
+            measured,
+            **facts,
+            ours="n/a (not comparable)",
+        )
+    subject = (
+        f"{test.get('quantity', test['metric'])} over {len(cells)} open choice{'s' if len(cells) > 1 else ''}"
+    )
     if not all(math.isfinite(v) for m in measured for v in m.values.values()):
-        return _out(test, INCONCLUSIVE, f"{subject}: a seed gave no finite number, and a seed is never left out.", measured, **facts, ours="n/a (not finite)")
+        return _out(
+            test,
+            INCONCLUSIVE,
+            f"{subject}: a seed gave no finite number, and a seed is never left out.",
+            measured,
+            **facts,
+            ours="n/a (not finite)",
+        )
     means = [float(np.mean(list(m.values.values()))) for m in measured]
-    ours = "; ".join(f"{_name(m.cell)} {fmt_interval(v)}" for m, v in zip(measured, means)) + (f" {test['unit']}" if "unit" in test else "")
+    ours = "; ".join(f"{_name(m.cell)} {fmt_interval(v)}" for m, v in zip(measured, means)) + (
+        f" {test['unit']}" if "unit" in test else ""
+    )
     few = None if exact else _too_few([m.values for m in measured], test)
-    if facts["n"] < 2 and not exact: return _out(test, INCONCLUSIVE, f"{subject}: {ours}. {few}", measured, **facts, ours=ours)
+    if facts["n"] < 2 and not exact:
+        return _out(test, INCONCLUSIVE, f"{subject}: {ours}. {few}", measured, **facts, ours=ours)
     ends = [_ends(m, level, exact) for m in measured]
     inside = min(h for _, h in ends) - margin <= value <= max(low for low, _ in ends) + margin
     outside = value < min(low for low, _ in ends) - margin or value > max(h for _, h in ends) + margin
     verdict = REPRODUCED if inside else NOT_REPRODUCED if outside else INCONCLUSIVE
-    text = {REPRODUCED: "lies within their range", NOT_REPRODUCED: "lies outside their range", INCONCLUSIVE: "lies at the edge of their range, and these seeds do not settle it"}[verdict]
+    text = {
+        REPRODUCED: "lies within their range",
+        NOT_REPRODUCED: "lies outside their range",
+        INCONCLUSIVE: "lies at the edge of their range, and these seeds do not settle it",
+    }[verdict]
     text = few or f"The published {_plain(value)} {text} (margin {_plain(margin)})."
     idle = _decides_nothing(measured, test)
-    return _out(test, NOT_TESTABLE if idle else INCONCLUSIVE if few else verdict, f"{subject}: {ours}. {idle or text}", measured, **facts, ours=ours,
-                interval=[min(low for low, _ in ends), max(h for _, h in ends)])
+    return _out(
+        test,
+        NOT_TESTABLE if idle else INCONCLUSIVE if few else verdict,
+        f"{subject}: {ours}. {idle or text}",
+        measured,
+        **facts,
+        ours=ours,
+        interval=[min(low for low, _ in ends), max(h for _, h in ends)],
+    )
 
 # %% ../nbs/13_ledger.ipynb #b9a538f5
 def _split(test: Mapping, setting: str) -> list[dict] | None:
@@ -714,11 +1306,22 @@ def _split(test: Mapping, setting: str) -> list[dict] | None:
         return [{**whole, "dataset": d, "label": d} for d in test["datasets"]]
     if kind == "order":
         names = [[_name(_cell(test, a)) for a in pair] for pair in test["comparisons"]]
-        return [{**_inherit(test, {}, kind="difference"), "arms": pair, "label": f"{a} against {b}"} for pair, (a, b) in zip(test["comparisons"], names)]
+        return [
+            {**_inherit(test, {}, kind="difference"), "arms": pair, "label": f"{a} against {b}"}
+            for pair, (a, b) in zip(test["comparisons"], names)
+        ]
     if kind == "artefact":
         number = "number" if setting == "paper" else "counterpart"
-        return [_inherit(test, {"label": title, **test[f]}) for f, title in ((number, f"the {number}"), ("mechanism", "the mechanism"), ("removed", "without the mechanism"))]
+        return [
+            _inherit(test, {"label": title, **test[f]})
+            for f, title in (
+                (number, f"the {number}"),
+                ("mechanism", "the mechanism"),
+                ("removed", "without the mechanism"),
+            )
+        ]
     return [_inherit(test, t) for t in test["tests"]] if kind in ("all", "any") else None
+
 
 def _leaves(parts: Sequence[dict], path: str = "") -> list[tuple[str, dict]]:
     "Every single comparison inside, with its path of labels."
@@ -728,101 +1331,206 @@ def _leaves(parts: Sequence[dict], path: str = "") -> list[tuple[str, dict]]:
         found += _leaves(p["parts"], name) if p["kind"] in _PARTS else [(name, p)]
     return found
 
+
 def _every(parts: Sequence[dict]) -> tuple[str, str]:
     "The verdict where every part must hold; those that decide are told in full, three at most."
-    leaves, word = _leaves(parts), {NOT_REPRODUCED: "refuted", NOT_TESTABLE: "not testable", INCONCLUSIVE: "open", ARTEFACT: "an artefact", REPRODUCED: "held"}
+    leaves, word = (
+        _leaves(parts),
+        {
+            NOT_REPRODUCED: "refuted",
+            NOT_TESTABLE: "not testable",
+            INCONCLUSIVE: "open",
+            ARTEFACT: "an artefact",
+            REPRODUCED: "held",
+        },
+    )
     for verdict in (NOT_REPRODUCED, NOT_TESTABLE, INCONCLUSIVE, ARTEFACT):
         if any(p["verdict"] == verdict for p in parts):
             told = [f"({name}) {p['text']}" for name, p in leaves if p["verdict"] == verdict]
-            tally = _listed(f"{k} {word[v]}" for v in VERDICTS if (k := sum(p["verdict"] == v for _, p in leaves)))
+            tally = _listed(
+                f"{k} {word[v]}" for v in VERDICTS if (k := sum(p["verdict"] == v for _, p in leaves))
+            )
             more = f" And {len(told) - 3} more." if len(told) > 3 else ""
-            return INCONCLUSIVE if verdict == ARTEFACT else verdict, f"Every one of {len(leaves)} parts must hold: {tally}. {' '.join(told[:3])}{more}"
+            return (
+                INCONCLUSIVE if verdict == ARTEFACT else verdict,
+                f"Every one of {len(leaves)} parts must hold: {tally}. {' '.join(told[:3])}{more}",
+            )
     counted = [p["n"] for _, p in leaves if p["n"]]
-    return REPRODUCED, f"All {len(leaves)} parts hold" + (f", each over at least {min(counted)} units." if counted else ".")
+    return REPRODUCED, f"All {len(leaves)} parts hold" + (
+        f", each over at least {min(counted)} units." if counted else "."
+    )
+
 
 def _at_least_one(parts: Sequence[dict]) -> tuple[str, str]:
     "The verdict where one part is enough: Holm's adjusted one-sided p below 0.025 (a part without a p counts as 1)."
     adjusted = holm([1.0 if p["p"] is None else p["p"] for p in parts])
     best = min(range(len(parts)), key=adjusted.__getitem__)
     words = f"the strongest of {len(parts)} comparisons is {parts[best]['label']} with p = {adjusted[best]:.2g} after Holm's rule; 0.025 is needed."
-    if adjusted[best] < 0.025: return REPRODUCED, "At least one part holds: " + words
-    if all(p["verdict"] == NOT_REPRODUCED for p in parts): return NOT_REPRODUCED, "No part holds, and each interval lies wholly short."
-    return (NOT_TESTABLE if any(p["verdict"] == NOT_TESTABLE for p in parts) else INCONCLUSIVE), "None is shown: " + words
+    if adjusted[best] < 0.025:
+        return REPRODUCED, "At least one part holds: " + words
+    if all(p["verdict"] == NOT_REPRODUCED for p in parts):
+        return NOT_REPRODUCED, "No part holds, and each interval lies wholly short."
+    return (
+        NOT_TESTABLE if any(p["verdict"] == NOT_TESTABLE for p in parts) else INCONCLUSIVE
+    ), "None is shown: " + words
+
 
 def _explained(parts: Sequence[dict]) -> tuple[str, str]:
     "Rule 12: number out, mechanism shown, conclusion gone without it."
     number, mechanism, removed = (p["verdict"] for p in parts)
-    if NOT_TESTABLE in (number, mechanism, removed): return NOT_TESTABLE, f"Not testable: {_listed(p['label'] for p in parts if p['verdict'] == NOT_TESTABLE)}."
-    if number == NOT_REPRODUCED: return NOT_REPRODUCED, f"{parts[0]['label'].capitalize()} does not come out."
-    if number == REPRODUCED and removed == REPRODUCED: return REPRODUCED, "The number comes out, and the conclusion stands when the supposed mechanism is removed."
-    if (number, mechanism, removed) == (REPRODUCED, REPRODUCED, NOT_REPRODUCED): return ARTEFACT, "The number comes out, the mechanism is shown, and the paper's conclusion disappears without it."
+    if NOT_TESTABLE in (number, mechanism, removed):
+        return (
+            NOT_TESTABLE,
+            f"Not testable: {_listed(p['label'] for p in parts if p['verdict'] == NOT_TESTABLE)}.",
+        )
+    if number == NOT_REPRODUCED:
+        return NOT_REPRODUCED, f"{parts[0]['label'].capitalize()} does not come out."
+    if number == REPRODUCED and removed == REPRODUCED:
+        return (
+            REPRODUCED,
+            "The number comes out, and the conclusion stands when the supposed mechanism is removed.",
+        )
+    if (number, mechanism, removed) == (REPRODUCED, REPRODUCED, NOT_REPRODUCED):
+        return (
+            ARTEFACT,
+            "The number comes out, the mechanism is shown, and the paper's conclusion disappears without it.",
+        )
     words = {REPRODUCED: "shown", NOT_REPRODUCED: "refuted", INCONCLUSIVE: "open"}
-    return INCONCLUSIVE, "An artefact needs three things: " + _listed(f"{p['label']} is {words[p['verdict']]}" for p in parts) + "."
+    return INCONCLUSIVE, "An artefact needs three things: " + _listed(
+        f"{p['label']} is {words[p['verdict']]}" for p in parts
+    ) + "."
 
 # %% ../nbs/13_ledger.ipynb #3cafcc5c
 def _combine(test: Mapping, parts: list[dict]) -> dict:
     "One outcome from several."
-    kind = "artefact" if test["kind"] == "artefact" else "any" if test["kind"] == "any" or test.get("need") == "any" and "datasets" not in test else "all"
+    kind = (
+        "artefact"
+        if test["kind"] == "artefact"
+        else "any"
+        if test["kind"] == "any" or test.get("need") == "any" and "datasets" not in test
+        else "all"
+    )
     verdict, text = {"any": _at_least_one, "artefact": _explained, "all": _every}[kind](parts)
-    if kind == "artefact": text += "".join(f" ({p['label']}) {p['text']}" for p in parts)
-    ours = (", " if test["kind"] in _LEAF and "datasets" in test else "; ").join(f"{p['label']}{':' if p['kind'] in _PARTS or ' ' in p['label'] else ''} {p['ours']}" for p in parts) if len(_leaves(parts)) <= 6 else f"{len(_leaves(parts))} parts, each listed"
+    if kind == "artefact":
+        text += "".join(f" ({p['label']}) {p['text']}" for p in parts)
+    ours = (
+        (", " if test["kind"] in _LEAF and "datasets" in test else "; ").join(
+            f"{p['label']}{':' if p['kind'] in _PARTS or ' ' in p['label'] else ''} {p['ours']}"
+            for p in parts
+        )
+        if len(_leaves(parts)) <= 6
+        else f"{len(_leaves(parts))} parts, each listed"
+    )
     counted = [p["n"] for p in parts if p["n"]]
-    return {**_out(test, verdict, text, ours=ours, n=min(counted, default=0), seeds=sorted({s for p in parts for s in p["seeds"]}), values=[v for p in parts for v in p["values"]], parts=parts), "kind": kind}
+    return {
+        **_out(
+            test,
+            verdict,
+            text,
+            ours=ours,
+            n=min(counted, default=0),
+            seeds=sorted({s for p in parts for s in p["seeds"]}),
+            values=[v for p in parts for v in p["values"]],
+            parts=parts,
+        ),
+        "kind": kind,
+    }
+
 
 def _gates(test: Mapping) -> list[dict]:
     "Tests that must hold first."
-    own = [("planted copies are found", test["planted"]), ("the samples are good enough", test["quality"])] if test["kind"] == "memorisation" else []
+    own = (
+        [("planted copies are found", test["planted"]), ("the samples are good enough", test["quality"])]
+        if test["kind"] == "memorisation"
+        else []
+    )
     base = {k: v for k, v in test.items() if k in _PLACE}
-    return [_inherit(base, {"label": title, **t}) for title, t in own] + [_inherit(base, t) for t in test.get("requires", ())]
+    return [_inherit(base, {"label": title, **t}) for title, t in own] + [
+        _inherit(base, t) for t in test.get("requires", ())
+    ]
+
 
 def _judge_test(test: Mapping, table: Table, setting: str) -> dict:
     "The outcome of one test, with all its parts."
     kind = test["kind"]
-    if kind == "people": return _out(test, NOT_TESTABLE, f"Only people can judge this: {test['question']}", ours="n/a (needs people)")
-    if kind == "waits": return _out(test, NOT_TESTABLE, f"Waits for {test['what']}.", ours=f"n/a ({test['what']})")
-    if kind == "proposal": return _out(test, NOT_TESTABLE, f"The paper proposes this and did not try it: {test['what']}", ours="n/a (a proposal)")
+    if kind == "people":
+        return _out(
+            test, NOT_TESTABLE, f"Only people can judge this: {test['question']}", ours="n/a (needs people)"
+        )
+    if kind == "waits":
+        return _out(test, NOT_TESTABLE, f"Waits for {test['what']}.", ours=f"n/a ({test['what']})")
+    if kind == "proposal":
+        return _out(
+            test,
+            NOT_TESTABLE,
+            f"The paper proposes this and did not try it: {test['what']}",
+            ours="n/a (a proposal)",
+        )
     parts = _split(test, setting)
-    if parts is not None: out = _combine(test, [_judge_test(p, table, setting) for p in parts])
+    if parts is not None:
+        out = _combine(test, [_judge_test(p, table, setting) for p in parts])
     else:
         how = {"events": _judge_events, "fact": _judge_fact, "range": _judge_range}.get(kind, _judge_units)
-        try: out = how(test, table)
-        except _Untestable as e: return _out(test, NOT_TESTABLE, str(e), e.measured)
-    if "datasets" in test and kind in _LEAF: return out    # each data set had its own gates
+        try:
+            out = how(test, table)
+        except _Untestable as e:
+            return _out(test, NOT_TESTABLE, str(e), e.measured)
+    if "datasets" in test and kind in _LEAF:
+        return out  # each data set had its own gates
     gates = [_judge_test(g, table, setting) for g in _gates(test)]
     failed = [g for g in gates if g["verdict"] != REPRODUCED]
     if failed and out["verdict"] != NOT_TESTABLE:
         out["verdict"] = NOT_TESTABLE if all(g["verdict"] == NOT_TESTABLE for g in failed) else INCONCLUSIVE
-        out["text"] += " It says nothing, because a check that must pass first did not: " + " ".join(f"({g['label']}) {g['text']}" for g in failed)
+        out["text"] += " It says nothing, because a check that must pass first did not: " + " ".join(
+            f"({g['label']}) {g['text']}" for g in failed
+        )
     return {**out, "p": None if failed else out["p"], "parts": out["parts"] + gates}
 
 # %% ../nbs/13_ledger.ipynb #2e4d3633
-_NOT_JUDGED = {"smoke": "The smoke setting only shows that the machinery runs; it never judges a paper.",
-               "quick": "The quick setting runs the machinery on small stand-ins; it never judges a paper.",
-               "custom": "A run with changed parameters (custom) is not what the claim fixed, so it judges nothing."}
+_NOT_JUDGED = {
+    "smoke": "The smoke setting only shows that the machinery runs; it never judges a paper.",
+    "quick": "The quick setting runs the machinery on small stand-ins; it never judges a paper.",
+    "custom": "A run with changed parameters (custom) is not what the claim fixed, so it judges nothing.",
+}
+
 
 def claim_hash(claim: Mapping) -> str:
     "The hash of a claim's test: what is fixed at the first run that judges. 1 and 1.0 are the same; a waiting line or a mended sentence does not change it."
+
     def same(x):
-        if isinstance(x, Mapping): return {str(k): same(v) for k, v in x.items()}
-        if isinstance(x, (list, tuple)): return [same(v) for v in x]
+        if isinstance(x, Mapping):
+            return {str(k): same(v) for k, v in x.items()}
+        if isinstance(x, (list, tuple)):
+            return [same(v) for v in x]
         return float(x) if _is_number(x) else x
+
     return stable_hash(same(claim["test"]))
 
+
 def _published(p: Any) -> str:
-    if p is None: return "n/a (the paper gives no number)"
-    if isinstance(p, dict): return _published(p["value"]) + (f" {p['unit']}" if "unit" in p else "")
+    if p is None:
+        return "n/a (the paper gives no number)"
+    if isinstance(p, dict):
+        return _published(p["value"]) + (f" {p['unit']}" if "unit" in p else "")
     return p if isinstance(p, str) else ", ".join(map(_plain, p)) if isinstance(p, list) else _plain(p)
+
 
 def _amended(claim: Mapping, previous: Mapping | None) -> bool:
     "True once the test was changed after a run had judged it; the mark stays."
-    if previous is None: return False
-    return bool(previous.get("amended")) or (previous["verdict"] != NOT_TESTABLE and previous.get("hash") != claim_hash(claim))
+    if previous is None:
+        return False
+    return bool(previous.get("amended")) or (
+        previous["verdict"] != NOT_TESTABLE and previous.get("hash") != claim_hash(claim)
+    )
+
 
 def _silence(out: dict) -> None:
     "Takes every verdict and p-value out of a test that is shown but not judged."
     out["verdict"], out["p"], out["sign_flip_p"] = NOT_TESTABLE, None, None
     out["text"] = f"{out['ours']}." if out["parts"] else f"{out['label']}: {out['ours']}."
-    for p in out["parts"]: _silence(p)
+    for p in out["parts"]:
+        _silence(p)
+
 
 def _anything(out: Mapping) -> bool:
     "True if a test measured anything at all."
@@ -831,88 +1539,166 @@ def _anything(out: Mapping) -> bool:
 # %% ../nbs/13_ledger.ipynb #9ac621e8
 def _where_why(test: Mapping) -> str:
     "On which data sets, and why this bound."
-    return (f" On each of {_listed(test['datasets'])}." if "datasets" in test else "") + (f" Why: {test['reason'].rstrip('.')}." if "reason" in test else "")
+    return (f" On each of {_listed(test['datasets'])}." if "datasets" in test else "") + (
+        f" Why: {test['reason'].rstrip('.')}." if "reason" in test else ""
+    )
+
 
 def describe(test: Mapping) -> str:
     "The rule of a test in a sentence: what must be seen for *reproduced*."
     kind = test["kind"]
-    if kind in _NEVER: return {"people": "Only people can judge this.", "waits": f"Waits for {test.get('what')}.", "proposal": "A proposal that the paper did not try."}[kind]
-    if kind == "artefact": return "The number comes out, its mechanism is shown, and the conclusion disappears when the mechanism is removed."
+    if kind in _NEVER:
+        return {
+            "people": "Only people can judge this.",
+            "waits": f"Waits for {test.get('what')}.",
+            "proposal": "A proposal that the paper did not try.",
+        }[kind]
+    if kind == "artefact":
+        return "The number comes out, its mechanism is shown, and the conclusion disappears when the mechanism is removed."
     if kind in ("all", "any"):
         need = {"all": "Each of these must hold", "any": "At least one of these must hold (Holm)"}[kind]
         own = {f: v for f, v in test.items() if f not in ("datasets", "reason")}
-        return f"{need}: " + " ".join(f"({i}) {describe(_inherit(own, t))}" for i, t in enumerate(test["tests"], 1)) + _where_why(test)
+        return (
+            f"{need}: "
+            + " ".join(f"({i}) {describe(_inherit(own, t))}" for i, t in enumerate(test["tests"], 1))
+            + _where_why(test)
+        )
     tail = _where_why(test)
-    if kind == "events": return f"{test['direction'].capitalize()} events in the first arm, by Fisher's exact test over seeds. Event: {test['event'].rstrip('.')}.{tail}"
+    if kind == "events":
+        return f"{test['direction'].capitalize()} events in the first arm, by Fisher's exact test over seeds. Event: {test['event'].rstrip('.')}.{tail}"
     if kind == "fact":
         want, way = test["expected"], test.get("direction", "equal")
         return f"{_subject(test)} is {'' if way == 'equal' else way + ' '}{' and '.join(map(_plain, want)) if isinstance(want, list) else _plain(want)}.{tail}"
-    if kind == "range": return f"The published {_plain(test['value'])} lies within the range over {_listed(_name(c) for c in _cells(test))}, give or take {_plain(test['margin'])}.{tail}"
+    if kind == "range":
+        return f"The published {_plain(test['value'])} lies within the range over {_listed(_name(c) for c in _cells(test))}, give or take {_plain(test['margin'])}.{tail}"
     if kind == "order":
-        pairs = _listed(f"{_name(_cell(test, a))} {test['direction']} {_name(_cell(test, b))}" for a, b in test["comparisons"])
+        pairs = _listed(
+            f"{_name(_cell(test, a))} {test['direction']} {_name(_cell(test, b))}"
+            for a, b in test["comparisons"]
+        )
         return f"{test.get('quantity', test['metric'])}: {pairs} by more than {_plain(test['margin'])}; {test.get('need', 'all')} of them.{tail}"
     return f"The whole {level_of(test) * 100:.0f} % interval of {_subject(test)} lies {_region_words(region(test))}.{tail}"
 
-def judge(claim: Mapping,                             # one claim, as `load_claims` gives it
-          results: Iterable[Mapping] | Table,         # rows {arm, dataset, seed, step, metric, value, protocol}
-          setting: str,                               # smoke, quick, desk, paper or custom
-          *,
-          previous: Mapping | None = None,            # this claim's record in an earlier claims.json
-          missing: Mapping[str, str] | None = None,   # data set or arm -> why it is not here
-         ) -> dict:                                   # one object of claims.json
+
+def judge(
+    claim: Mapping,  # one claim, as `load_claims` gives it
+    results: Iterable[Mapping] | Table,  # rows {arm, dataset, seed, step, metric, value, protocol}
+    setting: str,  # smoke, quick, desk, paper or custom
+    *,
+    previous: Mapping | None = None,  # this claim's record in an earlier claims.json
+    missing: Mapping[str, str] | None = None,  # data set or arm -> why it is not here
+) -> dict:  # one object of claims.json
     "The verdict on one claim, with its reason in words. Raises `GannbError` for a malformed claim, row or setting."
     check_claim(claim)
     check_choice("setting", setting, SETTINGS)
     table = results if isinstance(results, Table) else Table(results, missing)
     test = claim["test"]
-    if "waits_for" in claim: out = _out(test, NOT_TESTABLE, f"Waits for {claim['waits_for']}.", ours=f"n/a ({claim['waits_for']})")
-    else: out = _judge_test(test, table, setting)
+    if "waits_for" in claim:
+        out = _out(test, NOT_TESTABLE, f"Waits for {claim['waits_for']}.", ours=f"n/a ({claim['waits_for']})")
+    else:
+        out = _judge_test(test, table, setting)
     if setting not in JUDGING and _anything(out):
         _silence(out)
         out["text"] = f"{_NOT_JUDGED[setting]} Measured: {out['text']}"
     head = f"{out['verdict'].capitalize()}{' (desk setting)' if setting == 'desk' and out['verdict'] != NOT_TESTABLE else ''}: "
-    return {"id": claim["id"], "sentence": claim["sentence"], "short": claim["short"], "where": claim["where"], "supported_by_paper": claim["supported_by_paper"],
-            "supported_reason": claim["supported_reason"], "test": {**dict.fromkeys(("quantity", "arms", "direction", "margin", "reason")), **test}, "rule": describe(test), "setting": setting,
-            "published": _published(claim["published"]), "ours": out["ours"], "interval": out["interval"], "seeds": out["seeds"], "n": out["n"], "verdict": out["verdict"],
-            "reason": head + out["text"], "evidence": list(claim.get("evidence", [])), "amended": _amended(claim, previous), "hash": claim_hash(claim),
-            "finding": claim.get("findings", {}).get(out["verdict"]), "values": out["values"], "parts": out["parts"] or [{k: v for k, v in out.items() if k not in ("parts", "values")}]}
+    return {
+        "id": claim["id"],
+        "sentence": claim["sentence"],
+        "short": claim["short"],
+        "where": claim["where"],
+        "supported_by_paper": claim["supported_by_paper"],
+        "supported_reason": claim["supported_reason"],
+        "test": {**dict.fromkeys(("quantity", "arms", "direction", "margin", "reason")), **test},
+        "rule": describe(test),
+        "setting": setting,
+        "published": _published(claim["published"]),
+        "ours": out["ours"],
+        "interval": out["interval"],
+        "seeds": out["seeds"],
+        "n": out["n"],
+        "verdict": out["verdict"],
+        "reason": head + out["text"],
+        "evidence": list(claim.get("evidence", [])),
+        "amended": _amended(claim, previous),
+        "hash": claim_hash(claim),
+        "finding": claim.get("findings", {}).get(out["verdict"]),
+        "values": out["values"],
+        "parts": out["parts"] or [{k: v for k, v in out.items() if k not in ("parts", "values")}],
+    }
 
 # %% ../nbs/13_ledger.ipynb #c64f337e
 def _vanished(old: Mapping, setting: str) -> dict:
-    return {**old, "setting": setting, "verdict": NOT_TESTABLE, "amended": True, "ours": "n/a (claim removed)", "interval": None, "seeds": [], "n": 0, "finding": None, "values": [], "parts": [],
-            "reason": f"Not testable here: this claim was taken out of the YAML after a run had judged it ({old['verdict']})."}
+    return {
+        **old,
+        "setting": setting,
+        "verdict": NOT_TESTABLE,
+        "amended": True,
+        "ours": "n/a (claim removed)",
+        "interval": None,
+        "seeds": [],
+        "n": 0,
+        "finding": None,
+        "values": [],
+        "parts": [],
+        "reason": f"Not testable here: this claim was taken out of the YAML after a run had judged it ({old['verdict']}).",
+    }
 
-def judge_all(claims: Sequence[Mapping],                    # as `load_claims` gives them
-              results: Iterable[Mapping],                   # every row of the run
-              setting: str,                                 # smoke, quick, desk, paper or custom
-              previous: Sequence[Mapping] | None = None,    # an earlier claims.json: what was fixed
-              missing: Mapping[str, str] | None = None,     # data set or arm -> why it is not here
-             ) -> list[dict]:                               # claims.json
+
+def judge_all(
+    claims: Sequence[Mapping],  # as `load_claims` gives them
+    results: Iterable[Mapping],  # every row of the run
+    setting: str,  # smoke, quick, desk, paper or custom
+    previous: Sequence[Mapping] | None = None,  # an earlier claims.json: what was fixed
+    missing: Mapping[str, str] | None = None,  # data set or arm -> why it is not here
+) -> list[dict]:  # claims.json
     "The verdicts on all claims. Raises `GannbError` for a malformed claim, row or setting."
-    for c in claims: check_claim(c)
+    for c in claims:
+        check_claim(c)
     table, old = Table(results, missing), {p["id"]: p for p in previous or ()}
     judged = [judge(c, table, setting, previous=old.pop(c["id"], None)) for c in claims]
-    return judged + [_vanished(p, setting) for p in old.values() if p.get("amended") or p["verdict"] != NOT_TESTABLE]
+    return judged + [
+        _vanished(p, setting) for p in old.values() if p.get("amended") or p["verdict"] != NOT_TESTABLE
+    ]
+
 
 def counts(claims: Sequence[Mapping]) -> dict[str, int]:
     "How many claims have each verdict, in the order of `VERDICTS`."
     return {v: sum(c["verdict"] == v for c in claims) for v in VERDICTS}
+
 
 def verdict_words(record: Mapping) -> str:
     "Sign and word of a judged claim: `✓ reproduced (desk setting)`."
     desk = " (desk setting)" if record["setting"] == "desk" and record["verdict"] != NOT_TESTABLE else ""
     return f"{MARKS[record['verdict']]} {record['verdict']}{desk}"
 
-def headline(claims: Sequence[Mapping],  # claims.json
-             most: int = 3,              # findings to name at most
-            ) -> str:
+
+def headline(
+    claims: Sequence[Mapping],  # claims.json
+    most: int = 3,  # findings to name at most
+) -> str:
     "One plain sentence on what came out: the findings that the YAML wrote for these verdicts, else the counts."
     n = counts(claims)
     if claims and n[NOT_TESTABLE] == len(claims):
         setting = claims[0]["setting"]
-        if setting not in JUDGING: return f"A {setting} run judges nothing: it shows how each of the {len(claims)} claims is measured."
+        if setting not in JUDGING:
+            return (
+                f"A {setting} run judges nothing: it shows how each of the {len(claims)} claims is measured."
+            )
         return f"None of the {len(claims)} claims could be tested here."
     found = [c["finding"].strip().rstrip(".") for c in claims if c.get("finding")][:most]
-    if found: return "; ".join([found[0][0].upper() + found[0][1:], *found[1:]]) + "."
-    words = {REPRODUCED: "reproduced", NOT_REPRODUCED: "not reproduced", ARTEFACT: "shown to be an artefact", INCONCLUSIVE: "left open", NOT_TESTABLE: "not testable here"}
-    return f"Of {len(claims)} claims " + _listed(f"{k} {'is' if k == 1 else 'are'} {words[v]}" for v, k in n.items() if k) + "." if claims else "No claims."
+    if found:
+        return "; ".join([found[0][0].upper() + found[0][1:], *found[1:]]) + "."
+    words = {
+        REPRODUCED: "reproduced",
+        NOT_REPRODUCED: "not reproduced",
+        ARTEFACT: "shown to be an artefact",
+        INCONCLUSIVE: "left open",
+        NOT_TESTABLE: "not testable here",
+    }
+    return (
+        f"Of {len(claims)} claims "
+        + _listed(f"{k} {'is' if k == 1 else 'are'} {words[v]}" for v, k in n.items() if k)
+        + "."
+        if claims
+        else "No claims."
+    )

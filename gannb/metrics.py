@@ -33,90 +33,137 @@ __all__ = ['MIN_GROUPS', 'MIN_FID_IMAGES', 'METRICS', 'PROTOCOL', 'pixels', 'Sta
 def _features(name: str, x: np.ndarray, least: int = 2) -> np.ndarray:
     "`x` as a float64 matrix; a `GannbError` that names what is wrong with it."
     x = np.asarray(x)
-    if x.ndim != 2: raise GannbError(f"{name} must be a matrix (N, d), one row an image; this has shape {x.shape}.")
-    if x.dtype.kind != "f": raise GannbError(f"{name} must hold floats: vectors of a feature network, or `pixels(images)`; this holds {x.dtype}.")
-    if len(x) < least or x.shape[1] < 1: raise GannbError(f"{name} needs at least {least} rows and 1 column; this has shape {x.shape}.")
+    if x.ndim != 2:
+        raise GannbError(f"{name} must be a matrix (N, d), one row an image; this has shape {x.shape}.")
+    if x.dtype.kind != "f":
+        raise GannbError(
+            f"{name} must hold floats: vectors of a feature network, or `pixels(images)`; this holds {x.dtype}."
+        )
+    if len(x) < least or x.shape[1] < 1:
+        raise GannbError(f"{name} needs at least {least} rows and 1 column; this has shape {x.shape}.")
     x = x.astype(np.float64)
-    if not np.isfinite(x).all(): raise GannbError(f"{name} holds NaN or infinity in {int((~np.isfinite(x)).any(1).sum())} of {len(x)} rows.")
+    if not np.isfinite(x).all():
+        raise GannbError(
+            f"{name} holds NaN or infinity in {int((~np.isfinite(x)).any(1).sum())} of {len(x)} rows."
+        )
     return x
 
-def _pair(a_name: str, a: np.ndarray, b_name: str, b: np.ndarray, least: int = 2) -> tuple[np.ndarray, np.ndarray]:
+
+def _pair(
+    a_name: str, a: np.ndarray, b_name: str, b: np.ndarray, least: int = 2
+) -> tuple[np.ndarray, np.ndarray]:
     "Two feature matrices of one network."
     a, b = _features(a_name, a, least), _features(b_name, b, least)
-    if a.shape[1] != b.shape[1]: raise GannbError(f"{a_name} and {b_name} must come from the same network; they have {a.shape[1]} and {b.shape[1]} columns.")
+    if a.shape[1] != b.shape[1]:
+        raise GannbError(
+            f"{a_name} and {b_name} must come from the same network; they have {a.shape[1]} and {b.shape[1]} columns."
+        )
     return a, b
+
 
 def _whole(name: str, value: int, low: int, high: float = math.inf) -> int:
     "`value` if it is a whole number from low to high."
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not low <= value <= high:
-        raise GannbError(f"{name} must be a whole number of at least {low}" + (f" and at most {high:,}" if high < math.inf else "") + f"; this is {value!r}.")
+        raise GannbError(
+            f"{name} must be a whole number of at least {low}"
+            + (f" and at most {high:,}" if high < math.inf else "")
+            + f"; this is {value!r}."
+        )
     return int(value)
+
 
 def _slices(n: int, size: int = 1024) -> Iterator[slice]:
     "0 to n in pieces, so that no n x n matrix is ever held."
     return (slice(i, min(i + size, n)) for i in range(0, n, size))
 
-def pixels(images: np.ndarray,  # (N,H,W,C) uint8
-          ) -> np.ndarray:      # (N, H*W*C) float32 in [0, 1]
+
+def pixels(
+    images: np.ndarray,  # (N,H,W,C) uint8
+) -> np.ndarray:  # (N, H*W*C) float32 in [0, 1]
     "Images as vectors of pixels, for the metrics that also make sense there. Raises `GannbError` for anything but uint8 images."
     images = np.asarray(images)
-    if images.dtype != np.uint8 or images.ndim != 4: raise GannbError(f"images must be uint8 (N,H,W,C); this is {images.dtype} {images.shape}.")
+    if images.dtype != np.uint8 or images.ndim != 4:
+        raise GannbError(f"images must be uint8 (N,H,W,C); this is {images.dtype} {images.shape}.")
     return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
 
 # %% ../nbs/11_metrics.ipynb #56fa2115
 class Statistics(NamedTuple):
     "What FID keeps of a set: how many images, their mean, and a factor F with covariance F'F."
+
     n: int
-    mean: np.ndarray    # (d,) float64
+    mean: np.ndarray  # (d,) float64
     factor: np.ndarray  # (min(n, d), d) float64
+
 
 def _factor(cov: np.ndarray) -> np.ndarray:
     "F with F'F = cov: Cholesky, or the eigenvectors where cov has no inverse."
-    try: return linalg.cholesky(cov, check_finite=False)
+    try:
+        return linalg.cholesky(cov, check_finite=False)
     except linalg.LinAlgError:
         w, V = linalg.eigh(cov, check_finite=False)
         return np.sqrt(np.maximum(w, 0))[:, None] * V.T
 
-def statistics(x: np.ndarray,   # (N,d) features, N >= 2
-              ) -> Statistics:
+
+def statistics(
+    x: np.ndarray,  # (N,d) features, N >= 2
+) -> Statistics:
     "What FID needs of one set, to be computed once and kept. Raises `GannbError` for anything but a float matrix."
     return _statistics(_features("x", x))
 
+
 def _statistics(x: np.ndarray) -> Statistics:
     n, d = x.shape
-    mean = x.mean(0); F = (x - mean) / math.sqrt(n - 1)
+    mean = x.mean(0)
+    F = (x - mean) / math.sqrt(n - 1)
     return Statistics(n, mean, F if n <= d else _factor(F.T @ F))
 
-def statistics_from(mean: np.ndarray,  # (d,)
-                    cov: np.ndarray,   # (d,d) unbiased covariance
-                    n: int,            # how many images they were taken from
-                   ) -> Statistics:
+
+def statistics_from(
+    mean: np.ndarray,  # (d,)
+    cov: np.ndarray,  # (d,d) unbiased covariance
+    n: int,  # how many images they were taken from
+) -> Statistics:
     "The statistics of a set of which only mean and covariance were published. Raises `GannbError` if they are no mean and covariance."
     mean, cov = np.asarray(mean, float), np.asarray(cov, float)
-    if mean.ndim != 1 or cov.shape != (len(mean),) * 2: raise GannbError(f"mean must be (d,) and cov (d,d); they are {mean.shape} and {cov.shape}.")
-    if not (np.isfinite(mean).all() and np.isfinite(cov).all()): raise GannbError("mean or cov holds NaN or infinity.")
+    if mean.ndim != 1 or cov.shape != (len(mean),) * 2:
+        raise GannbError(f"mean must be (d,) and cov (d,d); they are {mean.shape} and {cov.shape}.")
+    if not (np.isfinite(mean).all() and np.isfinite(cov).all()):
+        raise GannbError("mean or cov holds NaN or infinity.")
     size = np.abs(cov).max()
-    if np.abs(cov - cov.T).max() > 1e-6 * size or linalg.eigvalsh(cov)[0] < -1e-6 * size: raise GannbError("cov is no covariance: it must be symmetric with no negative eigenvalue.")
+    if np.abs(cov - cov.T).max() > 1e-6 * size or linalg.eigvalsh(cov)[0] < -1e-6 * size:
+        raise GannbError("cov is no covariance: it must be symmetric with no negative eigenvalue.")
     return Statistics(_whole("n", n, 2), mean, _factor((cov + cov.T) / 2))
 
 # %% ../nbs/11_metrics.ipynb #4fa2ba61
-def trace_root(F: np.ndarray,      # (k,d) with covariance F'F
-               G: np.ndarray,      # (m,d) with covariance G'G
-               rest: float = 0.0,  # the other terms of FID: how exact the result must be
-              ) -> float:
+def trace_root(
+    F: np.ndarray,  # (k,d) with covariance F'F
+    G: np.ndarray,  # (m,d) with covariance G'G
+    rest: float = 0.0,  # the other terms of FID: how exact the result must be
+) -> float:
     "Tr (F'F G'G)^(1/2), the matrix step of FID: the sum of the singular values of F G'."
     M = F @ G.T if len(F) <= len(G) else G @ F.T
-    w = np.maximum(linalg.eigvalsh(M @ M.T, overwrite_a=True, check_finite=False), 0)   # their squares come faster, but rounding drowns small ones
+    w = np.maximum(
+        linalg.eigvalsh(M @ M.T, overwrite_a=True, check_finite=False), 0
+    )  # their squares come faster, but rounding drowns small ones
     s, slip = np.sqrt(w), np.finfo(float).eps * math.sqrt(len(w)) * w[-1]
-    if 2 * (slip / (s + math.sqrt(slip) + np.finfo(float).tiny)).sum() < 1e-8 * (rest - 2 * s.sum()): return float(s.sum())
+    if 2 * (slip / (s + math.sqrt(slip) + np.finfo(float).tiny)).sum() < 1e-8 * (rest - 2 * s.sum()):
+        return float(s.sum())
     return float(linalg.svdvals(M, overwrite_a=True, check_finite=False).sum())
 
-def fid(real: np.ndarray | Statistics,  # (N,d) features, or their `statistics`
-        fake: np.ndarray | Statistics,  # (M,d)
-       ) -> float:                      # 0 or more, lower is better
+
+def fid(
+    real: np.ndarray | Statistics,  # (N,d) features, or their `statistics`
+    fake: np.ndarray | Statistics,  # (M,d)
+) -> float:  # 0 or more, lower is better
     "Fréchet distance of two sets of features (Heusel et al. 2017, eq. 6). Raises `GannbError` for anything but two float matrices of one width."
-    r, f = (s if isinstance(s, Statistics) else _statistics(_features(name, s)) for name, s in (("real", real), ("fake", fake)))
-    if len(r.mean) != len(f.mean): raise GannbError(f"real and fake must come from the same network; they have {len(r.mean)} and {len(f.mean)} columns.")
+    r, f = (
+        s if isinstance(s, Statistics) else _statistics(_features(name, s))
+        for name, s in (("real", real), ("fake", fake))
+    )
+    if len(r.mean) != len(f.mean):
+        raise GannbError(
+            f"real and fake must come from the same network; they have {len(r.mean)} and {len(f.mean)} columns."
+        )
     gap = r.mean - f.mean
     rest = float(gap @ gap + (r.factor**2).sum() + (f.factor**2).sum())
     return max(0.0, rest - 2 * trace_root(r.factor, f.factor, rest))
@@ -124,36 +171,49 @@ def fid(real: np.ndarray | Statistics,  # (N,d) features, or their `statistics`
 # %% ../nbs/11_metrics.ipynb #2602f30d
 class Curve(NamedTuple):
     "FID at several numbers of images: an illustration, it decides nothing."
+
     sizes: tuple[int, ...]
     values: tuple[float, ...]
 
+
 class Line(NamedTuple):
     "A straight line in 1/n through a curve: `value` is where it meets infinitely many images."
+
     value: float
     slope: float
 
-def fid_curve(real: np.ndarray,        # (N,d) features
-              fake: np.ndarray,        # (M,d)
-              sizes: Sequence[int],    # how many fakes to take, each 2 to M
-              seed: int = 0,           # of the draws
-              both: bool = False,      # cut the reals to the same number too
-             ) -> Curve:
+
+def fid_curve(
+    real: np.ndarray,  # (N,d) features
+    fake: np.ndarray,  # (M,d)
+    sizes: Sequence[int],  # how many fakes to take, each 2 to M
+    seed: int = 0,  # of the draws
+    both: bool = False,  # cut the reals to the same number too
+) -> Curve:
     "FID of random subsets of each size. Raises `GannbError` for sizes that the sets do not have."
     real, fake = _pair("real", real, "fake", fake)
     most = min(len(real), len(fake)) if both else len(fake)
     sizes = tuple(_whole("sizes", n, 2, most) for n in sizes)
-    if len(set(sizes)) != len(sizes) or not sizes: raise GannbError(f"sizes must be different numbers, one at least; they are {sizes}.")
+    if len(set(sizes)) != len(sizes) or not sizes:
+        raise GannbError(f"sizes must be different numbers, one at least; they are {sizes}.")
     whole = None if both else _statistics(real)
+
     def at(n):
         rng = numpy_rng(seed, "fid curve", n)
         part = fake[rng.permutation(len(fake))[:n]]
         return fid(real[rng.permutation(len(real))[:n]] if both else whole, part)
+
     return Curve(sizes, tuple(map(at, sizes)))
 
-def fd_infinity(curve: Curve,      # from `fid_curve`, three sizes or more
-               ) -> Line:
+
+def fd_infinity(
+    curve: Curve,  # from `fid_curve`, three sizes or more
+) -> Line:
     "The line FID = value + slope/n by least squares (Chong & Forsyth 2020, eq. 5). Raises `GannbError` for fewer than three sizes."
-    if len(curve.sizes) < 3: raise GannbError(f"a line through FID against 1/n needs at least 3 sizes; there are {len(curve.sizes)}.")
+    if len(curve.sizes) < 3:
+        raise GannbError(
+            f"a line through FID against 1/n needs at least 3 sizes; there are {len(curve.sizes)}."
+        )
     slope, value = np.polyfit(1 / np.array(curve.sizes, float), curve.values, 1)
     return Line(float(value), float(slope))
 
@@ -162,84 +222,112 @@ def _kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     "(x.y/d + 1)^3 for all pairs."
     return polynomial_kernel(a, b, degree=3, gamma=1 / a.shape[1], coef0=1)
 
+
 def _within(x: np.ndarray) -> np.ndarray:
     "For each row the sum of its kernel with every *other* row."
     rows = np.zeros(len(x))
     for s in _slices(len(x)):
-        K = _kernel(x[s], x[s.start:]); own = s.stop - s.start
+        K = _kernel(x[s], x[s.start :])
+        own = s.stop - s.start
         np.fill_diagonal(K, 0)
         rows[s] += K.sum(1)
-        rows[s.stop:] += K[:, own:].sum(0)
+        rows[s.stop :] += K[:, own:].sum(0)
     return rows
+
 
 def _across(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     "For each row of either set the sum of its kernel with the other set."
     rows, columns = np.zeros(len(a)), np.zeros(len(b))
     for s in _slices(len(a)):
         K = _kernel(a[s], b)
-        rows[s] = K.sum(1); columns += K.sum(0)
+        rows[s] = K.sum(1)
+        columns += K.sum(0)
     return rows, columns
 
-def kid(real: np.ndarray,   # (N,d) features
-        fake: np.ndarray,   # (M,d)
-       ) -> float:          # 0 on average for equal distributions, lower is better
+
+def kid(
+    real: np.ndarray,  # (N,d) features
+    fake: np.ndarray,  # (M,d)
+) -> float:  # 0 on average for equal distributions, lower is better
     "The unbiased kernel distance over all pairs (Binkowski et al. 2018, eq. 4). Raises `GannbError` for anything but two float matrices of one width."
-    real, fake = _pair("real", real, "fake", fake); n, m = len(real), len(fake)
-    return float(_within(real).sum() / (n * (n - 1)) + _within(fake).sum() / (m * (m - 1)) - 2 * _across(real, fake)[0].sum() / (n * m))
+    real, fake = _pair("real", real, "fake", fake)
+    n, m = len(real), len(fake)
+    return float(
+        _within(real).sum() / (n * (n - 1))
+        + _within(fake).sum() / (m * (m - 1))
+        - 2 * _across(real, fake)[0].sum() / (n * m)
+    )
 
 # %% ../nbs/11_metrics.ipynb #d3a83731
 class Spread(NamedTuple):
     "Mean and standard deviation over parts of a set."
+
     mean: float
     std: float
 
-def kid_subsets(real: np.ndarray,         # (N,d) features
-                fake: np.ndarray,         # (M,d)
-                subsets: int = 100,       # how many draws
-                size: int | None = None,  # images of each set in a draw; None: 1,000 or all there are
-                seed: int = 0,            # of the draws
-               ) -> Spread:
+
+def kid_subsets(
+    real: np.ndarray,  # (N,d) features
+    fake: np.ndarray,  # (M,d)
+    subsets: int = 100,  # how many draws
+    size: int | None = None,  # images of each set in a draw; None: 1,000 or all there are
+    seed: int = 0,  # of the draws
+) -> Spread:
     "KID of random subsets as other libraries print it: shown for comparison, it decides nothing. Raises `GannbError` for a size that the sets do not have."
     real, fake = _pair("real", real, "fake", fake)
     most = min(len(real), len(fake))
     size = min(1000, most) if size is None else _whole("size", size, 2, most)
     draws = [numpy_rng(seed, "kid subsets", i) for i in range(_whole("subsets", subsets, 1))]
-    values = [kid(real[r.choice(len(real), size, replace=False)], fake[r.choice(len(fake), size, replace=False)]) for r in draws]
+    values = [
+        kid(real[r.choice(len(real), size, replace=False)], fake[r.choice(len(fake), size, replace=False)])
+        for r in draws
+    ]
     return Spread(float(np.mean(values)), float(np.std(values)))
+
 
 class Estimate(NamedTuple):
     "A value with its 95 % interval."
+
     value: float
     low: float
     high: float
 
-def kid_interval(real: np.ndarray,   # (N,d) features
-                 fake: np.ndarray,   # (M,d)
-                ) -> Estimate:
+
+def kid_interval(
+    real: np.ndarray,  # (N,d) features
+    fake: np.ndarray,  # (M,d)
+) -> Estimate:
     "`kid` with the interval that other images of the same two sources would give: 1.96 standard errors of the jackknife. Says nothing about other trainings. Raises as `kid`, and for fewer than 3 rows."
-    real, fake = _pair("real", real, "fake", fake, least=3); n, m = len(real), len(fake)
+    real, fake = _pair("real", real, "fake", fake, least=3)
+    n, m = len(real), len(fake)
     R, F, (r, f) = _within(real), _within(fake), _across(real, fake)
     rr, ff, rf = R.sum(), F.sum(), r.sum()
     value = rr / (n * (n - 1)) + ff / (m * (m - 1)) - 2 * rf / (n * m)
     without_r = (rr - 2 * R) / ((n - 1) * (n - 2)) + ff / (m * (m - 1)) - 2 * (rf - r) / ((n - 1) * m)
     without_f = rr / (n * (n - 1)) + (ff - 2 * F) / ((m - 1) * (m - 2)) - 2 * (rf - f) / (n * (m - 1))
-    error = math.sqrt(sum((k - 1) / k * ((w - w.mean())**2).sum() for k, w in ((n, without_r), (m, without_f))))
+    error = math.sqrt(
+        sum((k - 1) / k * ((w - w.mean()) ** 2).sum() for k, w in ((n, without_r), (m, without_f)))
+    )
     return Estimate(float(value), float(value - 1.96 * error), float(value + 1.96 * error))
 
 # %% ../nbs/11_metrics.ipynb #16308df3
-def inception_score(logits: np.ndarray,  # (N,K) before the softmax
-                    splits: int = 10,    # parts the images are dealt into; the score's mean and std are over them
-                    seed: int = 0,       # of the dealing
-                   ) -> Spread:
+def inception_score(
+    logits: np.ndarray,  # (N,K) before the softmax
+    splits: int = 10,  # parts the images are dealt into; the score's mean and std are over them
+    seed: int = 0,  # of the dealing
+) -> Spread:
     "exp of the mean divergence between an image's classes and all images' classes (Salimans et al. 2016, sec. 4). Raises `GannbError` for fewer images than splits."
     logits = _features("logits", logits, least=1)
     n, splits = len(logits), _whole("splits", splits, 1, len(logits))
     order = numpy_rng(seed, "inception score").permutation(n)
+
     def score(i):
-        part = order[i * n // splits:(i + 1) * n // splits]
-        log_p = log_softmax(logits[part], axis=1); p = np.exp(log_p)
+        part = order[i * n // splits : (i + 1) * n // splits]
+        log_p = log_softmax(logits[part], axis=1)
+        p = np.exp(log_p)
         q = p.mean(0)
         return math.exp((p * (log_p - np.log(np.maximum(q, np.finfo(float).tiny)))).sum(1).mean())
+
     values = [score(i) for i in range(splits)]
     return Spread(float(np.mean(values)), float(np.std(values)))
 
@@ -247,87 +335,118 @@ def inception_score(logits: np.ndarray,  # (N,K) before the softmax
 def _radii(x: np.ndarray, k: int) -> np.ndarray:
     "For each row the squared distance to its k-th nearest other row."
     far = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(x).kneighbors()[1][:, -1]
-    return ((x - x[far])**2).sum(1)
+    return ((x - x[far]) ** 2).sum(1)
+
 
 def _inside(points: np.ndarray, centres: np.ndarray, radii: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     "Which points lie in any ball, and which balls hold any point; the border belongs to the ball."
     in_any, holds = np.zeros(len(points), bool), np.zeros(len(centres), bool)
-    middle = centres.mean(0); points, centres = points - middle, centres - middle
-    slack = radii * 1e-9 + 1e-12 * (centres**2).sum(1)   # rounding must not push a border point out
+    middle = centres.mean(0)
+    points, centres = points - middle, centres - middle
+    slack = radii * 1e-9 + 1e-12 * (centres**2).sum(1)  # rounding must not push a border point out
     for s in _slices(len(points)):
         hit = euclidean_distances(points[s], centres, squared=True) <= radii + slack
-        in_any[s] = hit.any(1); holds |= hit.any(0)
+        in_any[s] = hit.any(1)
+        holds |= hit.any(0)
     return in_any, holds
+
 
 class PrecisionRecall(NamedTuple):
     "Share of fakes where reals live, share of reals where fakes live."
+
     precision: float
     recall: float
 
-def precision_recall(real: np.ndarray,   # (N,d) features
-                     fake: np.ndarray,   # (M,d)
-                     k: int = 3,         # neighbours that fix a ball
-                    ) -> PrecisionRecall:
-    "Improved precision and recall (Kynkäänniemi et al. 2019, eq. 2). Raises `GannbError` where a set has not more than k rows."
-    real, fake = _pair("real", real, "fake", fake); _whole("k", k, 1, min(len(real), len(fake)) - 1)
-    return PrecisionRecall(float(_inside(fake, real, _radii(real, k))[0].mean()), float(_inside(real, fake, _radii(fake, k))[0].mean()))
 
-def coverage(real: np.ndarray,   # (N,d) features
-             fake: np.ndarray,   # (M,d)
-             k: int = 5,         # neighbours that fix a ball
-            ) -> float:          # 0 to 1
+def precision_recall(
+    real: np.ndarray,  # (N,d) features
+    fake: np.ndarray,  # (M,d)
+    k: int = 3,  # neighbours that fix a ball
+) -> PrecisionRecall:
+    "Improved precision and recall (Kynkäänniemi et al. 2019, eq. 2). Raises `GannbError` where a set has not more than k rows."
+    real, fake = _pair("real", real, "fake", fake)
+    _whole("k", k, 1, min(len(real), len(fake)) - 1)
+    return PrecisionRecall(
+        float(_inside(fake, real, _radii(real, k))[0].mean()),
+        float(_inside(real, fake, _radii(fake, k))[0].mean()),
+    )
+
+
+def coverage(
+    real: np.ndarray,  # (N,d) features
+    fake: np.ndarray,  # (M,d)
+    k: int = 5,  # neighbours that fix a ball
+) -> float:  # 0 to 1
     "Share of reals whose ball of k nearest reals holds a fake (Naeem et al. 2020, eq. 9). Raises `GannbError` where the reals are not more than k."
-    real, fake = _pair("real", real, "fake", fake); _whole("k", k, 1, len(real) - 1)
+    real, fake = _pair("real", real, "fake", fake)
+    _whole("k", k, 1, len(real) - 1)
     return float(_inside(fake, real, _radii(real, k))[1].mean())
 
 # %% ../nbs/11_metrics.ipynb #642c1104
-def diversity(x: np.ndarray,   # (N,d) features, N >= 2
-             ) -> float:
+def diversity(
+    x: np.ndarray,  # (N,d) features, N >= 2
+) -> float:
     "The mean distance of two different rows. Raises `GannbError` for anything but a float matrix."
-    x = _features("x", x); x = x - x.mean(0); n = len(x)
-    total = sum(euclidean_distances(x[s], x[s.stop:]).sum() * 2 for s in _slices(n) if s.stop < n)
+    x = _features("x", x)
+    x = x - x.mean(0)
+    n = len(x)
+    total = sum(euclidean_distances(x[s], x[s.stop :]).sum() * 2 for s in _slices(n) if s.stop < n)
     total += sum(euclidean_distances(x[s]).sum() for s in _slices(n))
     return float(total / (n * (n - 1)))
 
-def diversity_ratio(fake: np.ndarray,   # (M,d) features
-                    real: np.ndarray,   # (N,d)
-                   ) -> float:          # 1: as diverse as the reals
+
+def diversity_ratio(
+    fake: np.ndarray,  # (M,d) features
+    real: np.ndarray,  # (N,d)
+) -> float:  # 1: as diverse as the reals
     "Diversity of fakes over that of reals. Raises `GannbError` if all reals are the same."
     real, fake = _pair("real", real, "fake", fake)
-    if (real == real[0]).all(): raise GannbError("all reals are the same image: there is no diversity to compare with.")
+    if (real == real[0]).all():
+        raise GannbError("all reals are the same image: there is no diversity to compare with.")
     return diversity(fake) / diversity(real)
 
-def class_diversity(x: np.ndarray,           # (N,d) features
-                    labels: Sequence[Hashable],  # (N,) class of each row
-                   ) -> dict:                # class -> diversity inside it, in sorted order
+
+def class_diversity(
+    x: np.ndarray,  # (N,d) features
+    labels: Sequence[Hashable],  # (N,) class of each row
+) -> dict:  # class -> diversity inside it, in sorted order
     "Intra-class diversity. Raises `GannbError` for a class of one image or a wrong number of labels."
-    x = _features("x", x); labels = _labels("labels", labels, len(x))
+    x = _features("x", x)
+    labels = _labels("labels", labels, len(x))
     out = {}
     for c in np.unique(labels).tolist():
-        if (n := int((labels == c).sum())) < 2: raise GannbError(f"class {c!r} has {n} image; a distance needs two.")
+        if (n := int((labels == c).sum())) < 2:
+            raise GannbError(f"class {c!r} has {n} image; a distance needs two.")
         out[c] = diversity(x[labels == c])
     return out
+
 
 def _labels(name: str, labels: Sequence[Hashable], n: int) -> np.ndarray:
     "One label or group a row."
     labels = np.asarray(labels)
-    if labels.shape != (n,): raise GannbError(f"{name} must have one entry a row, {n} of them; the shape is {labels.shape}.")
+    if labels.shape != (n,):
+        raise GannbError(f"{name} must have one entry a row, {n} of them; the shape is {labels.shape}.")
     return labels
 
 # %% ../nbs/11_metrics.ipynb #b5e8b6bd
-MIN_GROUPS = 5   # below this an interval over groups says nothing
+MIN_GROUPS = 5  # below this an interval over groups says nothing
+
 
 def _nearest(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     "For each row of a the nearest row of b: index, and the distance computed exactly."
     middle = b.mean(0)
     at = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(b - middle).kneighbors(a - middle)[1][:, 0]
-    return at, np.sqrt(((a - b[at])**2).sum(1))
+    return at, np.sqrt(((a - b[at]) ** 2).sum(1))
+
 
 def _groups(groups: tuple | None, n: int, m: int) -> tuple[np.ndarray, np.ndarray]:
     "Groups of train and of held; without any, each image is its own."
-    if groups is None: return np.arange(n), np.arange(n, n + m)
-    if isinstance(groups, str) or len(groups) != 2: raise GannbError("groups must be a pair: those of train and those of held.")
+    if groups is None:
+        return np.arange(n), np.arange(n, n + m)
+    if isinstance(groups, str) or len(groups) != 2:
+        raise GannbError("groups must be a pair: those of train and those of held.")
     return _labels("groups of train", groups[0], n), _labels("groups of held", groups[1], m)
+
 
 def _cut(groups: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     "n rows as whole groups in random order; the last group may be cut."
@@ -335,21 +454,31 @@ def _cut(groups: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     place = rng.permutation(len(names))[code]
     return np.sort(np.lexsort((rng.permutation(len(groups)), place))[:n])
 
-def same_size(train_groups: Sequence[Hashable],  # (N,) group of each training image
-              held_groups: Sequence[Hashable],   # (M,) group of each held-out image
-              seed: int = 0,                     # of the draw
-             ) -> tuple[np.ndarray, np.ndarray]: # indices kept of each, equally many
+
+def same_size(
+    train_groups: Sequence[Hashable],  # (N,) group of each training image
+    held_groups: Sequence[Hashable],  # (M,) group of each held-out image
+    seed: int = 0,  # of the draw
+) -> tuple[np.ndarray, np.ndarray]:  # indices kept of each, equally many
     "The larger set cut to the size of the smaller by whole groups. Raises `GannbError` for a group that stands in both sets."
     train, held = np.asarray(train_groups), np.asarray(held_groups)
     if both := set(train.tolist()) & set(held.tolist()):
-        raise GannbError(f"groups must not stand in both sets (split by group before training); {len(both)} do, for example {sorted(both, key=str)[0]!r}.")
-    n = min(len(train), len(held)); rng = numpy_rng(seed, "memorisation size")
+        raise GannbError(
+            f"groups must not stand in both sets (split by group before training); {len(both)} do, for example {sorted(both, key=str)[0]!r}."
+        )
+    n = min(len(train), len(held))
+    rng = numpy_rng(seed, "memorisation size")
     return _cut(train, n, rng), _cut(held, n, rng)
 
-def _cluster_interval(hits: np.ndarray, clusters: np.ndarray, seed: int, draws: int = 2000) -> tuple[float, float, int]:
+
+def _cluster_interval(
+    hits: np.ndarray, clusters: np.ndarray, seed: int, draws: int = 2000
+) -> tuple[float, float, int]:
     "95 % interval of the mean of `hits` by resampling clusters, and how many clusters there are."
-    code = np.unique(clusters, return_inverse=True)[1]; k = int(code.max()) + 1
-    if k < MIN_GROUPS: return 0.0, 1.0, k
+    code = np.unique(clusters, return_inverse=True)[1]
+    k = int(code.max()) + 1
+    if k < MIN_GROUPS:
+        return 0.0, 1.0, k
     size, total = np.bincount(code), np.bincount(code, hits)
     rng = numpy_rng(seed, "memorisation interval")
     W = rng.multinomial(k, np.full(k, 1 / k), size=draws)
@@ -359,22 +488,27 @@ def _cluster_interval(hits: np.ndarray, clusters: np.ndarray, seed: int, draws: 
 # %% ../nbs/11_metrics.ipynb #e0d0605a
 class Memorisation(NamedTuple):
     "Share of fakes nearer to the training set than to as many held-out images, with its 95 % interval; 0.5 if nothing was memorised."
+
     share: float
     low: float
     high: float
     n_fake: int
-    n_train: int    # training images used
-    n_held: int     # as many
-    n_groups: int   # groups that hold a nearest image: the units of the interval
+    n_train: int  # training images used
+    n_held: int  # as many
+    n_groups: int  # groups that hold a nearest image: the units of the interval
 
-def memorisation(fake: np.ndarray,    # (M,d) features
-                 train: np.ndarray,   # (N,d) of the images that the generator was trained on
-                 held: np.ndarray,    # (H,d) of images that no training saw
-                 groups: tuple[Sequence[Hashable], Sequence[Hashable]] | None = None, # of train and of held: what belongs together; None: each image alone
-                 seed: int = 0,       # of the cut to equal sizes and of the resampling
-                ) -> Memorisation:
+
+def memorisation(
+    fake: np.ndarray,  # (M,d) features
+    train: np.ndarray,  # (N,d) of the images that the generator was trained on
+    held: np.ndarray,  # (H,d) of images that no training saw
+    groups: tuple[Sequence[Hashable], Sequence[Hashable]]
+    | None = None,  # of train and of held: what belongs together; None: each image alone
+    seed: int = 0,  # of the cut to equal sizes and of the resampling
+) -> Memorisation:
     "How much nearer fakes are to the training set (LEDGER.md rule 14); a tie counts half. Raises `GannbError` for groups in both sets, or matrices that do not fit."
-    fake, train = _pair("fake", fake, "train", train, least=1); train, held = _pair("train", train, "held", held, least=1)
+    fake, train = _pair("fake", fake, "train", train, least=1)
+    train, held = _pair("train", train, "held", held, least=1)
     g_train, g_held = _groups(groups, len(train), len(held))
     t, h = same_size(g_train, g_held, seed)
     (at_t, d_t), (at_h, d_h) = _nearest(fake, train[t]), _nearest(fake, held[h])
@@ -383,164 +517,228 @@ def memorisation(fake: np.ndarray,    # (M,d) features
     low, high, k = _cluster_interval(hits, owner, seed)
     return Memorisation(float(hits.mean()), low, high, len(fake), len(t), len(h), k)
 
-def plant_copies(fake: np.ndarray,    # (M,d) features
-                 train: np.ndarray,   # (N,d)
-                 share: float = 0.2,  # of the fakes that become copies, 0 to 1
-                 seed: int = 0,       # of the draw
-                ) -> np.ndarray:      # (M,d): `fake` with that share replaced by rows of train
+
+def plant_copies(
+    fake: np.ndarray,  # (M,d) features
+    train: np.ndarray,  # (N,d)
+    share: float = 0.2,  # of the fakes that become copies, 0 to 1
+    seed: int = 0,  # of the draw
+) -> np.ndarray:  # (M,d): `fake` with that share replaced by rows of train
     "Fakes with copies planted on purpose: a memorisation test that does not find them says nothing. Raises `GannbError` for a share outside 0 to 1."
     fake, train = _pair("fake", fake, "train", train, least=1)
-    if not 0 <= share <= 1: raise GannbError(f"share must lie between 0 and 1; this is {share!r}.")
-    rng = numpy_rng(seed, "planted copies"); k = round(share * len(fake))
+    if not 0 <= share <= 1:
+        raise GannbError(f"share must lie between 0 and 1; this is {share!r}.")
+    rng = numpy_rng(seed, "planted copies")
+    k = round(share * len(fake))
     fake[rng.permutation(len(fake))[:k]] = train[rng.integers(len(train), size=k)]
     return fake
 
-def planted_memorisation(fake: np.ndarray, train: np.ndarray, held: np.ndarray, # as in `memorisation`
-                         groups: tuple[Sequence[Hashable], Sequence[Hashable]] | None = None, # as in `memorisation`
-                         share: float = 0.2,  # of the fakes that become copies, 0 to 1
-                         seed: int = 0,       # as in `memorisation`
-                        ) -> Memorisation:
+
+def planted_memorisation(
+    fake: np.ndarray,
+    train: np.ndarray,
+    held: np.ndarray,  # as in `memorisation`
+    groups: tuple[Sequence[Hashable], Sequence[Hashable]] | None = None,  # as in `memorisation`
+    share: float = 0.2,  # of the fakes that become copies, 0 to 1
+    seed: int = 0,  # as in `memorisation`
+) -> Memorisation:
     "`memorisation` after copies of the training images that it looks at were planted: the control that must come out high. Raises as `memorisation` and `plant_copies`."
     _, train = _pair("fake", fake, "train", train, least=1)
     t, _ = same_size(*_groups(groups, len(train), len(held)), seed)
     return memorisation(plant_copies(fake, train[t], share, seed), train, held, groups, seed)
 
+
 class Pairs(NamedTuple):
     "Fakes with their nearest training images, the closest pair first."
-    fake: np.ndarray      # indices
-    train: np.ndarray     # indices
+
+    fake: np.ndarray  # indices
+    train: np.ndarray  # indices
     distance: np.ndarray
 
-def closest_pairs(fake: np.ndarray,   # (M,d) features or pixels
-                  train: np.ndarray,  # (N,d)
-                  n: int = 8,         # pairs at most
-                 ) -> Pairs:
+
+def closest_pairs(
+    fake: np.ndarray,  # (M,d) features or pixels
+    train: np.ndarray,  # (N,d)
+    n: int = 8,  # pairs at most
+) -> Pairs:
     "The n fakes that come nearest to a training image, each with that image. Raises `GannbError` for n below 1."
     fake, train = _pair("fake", fake, "train", train, least=1)
     at, d = _nearest(fake, train)
-    first = np.argsort(d, kind="stable")[:_whole("n", n, 1)]
+    first = np.argsort(d, kind="stable")[: _whole("n", n, 1)]
     return Pairs(first, at[first], d[first])
 
 # %% ../nbs/11_metrics.ipynb #19c85523
 class NearDuplicates(NamedTuple):
     "Share of images with a near-duplicate, share of pairs that are near-duplicates, and the threshold with its rule."
+
     share: float
     pair_share: float
     pairs: int
     n: int
-    threshold: float   # root-mean-square distance per feature
+    threshold: float  # root-mean-square distance per feature
     rule: str
 
-def group_gap(x: np.ndarray,               # (N,d) features or pixels
-              groups: Sequence[Hashable],  # (N,) what belongs together
-             ) -> float:                   # root-mean-square distance per feature
+
+def group_gap(
+    x: np.ndarray,  # (N,d) features or pixels
+    groups: Sequence[Hashable],  # (N,) what belongs together
+) -> float:  # root-mean-square distance per feature
     "The median distance to the nearest image of another group. Raises `GannbError` for fewer than two groups."
-    x = _features("x", x); groups = _labels("groups", groups, len(x)); x = x - x.mean(0)
+    x = _features("x", x)
+    groups = _labels("groups", groups, len(x))
+    x = x - x.mean(0)
     code = np.unique(groups, return_inverse=True)[1]
-    if code.max() == 0: raise GannbError("a distance between groups needs at least two groups; there is one.")
+    if code.max() == 0:
+        raise GannbError("a distance between groups needs at least two groups; there is one.")
     least = np.empty(len(x))
     for s in _slices(len(x)):
-        D = euclidean_distances(x[s], x, squared=True); D[code[s][:, None] == code] = np.inf
+        D = euclidean_distances(x[s], x, squared=True)
+        D[code[s][:, None] == code] = np.inf
         least[s] = D.min(1)
     return float(np.median(np.sqrt(least / x.shape[1])))
+
 
 def _threshold(threshold: float | None, fraction: float, gap: Callable[[], float]) -> tuple[float, str]:
     "The threshold and the rule in words."
     if threshold is None:
-        if not 0 < fraction < math.inf: raise GannbError(f"fraction must be above 0; this is {fraction!r}.")
+        if not 0 < fraction < math.inf:
+            raise GannbError(f"fraction must be above 0; this is {fraction!r}.")
         return fraction * gap(), f"{fraction:g} of the median distance to the nearest image of another group"
-    if not 0 < threshold < math.inf: raise GannbError(f"threshold must be a distance above 0; this is {threshold!r}.")
+    if not 0 < threshold < math.inf:
+        raise GannbError(f"threshold must be a distance above 0; this is {threshold!r}.")
     return float(threshold), "fixed root-mean-square distance per feature"
 
-def near_duplicates(x: np.ndarray,                               # (N,d) features or pixels
-                    groups: Sequence[Hashable] | None = None,    # (N,) what belongs together; needed where no threshold is given
-                    threshold: float | None = None,              # root-mean-square distance per feature
-                    fraction: float = 0.5,                       # of the distance between groups, where no threshold is given
-                   ) -> NearDuplicates:
+
+def near_duplicates(
+    x: np.ndarray,  # (N,d) features or pixels
+    groups: Sequence[Hashable]
+    | None = None,  # (N,) what belongs together; needed where no threshold is given
+    threshold: float | None = None,  # root-mean-square distance per feature
+    fraction: float = 0.5,  # of the distance between groups, where no threshold is given
+) -> NearDuplicates:
     "How much of a set repeats itself. Raises `GannbError` if neither groups nor a threshold are given."
     x = _features("x", x)
-    if threshold is None and groups is None: raise GannbError("near_duplicates needs groups or a threshold.")
+    if threshold is None and groups is None:
+        raise GannbError("near_duplicates needs groups or a threshold.")
     limit, rule = _threshold(threshold, fraction, lambda: group_gap(x, groups))
-    x = x - x.mean(0); n = len(x); has, pairs = np.zeros(n, bool), 0
+    x = x - x.mean(0)
+    n = len(x)
+    has, pairs = np.zeros(n, bool), 0
     for s in _slices(n):
         close = euclidean_distances(x[s], x, squared=True) < limit**2 * x.shape[1]
         close[np.arange(s.stop - s.start), np.arange(s.start, s.stop)] = False
-        has[s] = close.any(1); pairs += int(close.sum())
+        has[s] = close.any(1)
+        pairs += int(close.sum())
     return NearDuplicates(float(has.mean()), pairs / (n * (n - 1)), pairs // 2, n, limit, rule)
 
-def near_duplicate_share(train: np.ndarray,   # (N,d) features or pixels
-                         held: np.ndarray,    # (M,d)
-                         threshold: float,    # root-mean-square distance per feature, as `near_duplicates` reports it
-                        ) -> float:           # 0 to 1
+
+def near_duplicate_share(
+    train: np.ndarray,  # (N,d) features or pixels
+    held: np.ndarray,  # (M,d)
+    threshold: float,  # root-mean-square distance per feature, as `near_duplicates` reports it
+) -> float:  # 0 to 1
     "Share of held-out images with a near-duplicate in the training set: how leaky a split is. Raises `GannbError` for a threshold that is no distance."
     train, held = _pair("train", train, "held", held, least=1)
     limit, _ = _threshold(threshold, 0.5, None)
     return float((_nearest(held, train)[1] < limit * math.sqrt(train.shape[1])).mean())
 
 # %% ../nbs/11_metrics.ipynb #09542826
-def normalised(value: float | Score,      # what the generator got
-               untrained: float | Score,  # what an untrained one gets: becomes 0
-               held_out: float | Score,   # what held-out reals get: becomes 1
-              ) -> float:
+def normalised(
+    value: float | Score,  # what the generator got
+    untrained: float | Score,  # what an untrained one gets: becomes 0
+    held_out: float | Score,  # what held-out reals get: becomes 1
+) -> float:
     "(untrained - value) / (untrained - held_out). Raises `GannbError` if the ends are equal, or for scores of unlike protocols."
     scores = [s for s in (value, untrained, held_out) if isinstance(s, Score)]
-    if scores: check_alike(scores)
+    if scores:
+        check_alike(scores)
     v, u, h = (float(s.value if isinstance(s, Score) else s) for s in (value, untrained, held_out))
-    if not (math.isfinite(u) and math.isfinite(h)) or u == h: raise GannbError(f"the ends must be two different finite numbers; they are {u} (untrained) and {h} (held-out).")
+    if not (math.isfinite(u) and math.isfinite(h)) or u == h:
+        raise GannbError(
+            f"the ends must be two different finite numbers; they are {u} (untrained) and {h} (held-out)."
+        )
     return (u - v) / (u - h)
 
 # %% ../nbs/11_metrics.ipynb #a034309f
 MIN_FID_IMAGES = 2048
-METRICS = {**dict.fromkeys(("fid", "kid", "kid_subsets", "fd_infinity", "memorisation"), "lower"), **dict.fromkeys(("inception_score", "precision", "recall", "coverage", "normalised"), "higher"),
-           **dict.fromkeys(("diversity", "diversity_ratio", "near_duplicates"), "neither")}   # metric -> which is better
-PROTOCOL = ("n_real", "n_fake", "network", "layer", "weights", "resize", "rounding", "split", "held_out", "reference")
+METRICS = {
+    **dict.fromkeys(("fid", "kid", "kid_subsets", "fd_infinity", "memorisation"), "lower"),
+    **dict.fromkeys(("inception_score", "precision", "recall", "coverage", "normalised"), "higher"),
+    **dict.fromkeys(("diversity", "diversity_ratio", "near_duplicates"), "neither"),
+}  # metric -> which is better
+PROTOCOL = (
+    "n_real",
+    "n_fake",
+    "network",
+    "layer",
+    "weights",
+    "resize",
+    "rounding",
+    "split",
+    "held_out",
+    "reference",
+)
+
 
 def digits(x: float, decimals: int | None = None) -> str:
     "A number with three significant digits, or with so many decimals."
-    if not math.isfinite(x): return str(x)
-    if x != 0 and not 1e-4 <= abs(x) < 1e15: return f"{x:.3g}"
+    if not math.isfinite(x):
+        return str(x)
+    if x != 0 and not 1e-4 <= abs(x) < 1e15:
+        return f"{x:.3g}"
     return f"{x:,.{_decimals(x) if decimals is None else decimals}f}"
+
 
 def _decimals(x: float) -> int:
     return 2 if x == 0 or not math.isfinite(x) else max(0, 2 - math.floor(math.log10(float(f"{abs(x):.3g}"))))
 
+
 def _warning(metric: str, n_real: int | None, n_fake: int) -> str:
     "What a reader must know before using the number."
     if metric == "fid" and (least := min(n for n in (n_real, n_fake) if n is not None)) < MIN_FID_IMAGES:
-        return f"FID of {least:,} images says nothing below {MIN_FID_IMAGES:,}: it is shown and decides nothing"
-    if metric in ("fd_infinity", "kid_subsets"): return "an illustration: it decides nothing"
+        return (
+            f"FID of {least:,} images says nothing below {MIN_FID_IMAGES:,}: it is shown and decides nothing"
+        )
+    if metric in ("fd_infinity", "kid_subsets"):
+        return "an illustration: it decides nothing"
     return ""
 
 # %% ../nbs/11_metrics.ipynb #83985598
 @dataclass(frozen=True)
 class Score:
     "A value with its interval and its protocol. Raises `GannbError` for an unknown metric, a half interval, or a protocol that is not stated."
+
     metric: str
     value: float
-    n_real: int | None     # None where no real image enters (Inception Score)
+    n_real: int | None  # None where no real image enters (Inception Score)
     n_fake: int
     network: str
     layer: str
-    weights: str           # hash
+    weights: str  # hash
     resize: str
     rounding: str
-    split: str             # where the real images come from
+    split: str  # where the real images come from
     low: float | None = None
     high: float | None = None
     seeds: tuple[int, ...] = ()
     held_out: bool = True  # no training saw the real images
-    reference: str = ""    # fingerprint of the real images
+    reference: str = ""  # fingerprint of the real images
     warning: str = field(default="", kw_only=True)
 
     def __post_init__(self):
         check_choice("metric", self.metric, METRICS)
-        if isinstance(self.value, bool) or not isinstance(self.value, numbers.Real): raise GannbError(f"value must be a number; this is {self.value!r}.")
+        if isinstance(self.value, bool) or not isinstance(self.value, numbers.Real):
+            raise GannbError(f"value must be a number; this is {self.value!r}.")
         for name in ("network", "layer", "weights", "resize", "rounding", "split"):
-            if not str(getattr(self, name)).strip(): raise GannbError(f"a score must state its {name}; it is empty.")
+            if not str(getattr(self, name)).strip():
+                raise GannbError(f"a score must state its {name}; it is empty.")
         if (self.low is None) != (self.high is None) or self.low is not None and not self.low <= self.high:
-            raise GannbError(f"an interval has two ends, the lower first; these are {self.low} and {self.high}.")
+            raise GannbError(
+                f"an interval has two ends, the lower first; these are {self.low} and {self.high}."
+            )
         _whole("n_fake", self.n_fake, 1)
-        if self.n_real is not None: _whole("n_real", self.n_real, 1)
+        if self.n_real is not None:
+            _whole("n_real", self.n_real, 1)
         object.__setattr__(self, "seeds", tuple(map(int, self.seeds)))
         object.__setattr__(self, "warning", self.warning or _warning(self.metric, self.n_real, self.n_fake))
 
@@ -560,82 +758,188 @@ class Score:
     def line(self) -> str:
         "The record in one line: value, interval, protocol, warning."
         d = _decimals(self.value)
-        while self.low is not None and d < 9 and self.low != self.high and round(self.low, d) == round(self.high, d): d += 1
+        while (
+            self.low is not None
+            and d < 9
+            and self.low != self.high
+            and round(self.low, d) == round(self.high, d)
+        ):
+            d += 1
         interval = "" if self.low is None else f" [{digits(self.low, d)}, {digits(self.high, d)}]"
         sets = f"{self.n_fake:,} fakes" + ("" if self.n_real is None else f" against {self.n_real:,} reals")
         seen = "" if self.held_out else ", seen in training"
-        seeds = f", seed{'s' if len(self.seeds) > 1 else ''} {', '.join(map(str, self.seeds))}" if self.seeds else ""
+        seeds = (
+            f", seed{'s' if len(self.seeds) > 1 else ''} {', '.join(map(str, self.seeds))}"
+            if self.seeds
+            else ""
+        )
         text = f"{self.metric} {digits(self.value, d)}{interval} ({sets}, {self.split}{seen}; {self.network} {self.layer}, weights {self.weights[:16]}, {self.resize}, {self.rounding}{seeds})"
         return text + (f" ! {self.warning}" if self.warning else "")
 
 # %% ../nbs/11_metrics.ipynb #cf157586
-def check_alike(scores: Iterable[Score],           # one or more
-                factor: str | Sequence[str] = (),  # protocol fields that the study varies on purpose
-               ) -> None:
+def check_alike(
+    scores: Iterable[Score],  # one or more
+    factor: str | Sequence[str] = (),  # protocol fields that the study varies on purpose
+) -> None:
     "A `GannbError` that names each field of the protocol in which the scores differ."
     factor = [check_choice("factor", f, PROTOCOL) for f in ((factor,) if isinstance(factor, str) else factor)]
     scores = list(scores)
-    unlike = {f: list(dict.fromkeys(str(getattr(s, f)) for s in scores)) for f in ("metric", *PROTOCOL) if f not in factor}
+    unlike = {
+        f: list(dict.fromkeys(str(getattr(s, f)) for s in scores))
+        for f in ("metric", *PROTOCOL)
+        if f not in factor
+    }
     unlike = [f"{f} ({' against '.join(v)})" for f, v in unlike.items() if len(v) > 1]
-    if unlike: raise GannbError(f"these scores cannot be compared: they differ in {'; '.join(unlike)}. Name a field as factor only if it is what the study varies.")
+    if unlike:
+        raise GannbError(
+            f"these scores cannot be compared: they differ in {'; '.join(unlike)}. Name a field as factor only if it is what the study varies."
+        )
 
-def difference(a: Score,
-               b: Score,
-               factor: str | Sequence[str] = (),  # protocol fields that the study varies on purpose
-              ) -> float:                         # a minus b
+
+def difference(
+    a: Score,
+    b: Score,
+    factor: str | Sequence[str] = (),  # protocol fields that the study varies on purpose
+) -> float:  # a minus b
     "The difference of two scores. Raises `GannbError` for unlike protocols."
     check_alike((a, b), factor)
     return a.value - b.value
 
-def rank(scores: Iterable[Score],
-         factor: str | Sequence[str] = (),  # protocol fields that the study varies on purpose
-        ) -> list[Score]:                   # the best first; what is not finite last
+
+def rank(
+    scores: Iterable[Score],
+    factor: str | Sequence[str] = (),  # protocol fields that the study varies on purpose
+) -> list[Score]:  # the best first; what is not finite last
     "Scores in order. Raises `GannbError` for unlike protocols, or a metric of which neither end is the better one."
-    scores = list(scores); check_alike(scores, factor)
-    if scores and METRICS[scores[0].metric] == "neither": raise GannbError(f"{scores[0].metric} has no better end: it cannot be ranked.")
-    return sorted(scores, key=lambda s: (not math.isfinite(s.value), s.value if METRICS[s.metric] == "lower" else -s.value))
+    scores = list(scores)
+    check_alike(scores, factor)
+    if scores and METRICS[scores[0].metric] == "neither":
+        raise GannbError(f"{scores[0].metric} has no better end: it cannot be ranked.")
+    return sorted(
+        scores,
+        key=lambda s: (not math.isfinite(s.value), s.value if METRICS[s.metric] == "lower" else -s.value),
+    )
 
 # %% ../nbs/11_metrics.ipynb #e02de01c
 def _known() -> list[tuple]:
     "(name, call, expected, tolerance)."
-    def column(*v): return np.array(v, float)[:, None]
+
+    def column(*v):
+        return np.array(v, float)[:, None]
+
     rng = numpy_rng(0, "metrics self-test")
     x, y = rng.normal(size=(30, 2)) @ [[1.0, 0.7], [0.0, 0.5]], rng.normal(size=(40, 2)) + [1.0, -2.0]
     A, B, gap = np.cov(x.T), np.cov(y.T), x.mean(0) - y.mean(0)
-    plane = gap @ gap + np.trace(A + B) - 2 * math.sqrt(np.trace(A @ B) + 2 * math.sqrt(np.linalg.det(A @ B)))   # closed form for two features
+    plane = (
+        gap @ gap + np.trace(A + B) - 2 * math.sqrt(np.trace(A @ B) + 2 * math.sqrt(np.linalg.det(A @ B)))
+    )  # closed form for two features
     wide, cloud, other = rng.normal(size=(6, 20)), rng.normal(size=(200, 4)), rng.normal(size=(200, 4)) + 8
     r, f, g = column(0, 1, 4), column(6, 12), column(1, 2)
     sure, three = np.eye(5).repeat(4, 0) * 1e3, np.eye(3)[[0, 0, 1]] * 1e3
-    return [("fid, one feature by hand", lambda: fid(column(-1, 0, 1), column(1, 3, 5)), 10, 1e-9), ("fid, two features by formula", lambda: fid(x, y), plane, 1e-9),
-            ("fid of a set with itself, fewer images than features", lambda: fid(wide, wide), 0, 1e-6), ("fid, small beside large values, duplicates", lambda: fid(np.tile(100 * wide, (2, 1)), np.tile(100 * wide, (2, 1)) + 0.01), 0.002, 1e-8), ("fid, shift by 1 in 20 features", lambda: fid(wide, wide + 1), 20, 1e-6),
-            ("fid, a constant feature beside", lambda: fid(*(np.c_[v, np.ones(len(v))] for v in (x, y))), plane, 1e-6),
-            ("fid from mean and covariance", lambda: fid(statistics_from(x.mean(0), A, 30), y), plane, 1e-9), ("fd_infinity of 5 + 3/n", lambda: fd_infinity(Curve((10, 20, 40), (5.3, 5.15, 5.075))).value, 5, 1e-9),
-            ("kid by hand", lambda: kid(column(0, 1), g), 9.5, 1e-12), ("kid by hand, two features", lambda: kid(np.eye(2), 2 * np.eye(2)), 1 + 1 - (2**3 + 1), 1e-12),
-            ("kid of subsets as large as the sets", lambda: kid_subsets(column(0, 1), g, 3).mean, 9.5, 1e-12), ("kid with its interval", lambda: kid_interval(x, y).value - kid(x, y), 0, 1e-9),
-            ("inception_score, never sure", lambda: inception_score(np.zeros((20, 5)), 2).mean, 1, 1e-12), ("inception_score, 5 classes evenly", lambda: inception_score(sure, 1).mean, 5, 1e-9),
-            ("inception_score, classes 2 to 1", lambda: inception_score(three, 1).mean, 3 / 2 ** (2 / 3), 1e-9), ("inception_score in 20 splits", lambda: inception_score(sure, 20).mean, 1, 1e-9),
-            ("precision by hand", lambda: precision_recall(r, f, 1).precision, 0.5, 1e-12), ("recall by hand", lambda: precision_recall(r, f, 1).recall, 1, 1e-12), ("coverage by hand", lambda: coverage(r, f, 1), 1 / 3, 1e-12),
-            ("recall of one point of many", lambda: precision_recall(cloud, cloud[[0] * 9]).recall, 1 / 200, 1e-12), ("coverage, far apart", lambda: coverage(cloud, other + 90), 0, 0),
-            ("diversity by hand", lambda: diversity(column(0, 3, 4)), 8 / 3, 1e-9), ("diversity_ratio of a third", lambda: diversity_ratio(cloud / 3, cloud), 1 / 3, 1e-9),
-            ("memorisation, all copies", lambda: memorisation(cloud, cloud, other).share, 1, 0), ("memorisation, none", lambda: memorisation(other, cloud, other).share, 0, 0), ("memorisation, all ties", lambda: memorisation(other, cloud, cloud).share, 0.5, 0),
-            ("memorisation, a quarter planted", lambda: memorisation(plant_copies(other, cloud, 0.25), cloud, other).share, 0.25, 1e-12), ("closest pair", lambda: closest_pairs(f, r, 1).distance[0] + closest_pairs(f, r, 1).train[0], 2 + 2, 1e-12),
-            ("near_duplicates, images", lambda: near_duplicates(column(0, 1, 1.05, 3), threshold=0.1).share, 0.5, 1e-12), ("near_duplicates, two features", lambda: near_duplicates(column(0, 1, 1.05, 3) * [1, 1], threshold=0.06).share, 0.5, 1e-12),
-            ("near_duplicates, pairs", lambda: near_duplicates(column(0, 1, 1.05, 3), threshold=0.1).pair_share, 1 / 6, 1e-12),
-            ("near_duplicates, threshold from groups", lambda: near_duplicates(column(0, 1, 10, 12) * [1, 1], [0, 0, 1, 1]).threshold, 4.75, 1e-9), ("near_duplicate_share", lambda: near_duplicate_share(r, f, 2.5), 0.5, 1e-12),
-            ("normalised", lambda: normalised(4.0, 5.0, 1.0), 0.25, 1e-12)]
+    return [
+        ("fid, one feature by hand", lambda: fid(column(-1, 0, 1), column(1, 3, 5)), 10, 1e-9),
+        ("fid, two features by formula", lambda: fid(x, y), plane, 1e-9),
+        ("fid of a set with itself, fewer images than features", lambda: fid(wide, wide), 0, 1e-6),
+        (
+            "fid, small beside large values, duplicates",
+            lambda: fid(np.tile(100 * wide, (2, 1)), np.tile(100 * wide, (2, 1)) + 0.01),
+            0.002,
+            1e-8,
+        ),
+        ("fid, shift by 1 in 20 features", lambda: fid(wide, wide + 1), 20, 1e-6),
+        (
+            "fid, a constant feature beside",
+            lambda: fid(*(np.c_[v, np.ones(len(v))] for v in (x, y))),
+            plane,
+            1e-6,
+        ),
+        ("fid from mean and covariance", lambda: fid(statistics_from(x.mean(0), A, 30), y), plane, 1e-9),
+        (
+            "fd_infinity of 5 + 3/n",
+            lambda: fd_infinity(Curve((10, 20, 40), (5.3, 5.15, 5.075))).value,
+            5,
+            1e-9,
+        ),
+        ("kid by hand", lambda: kid(column(0, 1), g), 9.5, 1e-12),
+        ("kid by hand, two features", lambda: kid(np.eye(2), 2 * np.eye(2)), 1 + 1 - (2**3 + 1), 1e-12),
+        ("kid of subsets as large as the sets", lambda: kid_subsets(column(0, 1), g, 3).mean, 9.5, 1e-12),
+        ("kid with its interval", lambda: kid_interval(x, y).value - kid(x, y), 0, 1e-9),
+        ("inception_score, never sure", lambda: inception_score(np.zeros((20, 5)), 2).mean, 1, 1e-12),
+        ("inception_score, 5 classes evenly", lambda: inception_score(sure, 1).mean, 5, 1e-9),
+        ("inception_score, classes 2 to 1", lambda: inception_score(three, 1).mean, 3 / 2 ** (2 / 3), 1e-9),
+        ("inception_score in 20 splits", lambda: inception_score(sure, 20).mean, 1, 1e-9),
+        ("precision by hand", lambda: precision_recall(r, f, 1).precision, 0.5, 1e-12),
+        ("recall by hand", lambda: precision_recall(r, f, 1).recall, 1, 1e-12),
+        ("coverage by hand", lambda: coverage(r, f, 1), 1 / 3, 1e-12),
+        (
+            "recall of one point of many",
+            lambda: precision_recall(cloud, cloud[[0] * 9]).recall,
+            1 / 200,
+            1e-12,
+        ),
+        ("coverage, far apart", lambda: coverage(cloud, other + 90), 0, 0),
+        ("diversity by hand", lambda: diversity(column(0, 3, 4)), 8 / 3, 1e-9),
+        ("diversity_ratio of a third", lambda: diversity_ratio(cloud / 3, cloud), 1 / 3, 1e-9),
+        ("memorisation, all copies", lambda: memorisation(cloud, cloud, other).share, 1, 0),
+        ("memorisation, none", lambda: memorisation(other, cloud, other).share, 0, 0),
+        ("memorisation, all ties", lambda: memorisation(other, cloud, cloud).share, 0.5, 0),
+        (
+            "memorisation, a quarter planted",
+            lambda: memorisation(plant_copies(other, cloud, 0.25), cloud, other).share,
+            0.25,
+            1e-12,
+        ),
+        (
+            "closest pair",
+            lambda: closest_pairs(f, r, 1).distance[0] + closest_pairs(f, r, 1).train[0],
+            2 + 2,
+            1e-12,
+        ),
+        (
+            "near_duplicates, images",
+            lambda: near_duplicates(column(0, 1, 1.05, 3), threshold=0.1).share,
+            0.5,
+            1e-12,
+        ),
+        (
+            "near_duplicates, two features",
+            lambda: near_duplicates(column(0, 1, 1.05, 3) * [1, 1], threshold=0.06).share,
+            0.5,
+            1e-12,
+        ),
+        (
+            "near_duplicates, pairs",
+            lambda: near_duplicates(column(0, 1, 1.05, 3), threshold=0.1).pair_share,
+            1 / 6,
+            1e-12,
+        ),
+        (
+            "near_duplicates, threshold from groups",
+            lambda: near_duplicates(column(0, 1, 10, 12) * [1, 1], [0, 0, 1, 1]).threshold,
+            4.75,
+            1e-9,
+        ),
+        ("near_duplicate_share", lambda: near_duplicate_share(r, f, 2.5), 0.5, 1e-12),
+        ("normalised", lambda: normalised(4.0, 5.0, 1.0), 0.25, 1e-12),
+    ]
+
 
 class Check(NamedTuple):
     "One line of the self-test."
+
     name: str
     value: float
     expected: float
     ok: bool
 
+
 def self_test() -> list[Check]:
     "Every metric against a known answer, in well under a second. Never raises: a metric that fails has the value NaN."
     out = []
     for name, call, expected, tolerance in _known():
-        try: value = float(call())
-        except Exception: value = math.nan
+        try:
+            value = float(call())
+        except Exception:
+            value = math.nan
         out.append(Check(name, value, float(expected), abs(value - expected) <= tolerance))
     return out

@@ -28,23 +28,34 @@ __all__ = ['COLORS', 'WIDTH', 'DPI', 'SMALL', 'TEXT', 'HEAD', 'MAX_IMAGES', 'GAP
            'seed_dots', 'gan_diagram', 'training_diagram', 'architecture', 'filters', 'feature_maps', 'gif']
 
 # %% ../nbs/02_plot.ipynb #71f5e9a1
-COLORS = {"real": "#7A7A7A", "fake": "#0072B2", "mixed": "#CC79A7", "D": "#E69F00", "G": "#009E73", "paper": "#000000"}  # Okabe-Ito and a grey
-WIDTH, DPI = 960, 192   # a full figure in page pixels; two image pixels for each of them
-SMALL, TEXT, HEAD = 9.75, 10.5, 12   # points: 13, 14 and 16 page pixels
+COLORS = {
+    "real": "#7A7A7A",
+    "fake": "#0072B2",
+    "mixed": "#CC79A7",
+    "D": "#E69F00",
+    "G": "#009E73",
+    "paper": "#000000",
+}  # Okabe-Ito and a grey
+WIDTH, DPI = 960, 192  # a full figure in page pixels; two image pixels for each of them
+SMALL, TEXT, HEAD = 9.75, 10.5, 12  # points: 13, 14 and 16 page pixels
+
 
 def _figure(width: float, height: float) -> Figure:
     "An empty white figure measured in page pixels; it belongs to no window and to no global list."
     return Figure(figsize=(width / 96, height / 96), dpi=DPI, facecolor="white")
+
 
 def _axes(fig: Figure, left: float, top: float, width: float, height: float, **kw: Any) -> Any:
     "Axes placed in page pixels from the upper left corner."
     W, H = fig.get_size_inches() * 96
     return fig.add_axes((left / W, 1 - (top + height) / H, width / W, height / H), **kw)
 
+
 def _text(fig: Figure, x: float, y: float, text: str, **kw: Any) -> Any:
     "Text at a place in page pixels from the upper left corner."
     W, H = fig.get_size_inches() * 96
     return fig.text(x / W, 1 - y / H, text, **{"size": TEXT, "va": "top", "color": "#222222"} | kw)
+
 
 def _mix(color: str, other: float, share: float) -> tuple[float, ...]:
     "A colour mixed with white (`other`=1) or black (0)."
@@ -54,116 +65,174 @@ def _mix(color: str, other: float, share: float) -> tuple[float, ...]:
 def _check_images(name: str, images: np.ndarray) -> np.ndarray:
     images = np.asarray(images)
     if images.ndim != 4 or images.dtype != np.uint8 or images.shape[3] not in (1, 3) or not len(images):
-        raise GannbError(f"{name} must be uint8 images (N,H,W,C) with C = 1 or 3 and N at least 1; this is {images.dtype} {images.shape}.")
+        raise GannbError(
+            f"{name} must be uint8 images (N,H,W,C) with C = 1 or 3 and N at least 1; this is {images.dtype} {images.shape}."
+        )
     return images
 
-def tile(images: np.ndarray,     # (N,H,W,C) uint8
-         cols: int,              # images in a row of the sheet
-        ) -> np.ndarray:         # (rows*H, cols*W, C) uint8; places left over are black
+
+def tile(
+    images: np.ndarray,  # (N,H,W,C) uint8
+    cols: int,  # images in a row of the sheet
+) -> np.ndarray:  # (rows*H, cols*W, C) uint8; places left over are black
     "One sheet of all images without gaps. Raises `GannbError` for anything but uint8 images."
-    images = _check_images("images", images); n, h, w, c = images.shape; rows = -(-n // cols)
-    sheet = np.zeros((rows * cols, h, w, c), np.uint8); sheet[:n] = images
+    images = _check_images("images", images)
+    n, h, w, c = images.shape
+    rows = -(-n // cols)
+    sheet = np.zeros((rows * cols, h, w, c), np.uint8)
+    sheet[:n] = images
     return sheet.reshape(rows, cols, h, w, c).swapaxes(1, 2).reshape(rows * h, cols * w, c)
 
-def untile(array: np.ndarray,       # a sheet made by `tile`, (H,W,C) or (H,W) uint8
-           size: int,               # height = width of one image
-           n: int | None = None,    # how many images; all places of the sheet by default
-          ) -> np.ndarray:          # (n,size,size,C) uint8
+
+def untile(
+    array: np.ndarray,  # a sheet made by `tile`, (H,W,C) or (H,W) uint8
+    size: int,  # height = width of one image
+    n: int | None = None,  # how many images; all places of the sheet by default
+) -> np.ndarray:  # (n,size,size,C) uint8
     "The images of a sheet: the exact inverse of `tile`. Raises `GannbError` when the sheet is no whole number of images."
-    array = np.asarray(array); array = array[..., None] if array.ndim == 2 else array
+    array = np.asarray(array)
+    array = array[..., None] if array.ndim == 2 else array
     h, w, c = array.shape
-    if h % size or w % size: raise GannbError(f"a sheet of {w} x {h} pixels holds no whole number of {size} x {size} images.")
+    if h % size or w % size:
+        raise GannbError(f"a sheet of {w} x {h} pixels holds no whole number of {size} x {size} images.")
     images = array.reshape(h // size, size, w // size, size, c).swapaxes(1, 2).reshape(-1, size, size, c)
-    if n is not None and n > len(images): raise GannbError(f"n={n}: the sheet holds {len(images)} images.")
+    if n is not None and n > len(images):
+        raise GannbError(f"n={n}: the sheet holds {len(images)} images.")
     return images[:n]
 
 # %% ../nbs/02_plot.ipynb #50ac81fa
 def _pixels(picture: Figure | np.ndarray, max_width: int) -> Image.Image:
     "The picture as an RGB or grey image, at most `max_width` wide."
     if isinstance(picture, Figure):
-        buffer = io.BytesIO(); picture.savefig(buffer, format="png", dpi=DPI); image = Image.open(buffer).convert("RGB")
+        buffer = io.BytesIO()
+        picture.savefig(buffer, format="png", dpi=DPI)
+        image = Image.open(buffer).convert("RGB")
     else:
-        array = np.asarray(picture); array = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
-        if array.dtype != np.uint8 or array.ndim not in (2, 3): raise GannbError(f"a picture is a Figure or a uint8 array (H,W) or (H,W,C); this is {array.dtype} {array.shape}.")
+        array = np.asarray(picture)
+        array = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
+        if array.dtype != np.uint8 or array.ndim not in (2, 3):
+            raise GannbError(
+                f"a picture is a Figure or a uint8 array (H,W) or (H,W,C); this is {array.dtype} {array.shape}."
+            )
         image = Image.fromarray(array).convert("RGB" if array.ndim == 3 else "L")
-    if image.width > max_width: image = image.resize((max_width, round(image.height * max_width / image.width)), Image.Resampling.LANCZOS)
+    if image.width > max_width:
+        image = image.resize(
+            (max_width, round(image.height * max_width / image.width)), Image.Resampling.LANCZOS
+        )
     return image
+
 
 def _palette(image: Image.Image, colors: int | None) -> Image.Image:
     "The image with the fewest colours that look the same (`colors` given: with that many; 0: with all); without a good palette, levels in steps of 8."
-    if image.mode == "L" or colors == 0: return image
+    if image.mode == "L" or colors == 0:
+        return image
     exact = np.asarray(image)
-    if (exact == exact[..., :1]).all(): return image.convert("L")
+    if (exact == exact[..., :1]).all():
+        return image.convert("L")
     for k in (colors,) if colors else (32, 64, 128, 256):
         small = image.quantize(k, method=Image.Quantize.MEDIANCUT, kmeans=1, dither=Image.Dither.NONE)
-        if colors: return small
+        if colors:
+            return small
         error = np.abs(np.asarray(small.convert("RGB")).astype(np.int16) - exact).max(-1)
-        if error.mean() < 1 and (error > 20).mean() < 2e-3: return small
-    return Image.fromarray(np.where(exact > 251, 255, (exact.astype(np.uint16) + 4) // 8 * 8).clip(0, 255).astype(np.uint8))
+        if error.mean() < 1 and (error > 20).mean() < 2e-3:
+            return small
+    return Image.fromarray(
+        np.where(exact > 251, 255, (exact.astype(np.uint16) + 4) // 8 * 8).clip(0, 255).astype(np.uint8)
+    )
 
-def png(picture: Figure | np.ndarray,   # a Figure, or uint8 (H,W) or (H,W,C)
-        alt: str = "",                  # alternative text, kept in the file as its Description
-        max_width: int = 2 * WIDTH,     # wider pictures are scaled down to this many pixels
-        colors: int | None = None,      # palette size; None: the smallest that cannot be seen, 0: every colour
-       ) -> bytes:                      # a PNG file
+
+def png(
+    picture: Figure | np.ndarray,  # a Figure, or uint8 (H,W) or (H,W,C)
+    alt: str = "",  # alternative text, kept in the file as its Description
+    max_width: int = 2 * WIDTH,  # wider pictures are scaled down to this many pixels
+    colors: int | None = None,  # palette size; None: the smallest that cannot be seen, 0: every colour
+) -> bytes:  # a PNG file
     "A picture as the bytes of a small PNG. Raises `GannbError` for arrays that are no pictures."
     info = PngImagePlugin.PngInfo()
-    if alt: info.add_itxt("Description", alt)
-    buffer = io.BytesIO(); _palette(_pixels(picture, max_width), colors).save(buffer, "PNG", optimize=True, pnginfo=info)
+    if alt:
+        info.add_itxt("Description", alt)
+    buffer = io.BytesIO()
+    _palette(_pixels(picture, max_width), colors).save(buffer, "PNG", optimize=True, pnginfo=info)
     return buffer.getvalue()
 
+
 def _write(path: Path, content: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True); tmp = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try: tmp.write_bytes(content); os.replace(tmp, path)
-    finally: tmp.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tmp = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        tmp.write_bytes(content)
+        os.replace(tmp, path)
+    finally:
+        tmp.unlink(missing_ok=True)
     return path
 
-def save_png(picture: Figure | np.ndarray,   # a Figure, or uint8 (H,W) or (H,W,C)
-             path: str | Path,               # the file to make or replace
-             **kw: Any,                      # `alt`, `max_width`, `colors` of `png`
-            ) -> Path:                       # `path`
+
+def save_png(
+    picture: Figure | np.ndarray,  # a Figure, or uint8 (H,W) or (H,W,C)
+    path: str | Path,  # the file to make or replace
+    **kw: Any,  # `alt`, `max_width`, `colors` of `png`
+) -> Path:  # `path`
     "Write a picture as a small PNG, atomically."
     return _write(Path(path), png(picture, **kw))
 
 # %% ../nbs/02_plot.ipynb #08ae9326
-MAX_IMAGES, GAP = 64, 2   # images in a figure; page pixels between them
+MAX_IMAGES, GAP = 64, 2  # images in a figure; page pixels between them
+
 
 def _scale(size: int) -> int:
     "The whole multiple at which an image of `size` pixels is shown: at most 96 page pixels, or its own size."
     return max(1, 96 // size)
 
+
 def _sheet(images: np.ndarray, cols: int, scale: int) -> np.ndarray:
     "RGB sheet on white in image pixels (two a page pixel), with gaps."
-    n, h, w, _ = images.shape; k = 2 * scale; g = 2 * GAP; rows = -(-n // cols)
+    n, h, w, _ = images.shape
+    k = 2 * scale
+    g = 2 * GAP
+    rows = -(-n // cols)
     sheet = np.full((rows * (h * k + g) - g, cols * (w * k + g) - g, 3), 255, np.uint8)
     for i, image in enumerate(images):
-        r, c = divmod(i, cols); big = image.repeat(k, 0).repeat(k, 1)
-        sheet[r * (h * k + g): r * (h * k + g) + h * k, c * (w * k + g): c * (w * k + g) + w * k] = big
+        r, c = divmod(i, cols)
+        big = image.repeat(k, 0).repeat(k, 1)
+        sheet[r * (h * k + g) : r * (h * k + g) + h * k, c * (w * k + g) : c * (w * k + g) + w * k] = big
     return sheet
+
 
 def _place(fig: Figure, sheet: np.ndarray, left: float, top: float) -> None:
     "The sheet on the figure, one image pixel a pixel of the figure."
-    ax = _axes(fig, left, top, sheet.shape[1] / 2, sheet.shape[0] / 2); ax.imshow(sheet, interpolation="nearest", aspect="auto"); ax.axis("off")
+    ax = _axes(fig, left, top, sheet.shape[1] / 2, sheet.shape[0] / 2)
+    ax.imshow(sheet, interpolation="nearest", aspect="auto")
+    ax.axis("off")
 
-def grid(images: np.ndarray,                        # (N,H,W,C) uint8; at most 64 are shown
-         rows: int | None = None,                   # rows shown; all images by default
-         cols: int = 8,                             # images in a row
-         scale: int | None = None,                  # page pixels a pixel; by default the image is shown at up to 96
-         row_labels: Sequence[str] | None = None,   # one a row: class names
-         title: str | None = None,                  # above the grid
-        ) -> Figure:
+
+def grid(
+    images: np.ndarray,  # (N,H,W,C) uint8; at most 64 are shown
+    rows: int | None = None,  # rows shown; all images by default
+    cols: int = 8,  # images in a row
+    scale: int | None = None,  # page pixels a pixel; by default the image is shown at up to 96
+    row_labels: Sequence[str] | None = None,  # one a row: class names
+    title: str | None = None,  # above the grid
+) -> Figure:
     "Images in rows, pixels shown as they are. Raises `GannbError` for wrong images or another number of labels than rows."
-    images = _check_images("images", images); cols = min(cols, len(images))
-    images = images[:min(MAX_IMAGES // cols * cols, len(images) if rows is None else rows * cols)]
+    images = _check_images("images", images)
+    cols = min(cols, len(images))
+    images = images[: min(MAX_IMAGES // cols * cols, len(images) if rows is None else rows * cols)]
     rows, n_labels = -(-len(images) // cols), len(row_labels or ())
-    if row_labels is not None and n_labels != rows: raise GannbError(f"row_labels: {rows} rows, {n_labels} labels.")
+    if row_labels is not None and n_labels != rows:
+        raise GannbError(f"row_labels: {rows} rows, {n_labels} labels.")
     left = max((len(str(s)) for s in row_labels), default=0) * 10 + 12 if row_labels else 0
     fit = (WIDTH - left + GAP) // cols - GAP
     scale = scale or max(1, min(_scale(images.shape[2]), fit // images.shape[2]))
-    sheet = _sheet(images, cols, scale); h, w = sheet.shape[0] / 2, sheet.shape[1] / 2; top = 28 if title else 0
-    fig = _figure(max(w + left, len(title or "") * 9), h + top); fig.set_label("pictures"); _place(fig, sheet, left, top)
-    if title: _text(fig, left, 2, title, size=HEAD, weight="bold")
-    for r, s in enumerate(row_labels or ()): _text(fig, left - 8, top + (r + .5) * (h + GAP) / rows, str(s), ha="right", va="center")
+    sheet = _sheet(images, cols, scale)
+    h, w = sheet.shape[0] / 2, sheet.shape[1] / 2
+    top = 28 if title else 0
+    fig = _figure(max(w + left, len(title or "") * 9), h + top)
+    fig.set_label("pictures")
+    _place(fig, sheet, left, top)
+    if title:
+        _text(fig, left, 2, title, size=HEAD, weight="bold")
+    for r, s in enumerate(row_labels or ()):
+        _text(fig, left - 8, top + (r + 0.5) * (h + GAP) / rows, str(s), ha="right", va="center")
     return fig
 
 # %% ../nbs/02_plot.ipynb #3ff9b400
@@ -172,354 +241,724 @@ def _block(size: int, n: int, width: float) -> tuple[int, int]:
     for scale in range(_scale(size), 0, -1):
         cols = max(1, int((width + GAP) // (size * scale + GAP)))
         rows = -(-n // cols)
-        if rows <= cols and size * scale <= width or scale == 1: break
+        if rows <= cols and size * scale <= width or scale == 1:
+            break
     return -(-n // rows), scale
 
-def beside(columns: Mapping[str, Sequence[np.ndarray]],  # heading -> one (N,H,W,C) uint8 array a data set
-           names: Sequence[str],                         # one a data set
-           n: int = 8,                                   # images in each block, fewer where the figure would exceed 64
-          ) -> Figure:
+
+def beside(
+    columns: Mapping[str, Sequence[np.ndarray]],  # heading -> one (N,H,W,C) uint8 array a data set
+    names: Sequence[str],  # one a data set
+    n: int = 8,  # images in each block, fewer where the figure would exceed 64
+) -> Figure:
     "Blocks of images side by side, one column a heading, one row a data set. Raises `GannbError` when sizes or numbers of sets differ."
     if not names or not columns or any(len(c) != len(names) for c in columns.values()):
-        raise GannbError(f"beside: {len(names)} names; {', '.join(f'{len(c)} sets under {w!r}' for w, c in columns.items()) or 'no columns'}.")
+        raise GannbError(
+            f"beside: {len(names)} names; {', '.join(f'{len(c)} sets under {w!r}' for w, c in columns.items()) or 'no columns'}."
+        )
     sets = [[_check_images(w, c[i]) for w, c in columns.items()] for i in range(len(names))]
     for name, row in zip(names, sets):
-        if len({a.shape[1:3] for a in row}) > 1: raise GannbError(f"beside: the images of {name} have different sizes: {', '.join(str(a.shape[1:3]) for a in row)}.")
+        if len({a.shape[1:3] for a in row}) > 1:
+            raise GannbError(
+                f"beside: the images of {name} have different sizes: {', '.join(str(a.shape[1:3]) for a in row)}."
+            )
     n = min(n, MAX_IMAGES // (len(names) * len(columns)), *(len(a) for row in sets for a in row))
-    if n < 1: raise GannbError(f"beside: {len(names)} data sets in {len(columns)} columns are more than {MAX_IMAGES} images.")
-    gap = 28; layout = [_block(row[0].shape[2], n, (WIDTH + gap) / len(columns) - gap) for row in sets]
+    if n < 1:
+        raise GannbError(
+            f"beside: {len(names)} data sets in {len(columns)} columns are more than {MAX_IMAGES} images."
+        )
+    gap = 28
+    layout = [_block(row[0].shape[2], n, (WIDTH + gap) / len(columns) - gap) for row in sets]
     blocks = [[_sheet(a[:n], *how) for a in row] for row, how in zip(sets, layout)]
     return _beside(blocks, list(columns), names, gap)
+
 
 def _beside(blocks: list[list[np.ndarray]], words: Sequence[str], names: Sequence[str], gap: int) -> Figure:
     "The figure of `beside`, from its finished blocks."
     w, y = max(s[0].shape[1] for s in blocks) / 2, 32
-    fig = _figure(len(words) * (w + gap) - gap, y + sum(s[0].shape[0] / 2 + 38 for s in blocks) - 8); fig.set_label("pictures")
-    for j, word in enumerate(words): _text(fig, j * (w + gap), 0, word, size=15, weight="bold", color=_mix(COLORS[{"real": "real", "generated": "fake"}.get(word, "paper")], 0, .2))
+    fig = _figure(len(words) * (w + gap) - gap, y + sum(s[0].shape[0] / 2 + 38 for s in blocks) - 8)
+    fig.set_label("pictures")
+    for j, word in enumerate(words):
+        _text(
+            fig,
+            j * (w + gap),
+            0,
+            word,
+            size=15,
+            weight="bold",
+            color=_mix(COLORS[{"real": "real", "generated": "fake"}.get(word, "paper")], 0, 0.2),
+        )
     for name, sheets in zip(names, blocks):
-        _text(fig, 0, y, name, size=13); y += 26
-        for j, s in enumerate(sheets): _place(fig, s, j * (w + gap), y)
+        _text(fig, 0, y, name, size=13)
+        y += 26
+        for j, s in enumerate(sheets):
+            _place(fig, s, j * (w + gap), y)
         y += sheets[0].shape[0] / 2 + 12
     return fig
 
-def hero(real: Sequence[np.ndarray],    # one (N,H,W,C) uint8 array a data set
-         fake: Sequence[np.ndarray],    # generated images, as many arrays
-         names: Sequence[str],          # one a data set
-         n: int = 8,                    # images on each side of a data set
-        ) -> Figure:
+
+def hero(
+    real: Sequence[np.ndarray],  # one (N,H,W,C) uint8 array a data set
+    fake: Sequence[np.ndarray],  # generated images, as many arrays
+    names: Sequence[str],  # one a data set
+    n: int = 8,  # images on each side of a data set
+) -> Figure:
     "Real images beside generated ones, per data set. Raises `GannbError` when sizes or the numbers of sets differ."
     return beside({"real": real, "generated": fake}, names, n)
 
 # %% ../nbs/02_plot.ipynb #03b4a994
-T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093)  # df = 1 ... 19
+T95 = (
+    12.706,
+    4.303,
+    3.182,
+    2.776,
+    2.571,
+    2.447,
+    2.365,
+    2.306,
+    2.262,
+    2.228,
+    2.201,
+    2.179,
+    2.160,
+    2.145,
+    2.131,
+    2.120,
+    2.110,
+    2.101,
+    2.093,
+)  # df = 1 ... 19
+
 
 def _seeds(y: Any) -> np.ndarray:
     "Values as (n_seeds, n_steps) float; shorter seeds are filled up with NaN."
     rows = [np.asarray(r, float) for r in ([y] if np.ndim(y[0]) == 0 else y)]
     out = np.full((len(rows), max(len(r) for r in rows)), np.nan)
-    for i, r in enumerate(rows): out[i, :len(r)] = r
+    for i, r in enumerate(rows):
+        out[i, : len(r)] = r
     return out
+
 
 def _smooth(y: np.ndarray, window: int) -> np.ndarray:
     "Centred moving mean over `window` points along the last axis; the ends use what there is; NaN stays NaN."
-    ok = np.isfinite(y); pad = ((0, 0), (window // 2 + 1, window - 1 - window // 2))
+    ok = np.isfinite(y)
+    pad = ((0, 0), (window // 2 + 1, window - 1 - window // 2))
     total, count = (np.cumsum(np.pad(v, pad), axis=1) for v in (np.where(ok, y, 0), ok.astype(float)))
-    with np.errstate(invalid="ignore"): out = (total[:, window:] - total[:, :-window]) / (count[:, window:] - count[:, :-window])
+    with np.errstate(invalid="ignore"):
+        out = (total[:, window:] - total[:, :-window]) / (count[:, window:] - count[:, :-window])
     return np.where(ok, out, np.nan)
+
 
 def _thin(x: np.ndarray, y: np.ndarray, bins: int, extremes: bool) -> tuple[np.ndarray, np.ndarray]:
     "At most `bins` (or, keeping each bin's extremes, twice as many) points of a long line."
-    if len(x) <= 2 * bins: return x, y
-    if not extremes: i = np.unique(np.linspace(0, len(x) - 1, bins).round().astype(int)); return x[i], y[i]
-    edges = np.linspace(0, len(x), bins + 1).astype(int); keep = set()
+    if len(x) <= 2 * bins:
+        return x, y
+    if not extremes:
+        i = np.unique(np.linspace(0, len(x) - 1, bins).round().astype(int))
+        return x[i], y[i]
+    edges = np.linspace(0, len(x), bins + 1).astype(int)
+    keep = set()
     for a, b in zip(edges, edges[1:]):
-        part = np.nan_to_num(y[a:b], nan=0.0); keep |= {a + int(part.argmin()), a + int(part.argmax())}
-    i = np.array(sorted(keep)); return x[i], y[i]
+        part = np.nan_to_num(y[a:b], nan=0.0)
+        keep |= {a + int(part.argmin()), a + int(part.argmax())}
+    i = np.array(sorted(keep))
+    return x[i], y[i]
+
 
 def _mean_band(y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     "Mean over seeds and the ends of its 95 % t-interval (equal to the mean where fewer than two seeds are left)."
-    n = np.isfinite(y).sum(0); filled = np.where(np.isfinite(y), y, 0)
+    n = np.isfinite(y).sum(0)
+    filled = np.where(np.isfinite(y), y, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = filled.sum(0) / n; sd = np.sqrt((np.where(np.isfinite(y), y - mean, 0) ** 2).sum(0) / (n - 1))
-        t = np.array([np.inf, np.inf, *T95] + [2.09])[np.minimum(n, len(T95) + 2)]; half = np.where(n > 1, t * sd / np.sqrt(n), 0)
+        mean = filled.sum(0) / n
+        sd = np.sqrt((np.where(np.isfinite(y), y - mean, 0) ** 2).sum(0) / (n - 1))
+        t = np.array([np.inf, np.inf, *T95] + [2.09])[np.minimum(n, len(T95) + 2)]
+        half = np.where(n > 1, t * sd / np.sqrt(n), 0)
     return mean, mean - half, mean + half
 
 # %% ../nbs/02_plot.ipynb #ee94a3cc
 def _spread(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     "Places moved apart to at least `gap`, kept in [low, high] as far as they fit, order kept."
-    order = np.argsort(places, kind="stable"); y = np.asarray(places, float)[order]
-    for i in range(1, len(y)): y[i] = max(y[i], y[i - 1] + gap)
+    order = np.argsort(places, kind="stable")
+    y = np.asarray(places, float)[order]
+    for i in range(1, len(y)):
+        y[i] = max(y[i], y[i - 1] + gap)
     if len(y) and y[-1] > high:
         y[-1] = high
-        for i in range(len(y) - 2, -1, -1): y[i] = min(y[i], y[i + 1] - gap)
-    if len(y) and y[0] < low: y = y + (low - y[0])
-    out = np.empty(len(y)); out[order] = y
+        for i in range(len(y) - 2, -1, -1):
+            y[i] = min(y[i], y[i + 1] - gap)
+    if len(y) and y[0] < low:
+        y = y + (low - y[0])
+    out = np.empty(len(y))
+    out[order] = y
     return out.tolist()
+
 
 def _end_labels(ax: Any, height: float, ends: list[tuple[float, float, str, Any]]) -> None:
     "Names behind the ends (x, y) of their lines, moved apart where they would touch."
     to_axes = ax.transScale + ax.transLimits
     raw = [height * float(np.clip(to_axes.transform((max(x, 1e-9), y))[1], 0, 1)) for x, y, _, _ in ends]
     for (x, _, label, color), y in zip(ends, _spread(raw, 17, 6, height - 4)):
-        ax.annotate(label, (float(np.clip(to_axes.transform((x, 1))[0], 0, 1)), y / height), (7, 0), xycoords="axes fraction", textcoords="offset points", size=SMALL, color=color, va="center", annotation_clip=False)
+        ax.annotate(
+            label,
+            (float(np.clip(to_axes.transform((x, 1))[0], 0, 1)), y / height),
+            (7, 0),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            size=SMALL,
+            color=color,
+            va="center",
+            annotation_clip=False,
+        )
+
 
 def _notes(fig: Figure, left: float, top: float, parts: Sequence[str]) -> None:
     "What the marks of a figure mean, in lines that fit."
     _text(fig, left, top, _wrap(parts, left), size=SMALL, color="#555555", linespacing=1.4)
 
+
 def _wrap(parts: Sequence[str], left: float) -> str:
     lines: list[str] = []
     for p in parts:
-        if lines and (len(lines[-1]) + len(p) + 5) * 7.7 < WIDTH - left: lines[-1] += "  ·  " + p
-        else: lines.append(p)
+        if lines and (len(lines[-1]) + len(p) + 5) * 7.7 < WIDTH - left:
+            lines[-1] += "  ·  " + p
+        else:
+            lines.append(p)
     return "\n".join(lines)
 
-def _style(ax: Any, title: str = "", xlabel: str = "", ylabel: str = "") -> None:
-    ax.spines[["top", "right"]].set_visible(False); ax.spines[["left", "bottom"]].set_color("#888888")
-    ax.tick_params(labelsize=SMALL, colors="#444444", length=3); ax.grid(True, color="#ECECEC", lw=.8); ax.set_axisbelow(True)
-    ax.set_title(title, loc="left", size=HEAD, weight="bold", color="#222222", pad=8)
-    ax.set_xlabel(xlabel, size=TEXT, color="#222222"); ax.set_ylabel(ylabel, size=TEXT, color="#222222")
 
-def _draw_series(ax: Any, s: Mapping[str, Any], smooth: int | None, raw: bool) -> tuple[float, float, str, Any]:
+def _style(ax: Any, title: str = "", xlabel: str = "", ylabel: str = "") -> None:
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color("#888888")
+    ax.tick_params(labelsize=SMALL, colors="#444444", length=3)
+    ax.grid(True, color="#ECECEC", lw=0.8)
+    ax.set_axisbelow(True)
+    ax.set_title(title, loc="left", size=HEAD, weight="bold", color="#222222", pad=8)
+    ax.set_xlabel(xlabel, size=TEXT, color="#222222")
+    ax.set_ylabel(ylabel, size=TEXT, color="#222222")
+
+
+def _draw_series(
+    ax: Any, s: Mapping[str, Any], smooth: int | None, raw: bool
+) -> tuple[float, float, str, Any]:
     "One thing: its raw values, seeds, mean and band. Gives the end (x, y) of its line, its name and colour."
-    y = _seeds(s["y"]); x = np.asarray(s.get("x", np.arange(1, y.shape[1] + 1)), float)
-    if len(x) != y.shape[1]: raise GannbError(f"series {s['label']!r}: {len(x)} values of x, {y.shape[1]} of y.")
+    y = _seeds(s["y"])
+    x = np.asarray(s.get("x", np.arange(1, y.shape[1] + 1)), float)
+    if len(x) != y.shape[1]:
+        raise GannbError(f"series {s['label']!r}: {len(x)} values of x, {y.shape[1]} of y.")
     color, style = s.get("color") or COLORS["fake"], s.get("style", "-")
     if smooth and smooth > 1:
-        if raw: ax.plot(*_thin(x, y[0], 240, True), color=_mix(color, 1, .75), lw=.7, zorder=1)   # one seed: five on top of each other hide everything
+        if raw:
+            ax.plot(
+                *_thin(x, y[0], 240, True), color=_mix(color, 1, 0.75), lw=0.7, zorder=1
+            )  # one seed: five on top of each other hide everything
         y = _smooth(y, smooth)
     mean, low, high = _mean_band(y)
     if len(y) > 1:
-        for row in y: ax.plot(*_thin(x, row, 300, False), color=_mix(color, 1, .25), lw=.7, ls=style, zorder=3)
-        xs, a = _thin(x, low, 300, False); ax.fill_between(xs, a, _thin(x, high, 300, False)[1], color=_mix(color, 1, .6), lw=0, zorder=2, alpha=.8)
+        for row in y:
+            ax.plot(*_thin(x, row, 300, False), color=_mix(color, 1, 0.25), lw=0.7, ls=style, zorder=3)
+        xs, a = _thin(x, low, 300, False)
+        ax.fill_between(
+            xs, a, _thin(x, high, 300, False)[1], color=_mix(color, 1, 0.6), lw=0, zorder=2, alpha=0.8
+        )
     ax.plot(*_thin(x, mean, 400, False), color=color, lw=2.2, ls=style, zorder=4)
-    known = np.flatnonzero(np.isfinite(mean)); last = known[-1] if len(known) else 0
-    return float(x[last]), float(np.nan_to_num(mean[last])), s["label"], _mix(color, 0, .3)
+    known = np.flatnonzero(np.isfinite(mean))
+    last = known[-1] if len(known) else 0
+    return float(x[last]), float(np.nan_to_num(mean[last])), s["label"], _mix(color, 0, 0.3)
+
 
 def _meaning(panels: Sequence[Mapping[str, Any]], smooth: int | None, raw: bool) -> list[str]:
     "What thin, thick, pale and dashed mean in this figure."
-    sizes = {len(_seeds(s["y"])) for p in panels for s in p["series"]}; many = max(sizes) > 1
+    sizes = {len(_seeds(s["y"])) for p in panels for s in p["series"]}
+    many = max(sizes) > 1
     parts = [f"pale: the {'first seed, ' * many}values as recorded"] if raw and smooth and smooth > 1 else []
     over = f", moving mean over {smooth:,} points" if smooth and smooth > 1 else ""
-    if many: parts += [f"thin: each of {'/'.join(str(n) for n in sorted(sizes))} seeds{over}", "thick: their mean", "band: 95 % interval of the mean"]
-    elif over: parts.append("strong" + over.replace(",", ":", 1))
-    if any(p.get("paper") for p in panels): parts.append("dashed: the paper")
+    if many:
+        parts += [
+            f"thin: each of {'/'.join(str(n) for n in sorted(sizes))} seeds{over}",
+            "thick: their mean",
+            "band: 95 % interval of the mean",
+        ]
+    elif over:
+        parts.append("strong" + over.replace(",", ":", 1))
+    if any(p.get("paper") for p in panels):
+        parts.append("dashed: the paper")
     return parts
 
 # %% ../nbs/02_plot.ipynb #6ecabf5a
-def curves(panels: Sequence[Mapping[str, Any]],  # {title, series: [{label, y (n_seeds, n) or (n,), x, color, style}], paper: {label: value}}
-           xlabel: str = "training step",        # with its unit
-           ylabel: str = "",                     # with its unit
-           smooth: int | None = None,            # moving mean over so many points
-           raw: bool = True,                     # with `smooth`: also show the first seed's values as recorded, pale
-           log: bool = False,                    # logarithmic y axis
-           ylim: tuple[float, float] | None = None,  # ends of the y axis
-           share_x: bool = True,                 # one x axis for all panels
-           cols: int = 3,                        # panels in a row
-           height: float = 230,                  # of one panel, page pixels
-          ) -> Figure:
+def curves(
+    panels: Sequence[
+        Mapping[str, Any]
+    ],  # {title, series: [{label, y (n_seeds, n) or (n,), x, color, style}], paper: {label: value}}
+    xlabel: str = "training step",  # with its unit
+    ylabel: str = "",  # with its unit
+    smooth: int | None = None,  # moving mean over so many points
+    raw: bool = True,  # with `smooth`: also show the first seed's values as recorded, pale
+    log: bool = False,  # logarithmic y axis
+    ylim: tuple[float, float] | None = None,  # ends of the y axis
+    share_x: bool = True,  # one x axis for all panels
+    cols: int = 3,  # panels in a row
+    height: float = 230,  # of one panel, page pixels
+) -> Figure:
     "Panels that share their axes: seeds thin, mean thick, interval as a band, names at the ends of the lines, the paper dashed. Raises `GannbError` for empty panels."
     panels = list(panels)
-    if not panels or any(not p.get("series") for p in panels): raise GannbError("curves needs at least one panel, and in each at least one series.")
-    cols = min(cols, len(panels)); rows = -(-len(panels) // cols)
-    names = [str(s["label"]) for p in panels for s in p["series"]] + [str(k) for p in panels for k in (p.get("paper") or {})]
-    right, left, head, foot, notes = max(len(s) for s in names) * 7.0 + 16, 64, 34, 56, _meaning(panels, smooth, raw)
+    if not panels or any(not p.get("series") for p in panels):
+        raise GannbError("curves needs at least one panel, and in each at least one series.")
+    cols = min(cols, len(panels))
+    rows = -(-len(panels) // cols)
+    names = [str(s["label"]) for p in panels for s in p["series"]] + [
+        str(k) for p in panels for k in (p.get("paper") or {})
+    ]
+    right, left, head, foot, notes = (
+        max(len(s) for s in names) * 7.0 + 16,
+        64,
+        34,
+        56,
+        _meaning(panels, smooth, raw),
+    )
     width = (WIDTH - left - cols * right - (cols - 1) * 14) / cols
-    fig = _figure(WIDTH, rows * (head + height + foot) + 20 * len(_wrap(notes, left).splitlines())); first, drawn = None, []
+    fig = _figure(WIDTH, rows * (head + height + foot) + 20 * len(_wrap(notes, left).splitlines()))
+    first, drawn = None, []
     for i, p in enumerate(panels):
         r, c = divmod(i, cols)
-        ax = _axes(fig, left + c * (width + right + 14), head + r * (head + height + foot), width, height, sharey=first, sharex=first if share_x else None)
-        first = first or ax; _style(ax, p.get("title", ""), xlabel, ylabel if c == 0 else "")
-        if c: ax.tick_params(labelleft=False)
+        ax = _axes(
+            fig,
+            left + c * (width + right + 14),
+            head + r * (head + height + foot),
+            width,
+            height,
+            sharey=first,
+            sharex=first if share_x else None,
+        )
+        first = first or ax
+        _style(ax, p.get("title", ""), xlabel, ylabel if c == 0 else "")
+        if c:
+            ax.tick_params(labelleft=False)
         drawn.append((ax, [_draw_series(ax, s, smooth, raw) for s in p["series"]], p.get("paper") or {}))
     for ax, _, paper in drawn:
-        for v in paper.values(): ax.axhline(v, color=COLORS["paper"], lw=1.2, ls=(0, (5, 3)), zorder=5)
-    if log: first.set_yscale("log")
-    if ylim: first.set_ylim(*ylim)
-    first.set_xlim(left=min(0, first.get_xlim()[0]) if not log else None); first.margins(x=.01)
-    for ax, ends, paper in drawn: _end_labels(ax, height, ends + [(first.get_xlim()[1], v, k, COLORS["paper"]) for k, v in paper.items()])
+        for v in paper.values():
+            ax.axhline(v, color=COLORS["paper"], lw=1.2, ls=(0, (5, 3)), zorder=5)
+    if log:
+        first.set_yscale("log")
+    if ylim:
+        first.set_ylim(*ylim)
+    first.set_xlim(left=min(0, first.get_xlim()[0]) if not log else None)
+    first.margins(x=0.01)
+    for ax, ends, paper in drawn:
+        _end_labels(
+            ax, height, ends + [(first.get_xlim()[1], v, k, COLORS["paper"]) for k, v in paper.items()]
+        )
     _notes(fig, left, rows * (head + height + foot) - 2, notes)
     return fig
 
 # %% ../nbs/02_plot.ipynb #2112fe46
 LOSSES = {"loss_D": ("loss of D", "D"), "loss_G": ("loss of G", "G")}
-PROBABILITIES = {"D_real": ("D(x)", "real"), "D_fake_before": ("D(G(z)) before", "fake"), "D_fake_after": ("D(G(z)) after", "G")}
+PROBABILITIES = {
+    "D_real": ("D(x)", "real"),
+    "D_fake_before": ("D(G(z)) before", "fake"),
+    "D_fake_after": ("D(G(z)) after", "G"),
+}
 
-def _history_panels(history: Mapping[str, Any], columns: Mapping[str, tuple[str, str]], paper: Mapping[str, Mapping[str, float]] | None) -> list[dict]:
+
+def _history_panels(
+    history: Mapping[str, Any],
+    columns: Mapping[str, tuple[str, str]],
+    paper: Mapping[str, Mapping[str, float]] | None,
+) -> list[dict]:
     sets = history if all(isinstance(v, Mapping) for v in history.values()) else {"": history}
     for name, h in sets.items():
         missing = [c for c in columns if c not in h]
-        if missing: raise GannbError(f"history of {name!r} lacks {', '.join(missing)}; it has {', '.join(h)}.")
-    return [{"title": name, "series": [{"label": w, "y": h[c], "color": COLORS[k]} for c, (w, k) in columns.items()],
-             "paper": {f"paper {columns[c][0].removeprefix('loss of ')}": v for c, v in ((paper or {}).get(name) or {}).items() if c in columns}}
-            for name, h in sets.items()]
+        if missing:
+            raise GannbError(f"history of {name!r} lacks {', '.join(missing)}; it has {', '.join(h)}.")
+    return [
+        {
+            "title": name,
+            "series": [{"label": w, "y": h[c], "color": COLORS[k]} for c, (w, k) in columns.items()],
+            "paper": {
+                f"paper {columns[c][0].removeprefix('loss of ')}": v
+                for c, v in ((paper or {}).get(name) or {}).items()
+                if c in columns
+            },
+        }
+        for name, h in sets.items()
+    ]
 
-def losses(history: Mapping[str, Any],    # columns loss_D, loss_G as (n_seeds, n_steps); or {data set: columns} for one panel each
-           smooth: int | None = 101,      # moving mean over so many steps
-           paper: Mapping[str, Mapping[str, float]] | None = None,  # {data set: {column: value}}, drawn dashed
-           **kw: Any,                     # further arguments of `curves`
-          ) -> Figure:
+
+def losses(
+    history: Mapping[
+        str, Any
+    ],  # columns loss_D, loss_G as (n_seeds, n_steps); or {data set: columns} for one panel each
+    smooth: int | None = 101,  # moving mean over so many steps
+    paper: Mapping[str, Mapping[str, float]] | None = None,  # {data set: {column: value}}, drawn dashed
+    **kw: Any,  # further arguments of `curves`
+) -> Figure:
     "Both losses against the step: raw in pale, smoothed in strong. Raises `GannbError` for a missing column."
     return curves(_history_panels(history, LOSSES, paper), ylabel="cross-entropy, nats", smooth=smooth, **kw)
 
-def probabilities(history: Mapping[str, Any],    # columns D_real, D_fake_before, D_fake_after as (n_seeds, n_steps); or {data set: columns}
-                  smooth: int | None = 101,      # moving mean over so many steps
-                  paper: Mapping[str, Mapping[str, float]] | None = None,  # {data set: {column: value}}, drawn dashed
-                  **kw: Any,                     # further arguments of `curves`
-                 ) -> Figure:
+
+def probabilities(
+    history: Mapping[
+        str, Any
+    ],  # columns D_real, D_fake_before, D_fake_after as (n_seeds, n_steps); or {data set: columns}
+    smooth: int | None = 101,  # moving mean over so many steps
+    paper: Mapping[str, Mapping[str, float]] | None = None,  # {data set: {column: value}}, drawn dashed
+    **kw: Any,  # further arguments of `curves`
+) -> Figure:
     "D's probability of *real* for real images and for fakes, before and after D's own update. Raises `GannbError` for a missing column."
-    return curves(_history_panels(history, PROBABILITIES, paper), ylabel="probability of real", smooth=smooth, ylim=(-.02, 1.02), **({"raw": False} | kw))
+    return curves(
+        _history_panels(history, PROBABILITIES, paper),
+        ylabel="probability of real",
+        smooth=smooth,
+        ylim=(-0.02, 1.02),
+        **({"raw": False} | kw),
+    )
 
 # %% ../nbs/02_plot.ipynb #8584e176
 BOUND = "#C0392B"
-_SIDES = {"above": 1, "greater": 1, "higher": 1, "more": 1, ">": 1, "below": -1, "less": -1, "lower": -1, "smaller": -1, "<": -1}
+_SIDES = {
+    "above": 1,
+    "greater": 1,
+    "higher": 1,
+    "more": 1,
+    ">": 1,
+    "below": -1,
+    "less": -1,
+    "lower": -1,
+    "smaller": -1,
+    "<": -1,
+}
+
 
 def _bounds(bound: Any, direction: Any) -> list[tuple[float, int]]:
     "Each bound with the side (1 right, -1 left, 0 none) that a claim needs."
-    if bound is None: return []
-    return [(float(bound), _SIDES.get(str(direction), 0))] if np.ndim(bound) == 0 else [(float(bound[0]), 1), (float(bound[1]), -1)]
+    if bound is None:
+        return []
+    return (
+        [(float(bound), _SIDES.get(str(direction), 0))]
+        if np.ndim(bound) == 0
+        else [(float(bound[0]), 1), (float(bound[1]), -1)]
+    )
+
 
 def _dots_row(ax: Any, y: float, row: Mapping[str, Any], color: str) -> None:
-    values = np.asarray([v for v in row.get("values") or [] if v is not None], float); values = values[np.isfinite(values)]
-    if row.get("interval") and None not in row["interval"]: ax.plot(row["interval"], [y, y], color=_mix(color, 1, .35), lw=7, solid_capstyle="butt", zorder=2)
+    values = np.asarray([v for v in row.get("values") or [] if v is not None], float)
+    values = values[np.isfinite(values)]
+    if row.get("interval") and None not in row["interval"]:
+        ax.plot(row["interval"], [y, y], color=_mix(color, 1, 0.35), lw=7, solid_capstyle="butt", zorder=2)
     if len(values):
-        jitter = np.linspace(-.13, .13, len(values)) if len(values) > 1 else np.zeros(1)
-        ax.plot([values.mean()] * 2, [y - .3, y + .3], color=_mix(color, 0, .3), lw=2.4, zorder=3)
-        ax.scatter(values, y + jitter, s=26, color="white", edgecolors=_mix(color, 0, .3), linewidths=1.3, zorder=4)
+        jitter = np.linspace(-0.13, 0.13, len(values)) if len(values) > 1 else np.zeros(1)
+        ax.plot([values.mean()] * 2, [y - 0.3, y + 0.3], color=_mix(color, 0, 0.3), lw=2.4, zorder=3)
+        ax.scatter(
+            values, y + jitter, s=26, color="white", edgecolors=_mix(color, 0, 0.3), linewidths=1.3, zorder=4
+        )
     for b, side in _bounds(row.get("bound"), row.get("direction")):
-        ax.plot([b, b], [y - .42, y + .42], color=BOUND, lw=2, zorder=1)
-        if side: ax.plot(b, y - .34, marker=CARETRIGHTBASE if side > 0 else CARETLEFTBASE, color=BOUND, ms=10, zorder=1)
-    if row.get("paper") is not None: ax.plot(row["paper"], y, marker="D", ms=8, mfc="none", mec="black", mew=1.6, ls="none", zorder=5)
+        ax.plot([b, b], [y - 0.42, y + 0.42], color=BOUND, lw=2, zorder=1)
+        if side:
+            ax.plot(
+                b,
+                y - 0.34,
+                marker=CARETRIGHTBASE if side > 0 else CARETLEFTBASE,
+                color=BOUND,
+                ms=10,
+                zorder=1,
+            )
+    if row.get("paper") is not None:
+        ax.plot(row["paper"], y, marker="D", ms=8, mfc="none", mec="black", mew=1.6, ls="none", zorder=5)
 
-def seed_dots(rows: Sequence[Mapping[str, Any]],  # {label, values, interval (low, high), bound, direction, paper, axis}; all but label may be missing
-              xlabel: str = "",                   # what is measured, with its unit
-              color: str = COLORS["fake"],        # of circles and interval
-             ) -> Figure:                         # `direction`: "above" or "below"; a `bound` (low, high) asks for what lies between; rows of one `axis` share it
+
+def seed_dots(
+    rows: Sequence[
+        Mapping[str, Any]
+    ],  # {label, values, interval (low, high), bound, direction, paper, axis}; all but label may be missing
+    xlabel: str = "",  # what is measured, with its unit
+    color: str = COLORS["fake"],  # of circles and interval
+) -> Figure:  # `direction`: "above" or "below"; a `bound` (low, high) asks for what lies between; rows of one `axis` share it
     "Every seed as a circle, mean and interval, the bound a claim must pass and the paper's value. Raises `GannbError` for no rows."
     rows = list(rows)
-    if not rows: raise GannbError("seed_dots needs at least one row.")
-    labels = [textwrap.fill(str(r["label"]), 32) for r in rows]; lines = max(s.count("\n") + 1 for s in labels)
+    if not rows:
+        raise GannbError("seed_dots needs at least one row.")
+    labels = [textwrap.fill(str(r["label"]), 32) for r in rows]
+    lines = max(s.count("\n") + 1 for s in labels)
     left, each = max(len(t) for s in labels for t in s.split("\n")) * 7.3 + 18, max(44, 19 * lines + 8)
-    groups = [[i for i, r in enumerate(rows) if r.get("axis") == axis] for axis in dict.fromkeys(r.get("axis") for r in rows)]
-    parts = _dots_meaning(rows); notes = 20 * len(_wrap(parts, left).splitlines()); height = each * len(rows) + 34 * len(groups) + 22 * bool(xlabel)
+    groups = [
+        [i for i, r in enumerate(rows) if r.get("axis") == axis]
+        for axis in dict.fromkeys(r.get("axis") for r in rows)
+    ]
+    parts = _dots_meaning(rows)
+    notes = 20 * len(_wrap(parts, left).splitlines())
+    height = each * len(rows) + 34 * len(groups) + 22 * bool(xlabel)
     fig, top = _figure(WIDTH, height + notes), 6
     for group in groups:
-        ax = _axes(fig, left, top, WIDTH - left - 24, each * len(group)); _style(ax, xlabel=xlabel if group is groups[-1] else ""); top += each * len(group) + 34
-        for k, i in enumerate(group): _dots_row(ax, -k, rows[i], color)
-        ax.set_yticks(-np.arange(len(group)), [labels[i] for i in group], size=TEXT); ax.tick_params(axis="y", length=0, labelcolor="#222222")
-        ax.set_ylim(-len(group) + .45, .55); ax.spines["left"].set_visible(False); ax.grid(False, axis="y"); ax.margins(x=.06); ax.ticklabel_format(axis="x", useOffset=False)
+        ax = _axes(fig, left, top, WIDTH - left - 24, each * len(group))
+        _style(ax, xlabel=xlabel if group is groups[-1] else "")
+        top += each * len(group) + 34
+        for k, i in enumerate(group):
+            _dots_row(ax, -k, rows[i], color)
+        ax.set_yticks(-np.arange(len(group)), [labels[i] for i in group], size=TEXT)
+        ax.tick_params(axis="y", length=0, labelcolor="#222222")
+        ax.set_ylim(-len(group) + 0.45, 0.55)
+        ax.spines["left"].set_visible(False)
+        ax.grid(False, axis="y")
+        ax.margins(x=0.06)
+        ax.ticklabel_format(axis="x", useOffset=False)
     _notes(fig, left, height, parts)
     return fig
+
 
 def _dots_meaning(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     "What circles, bar, strip, red line and diamond mean, as far as they are there."
     n = {len(r.get("values") or []) for r in rows} - {0}
-    parts = [f"circles: {'/'.join(str(k) for k in sorted(n))} seed{'s' if n != {1} else ''}", "bar: their mean"] if n else []
-    for key, meaning in (("interval", "strip: interval"), ("bound", "red line: the bound, pointing to the side the claim needs"), ("paper", "diamond: the paper")):
-        if any(r.get(key) is not None for r in rows): parts.append(meaning)
+    parts = (
+        [f"circles: {'/'.join(str(k) for k in sorted(n))} seed{'s' if n != {1} else ''}", "bar: their mean"]
+        if n
+        else []
+    )
+    for key, meaning in (
+        ("interval", "strip: interval"),
+        ("bound", "red line: the bound, pointing to the side the claim needs"),
+        ("paper", "diamond: the paper"),
+    ):
+        if any(r.get(key) is not None for r in rows):
+            parts.append(meaning)
     return parts
 
 # %% ../nbs/02_plot.ipynb #a20cb0e2
 def _canvas(height: float, width: float = WIDTH) -> tuple[Figure, Any]:
     "A figure with one axes whose unit is the page pixel, y downwards."
-    fig = _figure(width, height); ax = fig.add_axes((0, 0, 1, 1)); ax.set_xlim(0, width); ax.set_ylim(height, 0); ax.axis("off")
+    fig = _figure(width, height)
+    ax = fig.add_axes((0, 0, 1, 1))
+    ax.set_xlim(0, width)
+    ax.set_ylim(height, 0)
+    ax.axis("off")
     return fig, ax
 
-def _box(ax: Any, x: float, y: float, w: float, h: float, text: str, color: str, **kw: Any) -> None:
-    ax.add_patch(FancyBboxPatch((x, y), w, h, boxstyle="round,pad=0,rounding_size=8", fc=_mix(color, 1, .8), ec=_mix(color, 0, .1), lw=1.6))
-    ax.text(x + w / 2, y + h / 2, text, ha="center", va="center", color="#222222", **{"size": TEXT, "linespacing": 1.35} | kw)
 
-def _arrow(ax: Any, start: tuple[float, float], end: tuple[float, float], color: Any = "#444444", **kw: Any) -> None:
-    ax.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": color, "lw": 1.6, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 13} | kw)
+def _box(ax: Any, x: float, y: float, w: float, h: float, text: str, color: str, **kw: Any) -> None:
+    ax.add_patch(
+        FancyBboxPatch(
+            (x, y),
+            w,
+            h,
+            boxstyle="round,pad=0,rounding_size=8",
+            fc=_mix(color, 1, 0.8),
+            ec=_mix(color, 0, 0.1),
+            lw=1.6,
+        )
+    )
+    ax.text(
+        x + w / 2,
+        y + h / 2,
+        text,
+        ha="center",
+        va="center",
+        color="#222222",
+        **{"size": TEXT, "linespacing": 1.35} | kw,
+    )
+
+
+def _arrow(
+    ax: Any, start: tuple[float, float], end: tuple[float, float], color: Any = "#444444", **kw: Any
+) -> None:
+    ax.annotate(
+        "",
+        end,
+        start,
+        arrowprops={
+            "arrowstyle": "-|>",
+            "color": color,
+            "lw": 1.6,
+            "shrinkA": 0,
+            "shrinkB": 0,
+            "mutation_scale": 13,
+        }
+        | kw,
+    )
+
 
 def gan_diagram() -> Figure:
     "The parts of a GAN and what passes between them."
     fig, ax = _canvas(250)
-    _box(ax, 4, 150, 120, 64, "noise z\n100 numbers", "#BBBBBB"); _box(ax, 184, 150, 150, 64, "generator G", COLORS["G"], weight="bold")
-    _box(ax, 394, 150, 130, 64, "fake image\nG(z)", COLORS["fake"]); _box(ax, 394, 30, 130, 64, "real image\nx", COLORS["real"])
-    _box(ax, 590, 90, 160, 64, "discriminator D", COLORS["D"], weight="bold"); _box(ax, 806, 90, 150, 64, "probability that\nthe image is real", "#BBBBBB")
-    for a, b in (((124, 182), (184, 182)), ((334, 182), (394, 182)), ((524, 182), (590, 136)), ((524, 62), (590, 108)), ((750, 122), (806, 122))): _arrow(ax, a, b)
-    ax.text(670, 70, "wants: real 1, fake 0", size=SMALL, color=_mix(COLORS["D"], 0, .4), ha="center")
-    ax.text(259, 238, "wants: D says 1 for its fakes", size=SMALL, color=_mix(COLORS["G"], 0, .3), ha="center")
+    _box(ax, 4, 150, 120, 64, "noise z\n100 numbers", "#BBBBBB")
+    _box(ax, 184, 150, 150, 64, "generator G", COLORS["G"], weight="bold")
+    _box(ax, 394, 150, 130, 64, "fake image\nG(z)", COLORS["fake"])
+    _box(ax, 394, 30, 130, 64, "real image\nx", COLORS["real"])
+    _box(ax, 590, 90, 160, 64, "discriminator D", COLORS["D"], weight="bold")
+    _box(ax, 806, 90, 150, 64, "probability that\nthe image is real", "#BBBBBB")
+    for a, b in (
+        ((124, 182), (184, 182)),
+        ((334, 182), (394, 182)),
+        ((524, 182), (590, 136)),
+        ((524, 62), (590, 108)),
+        ((750, 122), (806, 122)),
+    ):
+        _arrow(ax, a, b)
+    ax.text(670, 70, "wants: real 1, fake 0", size=SMALL, color=_mix(COLORS["D"], 0, 0.4), ha="center")
+    ax.text(
+        259, 238, "wants: D says 1 for its fakes", size=SMALL, color=_mix(COLORS["G"], 0, 0.3), ha="center"
+    )
     return fig
+
 
 def _step(ax: Any, left: float, title: str, train: str, loss: str) -> None:
     "One of the two training steps; the dashed way is the gradient's."
-    d, ink = train == "D", _mix(COLORS[train], 0, .3)
+    d, ink = train == "D", _mix(COLORS[train], 0, 0.3)
     ax.text(left, 18, title, size=HEAD, weight="bold", va="center")
-    _box(ax, left, 180, 56, 50, "z", "#BBBBBB"); _box(ax, left + 84, 180, 84, 50, "G" if not d else "G\n(fixed)", COLORS["G"], weight="bold")
-    _box(ax, left + 196, 180, 70, 50, "G(z)", COLORS["fake"]); _box(ax, left + 294, 140, 84, 50, "D" if d else "D\n(fixed)", COLORS["D"], weight="bold")
-    if d: _box(ax, left + 196, 96, 70, 50, "x", COLORS["real"]); _arrow(ax, (left + 266, 121), (left + 294, 152))
-    for a, b in (((56, 205), (84, 205)), ((168, 205), (196, 205)), ((266, 205), (294, 180))): _arrow(ax, (left + a[0], a[1]), (left + b[0], b[1]))
-    _box(ax, left + 84, 40, 356, 36, loss, "#DDDDDD", size=SMALL); _arrow(ax, (left + 357, 140), (left + 357, 77))
+    _box(ax, left, 180, 56, 50, "z", "#BBBBBB")
+    _box(ax, left + 84, 180, 84, 50, "G" if not d else "G\n(fixed)", COLORS["G"], weight="bold")
+    _box(ax, left + 196, 180, 70, 50, "G(z)", COLORS["fake"])
+    _box(ax, left + 294, 140, 84, 50, "D" if d else "D\n(fixed)", COLORS["D"], weight="bold")
+    if d:
+        _box(ax, left + 196, 96, 70, 50, "x", COLORS["real"])
+        _arrow(ax, (left + 266, 121), (left + 294, 152))
+    for a, b in (((56, 205), (84, 205)), ((168, 205), (196, 205)), ((266, 205), (294, 180))):
+        _arrow(ax, (left + a[0], a[1]), (left + b[0], b[1]))
+    _box(ax, left + 84, 40, 356, 36, loss, "#DDDDDD", size=SMALL)
+    _arrow(ax, (left + 357, 140), (left + 357, 77))
     dashed = {"linestyle": (0, (4, 2)), "color": ink, "lw": 2.2}
     _arrow(ax, (left + 315, 76), (left + 315, 139), **dashed)
-    if not d: _arrow(ax, (left + 336, 191), (left + 126, 232), connectionstyle="arc3,rad=-.42", **dashed)
-    ax.text(left, 284, "the gradient changes D and stops there" if d else "the gradient passes through D and changes G alone", size=SMALL, color=ink, va="center")
+    if not d:
+        _arrow(ax, (left + 336, 191), (left + 126, 232), connectionstyle="arc3,rad=-.42", **dashed)
+    ax.text(
+        left,
+        284,
+        "the gradient changes D and stops there"
+        if d
+        else "the gradient passes through D and changes G alone",
+        size=SMALL,
+        color=ink,
+        va="center",
+    )
+
 
 def training_diagram() -> Figure:
     "Which network each of the two steps changes, and where the gradient runs (dashed)."
     fig, ax = _canvas(300)
-    _step(ax, 8, "1. The step of D", "D", "loss of D = -log D(x) - log(1 - D(G(z)))"); _step(ax, 508, "2. The step of G, on the same fakes", "G", "loss of G = -log D(G(z))")
+    _step(ax, 8, "1. The step of D", "D", "loss of D = -log D(x) - log(1 - D(G(z)))")
+    _step(ax, 508, "2. The step of G, on the same fakes", "G", "loss of G = -log D(G(z))")
     ax.plot([478, 478], [8, 288], color="#DDDDDD", lw=1.2)
     return fig
 
 # %% ../nbs/02_plot.ipynb #ea8fa215
 def _layer_row(ax: Any, layers: Sequence[Mapping[str, Any]], y: float, color: str, source: str) -> None:
     "One network: a block a layer, as high as its map is large and as wide as its channels are many."
-    left = 112; each = (WIDTH - left) / len(layers); sides = [v["out_shape"][-1] if len(v["out_shape"]) == 3 else 1 for v in layers]; end = left - 30
+    left = 112
+    each = (WIDTH - left) / len(layers)
+    sides = [v["out_shape"][-1] if len(v["out_shape"]) == 3 else 1 for v in layers]
+    end = left - 30
     ax.text(4, y + 58, source, size=SMALL, va="center", linespacing=1.4)
     for i, (layer, side) in enumerate(zip(layers, sides)):
         c, x = layer["out_shape"][0], left + i * each
         h, w = 16 + 92 * np.log2(side + 1) / np.log2(max(sides) + 1), 12 + 6 * np.log2(c + 1)
-        _arrow(ax, (end, y + 58), (x, y + 58)); end = x + w + 2
-        ax.add_patch(Rectangle((x, y + 58 - h / 2), w, h, fc=_mix(color, 1, .8), ec=_mix(color, 0, .1), lw=1.6))
+        _arrow(ax, (end, y + 58), (x, y + 58))
+        end = x + w + 2
+        ax.add_patch(
+            Rectangle((x, y + 58 - h / 2), w, h, fc=_mix(color, 1, 0.8), ec=_mix(color, 0, 0.1), lw=1.6)
+        )
         ax.text(x, y + 122, f"{c} x {side} x {side}", size=SMALL, va="top", weight="bold", color="#222222")
-        kernel = f"{layer['kernel']} x {layer['kernel']}, stride {layer['stride']}" if layer.get("kernel") else ""
-        words = [str(layer["name"]), kernel, " + ".join(str(layer[k]) for k in ("norm", "activation") if layer.get(k)), f"{layer['params']:,} weights"]
+        kernel = (
+            f"{layer['kernel']} x {layer['kernel']}, stride {layer['stride']}" if layer.get("kernel") else ""
+        )
+        words = [
+            str(layer["name"]),
+            kernel,
+            " + ".join(str(layer[k]) for k in ("norm", "activation") if layer.get(k)),
+            f"{layer['params']:,} weights",
+        ]
         wide = max(12, int(each / 6.6))
-        ax.text(x, y + 142, "\n".join(textwrap.fill(s, wide) for s in words if s), size=SMALL if each > 150 else 8.6, va="top", color="#444444", linespacing=1.4)
+        ax.text(
+            x,
+            y + 142,
+            "\n".join(textwrap.fill(s, wide) for s in words if s),
+            size=SMALL if each > 150 else 8.6,
+            va="top",
+            color="#444444",
+            linespacing=1.4,
+        )
 
-def architecture(layers_G: Sequence[Mapping[str, Any]],  # {name, out_shape (C,H,W), params, norm, activation, kernel, stride}, first to last
-                 layers_D: Sequence[Mapping[str, Any]],  # the same of D
-                ) -> Figure:
+
+def architecture(
+    layers_G: Sequence[
+        Mapping[str, Any]
+    ],  # {name, out_shape (C,H,W), params, norm, activation, kernel, stride}, first to last
+    layers_D: Sequence[Mapping[str, Any]],  # the same of D
+) -> Figure:
     "Both networks layer by layer, drawn from what the modules say of themselves. Raises `GannbError` without layers."
-    if not layers_G or not layers_D: raise GannbError("architecture needs the layers of both networks.")
-    fig, ax = _canvas(520); image = "image\n" + " x ".join(str(s) for s in layers_G[-1]["out_shape"])
-    for y, layers, key, word, source in ((32, layers_G, "G", "Generator", "noise z"), (296, layers_D, "D", "Discriminator", image)):
-        ax.text(4, y - 18, f"{word}: {sum(v['params'] for v in layers):,} weights", size=HEAD, weight="bold", va="center", color=_mix(COLORS[key], 0, .3))
+    if not layers_G or not layers_D:
+        raise GannbError("architecture needs the layers of both networks.")
+    fig, ax = _canvas(520)
+    image = "image\n" + " x ".join(str(s) for s in layers_G[-1]["out_shape"])
+    for y, layers, key, word, source in (
+        (32, layers_G, "G", "Generator", "noise z"),
+        (296, layers_D, "D", "Discriminator", image),
+    ):
+        ax.text(
+            4,
+            y - 18,
+            f"{word}: {sum(v['params'] for v in layers):,} weights",
+            size=HEAD,
+            weight="bold",
+            va="center",
+            color=_mix(COLORS[key], 0, 0.3),
+        )
         _layer_row(ax, layers, y, COLORS[key], source)
     return fig
 
 # %% ../nbs/02_plot.ipynb #9d64a174
 def _stretch(maps: np.ndarray) -> np.ndarray:
     "Each map (first axis) linearly to 0 ... 255; a constant map becomes middle grey."
-    maps = np.asarray(maps, float); axes = tuple(range(1, maps.ndim)); low, high = maps.min(axes, keepdims=True), maps.max(axes, keepdims=True)
-    return np.rint(np.where(high > low, (maps - low) / np.where(high > low, high - low, 1), .5) * 255).astype(np.uint8)
+    maps = np.asarray(maps, float)
+    axes = tuple(range(1, maps.ndim))
+    low, high = maps.min(axes, keepdims=True), maps.max(axes, keepdims=True)
+    return np.rint(
+        np.where(high > low, (maps - low) / np.where(high > low, high - low, 1), 0.5) * 255
+    ).astype(np.uint8)
 
-def filters(weights: np.ndarray,   # (O,I,k,k): weights of a convolution; shown in colour when I = 3, else input channel 0
-            cols: int = 16,        # filters in a row
-           ) -> Figure:
+
+def filters(
+    weights: np.ndarray,  # (O,I,k,k): weights of a convolution; shown in colour when I = 3, else input channel 0
+    cols: int = 16,  # filters in a row
+) -> Figure:
     "The filters of a convolution, each stretched to its own range. Raises `GannbError` for another shape."
     w = np.asarray(weights)
-    if w.ndim != 4: raise GannbError(f"filters takes weights (O,I,k,k); this has shape {w.shape}.")
-    return grid(_stretch(w.transpose(0, 2, 3, 1) if w.shape[1] == 3 else w[:, 0, :, :, None]), cols=cols, scale=max(1, 48 // w.shape[3]))
+    if w.ndim != 4:
+        raise GannbError(f"filters takes weights (O,I,k,k); this has shape {w.shape}.")
+    return grid(
+        _stretch(w.transpose(0, 2, 3, 1) if w.shape[1] == 3 else w[:, 0, :, :, None]),
+        cols=cols,
+        scale=max(1, 48 // w.shape[3]),
+    )
 
-def feature_maps(maps: np.ndarray,  # (C,H,W): one image's activations at a layer
-                 cols: int = 8,     # maps in a row
-                ) -> Figure:
+
+def feature_maps(
+    maps: np.ndarray,  # (C,H,W): one image's activations at a layer
+    cols: int = 8,  # maps in a row
+) -> Figure:
     "The maps of one layer, each stretched to its own range. Raises `GannbError` for another shape."
     m = np.asarray(maps)
-    if m.ndim != 3: raise GannbError(f"feature_maps takes activations (C,H,W) of one image; this has shape {m.shape}.")
+    if m.ndim != 3:
+        raise GannbError(f"feature_maps takes activations (C,H,W) of one image; this has shape {m.shape}.")
     return grid(_stretch(m)[..., None], cols=cols)
 
 # %% ../nbs/02_plot.ipynb #a15945ef
-def gif(frames: Sequence[np.ndarray],  # (H,W,C) uint8 pictures of one size, in order
-        path: str | Path,              # the file to make or replace
-        ms: int = 200,                 # milliseconds a frame
-       ) -> Path:                      # `path`
+def gif(
+    frames: Sequence[np.ndarray],  # (H,W,C) uint8 pictures of one size, in order
+    path: str | Path,  # the file to make or replace
+    ms: int = 200,  # milliseconds a frame
+) -> Path:  # `path`
     "Write an endless animation, atomically; its last frame stays five times as long. Raises `GannbError` for no frames or unequal sizes."
-    if len({np.shape(f) for f in frames}) != 1: raise GannbError(f"gif needs frames of one size; got {len(frames)} of sizes {sorted({np.shape(f) for f in frames})}.")
-    images = [_pixels(f, 2 * WIDTH) for f in frames]; buffer = io.BytesIO()
-    images[0].save(buffer, "GIF", save_all=True, append_images=images[1:], duration=[ms] * (len(images) - 1) + [5 * ms], loop=0, optimize=True)
+    if len({np.shape(f) for f in frames}) != 1:
+        raise GannbError(
+            f"gif needs frames of one size; got {len(frames)} of sizes {sorted({np.shape(f) for f in frames})}."
+        )
+    images = [_pixels(f, 2 * WIDTH) for f in frames]
+    buffer = io.BytesIO()
+    images[0].save(
+        buffer,
+        "GIF",
+        save_all=True,
+        append_images=images[1:],
+        duration=[ms] * (len(images) - 1) + [5 * ms],
+        loop=0,
+        optimize=True,
+    )
     return _write(Path(path), buffer.getvalue())

@@ -22,7 +22,16 @@ from .base import GannbError, check_choice, fmt_time
 from .config import Report as Request
 from .ledger import MARKS, VERDICTS, counts, headline, load_claims, verdict_words
 from .plot import beside, gif, losses, png, probabilities, seed_dots
-from .store import atomic_write, check_place, checkout, make_folder, outputs_dir, provenance, read_json, write_json
+from gannb.store import (
+    atomic_write,
+    check_place,
+    checkout,
+    make_folder,
+    outputs_dir,
+    provenance,
+    read_json,
+    write_json,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,441 +49,913 @@ def _decimals(values: Sequence[float], digits: int = 3) -> int:
     largest = max((abs(v) for v in values if math.isfinite(v)), default=0)
     return 0 if largest == 0 else min(4, max(0, digits - 1 - math.floor(math.log10(largest))))
 
-def fmt(value: Any,                   # a number, text, a truth value; None and NaN are refused
-        decimals: int | None = None,  # digits behind the point; by default three significant digits in all
-       ) -> str:
+
+def fmt(
+    value: Any,  # a number, text, a truth value; None and NaN are refused
+    decimals: int | None = None,  # digits behind the point; by default three significant digits in all
+) -> str:
     "A value in words for a reader: `0.943`, `112,800`, `yes`, `< 0.0001`. Raises `GannbError` for a missing value: say `n/a (why)`."
-    if isinstance(value, bool): return "yes" if value else "no"
-    if isinstance(value, str): return value
-    if value is None: raise GannbError("a value is missing; write 'n/a (why)' in its place.")
-    if hasattr(value, "item"): value = value.item()
-    if isinstance(value, int): return f"{value:,}"
-    if not math.isfinite(value): return "n/a (not a finite number)"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value
+    if value is None:
+        raise GannbError("a value is missing; write 'n/a (why)' in its place.")
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, int):
+        return f"{value:,}"
+    if not math.isfinite(value):
+        return "n/a (not a finite number)"
     d = _decimals([value]) if decimals is None else decimals
-    if value and abs(value) < .5 * 10**-d: return f"{'<' if value > 0 else '> -'} {10**-d:.{d}f}".replace("> - ", "> -")
+    if value and abs(value) < 0.5 * 10**-d:
+        return f"{'<' if value > 0 else '> -'} {10**-d:.{d}f}".replace("> - ", "> -")
     return f"{value:,.{d}f}"
+
 
 def _interval(value: float, interval: Sequence[float], decimals: int) -> str:
     "A value with its interval, `78.1 [77.2, 79.0]`: the same decimals, at least as many as asked, enough of them for the ends to differ."
-    low, high = (float(v) for v in interval); d = _apart(low, high, decimals)
+    low, high = (float(v) for v in interval)
+    d = _apart(low, high, decimals)
     return f"{value:,.{d}f} [{low:,.{d}f}, {high:,.{d}f}]"
+
 
 def _apart(low: float, high: float, d: int) -> int:
     "Decimals, at least `d` and at most 6, at which two different numbers look different."
-    while low != high and d < 6 and f"{low:.{d}f}" == f"{high:.{d}f}": d += 1
+    while low != high and d < 6 and f"{low:.{d}f}" == f"{high:.{d}f}":
+        d += 1
     return d
 
 # %% ../nbs/16_report.ipynb #1a074329
-def _is_number(v: Any) -> bool: return not isinstance(v, (bool, str)) and isinstance(v, (int, float)) or hasattr(v, "item")
-def _middle(v: Any) -> Any: return v["mean"] if isinstance(v, Mapping) else v
+def _is_number(v: Any) -> bool:
+    return not isinstance(v, (bool, str)) and isinstance(v, (int, float)) or hasattr(v, "item")
+
+
+def _middle(v: Any) -> Any:
+    return v["mean"] if isinstance(v, Mapping) else v
+
 
 def _column_decimals(cells: Sequence[Any]) -> int:
     "One number of decimals for a column: three digits for its largest value, more where small values would vanish (at most 4)."
-    numbers = [float(m) for m in map(_middle, cells) if _is_number(m) and not isinstance(m, int) and math.isfinite(m)]
+    numbers = [
+        float(m) for m in map(_middle, cells) if _is_number(m) and not isinstance(m, int) and math.isfinite(m)
+    ]
     d = _decimals(numbers)
-    while d < 4 and any(v and abs(v) < 10**-d for v in numbers): d += 1
+    while d < 4 and any(v and abs(v) < 10**-d for v in numbers):
+        d += 1
     return d
+
 
 def _grid(rows: Sequence[Mapping], columns: Mapping[str, str], digits: str) -> list[dict[str, int]]:
     "Decimals of each cell: one grid a column, or each cell its own where rows are unlike quantities."
-    if check_choice("digits", digits, ("column", "cell")) == "cell": return [{k: _column_decimals([r[k]]) for k in columns} for r in rows]
+    if check_choice("digits", digits, ("column", "cell")) == "cell":
+        return [{k: _column_decimals([r[k]]) for k in columns} for r in rows]
     return [{k: _column_decimals([r[k] for r in rows]) for k in columns}] * len(rows)
+
 
 def _check_rows(rows: Sequence[Mapping], columns: Mapping[str, str]) -> None:
     for i, row in enumerate(rows):
         for key in columns:
             v = _middle(row.get(key))
-            if v is None or v == "": raise GannbError(f"row {i + 1} has nothing for {key!r}; write 'n/a (why)' in its place.")
+            if v is None or v == "":
+                raise GannbError(f"row {i + 1} has nothing for {key!r}; write 'n/a (why)' in its place.")
+
 
 def _cell(v: Any, d: int) -> str:
     "One cell as text."
-    if not isinstance(v, Mapping): return fmt(v, d) if not isinstance(v, int) else fmt(v)
+    if not isinstance(v, Mapping):
+        return fmt(v, d) if not isinstance(v, int) else fmt(v)
     text = _interval(v["mean"], v["interval"], d) if v.get("interval") is not None else fmt(v["mean"], d)
     return text + (f" (n = {v['n']})" if v.get("n") is not None else "")
 
+
 def _csv(rows: Sequence[Mapping], columns: Mapping[str, str], digits: str = "column") -> str:
     "The same table as CSV: same header words, same digits, no thousands separators."
-    out = io.StringIO(); write = csv.writer(out, lineterminator="\n").writerow
-    spread = {k: any(isinstance(r[k], Mapping) and r[k].get("interval") is not None for r in rows) for k in columns}
+    out = io.StringIO()
+    write = csv.writer(out, lineterminator="\n").writerow
+    spread = {
+        k: any(isinstance(r[k], Mapping) and r[k].get("interval") is not None for r in rows) for k in columns
+    }
     counted = {k: any(isinstance(r[k], Mapping) and r[k].get("n") is not None for r in rows) for k in columns}
-    write([h for k, head in columns.items() for h in [head] + [f"{head} {e}" for e in ("low", "high")] * spread[k] + [f"{head} n"] * counted[k]])
-    def plain(v: Any, d: int) -> str: return fmt(v, d).replace(",", "") if _is_number(v) else fmt(v)
+    write(
+        [
+            h
+            for k, head in columns.items()
+            for h in [head]
+            + [f"{head} {e}" for e in ("low", "high")] * spread[k]
+            + [f"{head} n"] * counted[k]
+        ]
+    )
+
+    def plain(v: Any, d: int) -> str:
+        return fmt(v, d).replace(",", "") if _is_number(v) else fmt(v)
+
     for r, decimals in zip(rows, _grid(rows, columns, digits)):
         line = []
         for k in columns:
-            d, v = decimals[k], r[k]; m = v if isinstance(v, Mapping) else {}
+            d, v = decimals[k], r[k]
+            m = v if isinstance(v, Mapping) else {}
             ends = m.get("interval")
-            if ends is not None: d = _apart(*ends, d)
-            line += [plain(_middle(v), d)] + ([plain(e, d) for e in ends] if ends is not None else ["n/a (no interval)"] * 2) * spread[k] + [m.get("n", "n/a (one value)")] * counted[k]
+            if ends is not None:
+                d = _apart(*ends, d)
+            line += (
+                [plain(_middle(v), d)]
+                + ([plain(e, d) for e in ends] if ends is not None else ["n/a (no interval)"] * 2) * spread[k]
+                + [m.get("n", "n/a (one value)")] * counted[k]
+            )
         write(line)
     return out.getvalue()
+
 
 def _table_html(rows: Sequence[Mapping], columns: Mapping[str, str], digits: str = "column") -> str:
     "The table as HTML: numbers to the right, missing values in grey."
     numeric = {k: any(_is_number(_middle(r[k])) for r in rows) for k in columns}
+
     def td(k: str, v: Any, d: int) -> str:
-        text = _cell(v, d); cls = " ".join(c for c, on in (("num", numeric[k]), ("na", text.startswith("n/a"))) if on)
+        text = _cell(v, d)
+        cls = " ".join(c for c, on in (("num", numeric[k]), ("na", text.startswith("n/a"))) if on)
         return f'<td class="{cls}">{html.escape(text)}</td>'
-    head = "".join(f'<th class="{"num" if numeric[k] else ""}">{html.escape(h)}</th>' for k, h in columns.items())
-    body = "".join("<tr>" + "".join(td(k, r[k], d[k]) for k in columns) + "</tr>" for r, d in zip(rows, _grid(rows, columns, digits)))
+
+    head = "".join(
+        f'<th class="{"num" if numeric[k] else ""}">{html.escape(h)}</th>' for k, h in columns.items()
+    )
+    body = "".join(
+        "<tr>" + "".join(td(k, r[k], d[k]) for k in columns) + "</tr>"
+        for r, d in zip(rows, _grid(rows, columns, digits))
+    )
     return f'<div class="g-scroll"><table class="g-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 # %% ../nbs/16_report.ipynb #91657027
-MARKER = "finished.json"   # the last file of a run: a folder without it is not a finished run
+MARKER = "finished.json"  # the last file of a run: a folder without it is not a finished run
 
-def _template(name: str) -> str: return (files("gannb") / "templates" / name).read_text(encoding="utf-8")
+
+def _template(name: str) -> str:
+    return (files("gannb") / "templates" / name).read_text(encoding="utf-8")
+
+
 _KEY = dict(zip(VERDICTS, ("yes", "no", "artefact", "open", "untested")))
+
 
 def _badge(claim: Mapping) -> str:
     "Sign and word of a verdict, coloured, never colour alone."
     return f'<span class="g-badge g-{_KEY[claim["verdict"]]}">{html.escape(verdict_words(claim))}</span>'
 
+
 def _strip(claims: Sequence[Mapping]) -> str:
     "How many claims have each verdict."
     n = counts(claims)
-    return '<ul class="g-strip">' + "".join(f'<li class="g-{_KEY[v]}"><b>{n[v]}</b> {MARKS[v]} {v}</li>' for v in VERDICTS if n[v]) + "</ul>"
+    return (
+        '<ul class="g-strip">'
+        + "".join(f'<li class="g-{_KEY[v]}"><b>{n[v]}</b> {MARKS[v]} {v}</li>' for v in VERDICTS if n[v])
+        + "</ul>"
+    )
 
-def _na(text: str) -> str: return f'<span class="na">{html.escape(text)}</span>' if text.startswith("n/a") else html.escape(text)
+
+def _na(text: str) -> str:
+    return f'<span class="na">{html.escape(text)}</span>' if text.startswith("n/a") else html.escape(text)
+
 
 def _ledger(claims: Sequence[Mapping]) -> str:
     "One row a claim: what it says, the paper's number, ours, the verdict; each row leads to its section."
-    def name(c: Mapping) -> str: return f'<a href="#claim-{c["id"]}">{html.escape(c["short"])}</a>'
-    rows = "".join(f'<tr><td data-h="claim">{name(c)}</td><td data-h="paper">{_na(c["published"])}</td><td data-h="here">{_na(c["ours"])}</td>'
-                   f'<td data-h="verdict">{_badge(c)}{" <small>(amended)</small>" if c["amended"] else ""}</td></tr>' for c in claims)
-    return ('<div class="g-scroll"><table class="g-table g-ledger"><thead><tr><th>The claim</th><th>The paper</th><th>Here, with interval</th><th>Verdict</th></tr></thead>'
-            f"<tbody>{rows}</tbody></table></div>")
+
+    def name(c: Mapping) -> str:
+        return f'<a href="#claim-{c["id"]}">{html.escape(c["short"])}</a>'
+
+    rows = "".join(
+        f'<tr><td data-h="claim">{name(c)}</td><td data-h="paper">{_na(c["published"])}</td><td data-h="here">{_na(c["ours"])}</td>'
+        f'<td data-h="verdict">{_badge(c)}{" <small>(amended)</small>" if c["amended"] else ""}</td></tr>'
+        for c in claims
+    )
+    return (
+        '<div class="g-scroll"><table class="g-table g-ledger"><thead><tr><th>The claim</th><th>The paper</th><th>Here, with interval</th><th>Verdict</th></tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
 
 def _picture(data: bytes, alt: str, kind: str) -> str:
     "An image element that carries its bytes; `kind` says whether a phone may shrink it (pictures) or lets it be swiped (chart)."
-    width, height = (int.from_bytes(data[i:i + 4], "big") // 2 for i in (16, 20))
-    return (f'<div class="g-scroll g-{kind}"><img src="data:image/png;base64,{base64.b64encode(data).decode()}" width="{width}" height="{height}" '
-            f'alt="{html.escape(alt, quote=True)}"></div>')
+    width, height = (int.from_bytes(data[i : i + 4], "big") // 2 for i in (16, 20))
+    return (
+        f'<div class="g-scroll g-{kind}"><img src="data:image/png;base64,{base64.b64encode(data).decode()}" width="{width}" height="{height}" '
+        f'alt="{html.escape(alt, quote=True)}"></div>'
+    )
+
 
 def _pairs(pairs: Mapping[str, Any]) -> str:
     "A two-column list of names and values; nested mappings become dotted names."
+
     def flat(m: Mapping, prefix: str = "") -> list[tuple[str, str]]:
         out = []
         for k, v in m.items():
-            if isinstance(v, Mapping): out += flat(v, f"{prefix}{k}.")
-            else: out.append((f"{prefix}{k}", ", ".join(map(str, v)) if isinstance(v, (list, tuple)) else "n/a (not recorded)" if v is None else fmt(v)))
+            if isinstance(v, Mapping):
+                out += flat(v, f"{prefix}{k}.")
+            else:
+                out.append(
+                    (
+                        f"{prefix}{k}",
+                        ", ".join(map(str, v))
+                        if isinstance(v, (list, tuple))
+                        else "n/a (not recorded)"
+                        if v is None
+                        else fmt(v),
+                    )
+                )
         return out
-    return '<dl class="g-pairs">' + "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in flat(pairs)) + "</dl>"
 
-def _card(title: str, body: str) -> str: return f'<details class="g-card"><summary>{html.escape(title)}</summary>{body}</details>'
+    return (
+        '<dl class="g-pairs">'
+        + "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in flat(pairs))
+        + "</dl>"
+    )
+
+
+def _card(title: str, body: str) -> str:
+    return f'<details class="g-card"><summary>{html.escape(title)}</summary>{body}</details>'
 
 # %% ../nbs/16_report.ipynb #2e9b90a6
 def _leaves(parts: Sequence[Mapping]) -> list[Mapping]:
     "The parts of a judged claim that measured something themselves."
     return [leaf for p in parts for leaf in (_leaves(p["parts"]) if p.get("parts") else [p])]
 
+
 def _bound(target: Sequence[float | None] | None) -> dict:
     "The bound of a part, as `plot.seed_dots` takes it."
     low, high = target or (None, None)
-    if low is not None and high is not None: return {"bound": (low, high), "direction": "between"}
-    return {"bound": low if high is None else high, "direction": "above" if high is None else "below"} if (low, high) != (None, None) else {}
+    if low is not None and high is not None:
+        return {"bound": (low, high), "direction": "between"}
+    return (
+        {"bound": low if high is None else high, "direction": "above" if high is None else "below"}
+        if (low, high) != (None, None)
+        else {}
+    )
+
 
 def _arms(values: Sequence[Mapping], axis: Any) -> list[dict]:
     "One row an arm: its seeds as they were measured."
-    return [{"label": v["label"] or f"{v['metric']} of {v['arm']}, {v['dataset']}", "values": v["values"], "axis": axis} for v in values]
+    return [
+        {
+            "label": v["label"] or f"{v['metric']} of {v['arm']}, {v['dataset']}",
+            "values": v["values"],
+            "axis": axis,
+        }
+        for v in values
+    ]
+
 
 def _seed_rows(claim: Mapping) -> list[dict]:
     "What `plot.seed_dots` draws for a judged claim: a row a part, on one axis where that can be read; no rows when nothing was measured."
     rows = []
     for i, p in enumerate(_leaves(claim["parts"])):
         effects = p.get("effects") or []
-        if len(effects) == 2: rows += _arms(p.get("values") or claim["values"], f"arms {i}")
+        if len(effects) == 2:
+            rows += _arms(p.get("values") or claim["values"], f"arms {i}")
         if p.get("interval") or len(effects) == 1:
-            rows.append({"label": p["label"], "values": effects[0]["values"] if len(effects) == 1 else [], "interval": p.get("interval"), "axis": i, **_bound(p.get("target"))})
-    if not rows: rows = _arms(claim["values"], 0)
-    if _same_scale(rows): rows = [{**r, "axis": 0} for r in rows]
-    try: paper = float(claim["published"])
-    except ValueError: return rows
+            rows.append(
+                {
+                    "label": p["label"],
+                    "values": effects[0]["values"] if len(effects) == 1 else [],
+                    "interval": p.get("interval"),
+                    "axis": i,
+                    **_bound(p.get("target")),
+                }
+            )
+    if not rows:
+        rows = _arms(claim["values"], 0)
+    if _same_scale(rows):
+        rows = [{**r, "axis": 0} for r in rows]
+    try:
+        paper = float(claim["published"])
+    except ValueError:
+        return rows
     return [{**rows[0], "paper": paper}] if len(rows) == 1 else rows
+
 
 def _same_scale(rows: Sequence[Mapping]) -> bool:
     "Whether rows fit on one axis: none would shrink to less than a fifth of it."
     spans = []
     for r in rows:
-        b = r.get("bound"); v = [x for x in [*(r.get("values") or []), *(r.get("interval") or []), *(b if isinstance(b, (tuple, list)) else [b])] if x is not None]
-        if v: spans.append((min(v), max(v)))
+        b = r.get("bound")
+        v = [
+            x
+            for x in [
+                *(r.get("values") or []),
+                *(r.get("interval") or []),
+                *(b if isinstance(b, (tuple, list)) else [b]),
+            ]
+            if x is not None
+        ]
+        if v:
+            spans.append((min(v), max(v)))
     whole = max((h for _, h in spans), default=0) - min((low for low, _ in spans), default=0)
     return all(h - low >= whole / 5 for low, h in spans)
 
 # %% ../nbs/16_report.ipynb #9caa8ea2
 META = ("title", "paper", "preset", "setting", "data", "device", "run_time", "date", "commit", "command")
 
+
 def _slug(name: str) -> str:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", str(name)): raise GannbError(f"name={name!r}: a figure or table is named by small letters, digits, - and _, as it becomes a file name.")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", str(name)):
+        raise GannbError(
+            f"name={name!r}: a figure or table is named by small letters, digits, - and _, as it becomes a file name."
+        )
     return str(name)
+
 
 class _Page:
     "The run folder of a report and what was shown so far."
-    def __init__(self, folder: str | Path,  # the run folder; figures/ and tables/ appear inside
-                 meta: Mapping[str, Any],   # title, paper, preset, setting, data (text or list), device, run_time (seconds or text), date, commit, command
-                ):
+
+    def __init__(
+        self,
+        folder: str | Path,  # the run folder; figures/ and tables/ appear inside
+        meta: Mapping[
+            str, Any
+        ],  # title, paper, preset, setting, data (text or list), device, run_time (seconds or text), date, commit, command
+    ):
         missing = [k for k in META if meta.get(k) in (None, "", [])]
-        if missing: raise GannbError(f"meta lacks {', '.join(missing)}. It needs: {', '.join(META)}.")
+        if missing:
+            raise GannbError(f"meta lacks {', '.join(missing)}. It needs: {', '.join(META)}.")
         self.folder, self.meta = Path(folder), dict(meta)
-        self.figures: list[dict] = []; self.tables: list[dict] = []; self.judged: dict[str, list[str]] = {}; self.blocks: list[str] = []; self.files: set[str] = set()
-        make_folder(self.folder / "figures"); make_folder(self.folder / "tables")
-        for stale in (MARKER, "report.html"): (self.folder / stale).unlink(missing_ok=True)   # a page that is not of this run
+        self.figures: list[dict] = []
+        self.tables: list[dict] = []
+        self.judged: dict[str, list[str]] = {}
+        self.blocks: list[str] = []
+        self.files: set[str] = set()
+        make_folder(self.folder / "figures")
+        make_folder(self.folder / "tables")
+        for stale in (MARKER, "report.html"):
+            (self.folder / stale).unlink(missing_ok=True)  # a page that is not of this run
 
     def _show(self, block: str) -> None:
         "Show a block in the notebook (outside one it is only kept in `blocks`)."
         from IPython import get_ipython
         from IPython.display import HTML, display
+
         self.blocks.append(block)
-        if get_ipython() is not None: display(HTML(block))
+        if get_ipython() is not None:
+            display(HTML(block))
 
     def _save(self, where: str, content: bytes | str) -> None:
-        if where in self.files: raise GannbError(f"{where} was written before in this report: every figure and table needs a name of its own.")
-        atomic_write(self.folder / where, content); self.files.add(where)
+        if where in self.files:
+            raise GannbError(
+                f"{where} was written before in this report: every figure and table needs a name of its own."
+            )
+        atomic_write(self.folder / where, content)
+        self.files.add(where)
 
     def text(self, markdown: str) -> None:
         "Show prose or a heading written as markdown; headings enter the table of contents."
         from IPython import get_ipython
         from IPython.display import Markdown, display
+
         self.blocks.append(markdown)
-        if get_ipython() is not None: display(Markdown(markdown))
+        if get_ipython() is not None:
+            display(Markdown(markdown))
 
 # %% ../nbs/16_report.ipynb #96ac0217
 def _sentence_line(meta: Mapping[str, Any]) -> str:
     "The line under the title: preset, setting, data, device, run time, date, commit."
     data = meta["data"] if isinstance(meta["data"], str) else "; ".join(meta["data"])
     time = meta["run_time"] if isinstance(meta["run_time"], str) else fmt_time(meta["run_time"])
-    facts = {"preset": meta["preset"], "setting": meta["setting"], "data": data, "device": meta["device"], "run time": time, "date": meta["date"], "commit": meta["commit"]}
-    return '<p class="g-line">' + " ".join(f"<span><b>{k}</b> {html.escape(str(v))}</span>" for k, v in facts.items()) + "</p>"
+    facts = {
+        "preset": meta["preset"],
+        "setting": meta["setting"],
+        "data": data,
+        "device": meta["device"],
+        "run time": time,
+        "date": meta["date"],
+        "commit": meta["commit"],
+    }
+    return (
+        '<p class="g-line">'
+        + " ".join(f"<span><b>{k}</b> {html.escape(str(v))}</span>" for k, v in facts.items())
+        + "</p>"
+    )
+
 
 class _Figures(_Page):
     "Opening, figures and tables."
-    def head(self, claims: Sequence[Mapping]) -> None:   # judged claims, as `ledger.judge_all` gives them
-        "Show title, the sentence that says what came out, one line of facts, the counts and the ledger at a glance."
-        self._show(f'<style class="g-parts">{_template("parts.css")}</style><header class="g-head"><h1>{html.escape(self.meta["title"])}</h1>'
-                   f'<p class="g-sentence">{html.escape(headline(claims))}</p><p class="g-paper">{html.escape(self.meta["paper"])}</p>{_sentence_line(self.meta)}</header>'
-                   f'<section class="g-glance"><h2 id="ledger">The ledger at a glance</h2>{_strip(claims)}{_ledger(claims)}</section>')
 
-    def figure(self, picture: Figure | np.ndarray,  # a Figure of `plot`, or uint8 (H,W,C)
-               name: str,                           # what it shows, for the file name: emnist_log
-               caption: str,                        # the finding, one sentence
-               alt: str,                            # what is to be seen, for those who cannot see it
-              ) -> None:
+    def head(self, claims: Sequence[Mapping]) -> None:  # judged claims, as `ledger.judge_all` gives them
+        "Show title, the sentence that says what came out, one line of facts, the counts and the ledger at a glance."
+        self._show(
+            f'<style class="g-parts">{_template("parts.css")}</style><header class="g-head"><h1>{html.escape(self.meta["title"])}</h1>'
+            f'<p class="g-sentence">{html.escape(headline(claims))}</p><p class="g-paper">{html.escape(self.meta["paper"])}</p>{_sentence_line(self.meta)}</header>'
+            f'<section class="g-glance"><h2 id="ledger">The ledger at a glance</h2>{_strip(claims)}{_ledger(claims)}</section>'
+        )
+
+    def figure(
+        self,
+        picture: Figure | np.ndarray,  # a Figure of `plot`, or uint8 (H,W,C)
+        name: str,  # what it shows, for the file name: emnist_log
+        caption: str,  # the finding, one sentence
+        alt: str,  # what is to be seen, for those who cannot see it
+    ) -> None:
         "Save `figures/figNN_name.png` and show it with number and caption. Raises `GannbError` without caption or alternative text."
         for key, value in (("caption", caption), ("alt", alt)):
-            if not str(value).strip(): raise GannbError(f"figure {name!r} has no {key}: a caption states the finding, alt says what is to be seen.")
-        n = len(self.figures) + 1; where = f"figures/fig{n:02d}_{_slug(name)}.png"; data = png(picture, alt=alt)
-        self._save(where, data); self.figures.append({"number": n, "name": name, "file": where, "caption": caption, "alt": alt, "bytes": len(data)})
+            if not str(value).strip():
+                raise GannbError(
+                    f"figure {name!r} has no {key}: a caption states the finding, alt says what is to be seen."
+                )
+        n = len(self.figures) + 1
+        where = f"figures/fig{n:02d}_{_slug(name)}.png"
+        data = png(picture, alt=alt)
+        self._save(where, data)
+        self.figures.append(
+            {"number": n, "name": name, "file": where, "caption": caption, "alt": alt, "bytes": len(data)}
+        )
         kind = "pictures" if getattr(picture, "get_label", lambda: "pictures")() == "pictures" else "chart"
-        self._show(f'<figure class="g-figure" id="fig{n:02d}">{_picture(data, alt, kind)}<figcaption><b>Figure {n}.</b> {html.escape(caption)}</figcaption></figure>')
+        self._show(
+            f'<figure class="g-figure" id="fig{n:02d}">{_picture(data, alt, kind)}<figcaption><b>Figure {n}.</b> {html.escape(caption)}</figcaption></figure>'
+        )
 
-    def animation(self, frames: Sequence[np.ndarray],  # uint8 (H,W,C) of one size, in order
-                  name: str, caption: str, alt: str,   # as for `figure`
-                  ms: int = 200,                       # milliseconds a frame
-                  scale: int = 3,                      # page pixels a pixel
-                 ) -> None:
+    def animation(
+        self,
+        frames: Sequence[np.ndarray],  # uint8 (H,W,C) of one size, in order
+        name: str,
+        caption: str,
+        alt: str,  # as for `figure`
+        ms: int = 200,  # milliseconds a frame
+        scale: int = 3,  # page pixels a pixel
+    ) -> None:
         "Save `figures/figNN_name.gif` and show it; its last frame stays longer. Raises `GannbError` without caption or alternative text."
-        if not (caption.strip() and alt.strip()): raise GannbError(f"animation {name!r} needs a caption, which states the finding, and alt, which says what is to be seen.")
-        n = len(self.figures) + 1; where = f"figures/fig{n:02d}_{_slug(name)}.gif"; path = gif(frames, self.folder / where, ms); data = path.read_bytes()
-        self.files.add(where); self.figures.append({"number": n, "name": name, "file": where, "caption": caption, "alt": alt, "bytes": len(data)})
+        if not (caption.strip() and alt.strip()):
+            raise GannbError(
+                f"animation {name!r} needs a caption, which states the finding, and alt, which says what is to be seen."
+            )
+        n = len(self.figures) + 1
+        where = f"figures/fig{n:02d}_{_slug(name)}.gif"
+        path = gif(frames, self.folder / where, ms)
+        data = path.read_bytes()
+        self.files.add(where)
+        self.figures.append(
+            {"number": n, "name": name, "file": where, "caption": caption, "alt": alt, "bytes": len(data)}
+        )
         height, width = frames[0].shape[:2]
         image = f'<img src="data:image/gif;base64,{base64.b64encode(data).decode()}" width="{width * scale}" height="{height * scale}" style="image-rendering:pixelated" alt="{html.escape(alt, quote=True)}">'
-        self._show(f'<figure class="g-figure" id="fig{n:02d}"><div class="g-scroll g-pictures">{image}</div><figcaption><b>Figure {n}.</b> {html.escape(caption)}</figcaption></figure>')
+        self._show(
+            f'<figure class="g-figure" id="fig{n:02d}"><div class="g-scroll g-pictures">{image}</div><figcaption><b>Figure {n}.</b> {html.escape(caption)}</figcaption></figure>'
+        )
 
-    def table(self, rows: Sequence[Mapping],               # one mapping a row
-              name: str,                                   # for the file name
-              columns: Mapping[str, str] | Sequence[str],  # key -> header with its unit; or keys that are headers themselves
-              caption: str = "",                           # the finding
-              digits: str = "column",                      # one decimal grid a column, or "cell": rows are unlike quantities
-             ) -> None:
+    def table(
+        self,
+        rows: Sequence[Mapping],  # one mapping a row
+        name: str,  # for the file name
+        columns: Mapping[str, str]
+        | Sequence[str],  # key -> header with its unit; or keys that are headers themselves
+        caption: str = "",  # the finding
+        digits: str = "column",  # one decimal grid a column, or "cell": rows are unlike quantities
+    ) -> None:
         "Save `tables/name.csv` and show the table. Raises `GannbError` for an empty cell: say `n/a (why)`."
-        columns = dict(columns) if isinstance(columns, Mapping) else {c: c for c in columns}; rows = list(rows)
-        if not rows: raise GannbError(f"table {name!r} has no rows.")
-        _check_rows(rows, columns); n = len(self.tables) + 1; where = f"tables/{_slug(name)}.csv"
-        self._save(where, _csv(rows, columns, digits)); self.tables.append({"number": n, "name": name, "file": where, "caption": caption})
-        self._show(f'<div class="g-tablebox" id="tab{n:02d}"><p class="g-caption"><b>Table {n}.</b> {html.escape(caption)}</p>{_table_html(rows, columns, digits)}</div>')
+        columns = dict(columns) if isinstance(columns, Mapping) else {c: c for c in columns}
+        rows = list(rows)
+        if not rows:
+            raise GannbError(f"table {name!r} has no rows.")
+        _check_rows(rows, columns)
+        n = len(self.tables) + 1
+        where = f"tables/{_slug(name)}.csv"
+        self._save(where, _csv(rows, columns, digits))
+        self.tables.append({"number": n, "name": name, "file": where, "caption": caption})
+        self._show(
+            f'<div class="g-tablebox" id="tab{n:02d}"><p class="g-caption"><b>Table {n}.</b> {html.escape(caption)}</p>{_table_html(rows, columns, digits)}</div>'
+        )
 
 # %% ../nbs/16_report.ipynb #bcea27ef
 class _Verdicts(_Figures):
     "Verdicts, log lines, choices, protocol cards, provenance."
-    def verdict(self, claim: Mapping) -> None:   # one judged claim
+
+    def verdict(self, claim: Mapping) -> None:  # one judged claim
         "Show the verdict on one claim where its section ends: sentence, the paper and ours, rule, reason, every seed."
         facts = {"The paper": claim["published"], "Here": claim["ours"]}
-        if claim["n"]: facts |= {"Units": f"{claim['n']}" + (f" (seeds {', '.join(map(str, claim['seeds']))})" if claim["seeds"] else "")}
-        if claim["rule"] not in claim["reason"]: facts["Rule"] = claim["rule"]
+        if claim["n"]:
+            facts |= {
+                "Units": f"{claim['n']}"
+                + (f" (seeds {', '.join(map(str, claim['seeds']))})" if claim["seeds"] else "")
+            }
+        if claim["rule"] not in claim["reason"]:
+            facts["Rule"] = claim["rule"]
         if claim["supported_by_paper"] is not None:
-            facts["Its own table"] = ("supports" if claim["supported_by_paper"] else "does not support") + f" the sentence: {claim['supported_reason']}"
+            facts["Its own table"] = (
+                "supports" if claim["supported_by_paper"] else "does not support"
+            ) + f" the sentence: {claim['supported_reason']}"
         rows, seeds = _seed_rows(claim), ""
         if any(r.get("values") for r in rows):
-            data = png(seed_dots(rows), alt=f"Every seed of the claim: {claim['short']}"); where = f"figures/seeds_{claim['id']}.png"
-            self._save(where, data); seeds = _picture(data, f"Every seed of the claim: {claim['short']}. {claim['reason']}", "chart")
+            data = png(seed_dots(rows), alt=f"Every seed of the claim: {claim['short']}")
+            where = f"figures/seeds_{claim['id']}.png"
+            self._save(where, data)
+            seeds = _picture(data, f"Every seed of the claim: {claim['short']}. {claim['reason']}", "chart")
         body = "".join(f"<dt>{k}</dt><dd>{_na(v)}</dd>" for k, v in facts.items())
-        measured = [r["file"] for made in (self.tables, self.figures) for r in made[-1:]] + ([where] if seeds else [])   # what its section showed last
+        measured = [r["file"] for made in (self.tables, self.figures) for r in made[-1:]] + (
+            [where] if seeds else []
+        )  # what its section showed last
         self.judged[claim["id"]] = [] if claim["ours"].startswith("n/a") else measured
-        self._show(f'<section class="g-verdict g-{_KEY[claim["verdict"]]}" id="claim-{claim["id"]}"><p class="g-top">{_badge(claim)}<strong>{html.escape(claim["sentence"])}</strong> <small>{html.escape(claim["where"])}</small></p>'
-                   f'<dl class="g-facts">{body}</dl><p class="g-reason">{html.escape(claim["reason"])}{" This claim was amended after it was first judged." if claim["amended"] else ""}</p>{seeds}</section>')
+        self._show(
+            f'<section class="g-verdict g-{_KEY[claim["verdict"]]}" id="claim-{claim["id"]}"><p class="g-top">{_badge(claim)}<strong>{html.escape(claim["sentence"])}</strong> <small>{html.escape(claim["where"])}</small></p>'
+            f'<dl class="g-facts">{body}</dl><p class="g-reason">{html.escape(claim["reason"])}{" This claim was amended after it was first judged." if claim["amended"] else ""}</p>{seeds}</section>'
+        )
 
-    def logs(self, paper: Sequence[str], ours: Sequence[str], caption: str, left: str = "The paper", right: str = "This run") -> None:
+    def logs(
+        self,
+        paper: Sequence[str],
+        ours: Sequence[str],
+        caption: str,
+        left: str = "The paper",
+        right: str = "This run",
+    ) -> None:
         "Show printed log lines of the paper beside ours."
-        sides = "".join(f"<div><p>{html.escape(w)}</p><pre>{html.escape(chr(10).join(lines))}</pre></div>" for w, lines in ((left, paper), (right, ours)))
-        self._show(f'<figure class="g-logs"><div class="g-two">{sides}</div><figcaption>{html.escape(caption)}</figcaption></figure>')
+        sides = "".join(
+            f"<div><p>{html.escape(w)}</p><pre>{html.escape(chr(10).join(lines))}</pre></div>"
+            for w, lines in ((left, paper), (right, ours))
+        )
+        self._show(
+            f'<figure class="g-logs"><div class="g-two">{sides}</div><figcaption>{html.escape(caption)}</figcaption></figure>'
+        )
 
-    def choices(self, rows: Sequence[Mapping[str, str]]) -> None:   # question, text, choice, matters
+    def choices(self, rows: Sequence[Mapping[str, str]]) -> None:  # question, text, choice, matters
         "Show and save the table of what the paper leaves open."
-        self.table(rows, "choices", {"question": "The question", "text": "What the text says", "choice": "Our choice", "matters": "Does it matter?"}, "What the paper leaves open, and what was chosen.")
+        self.table(
+            rows,
+            "choices",
+            {
+                "question": "The question",
+                "text": "What the text says",
+                "choice": "Our choice",
+                "matters": "Does it matter?",
+            },
+            "What the paper leaves open, and what was chosen.",
+        )
 
-    def cards(self, cards: Mapping[str, Mapping[str, Any]]) -> None:   # number -> its protocol: n_real, n_fake, network, split, seeds ...
+    def cards(
+        self, cards: Mapping[str, Mapping[str, Any]]
+    ) -> None:  # number -> its protocol: n_real, n_fake, network, split, seeds ...
         "Show the folded protocol cards of the numbers."
-        self._show('<div class="g-cards">' + "".join(_card(title, _pairs(fields)) for title, fields in cards.items()) + "</div>")
+        self._show(
+            '<div class="g-cards">'
+            + "".join(_card(title, _pairs(fields)) for title, fields in cards.items())
+            + "</div>"
+        )
 
-    def provenance(self, made_by: Mapping[str, Any],                   # versions, commit, device, fingerprints ...
-                   audit: Mapping[str, Mapping[str, Any]] | None = None,  # data set -> counts of its audit
-                  ) -> None:
+    def provenance(
+        self,
+        made_by: Mapping[str, Any],  # versions, commit, device, fingerprints ...
+        audit: Mapping[str, Mapping[str, Any]] | None = None,  # data set -> counts of its audit
+    ) -> None:
         "Show what made the numbers (folded), and the command that runs it again."
-        folded = [_card(f"Data audit: {k}", _pairs(v)) for k, v in (audit or {}).items()] + [_card("Provenance", _pairs(made_by))]
-        self._show(f'<div class="g-cards"><p>The command that made this report:</p><pre class="g-command">{html.escape(self.meta["command"])}</pre>{"".join(folded)}</div>')
+        folded = [_card(f"Data audit: {k}", _pairs(v)) for k, v in (audit or {}).items()] + [
+            _card("Provenance", _pairs(made_by))
+        ]
+        self._show(
+            f'<div class="g-cards"><p>The command that made this report:</p><pre class="g-command">{html.escape(self.meta["command"])}</pre>{"".join(folded)}</div>'
+        )
 
 # %% ../nbs/16_report.ipynb #18db8418
 class Report(_Verdicts):
     "One report being written: figures, tables, verdicts and records of one run folder. Raises `GannbError` for an incomplete description."
-    def finish(self, claims: Sequence[Mapping],  # judged claims
-               config: Mapping[str, Any],        # the configuration of the run
-               provenance: Mapping[str, Any],    # what made the numbers
-               timing: Mapping[str, Any],        # wall-clock figures, in a file of their own
-              ) -> None:
+
+    def finish(
+        self,
+        claims: Sequence[Mapping],  # judged claims
+        config: Mapping[str, Any],  # the configuration of the run
+        provenance: Mapping[str, Any],  # what made the numbers
+        timing: Mapping[str, Any],  # wall-clock figures, in a file of their own
+    ) -> None:
         "Write claims.json, config.json, provenance.json, timing.json, remove files of an earlier report, and write the marker last. Raises `GannbError` while a claim has no verdict block."
         lost = [c["id"] for c in claims if c["id"] not in self.judged]
-        if lost: raise GannbError(f"the ledger leads nowhere for {', '.join(lost)}: show report.verdict(claim) for each claim before finish.")
-        for name, value in (("claims", [{**c, "evidence": c["evidence"] or self.judged[c["id"]]} for c in claims]), ("config", dict(config)), ("provenance", dict(provenance)), ("timing", dict(timing))): write_json(self.folder / f"{name}.json", value)
-        for old in [*(self.folder / "figures").glob("*.png"), *(self.folder / "figures").glob("*.gif"), *(self.folder / "tables").glob("*.csv")]:
-            if old.relative_to(self.folder).as_posix() not in self.files: old.unlink()
-        hero = next((f["file"] for f in self.figures if "hero" in f["name"]), self.figures[0]["file"] if self.figures else None)
-        write_json(self.folder / MARKER, {**self.meta, "sentence": headline(claims), "counts": counts(claims), "figures": self.figures, "tables": self.tables, "hero": hero, "finished": datetime.now().isoformat(timespec="seconds")})
+        if lost:
+            raise GannbError(
+                f"the ledger leads nowhere for {', '.join(lost)}: show report.verdict(claim) for each claim before finish."
+            )
+        for name, value in (
+            ("claims", [{**c, "evidence": c["evidence"] or self.judged[c["id"]]} for c in claims]),
+            ("config", dict(config)),
+            ("provenance", dict(provenance)),
+            ("timing", dict(timing)),
+        ):
+            write_json(self.folder / f"{name}.json", value)
+        for old in [
+            *(self.folder / "figures").glob("*.png"),
+            *(self.folder / "figures").glob("*.gif"),
+            *(self.folder / "tables").glob("*.csv"),
+        ]:
+            if old.relative_to(self.folder).as_posix() not in self.files:
+                old.unlink()
+        hero = next(
+            (f["file"] for f in self.figures if "hero" in f["name"]),
+            self.figures[0]["file"] if self.figures else None,
+        )
+        write_json(
+            self.folder / MARKER,
+            {
+                **self.meta,
+                "sentence": headline(claims),
+                "counts": counts(claims),
+                "figures": self.figures,
+                "tables": self.tables,
+                "hero": hero,
+                "finished": datetime.now().isoformat(timespec="seconds"),
+            },
+        )
 
 # %% ../nbs/16_report.ipynb #fb519b31
-def load_study(paper: str) -> dict:   # the YAML, its claims checked
+def load_study(paper: str) -> dict:  # the YAML, its claims checked
     "Published numbers, open choices and claims of a paper, from `papers/NAME.yaml`. Raises `GannbError` outside a checkout or for a malformed claim."
     import yaml
+
     root = checkout()
-    if root is None: raise GannbError("The reports need the repository: run them inside a checkout, where papers/ lies.")
+    if root is None:
+        raise GannbError("The reports need the repository: run them inside a checkout, where papers/ lies.")
     path = root / "papers" / f"{paper}.yaml"
     return yaml.safe_load(path.read_text(encoding="utf-8")) | {"claims": load_claims(path)}
 
-def previous_claims(paper: str) -> list[dict] | None:   # claims.json of the reference result, or None
+
+def previous_claims(paper: str) -> list[dict] | None:  # claims.json of the reference result, or None
     "The claims as they stood when the reference result was made: a test that differs from it shows as an amendment."
-    root = checkout(); path = root / "outputs" / "reference" / paper / "claims.json" if root else None
+    root = checkout()
+    path = root / "outputs" / "reference" / paper / "claims.json" if root else None
     return read_json(path) if path and path.is_file() else None
+
 
 def run_folder(request: Request) -> Path:
     "Where a report's run goes: `outputs/PAPER/RUN`."
     return outputs_dir() / request.paper / request.run_name
 
-def study_meta(request: Request, study: Mapping[str, Any], notes: Sequence[str], seconds: float,
-               device: str, threads: int,   # what was trained on
-              ) -> dict:
+
+def study_meta(
+    request: Request,
+    study: Mapping[str, Any],
+    notes: Sequence[str],
+    seconds: float,
+    device: str,
+    threads: int,  # what was trained on
+) -> dict:
     "The facts of the opening line."
-    p = provenance(device, threads); said = list(dict.fromkeys(notes)); given = {k: v for k, v in request.overrides.items() if k != "data_root"}
+    p = provenance(device, threads)
+    said = list(dict.fromkeys(notes))
+    given = {k: v for k, v in request.overrides.items() if k != "data_root"}
     embedded = all(s.startswith("digits") for s in request.config.data_sets)
     text = {k: ",".join(map(str, v)) if isinstance(v, list) else v for k, v in given.items()}
-    return {"title": study["paper"]["title"], "paper": f"{study['paper']['authors']}: a reproduction of {study['paper']['short']}", "preset": request.config.preset, "setting": request.setting,
-            "data": said or "complete, nothing stands in", "device": f"{p['device']}, {p['threads']} threads", "run_time": seconds, "date": date.today().isoformat(), "commit": p["commit"],
-            "command": ("" if embedded else "GANNB_DATA=FOLDER_OF_DATA ") + f"gannb reproduce {request.paper} --preset {request.config.preset}" + "".join(f" --set {shlex.quote(f'{k}={v}')}" for k, v in text.items())}
+    return {
+        "title": study["paper"]["title"],
+        "paper": f"{study['paper']['authors']}: a reproduction of {study['paper']['short']}",
+        "preset": request.config.preset,
+        "setting": request.setting,
+        "data": said or "complete, nothing stands in",
+        "device": f"{p['device']}, {p['threads']} threads",
+        "run_time": seconds,
+        "date": date.today().isoformat(),
+        "commit": p["commit"],
+        "command": ("" if embedded else "GANNB_DATA=FOLDER_OF_DATA ")
+        + f"gannb reproduce {request.paper} --preset {request.config.preset}"
+        + "".join(f" --set {shlex.quote(f'{k}={v}')}" for k, v in text.items()),
+    }
 
 # %% ../nbs/16_report.ipynb #bcc7585f
 def _before_head(cells: Sequence[Any]) -> int:
     "How many cells stand before the one that shows the title."
     for i, cell in enumerate(cells):
         for out in cell.get("outputs", []):
-            if 'class="g-head"' in "".join(out.get("data", {}).get("text/html", "")): return i
+            if 'class="g-head"' in "".join(out.get("data", {}).get("text/html", "")):
+                return i
     return 0
+
 
 def _toc(page: str) -> str:
     "A table of contents of the page's second and third level headings."
     found = re.findall(r'<h([23])[^>]*\sid="([^"]+)"[^>]*>(.*?)</h\1>', page, re.S)
-    items = [(level, anchor, re.sub(r"<a class=\"anchor-link\".*?</a>|<[^>]+>", "", text, flags=re.S).strip()) for level, anchor, text in found]
+    items = [
+        (level, anchor, re.sub(r"<a class=\"anchor-link\".*?</a>|<[^>]+>", "", text, flags=re.S).strip())
+        for level, anchor, text in found
+    ]
     return "".join(f'<a class="toc{level}" href="#{anchor}">{text}</a>' for level, anchor, text in items)
 
-_OUTSIDE = re.compile(r"""<(?:img|script|iframe|video|audio|source|embed|object)\b[^>]*?\b(?:src|data)\s*=\s*["']?(?!data:|["'])([^\s"'>]+)|<link\b[^>]*?href\s*=\s*["']?(?!data:)([^\s"'>]+)|url\(\s*["']?((?:https?:)?//[^)"']+)|@import\s+["']?([^;"']+)""", re.I)
+
+_OUTSIDE = re.compile(
+    r"""<(?:img|script|iframe|video|audio|source|embed|object)\b[^>]*?\b(?:src|data)\s*=\s*["']?(?!data:|["'])([^\s"'>]+)|<link\b[^>]*?href\s*=\s*["']?(?!data:)([^\s"'>]+)|url\(\s*["']?((?:https?:)?//[^)"']+)|@import\s+["']?([^;"']+)""",
+    re.I,
+)
+
 
 def _check_offline(page: str) -> None:
     "Raises `GannbError` when the page would fetch anything, with the first such address."
     if hit := _OUTSIDE.search(re.sub(r"<pre\b.*?</pre>|base64,[A-Za-z0-9+/=]+", "", page, flags=re.S)):
-        raise GannbError(f"the page would fetch {next(g for g in hit.groups() if g)!r}; a report is one file that needs no network. Show it with report.figure instead.")
+        raise GannbError(
+            f"the page would fetch {next(g for g in hit.groups() if g)!r}; a report is one file that needs no network. Show it with report.figure instead."
+        )
 
-def export_html(notebook: str | Path,  # an executed .ipynb
-                page: str | Path,      # the .html to make or replace
-               ) -> Path:              # `page`
+
+def export_html(
+    notebook: str | Path,  # an executed .ipynb
+    page: str | Path,  # the .html to make or replace
+) -> Path:  # `page`
     "Write the executed notebook as one offline HTML file. Raises `GannbError` when the page would need the network."
     import nbformat
     from nbconvert import HTMLExporter
-    if not Path(notebook).is_file(): raise GannbError(f"{notebook} does not exist.")
+
+    if not Path(notebook).is_file():
+        raise GannbError(f"{notebook} does not exist.")
     nb = nbformat.read(str(notebook), as_version=4)
-    exporter = HTMLExporter(template_name="templates", template_file="html.j2", extra_template_basedirs=[str(files("gannb"))])
+    exporter = HTMLExporter(
+        template_name="templates", template_file="html.j2", extra_template_basedirs=[str(files("gannb"))]
+    )
     style = _template("parts.css") + _template("page.css")
-    body, _ = exporter.from_notebook_node(nb, resources={"gannb": {"before": _before_head(nb.cells), "style": style, "script": _template("page.js")}})
+    body, _ = exporter.from_notebook_node(
+        nb,
+        resources={
+            "gannb": {"before": _before_head(nb.cells), "style": style, "script": _template("page.js")}
+        },
+    )
     body = re.sub(r'<style class="g-parts">.*?</style>', "", body, flags=re.S)
     title = re.search(r"<h1[^>]*>(.*?)</h1>", body, re.S)
-    body = body.replace("<!--title-->", re.sub(r"<[^>]+>|¶", "", title.group(1)).strip() if title else Path(notebook).stem).replace("<!--toc-->", _toc(body))
+    body = body.replace(
+        "<!--title-->", re.sub(r"<[^>]+>|¶", "", title.group(1)).strip() if title else Path(notebook).stem
+    ).replace("<!--toc-->", _toc(body))
     _check_offline(body)
     return atomic_write(page, body)
 
 # %% ../nbs/16_report.ipynb #69708112
-COMPARISON = "compare.json"   # the record of a comparison: a folder with it may be written again
-_SIDE = {"A better": ("yes", "✓"), "B better": ("yes", "✓"), "A lower": ("yes", "✓"), "A higher": ("yes", "✓"), "same": ("yes", "✓"), "open": ("open", "~"), "inconclusive": ("open", "~")}
+COMPARISON = "compare.json"  # the record of a comparison: a folder with it may be written again
+_SIDE = {
+    "A better": ("yes", "✓"),
+    "B better": ("yes", "✓"),
+    "A lower": ("yes", "✓"),
+    "A higher": ("yes", "✓"),
+    "same": ("yes", "✓"),
+    "open": ("open", "~"),
+    "inconclusive": ("open", "~"),
+}
+
 
 def check_comparison_folder(folder: str | Path) -> Path:
     "`folder`, if a comparison can be written there. Raises `GannbError` when something else is in it."
     folder = check_place(folder)
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / COMPARISON).is_file(): raise GannbError(f"{folder} holds other things than a comparison; choose an empty or a new folder with --out.")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / COMPARISON).is_file():
+        raise GannbError(
+            f"{folder} holds other things than a comparison; choose an empty or a new folder with --out."
+        )
     return folder
+
 
 def _verdict_block(c: Comparison) -> str:
     "The verdict of a comparison: word, reason, both sides, every seed."
-    v, row = c.main, c.table()[0]; key, mark = _SIDE[v["verdict"]]; d = {k: _column_decimals([row[k]]) for k in ("A", "B", "difference")}
+    v, row = c.main, c.table()[0]
+    key, mark = _SIDE[v["verdict"]]
+    d = {k: _column_decimals([row[k]]) for k in ("A", "B", "difference")}
     units = {arm: f"{len(rs)} (seeds {', '.join(str(r.seed) for r in rs)})" for arm, rs in c.runs.items()}
-    facts = {**{f"{arm}: {name}": _cell(row[arm], d[arm]) for arm, name in zip("AB", c.names)}, "A minus B": _cell(row["difference"], d["difference"]), "Seeds": units["A"] if units["A"] == units["B"] else f"A {units['A']}, B {units['B']}",
-             "Differences": "taken seed by seed" if v["paired"] else "of the means (Welch): the two sides have different seeds", "Margin": f"{v['margin']:g}", "Better is": v["better"] or "neither: this number has no better side"}
-    body = "".join(f"<dt>{html.escape(k)}</dt><dd>{_na(t)}</dd>" for k, t in facts.items()); alt = f"Every seed of {v['what']}: {v['sentence']}"
-    dots = _picture(png(seed_dots(c.dots()), alt=alt), alt, "chart") if any(x is not None for m in v["values"] for x in m["values"]) else ""
-    return (f'<section class="g-verdict g-{key}" id="verdict"><p class="g-top"><span class="g-badge g-{key}">{mark} {v["verdict"]}</span><strong>{html.escape(c.sentence())}</strong></p>'
-            f'<dl class="g-facts">{body}</dl><p class="g-reason">{html.escape(v["sentence"])}</p>{dots}</section>')
+    facts = {
+        **{f"{arm}: {name}": _cell(row[arm], d[arm]) for arm, name in zip("AB", c.names)},
+        "A minus B": _cell(row["difference"], d["difference"]),
+        "Seeds": units["A"] if units["A"] == units["B"] else f"A {units['A']}, B {units['B']}",
+        "Differences": "taken seed by seed"
+        if v["paired"]
+        else "of the means (Welch): the two sides have different seeds",
+        "Margin": f"{v['margin']:g}",
+        "Better is": v["better"] or "neither: this number has no better side",
+    }
+    body = "".join(f"<dt>{html.escape(k)}</dt><dd>{_na(t)}</dd>" for k, t in facts.items())
+    alt = f"Every seed of {v['what']}: {v['sentence']}"
+    dots = (
+        _picture(png(seed_dots(c.dots()), alt=alt), alt, "chart")
+        if any(x is not None for m in v["values"] for x in m["values"])
+        else ""
+    )
+    return (
+        f'<section class="g-verdict g-{key}" id="verdict"><p class="g-top"><span class="g-badge g-{key}">{mark} {v["verdict"]}</span><strong>{html.escape(c.sentence())}</strong></p>'
+        f'<dl class="g-facts">{body}</dl><p class="g-reason">{html.escape(v["sentence"])}</p>{dots}</section>'
+    )
+
 
 def _comparison_figures(p: _Verdicts, c: Comparison) -> None:
     "Pictures, numbers, curves and settings of a comparison."
-    names = dict(zip("AB", c.names)); columns = {names.get(k, k) if k == "real" else f"{k}: {names[k]}": [images] for k, images in c.pictures.items()}
+    names = dict(zip("AB", c.names))
+    columns = {
+        names.get(k, k) if k == "real" else f"{k}: {names[k]}": [images] for k, images in c.pictures.items()
+    }
     p._show('<h2 id="pictures">Pictures</h2>')
-    if columns: p.figure(beside(columns, [c.dataset], 16), "pictures", "The same number of images from the same noise through both generators" + (", beside held-out images." if "real" in c.pictures else "."), f"Images of {' and '.join(names.values())} side by side.")
-    else: p._show('<p class="na">n/a (every seed of one side diverged: there is no generator to draw from)</p>')
+    if columns:
+        p.figure(
+            beside(columns, [c.dataset], 16),
+            "pictures",
+            "The same number of images from the same noise through both generators"
+            + (", beside held-out images." if "real" in c.pictures else "."),
+            f"Images of {' and '.join(names.values())} side by side.",
+        )
+    else:
+        p._show('<p class="na">n/a (every seed of one side diverged: there is no generator to draw from)</p>')
     p._show('<h2 id="numbers">Numbers</h2>')
-    p.table([{**r, "metric": r["metric"].partition(" (")[0]} for r in c.table()], "numbers", {"metric": "What", "A": f"A: {names['A']}", "B": f"B: {names['B']}", "difference": "A minus B"}, f"Means over seeds with 95 % intervals. Only {c.main['what'].partition(' (')[0]}, which was asked for, gets a verdict.", "cell")
-    p._show('<p class="g-caption">' + html.escape("; ".join(v["what"].replace(" (", ": ").rstrip(")") for v in c.verdicts.values() if " (" in v["what"])) + ("." if "kid" in c.verdicts else "") + "</p>")
-    p._show('<h2 id="curves">Curves</h2>'); histories = c.histories(); window = max(3, min(len(h["loss_D"][0]) for h in histories.values()) // 50 | 1)
-    p.figure(losses(histories, smooth=window), "losses", "The losses of D and G over the training, each seed.", "Two panels of loss curves, one for each side.")
-    p.figure(probabilities(histories, smooth=window), "probabilities", "What D says of real images and of fakes, each seed.", "Two panels of D's probabilities, one for each side.")
+    p.table(
+        [{**r, "metric": r["metric"].partition(" (")[0]} for r in c.table()],
+        "numbers",
+        {"metric": "What", "A": f"A: {names['A']}", "B": f"B: {names['B']}", "difference": "A minus B"},
+        f"Means over seeds with 95 % intervals. Only {c.main['what'].partition(' (')[0]}, which was asked for, gets a verdict.",
+        "cell",
+    )
+    p._show(
+        '<p class="g-caption">'
+        + html.escape(
+            "; ".join(
+                v["what"].replace(" (", ": ").rstrip(")") for v in c.verdicts.values() if " (" in v["what"]
+            )
+        )
+        + ("." if "kid" in c.verdicts else "")
+        + "</p>"
+    )
+    p._show('<h2 id="curves">Curves</h2>')
+    histories = c.histories()
+    window = max(3, min(len(h["loss_D"][0]) for h in histories.values()) // 50 | 1)
+    p.figure(
+        losses(histories, smooth=window),
+        "losses",
+        "The losses of D and G over the training, each seed.",
+        "Two panels of loss curves, one for each side.",
+    )
+    p.figure(
+        probabilities(histories, smooth=window),
+        "probabilities",
+        "What D says of real images and of fakes, each seed.",
+        "Two panels of D's probabilities, one for each side.",
+    )
     p._show('<h2 id="settings">Settings</h2>')
-    if c.settings: p.table(c.settings, "settings", {"setting": "Setting", "A": f"A: {names['A']}", "B": f"B: {names['B']}"}, "All else was the same.")
-    else: p._show("<p>Both sides were trained with the same settings: what differs is their seeds alone.</p>")
+    if c.settings:
+        p.table(
+            c.settings,
+            "settings",
+            {"setting": "Setting", "A": f"A: {names['A']}", "B": f"B: {names['B']}"},
+            "All else was the same.",
+        )
+    else:
+        p._show("<p>Both sides were trained with the same settings: what differs is their seeds alone.</p>")
 
-def comparison_page(c: Comparison,        # of `stages.compare.compare`
-                    folder: str | Path,   # empty, new, or with an earlier comparison
-                    command: str,         # that made it
-                    seconds: float,       # what it took
-                   ) -> Path:             # folder/compare.html
+
+def comparison_page(
+    c: Comparison,  # of `stages.compare.compare`
+    folder: str | Path,  # empty, new, or with an earlier comparison
+    command: str,  # that made it
+    seconds: float,  # what it took
+) -> Path:  # folder/compare.html
     "Write the page of a comparison, with its record, figures and tables beside it. Raises `GannbError` when the folder holds other things."
     from jinja2 import Environment
     from gannb.stages.dataset_study import trained_by
-    folder = check_comparison_folder(folder); write_json(folder / COMPARISON, c.record()); made = provenance("cpu"); first = c.runs["A"][0].fields
-    title = f"{c.names[0]} against {c.names[1]}"; data = f"{c.dataset}, {first['n']:,} images of {first['size']} x {first['size']}"
-    p = _Verdicts(folder, {"title": title, "paper": "two trainings", "preset": "own trainings", "setting": "comparison", "data": data, "device": made["device"], "run_time": seconds, "date": date.today().isoformat(), "commit": made["commit"], "command": command})
+
+    folder = check_comparison_folder(folder)
+    write_json(folder / COMPARISON, c.record())
+    made = provenance("cpu")
+    first = c.runs["A"][0].fields
+    title = f"{c.names[0]} against {c.names[1]}"
+    data = f"{c.dataset}, {first['n']:,} images of {first['size']} x {first['size']}"
+    p = _Verdicts(
+        folder,
+        {
+            "title": title,
+            "paper": "two trainings",
+            "preset": "own trainings",
+            "setting": "comparison",
+            "data": data,
+            "device": made["device"],
+            "run_time": seconds,
+            "date": date.today().isoformat(),
+            "commit": made["commit"],
+            "command": command,
+        },
+    )
     line = {k: p.meta[k] for k in ("data", "date", "commit")} | {"took": fmt_time(seconds)}
-    p._show(f'<header class="g-head"><h1>{html.escape(title)}</h1><p class="g-sentence">{html.escape(c.sentence())}</p><p class="g-line">' + " ".join(f"<span><b>{k}</b> {html.escape(str(v))}</span>" for k, v in line.items()) + "</p></header>")
-    p._show('<h2 id="what">What came out</h2>' + _verdict_block(c)); _comparison_figures(p, c)
-    p._show('<h2 id="protocol">What the numbers rest on</h2>'); groups: dict[str, list[str]] = {}
-    for m, v in c.verdicts.items(): groups.setdefault(str(c.protocol[m]), []).append(v["what"].partition(" (")[0])
-    p.cards({", ".join(ms): next(c.protocol[m] for m in c.protocol if str(c.protocol[m]) == key) for key, ms in groups.items()})
-    p.provenance({"written by": made, **{f"{arm} trained by": trained_by({arm: c.runs[arm]}) for arm in "AB"}, **{f"{arm} lies in": str(f) for arm, f in zip("AB", c.folders)}})
+    p._show(
+        f'<header class="g-head"><h1>{html.escape(title)}</h1><p class="g-sentence">{html.escape(c.sentence())}</p><p class="g-line">'
+        + " ".join(f"<span><b>{k}</b> {html.escape(str(v))}</span>" for k, v in line.items())
+        + "</p></header>"
+    )
+    p._show('<h2 id="what">What came out</h2>' + _verdict_block(c))
+    _comparison_figures(p, c)
+    p._show('<h2 id="protocol">What the numbers rest on</h2>')
+    groups: dict[str, list[str]] = {}
+    for m, v in c.verdicts.items():
+        groups.setdefault(str(c.protocol[m]), []).append(v["what"].partition(" (")[0])
+    p.cards(
+        {
+            ", ".join(ms): next(c.protocol[m] for m in c.protocol if str(c.protocol[m]) == key)
+            for key, ms in groups.items()
+        }
+    )
+    p.provenance(
+        {
+            "written by": made,
+            **{f"{arm} trained by": trained_by({arm: c.runs[arm]}) for arm in "AB"},
+            **{f"{arm} lies in": str(f) for arm, f in zip("AB", c.folders)},
+        }
+    )
     for old in [*(folder / "figures").glob("*.png"), *(folder / "tables").glob("*.csv")]:
-        if old.relative_to(folder).as_posix() not in p.files: old.unlink()
+        if old.relative_to(folder).as_posix() not in p.files:
+            old.unlink()
     body = "\n".join(p.blocks)
-    page = Environment(autoescape=True).from_string(_template("compare.j2")).render(title=title, toc=_toc(body), body=body, style=_template("parts.css") + _template("page.css"), script=_template("page.js"))
+    page = (
+        Environment(autoescape=True)
+        .from_string(_template("compare.j2"))
+        .render(
+            title=title,
+            toc=_toc(body),
+            body=body,
+            style=_template("parts.css") + _template("page.css"),
+            script=_template("page.js"),
+        )
+    )
     _check_offline(page)
     return atomic_write(folder / "compare.html", page)
 
@@ -483,32 +964,80 @@ def _runs(outputs: Path) -> list[dict]:
     "Every finished run below an outputs folder, newest first; those of the reference folder are marked."
     found = []
     for marker in outputs.glob(f"*/*/{MARKER}"):
-        folder = marker.parent; reference = folder.parent.name == "reference"
-        run = {**read_json(marker), "folder": folder, "reference": reference, "name": folder.name if reference else folder.parent.name}
-        for part in ("claims", "config", "provenance"): run[part] = read_json(folder / f"{part}.json")
+        folder = marker.parent
+        reference = folder.parent.name == "reference"
+        run = {
+            **read_json(marker),
+            "folder": folder,
+            "reference": reference,
+            "name": folder.name if reference else folder.parent.name,
+        }
+        for part in ("claims", "config", "provenance"):
+            run[part] = read_json(folder / f"{part}.json")
         found.append(run)
     return sorted(found, key=lambda r: str(r.get("finished") or r["date"]), reverse=True)
 
+
 def _card_of(run: Mapping[str, Any], others: Sequence[Mapping[str, Any]], outputs: Path) -> dict:
     "What the index shows of one paper."
+
     def link(r: Mapping[str, Any]) -> str:
         page = next((p for p in ("report.html", "report.ipynb") if (r["folder"] / p).is_file()), "")
         return (r["folder"].relative_to(outputs) / page).as_posix()
-    def label(r: Mapping[str, Any]) -> str: return f"{'reference' if r['reference'] else r['folder'].name} ({r['setting']}, {r['date']})"
-    hero = next((f for f in run["figures"] if f["file"] == run["hero"]), None)
-    return {**run, "link": link(run), "strip": _strip(run["claims"]), "hero_alt": hero["alt"] if hero else "", "data": run["data"] if isinstance(run["data"], str) else "; ".join(run["data"]),
-            "hero_src": (run["folder"].relative_to(outputs) / run["hero"]).as_posix() if hero else "", "others": [{"link": link(r), "label": label(r)} for r in others],
-            "study": run["name"].replace("_", " "),
-            "rows": [{"verdict": _KEY[c["verdict"]], "badge": _badge(c), "short": c["short"], "published": _na(c["published"]), "ours": _na(c["ours"]), "link": f"{link(run)}#claim-{c['id']}"} for c in run["claims"]]}
 
-def index_page(outputs: str | Path,  # the outputs folder
-              ) -> Path:              # outputs/index.html
+    def label(r: Mapping[str, Any]) -> str:
+        return f"{'reference' if r['reference'] else r['folder'].name} ({r['setting']}, {r['date']})"
+
+    hero = next((f for f in run["figures"] if f["file"] == run["hero"]), None)
+    return {
+        **run,
+        "link": link(run),
+        "strip": _strip(run["claims"]),
+        "hero_alt": hero["alt"] if hero else "",
+        "data": run["data"] if isinstance(run["data"], str) else "; ".join(run["data"]),
+        "hero_src": (run["folder"].relative_to(outputs) / run["hero"]).as_posix() if hero else "",
+        "others": [{"link": link(r), "label": label(r)} for r in others],
+        "study": run["name"].replace("_", " "),
+        "rows": [
+            {
+                "verdict": _KEY[c["verdict"]],
+                "badge": _badge(c),
+                "short": c["short"],
+                "published": _na(c["published"]),
+                "ours": _na(c["ours"]),
+                "link": f"{link(run)}#claim-{c['id']}",
+            }
+            for c in run["claims"]
+        ],
+    }
+
+
+def index_page(
+    outputs: str | Path,  # the outputs folder
+) -> Path:  # outputs/index.html
     "Write the page that leads to every report. Raises `GannbError` when a finished run's records are damaged."
     from jinja2 import Environment
-    outputs = Path(outputs); runs = _runs(outputs); papers: dict[str, list[dict]] = {}
-    for run in runs: papers.setdefault(run["name"], []).append(run)
-    ordered = [sorted(group, key=lambda r: r["reference"]) for group in papers.values()]   # a run of one's own before the reference
+
+    outputs = Path(outputs)
+    runs = _runs(outputs)
+    papers: dict[str, list[dict]] = {}
+    for run in runs:
+        papers.setdefault(run["name"], []).append(run)
+    ordered = [
+        sorted(group, key=lambda r: r["reference"]) for group in papers.values()
+    ]  # a run of one's own before the reference
     cards = [_card_of(group[0], group[1:], outputs) for group in ordered]
-    filters = [{"key": _KEY[v], "label": f"{MARKS[v]} {v}", "n": sum(r["verdict"] == _KEY[v] for c in cards for r in c["rows"])} for v in VERDICTS]
-    page = Environment(autoescape=True).from_string(_template("index.j2")).render(cards=cards, filters=filters, style=_template("parts.css") + _template("page.css"))
+    filters = [
+        {
+            "key": _KEY[v],
+            "label": f"{MARKS[v]} {v}",
+            "n": sum(r["verdict"] == _KEY[v] for c in cards for r in c["rows"]),
+        }
+        for v in VERDICTS
+    ]
+    page = (
+        Environment(autoescape=True)
+        .from_string(_template("index.j2"))
+        .render(cards=cards, filters=filters, style=_template("parts.css") + _template("page.css"))
+    )
     return atomic_write(outputs / "index.html", page)

@@ -16,51 +16,79 @@ __all__ = ['sample', 'sample_seeded', 'interpolate']
 
 # %% ../nbs/09_sample.ipynb #3490fe10
 @torch.no_grad()
-def sample(G: nn.Module,              # a generator
-           z: Tensor,                 # (N, nz)
-           y: Tensor | None = None,   # (N,) labels, for conditional generators
-           batch: int = 256,          # images made at once
-          ) -> np.ndarray:            # (N, size, size, C) uint8
+def sample(
+    G: nn.Module,  # a generator
+    z: Tensor,  # (N, nz)
+    y: Tensor | None = None,  # (N,) labels, for conditional generators
+    batch: int = 256,  # images made at once
+) -> np.ndarray:  # (N, size, size, C) uint8
     "The images of G for these z, in evaluation mode (stored batch-norm statistics), so each image depends on its own z alone."
-    device = next(G.parameters()).device; was_training = G.training; G.eval()
-    try: parts = [to_uint8(G(z[i:i + batch].to(device), None if y is None else y[i:i + batch].to(device))).cpu() for i in range(0, len(z), batch)]
-    finally: G.train(was_training)
+    device = next(G.parameters()).device
+    was_training = G.training
+    G.eval()
+    try:
+        parts = [
+            to_uint8(G(z[i : i + batch].to(device), None if y is None else y[i : i + batch].to(device))).cpu()
+            for i in range(0, len(z), batch)
+        ]
+    finally:
+        G.train(was_training)
     return torch.cat(parts).permute(0, 2, 3, 1).contiguous().numpy()
 
-def sample_seeded(G: nn.Module,
-                  n: int,               # how many images
-                  seed: int = 0,        # of the draw; not the training's seed
-                  dist: str = "normal", # as G was trained
-                 ) -> np.ndarray:       # (n, size, size, C) uint8
+
+def sample_seeded(
+    G: nn.Module,
+    n: int,  # how many images
+    seed: int = 0,  # of the draw; not the training's seed
+    dist: str = "normal",  # as G was trained
+) -> np.ndarray:  # (n, size, size, C) uint8
     "The first `n` images of G for a seed. Raises `GannbError` if n is not 1 or more."
-    if n < 1: raise GannbError(f"n must be 1 or more; this is {n}.")
+    if n < 1:
+        raise GannbError(f"n must be 1 or more; this is {n}.")
     return sample(G, draw_z(n, G.nz, seed, "sample", 0, dist), batch=256)
 
 # %% ../nbs/09_sample.ipynb #95beb9bc
-def _great_circle(a: Tensor, b: Tensor, t: Tensor) -> Tensor:   # unit vectors (nz,), (nz,); (steps,) from 0 to 1 -> unit vectors (steps, nz)
+def _great_circle(
+    a: Tensor, b: Tensor, t: Tensor
+) -> Tensor:  # unit vectors (nz,), (nz,); (steps,) from 0 to 1 -> unit vectors (steps, nz)
     "From a to b at an even rate. Opposite ends have no one shortest way: it leads over the axis that is nearest to a right angle with a."
     across = b - (a @ b) * a
     if across.norm() < 1e-7 and a @ b < 0:
-        axis = torch.zeros_like(a); axis[a.abs().argmin()] = 1; across = axis - (a @ axis) * a
+        axis = torch.zeros_like(a)
+        axis[a.abs().argmin()] = 1
+        across = axis - (a @ axis) * a
         angle = torch.tensor(torch.pi, dtype=a.dtype)
-    else: angle = torch.atan2(across.norm(), a @ b)
+    else:
+        angle = torch.atan2(across.norm(), a @ b)
     side = across / across.norm().clamp_min(1e-300)
     return torch.outer((t * angle).cos(), a) + torch.outer((t * angle).sin(), side)
 
-def interpolate(z0: Tensor,             # (nz,) the first end
-                z1: Tensor,             # (nz,) the last end
-                steps: int,             # points on the path, both ends included; 2 or more
-                dist: str = "normal",   # as G was trained: "normal" takes the great circle, "uniform" the straight line
-               ) -> Tensor:             # (steps, nz); the first is z0, the last z1, exactly
+
+def interpolate(
+    z0: Tensor,  # (nz,) the first end
+    z1: Tensor,  # (nz,) the last end
+    steps: int,  # points on the path, both ends included; 2 or more
+    dist: str = "normal",  # as G was trained: "normal" takes the great circle, "uniform" the straight line
+) -> Tensor:  # (steps, nz); the first is z0, the last z1, exactly
     "Noise on the path between two points (White 2016). Raises `GannbError` for fewer than 2 steps, unlike or empty shapes, a length of zero, or an unknown `dist`."
     check_choice("dist", dist, ("normal", "uniform"))
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 2: raise GannbError(f"steps must be a whole number of 2 or more (both ends count); this is {steps!r}.")
-    if z0.ndim != 1 or z0.shape != z1.shape or not len(z0): raise GannbError(f"z0 and z1 must be of one shape (nz,); these are {tuple(z0.shape)} and {tuple(z1.shape)}.")
-    t = torch.linspace(0, 1, steps, dtype=torch.float64); a, b = z0.double(), z1.double()
-    if dist == "uniform" or len(z0) == 1: path = torch.outer(1 - t, a) + torch.outer(t, b)   # with one number there is no circle
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 2:
+        raise GannbError(f"steps must be a whole number of 2 or more (both ends count); this is {steps!r}.")
+    if z0.ndim != 1 or z0.shape != z1.shape or not len(z0):
+        raise GannbError(
+            f"z0 and z1 must be of one shape (nz,); these are {tuple(z0.shape)} and {tuple(z1.shape)}."
+        )
+    t = torch.linspace(0, 1, steps, dtype=torch.float64)
+    a, b = z0.double(), z1.double()
+    if dist == "uniform" or len(z0) == 1:
+        path = torch.outer(1 - t, a) + torch.outer(t, b)  # with one number there is no circle
     else:
         la, lb = a.norm(), b.norm()
-        if min(la, lb) == 0: raise GannbError("z0 or z1 is zero in every place: it has no direction, so there is no great circle through it.")
+        if min(la, lb) == 0:
+            raise GannbError(
+                "z0 or z1 is zero in every place: it has no direction, so there is no great circle through it."
+            )
         path = ((1 - t) * la + t * lb)[:, None] * _great_circle(a / la, b / lb, t)
-    path = path.to(z0.dtype); path[0], path[-1] = z0, z1
+    path = path.to(z0.dtype)
+    path[0], path[-1] = z0, z1
     return path

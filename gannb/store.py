@@ -32,220 +32,349 @@ __all__ = ['checkout', 'outputs_dir', 'store_dir', 'cache_dir', 'data_root', 'ch
            'check_free_disk']
 
 # %% ../nbs/01_store.ipynb #dd5a2940
-def checkout(start: str | Path | None = None,  # where to begin looking; the working folder by default
-            ) -> Path | None:                  # the repository root, or None outside a checkout
+def checkout(
+    start: str | Path | None = None,  # where to begin looking; the working folder by default
+) -> Path | None:  # the repository root, or None outside a checkout
     "The nearest folder upwards whose `settings.ini` belongs to gannb."
     here = Path(start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
         ini = folder / "settings.ini"
-        if ini.is_file() and re.search(r"^lib_name\s*=\s*gannb\s*$", ini.read_text(encoding="utf-8", errors="replace"), re.M): return folder
+        if ini.is_file() and re.search(
+            r"^lib_name\s*=\s*gannb\s*$", ini.read_text(encoding="utf-8", errors="replace"), re.M
+        ):
+            return folder
     return None
+
 
 def _place(variable: str, fallback: Path) -> Path:
     return Path(os.environ[variable]).expanduser().resolve() if os.environ.get(variable) else fallback
+
 
 def outputs_dir() -> Path:
     "Where runs and reports go: `GANNB_OUTPUTS`, else `outputs/` of the checkout, else `outputs/` here."
     return _place("GANNB_OUTPUTS", (checkout() or Path.cwd()) / "outputs")
 
+
 def store_dir() -> Path:
     "Where content-keyed artefacts live: `GANNB_STORE`, else `store/` in the outputs folder."
     return _place("GANNB_STORE", outputs_dir() / "store")
+
 
 def cache_dir() -> Path:
     "Where decoded images are cached: `GANNB_CACHE`, else `~/.cache/gannb`."
     return _place("GANNB_CACHE", Path.home() / ".cache" / "gannb")
 
+
 def data_root(given: str | Path | None = None) -> Path:
     "Where data sets are looked for: `given`, else `GANNB_DATA` (from the working folder, else from the checkout), else `data/` in the cache folder. Raises if a folder was named that does not exist."
-    if given in (None, "") and not os.environ.get("GANNB_DATA"): return cache_dir() / "data"
-    root, source = (Path(given), "data_root") if given not in (None, "") else (Path(os.environ["GANNB_DATA"]), "GANNB_DATA")
+    if given in (None, "") and not os.environ.get("GANNB_DATA"):
+        return cache_dir() / "data"
+    root, source = (
+        (Path(given), "data_root")
+        if given not in (None, "")
+        else (Path(os.environ["GANNB_DATA"]), "GANNB_DATA")
+    )
     tried = [root.expanduser().resolve()]
-    if source == "GANNB_DATA" and checkout(): tried.append((checkout() / root.expanduser()).resolve())
+    if source == "GANNB_DATA" and checkout():
+        tried.append((checkout() / root.expanduser()).resolve())
     root = next((p for p in tried if p.is_dir()), tried[0])
-    if not root.is_dir() and root != (cache_dir() / "data").resolve(): raise GannbError(f"{source}={' or '.join(dict.fromkeys(repr(str(p)) for p in tried))} is not a folder. Give an existing folder, or leave it out to use {cache_dir() / 'data'}.")
+    if not root.is_dir() and root != (cache_dir() / "data").resolve():
+        raise GannbError(
+            f"{source}={' or '.join(dict.fromkeys(repr(str(p)) for p in tried))} is not a folder. Give an existing folder, or leave it out to use {cache_dir() / 'data'}."
+        )
     return root
 
 # %% ../nbs/01_store.ipynb #7098ca00
 def _say_oserror(action: str, path: Path, error: OSError) -> GannbError:
     import errno
-    why = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EFBIG: "a file-size limit was reached",
-           errno.EACCES: "no permission", errno.EROFS: "the disk is read-only", errno.ENOTDIR: "a file stands where a folder should be",
-           errno.EEXIST: "a file stands where a folder should be"}.get(error.errno, error.strerror or str(error))
-    return GannbError(f"Cannot {action} {path}: {why}. What was there before is untouched. Free some space or choose another place "
-                      "(GANNB_OUTPUTS, GANNB_STORE or GANNB_CACHE), then run the same command again.")
+
+    why = {
+        errno.ENOSPC: "the disk is full",
+        errno.EDQUOT: "the disk quota is used up",
+        errno.EFBIG: "a file-size limit was reached",
+        errno.EACCES: "no permission",
+        errno.EROFS: "the disk is read-only",
+        errno.ENOTDIR: "a file stands where a folder should be",
+        errno.EEXIST: "a file stands where a folder should be",
+    }.get(error.errno, error.strerror or str(error))
+    return GannbError(
+        f"Cannot {action} {path}: {why}. What was there before is untouched. Free some space or choose another place "
+        "(GANNB_OUTPUTS, GANNB_STORE or GANNB_CACHE), then run the same command again."
+    )
+
 
 def check_place(path: str | Path) -> Path:
     "`path`, if a folder is or can be there. Raises `GannbError` when a file is in the way; makes nothing."
-    path = Path(path); near = next(p for p in (path, *path.parents) if p.exists())
-    if not near.is_dir(): raise GannbError(f"Cannot make the folder {path}: a file stands where a folder should be ({near}). Choose another place or move that file.")
+    path = Path(path)
+    near = next(p for p in (path, *path.parents) if p.exists())
+    if not near.is_dir():
+        raise GannbError(
+            f"Cannot make the folder {path}: a file stands where a folder should be ({near}). Choose another place or move that file."
+        )
     return path
+
 
 def make_folder(path: str | Path) -> Path:
     "`path`, now an existing folder. Raises `GannbError` when a file is in the way or it cannot be made."
     path = Path(path)
-    try: path.mkdir(parents=True, exist_ok=True)
-    except OSError as e: raise _say_oserror("make the folder", path, e) from e
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise _say_oserror("make the folder", path, e) from e
     return path
 
-def _fsync_folder(path: Path) -> None:
-    if os.name != "posix": return
-    fd = os.open(path, os.O_RDONLY)
-    try: os.fsync(fd)
-    finally: os.close(fd)
 
-def atomic_write(path: str | Path,      # the file to make or replace
-                 content: bytes | str,  # text is written as UTF-8
-                ) -> Path:              # `path`
+def _fsync_folder(path: Path) -> None:
+    if os.name != "posix":
+        return
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def atomic_write(
+    path: str | Path,  # the file to make or replace
+    content: bytes | str,  # text is written as UTF-8
+) -> Path:  # `path`
     "Write a file so that it is either the old or the new one, never a part. Raises `GannbError` (disk full, no permission ...)."
-    path = Path(path); make_folder(path.parent)
+    path = Path(path)
+    make_folder(path.parent)
     tmp = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         with open(tmp, "wb") as f:
-            f.write(content.encode() if isinstance(content, str) else content); f.flush(); os.fsync(f.fileno())
+            f.write(content.encode() if isinstance(content, str) else content)
+            f.flush()
+            os.fsync(f.fileno())
         os.replace(tmp, path)
-    except OSError as e: raise _say_oserror("write", path, e) from e
-    finally: tmp.unlink(missing_ok=True)
+    except OSError as e:
+        raise _say_oserror("write", path, e) from e
+    finally:
+        tmp.unlink(missing_ok=True)
     return path
+
 
 def write_json(path: str | Path, value: Any) -> Path:
     "Write `value` as readable JSON, atomically. NaN and infinity are refused: JSON has no such numbers."
-    return atomic_write(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+    return atomic_write(
+        path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    )
+
 
 def read_json(path: str | Path) -> Any:
     "The value in a JSON file. Raises `GannbError` when the file is missing or damaged."
-    try: return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError: raise GannbError(f"{path} does not exist.") from None
-    except (ValueError, OSError) as e: raise GannbError(f"{path} is damaged and cannot be read as JSON ({e}).") from e
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise GannbError(f"{path} does not exist.") from None
+    except (ValueError, OSError) as e:
+        raise GannbError(f"{path} is damaged and cannot be read as JSON ({e}).") from e
 
 # %% ../nbs/01_store.ipynb #3c49f55f
 def sha256_file(path: str | Path) -> str:
     "The sha256 of a file's bytes."
-    with open(path, "rb") as f: return hashlib.file_digest(f, "sha256").hexdigest()
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
 
 @contextmanager
-def new_folder(final: str | Path,    # the folder to appear; must not exist yet
-              ) -> Iterator[Path]:   # a temporary folder beside it, to be filled
+def new_folder(
+    final: str | Path,  # the folder to appear; must not exist yet
+) -> Iterator[Path]:  # a temporary folder beside it, to be filled
     "A folder that appears whole or not at all: filled under another name, sealed with `manifest.json`, renamed. On any error nothing is left."
-    final = Path(final); make_folder(final.parent)
+    final = Path(final)
+    make_folder(final.parent)
     tmp = final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        make_folder(tmp); yield tmp
-        files = {str(p.relative_to(tmp).as_posix()): {"sha256": sha256_file(p), "bytes": p.stat().st_size} for p in sorted(tmp.rglob("*")) if p.is_file()}
+        make_folder(tmp)
+        yield tmp
+        files = {
+            str(p.relative_to(tmp).as_posix()): {"sha256": sha256_file(p), "bytes": p.stat().st_size}
+            for p in sorted(tmp.rglob("*"))
+            if p.is_file()
+        }
         for name in files:
-            with open(tmp / name, "rb+") as f: os.fsync(f.fileno())
+            with open(tmp / name, "rb+") as f:
+                os.fsync(f.fileno())
         write_json(tmp / "manifest.json", files)
-        _fsync_folder(tmp); os.rename(tmp, final); _fsync_folder(final.parent)
-    except OSError as e: raise _say_oserror("write the folder", final, e) from e
-    finally: shutil.rmtree(tmp, ignore_errors=True)
+        _fsync_folder(tmp)
+        os.rename(tmp, final)
+        _fsync_folder(final.parent)
+    except OSError as e:
+        raise _say_oserror("write the folder", final, e) from e
+    finally:
+        shutil.rmtree(tmp, ignore_errors=True)
 
-def verify_folder(path: str | Path) -> dict:   # the manifest: file -> {sha256, bytes}
+
+def verify_folder(path: str | Path) -> dict:  # the manifest: file -> {sha256, bytes}
     "The manifest of a sealed folder, after checking every file against it. Raises `GannbError` naming the first file that is missing or changed."
-    path = Path(path); files = read_json(path / "manifest.json")
+    path = Path(path)
+    files = read_json(path / "manifest.json")
     for name, entry in files.items():
         file = path / name
-        if not file.is_file(): raise GannbError(f"{file} is missing, though the manifest names it: the folder is damaged.")
+        if not file.is_file():
+            raise GannbError(f"{file} is missing, though the manifest names it: the folder is damaged.")
         if file.stat().st_size != entry["bytes"] or sha256_file(file) != entry["sha256"]:
-            raise GannbError(f"{file} does not match its manifest ({entry['bytes']} bytes expected, {file.stat().st_size} found): it is truncated or was changed.")
+            raise GannbError(
+                f"{file} does not match its manifest ({entry['bytes']} bytes expected, {file.stat().st_size} found): it is truncated or was changed."
+            )
     return files
 
 # %% ../nbs/01_store.ipynb #52f38bb1
-def save_tensors(path: str | Path,                   # a .safetensors file
-                 tensors: dict[str, torch.Tensor],   # any device, any layout
-                ) -> Path:
+def save_tensors(
+    path: str | Path,  # a .safetensors file
+    tensors: dict[str, torch.Tensor],  # any device, any layout
+) -> Path:
     "Write tensors as safetensors, atomically."
     from safetensors.torch import save
+
     return atomic_write(path, save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}))
 
-def load_tensors(path: str | Path) -> dict[str, torch.Tensor]:   # tensors on the CPU
+
+def load_tensors(path: str | Path) -> dict[str, torch.Tensor]:  # tensors on the CPU
     "The tensors of a safetensors file. Raises `GannbError` for a missing, truncated or foreign file (pickles are recognised and refused)."
     from safetensors import SafetensorError
     from safetensors.torch import load
+
     path = Path(path)
-    if not path.is_file(): raise GannbError(f"{path} does not exist.")
+    if not path.is_file():
+        raise GannbError(f"{path} does not exist.")
     data = path.read_bytes()
     if data[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
-        raise GannbError(f"{path} is a pickle (a .pth / .pt file). Pickles can run code when they are opened, so gannb loads only safetensors files.")
-    try: return load(data)
-    except (SafetensorError, ValueError, KeyError) as e: raise GannbError(f"{path} is not a whole safetensors file ({e}).") from e
+        raise GannbError(
+            f"{path} is a pickle (a .pth / .pt file). Pickles can run code when they are opened, so gannb loads only safetensors files."
+        )
+    try:
+        return load(data)
+    except (SafetensorError, ValueError, KeyError) as e:
+        raise GannbError(f"{path} is not a whole safetensors file ({e}).") from e
 
-def save_checkpoint(folder: str | Path,                  # the run's checkpoint folder
-                    step: int,                           # training steps done
-                    tensors: dict[str, torch.Tensor],    # everything that training changes
-                    state: dict,                         # the small rest, JSON
-                    keep: int = 2,                       # how many of the newest stay
-                   ) -> Path:                            # the checkpoint's folder
+
+def save_checkpoint(
+    folder: str | Path,  # the run's checkpoint folder
+    step: int,  # training steps done
+    tensors: dict[str, torch.Tensor],  # everything that training changes
+    state: dict,  # the small rest, JSON
+    keep: int = 2,  # how many of the newest stay
+) -> Path:  # the checkpoint's folder
     "Write one checkpoint, then remove all but the `keep` newest."
     final = Path(folder) / f"step-{step:08d}"
-    if final.exists():   # reached before: keep it if it is whole, replace it if it was damaged
-        try: verify_folder(final); return final
-        except GannbError: shutil.rmtree(final)
+    if final.exists():  # reached before: keep it if it is whole, replace it if it was damaged
+        try:
+            verify_folder(final)
+            return final
+        except GannbError:
+            shutil.rmtree(final)
     with new_folder(final) as tmp:
-        save_tensors(tmp / "tensors.safetensors", tensors); write_json(tmp / "state.json", state)
-    for old in list_checkpoints(folder)[:-keep]: shutil.rmtree(old, ignore_errors=True)
+        save_tensors(tmp / "tensors.safetensors", tensors)
+        write_json(tmp / "state.json", state)
+    for old in list_checkpoints(folder)[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
     return final
+
 
 def list_checkpoints(folder: str | Path) -> list[Path]:
     "The checkpoints of a run, oldest first."
     return sorted(p for p in Path(folder).glob("step-*") if (p / "manifest.json").is_file())
 
-def load_checkpoint(folder: str | Path) -> tuple[dict[str, torch.Tensor], dict, Path] | None:   # tensors, state, folder; None when there is none
+
+def load_checkpoint(
+    folder: str | Path,
+) -> tuple[dict[str, torch.Tensor], dict, Path] | None:  # tensors, state, folder; None when there is none
     "The newest checkpoint that is whole. Warns for each damaged one that it passes over; raises `GannbError` if all are damaged."
     import warnings
+
     bad = []
     for path in reversed(list_checkpoints(folder)):
         try:
             verify_folder(path)
             return load_tensors(path / "tensors.safetensors"), read_json(path / "state.json"), path
         except GannbError as e:
-            bad.append(str(e)); warnings.warn(f"Checkpoint passed over: {e}", stacklevel=2)
-    if bad: raise GannbError(f"No checkpoint in {folder} is whole: {bad[0]} Delete that folder to start the run from the beginning.")
+            bad.append(str(e))
+            warnings.warn(f"Checkpoint passed over: {e}", stacklevel=2)
+    if bad:
+        raise GannbError(
+            f"No checkpoint in {folder} is whole: {bad[0]} Delete that folder to start the run from the beginning."
+        )
     return None
 
 # %% ../nbs/01_store.ipynb #5d7d8037
 def remove_leftovers(folder: str | Path) -> None:
     "Delete what a killed process was still writing in `folder` and below; call it only while holding the folder."
     for p in Path(folder).rglob(".*.tmp"):
-        if p.is_dir(): shutil.rmtree(p, ignore_errors=True)
-        else: p.unlink(missing_ok=True)
+        if p.is_dir():
+            shutil.rmtree(p, ignore_errors=True)
+        else:
+            p.unlink(missing_ok=True)
+
 
 @contextmanager
-def folder_lock(folder: str | Path,  # the folder to hold
-                wait: float = 0,     # seconds to wait for another process; 0 refuses at once
-               ) -> Iterator[None]:
+def folder_lock(
+    folder: str | Path,  # the folder to hold
+    wait: float = 0,  # seconds to wait for another process; 0 refuses at once
+) -> Iterator[None]:
     "Hold a folder for this process. Raises `GannbError` naming the process that holds it."
     from filelock import FileLock, Timeout
-    folder = make_folder(folder); holder = folder / ".lock.json"
+
+    folder = make_folder(folder)
+    holder = folder / ".lock.json"
     lock = FileLock(str(folder / ".lock"), timeout=wait)
-    try: lock.acquire()
-    except Timeout:   # a kind of OSError, so it comes first
-        try: who = read_json(holder); name = f"process {who['pid']} on {who['host']} ({who['command']}, since {who['since']})"
-        except (GannbError, KeyError): name = "another process"
-        raise GannbError(f"{folder} is in use by {name}. Wait for it, or stop it, then run the same command again.") from None
-    except OSError as e: raise _say_oserror("lock", folder, e) from e
+    try:
+        lock.acquire()
+    except Timeout:  # a kind of OSError, so it comes first
+        try:
+            who = read_json(holder)
+            name = f"process {who['pid']} on {who['host']} ({who['command']}, since {who['since']})"
+        except (GannbError, KeyError):
+            name = "another process"
+        raise GannbError(
+            f"{folder} is in use by {name}. Wait for it, or stop it, then run the same command again."
+        ) from None
+    except OSError as e:
+        raise _say_oserror("lock", folder, e) from e
     try:
         from datetime import datetime
+
         remove_leftovers(folder)
-        write_json(holder, {"pid": os.getpid(), "host": platform.node(), "command": " ".join(Path(a).name for a in sys.argv[:3]),
-                            "since": datetime.now().isoformat(timespec="seconds")})
+        write_json(
+            holder,
+            {
+                "pid": os.getpid(),
+                "host": platform.node(),
+                "command": " ".join(Path(a).name for a in sys.argv[:3]),
+                "since": datetime.now().isoformat(timespec="seconds"),
+            },
+        )
         yield
     finally:
-        holder.unlink(missing_ok=True); lock.release()
+        holder.unlink(missing_ok=True)
+        lock.release()
 
 # %% ../nbs/01_store.ipynb #39a824ff
-def artefact_folder(stage: str,       # name of the stage: "gan", "features" ...
-                    version: int,     # its STAGE_VERSION
-                    fields: dict,     # the config fields that matter, data fingerprint, seed
-                    root: str | Path | None = None,  # the store; `store_dir()` by default
-                   ) -> Path:
+def artefact_folder(
+    stage: str,  # name of the stage: "gan", "features" ...
+    version: int,  # its STAGE_VERSION
+    fields: dict,  # the config fields that matter, data fingerprint, seed
+    root: str | Path | None = None,  # the store; `store_dir()` by default
+) -> Path:
     "Where the artefact made by these inputs lives, whether or not it exists."
-    return Path(root or store_dir()) / stage / stable_hash({"stage": stage, "version": version, "fields": fields}, 20)
+    return (
+        Path(root or store_dir())
+        / stage
+        / stable_hash({"stage": stage, "version": version, "fields": fields}, 20)
+    )
+
 
 def differing_fields(old: dict, new: dict) -> list[str]:
     "The differences of two flat dictionaries in words: `ngf: 32 -> 64`."
     missing = object()
-    return [f"{k}: {old.get(k, 'absent')!r} -> {new.get(k, 'absent')!r}" for k in sorted(old.keys() | new.keys())
-            if old.get(k, missing) != new.get(k, missing)]
+    return [
+        f"{k}: {old.get(k, 'absent')!r} -> {new.get(k, 'absent')!r}"
+        for k in sorted(old.keys() | new.keys())
+        if old.get(k, missing) != new.get(k, missing)
+    ]
+
 
 def tree_bytes(path: str | Path) -> int:
     "How much disk a folder holds, in bytes."
@@ -255,38 +384,80 @@ def tree_bytes(path: str | Path) -> int:
 def code_commit() -> str:
     "The git commit of the checkout the package runs from (`+changes` when files differ from it), or 'not a checkout'."
     root = checkout(Path(__file__).parent) if "__file__" in globals() else checkout()
-    if root is None: return "not a checkout"
-    def git(*args: str) -> str:
-        return subprocess.run(["git", "-C", str(root), *args], capture_output=True, text=True, check=True, timeout=20).stdout.strip()
-    try: return git("rev-parse", "--short=10", "HEAD") + ("+changes" if git("status", "--porcelain", "--", "gannb", "papers", "settings.ini") else "")
-    except (OSError, subprocess.SubprocessError): return "no git"
+    if root is None:
+        return "not a checkout"
 
-def provenance(device: str | None = None,  # "cpu" or "cuda": what was used; None: what torch would use
-               threads: int | None = None, # CPU threads used; None: torch's present number
-              ) -> dict:
+    def git(*args: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(root), *args], capture_output=True, text=True, check=True, timeout=20
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short=10", "HEAD") + (
+            "+changes" if git("status", "--porcelain", "--", "gannb", "papers", "settings.ini") else ""
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "no git"
+
+
+def provenance(
+    device: str | None = None,  # "cpu" or "cuda": what was used; None: what torch would use
+    threads: int | None = None,  # CPU threads used; None: torch's present number
+) -> dict:
     "Versions, commit, machine type, device and threads."
     from importlib.metadata import PackageNotFoundError, version
     import torch
+
     def v(name: str) -> str:
-        try: return version(name)
-        except PackageNotFoundError: return "absent"
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            return "absent"
+
     from gannb import __version__
-    names = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pillow", "matplotlib", "safetensors", "papermill")
+
+    names = (
+        "torch",
+        "torchvision",
+        "numpy",
+        "scipy",
+        "scikit-learn",
+        "pillow",
+        "matplotlib",
+        "safetensors",
+        "papermill",
+    )
     on_gpu = torch.cuda.is_available() if device is None else device == "cuda"
-    return {"gannb": __version__, "commit": code_commit(), "python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}",
-            "versions": {n: v(n) for n in names}, "device": torch.cuda.get_device_name(0) if on_gpu else "CPU", "threads": threads or torch.get_num_threads(), "cores": os.cpu_count()}
+    return {
+        "gannb": __version__,
+        "commit": code_commit(),
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "versions": {n: v(n) for n in names},
+        "device": torch.cuda.get_device_name(0) if on_gpu else "CPU",
+        "threads": threads or torch.get_num_threads(),
+        "cores": os.cpu_count(),
+    }
+
 
 def peak_memory() -> int:
     "The largest resident memory of this process so far, in bytes."
-    if os.name != "posix": return 0
+    if os.name != "posix":
+        return 0
     import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
-def check_free_disk(folder: str | Path, need: int) -> int:   # free bytes
+
+def check_free_disk(folder: str | Path, need: int) -> int:  # free bytes
     "Free bytes where `folder` lies or will lie. Raises `GannbError` when less than `need` is free."
     place = Path(folder)
-    while not place.exists(): place = place.parent
+    while not place.exists():
+        place = place.parent
     free = shutil.disk_usage(place).free
-    if free < need: raise GannbError(f"{folder} needs about {fmt_bytes(need)}; {fmt_bytes(free)} are free there. Free some space or set GANNB_OUTPUTS to another disk.")
+    if free < need:
+        raise GannbError(
+            f"{folder} needs about {fmt_bytes(need)}; {fmt_bytes(free)} are free there. Free some space or set GANNB_OUTPUTS to another disk."
+        )
     return free

@@ -21,80 +21,124 @@ __all__ = ['COLUMNS', 'loss_D', 'loss_G', 'd_step', 'g_step', 'History', 'log_li
            'load_net', 'load_state', 'Diverged', 'Tick', 'check_steps', 'train_gan']
 
 # %% ../nbs/08_train.ipynb #470a4f05
-def loss_D(real: Tensor,   # (N,) logits of real images
-           fake: Tensor,   # (N,) logits of generated images
-          ) -> Tensor:     # scalar
+def loss_D(
+    real: Tensor,  # (N,) logits of real images
+    fake: Tensor,  # (N,) logits of generated images
+) -> Tensor:  # scalar
     "The discriminator's loss: the **sum** of its real and its fake half, as in the papers' log lines. Undecided everywhere it is 2 ln 2 = 1.386."
     return F.softplus(-real.float()).mean() + F.softplus(fake.float()).mean()
+
 
 def loss_G(fake: Tensor) -> Tensor:
     "The generator's loss -log D(G(z)) from the logits (N,) of its images. With an undecided discriminator it is ln 2 = 0.693."
     return F.softplus(-fake.float()).mean()
 
 # %% ../nbs/08_train.ipynb #2cbfa15d
-def d_step(D: nn.Module, opt_D: torch.optim.Optimizer,
-           x: Tensor,               # (N, C, H, W) real images in [-1, 1]
-           fake: Tensor,            # (N, C, H, W) generated images, detached
-           y: Tensor | None = None, # (N,) labels for conditional networks
-          ) -> tuple[Tensor, Tensor, Tensor]:   # loss_D (scalar), logits of real (N,), logits of fake (N,); all detached
+def d_step(
+    D: nn.Module,
+    opt_D: torch.optim.Optimizer,
+    x: Tensor,  # (N, C, H, W) real images in [-1, 1]
+    fake: Tensor,  # (N, C, H, W) generated images, detached
+    y: Tensor | None = None,  # (N,) labels for conditional networks
+) -> tuple[Tensor, Tensor, Tensor]:  # loss_D (scalar), logits of real (N,), logits of fake (N,); all detached
     "One update of the discriminator."
     real_logits, fake_logits = D(x, y), D(fake, y)
     loss = loss_D(real_logits, fake_logits)
-    opt_D.zero_grad(set_to_none=True); loss.backward(); opt_D.step()
+    opt_D.zero_grad(set_to_none=True)
+    loss.backward()
+    opt_D.step()
     return loss.detach(), real_logits.detach(), fake_logits.detach()
 
-def g_step(D: nn.Module, opt_G: torch.optim.Optimizer,
-           fake: Tensor,            # (N, C, H, W) generated images with their graph back to G
-           y: Tensor | None = None, # (N,) labels
-          ) -> tuple[Tensor, Tensor]:           # loss_G (scalar), logits of fake (N,): D's answer before this update; detached
+
+def g_step(
+    D: nn.Module,
+    opt_G: torch.optim.Optimizer,
+    fake: Tensor,  # (N, C, H, W) generated images with their graph back to G
+    y: Tensor | None = None,  # (N,) labels
+) -> tuple[Tensor, Tensor]:  # loss_G (scalar), logits of fake (N,): D's answer before this update; detached
     "One update of the generator, with D frozen."
-    for p in D.parameters(): p.requires_grad_(False)
+    for p in D.parameters():
+        p.requires_grad_(False)
     try:
-        logits = D(fake, y); loss = loss_G(logits)
-        opt_G.zero_grad(set_to_none=True); loss.backward(); opt_G.step()
+        logits = D(fake, y)
+        loss = loss_G(logits)
+        opt_G.zero_grad(set_to_none=True)
+        loss.backward()
+        opt_G.step()
     finally:
-        for p in D.parameters(): p.requires_grad_(True)
+        for p in D.parameters():
+            p.requires_grad_(True)
     return loss.detach(), logits.detach()
 
 # %% ../nbs/08_train.ipynb #e015ba28
 COLUMNS = ("loss_D", "loss_G", "D_real", "D_fake_before", "D_fake_after", "acc_real", "acc_fake")
 
+
 def _record(loss_d: Tensor, loss_g: Tensor, real: Tensor, before: Tensor, after: Tensor) -> Tensor:
-    return torch.stack((loss_d.float(), loss_g.float(), real.float().sigmoid().mean(), before.float().sigmoid().mean(), after.float().sigmoid().mean(),
-                        (real > 0).float().mean(), (before <= 0).float().mean()))
+    return torch.stack(
+        (
+            loss_d.float(),
+            loss_g.float(),
+            real.float().sigmoid().mean(),
+            before.float().sigmoid().mean(),
+            after.float().sigmoid().mean(),
+            (real > 0).float().mean(),
+            (before <= 0).float().mean(),
+        )
+    )
+
 
 @dataclass
 class History:
     "The record of a run: `rows` (steps, 7) float32, one row a step, columns as in `COLUMNS`; `steps_per_epoch` batches an epoch."
+
     rows: np.ndarray
     steps_per_epoch: int
 
-    def __getitem__(self, column: str) -> np.ndarray:   # (steps,)
+    def __getitem__(self, column: str) -> np.ndarray:  # (steps,)
         return self.rows[:, COLUMNS.index(check_choice("column", column, COLUMNS))]
-    def __len__(self) -> int: return len(self.rows)
-    def upto(self, step: int) -> History: return History(self.rows[:step], self.steps_per_epoch)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def upto(self, step: int) -> History:
+        return History(self.rows[:step], self.steps_per_epoch)
+
     def mean(self, column: str, last: int) -> float:
         "Mean of a column over the last `last` steps. A NaN in them gives NaN."
         return float(np.mean(self[column][-last:], dtype=np.float64))
 
-def log_line(row: np.ndarray,   # (7,) one row of a History
-             epoch: int,        # epochs completed before this one, counted from 0
-             epochs: int,
-             batch: int,        # batch within the epoch, counted from 0
-             batches: int,
-            ) -> str:
+
+def log_line(
+    row: np.ndarray,  # (7,) one row of a History
+    epoch: int,  # epochs completed before this one, counted from 0
+    epochs: int,
+    batch: int,  # batch within the epoch, counted from 0
+    batches: int,
+) -> str:
     "The classic line: `[epoch/epochs][i/n] Loss_D: ... Loss_G: ... D(x): ... D(G(z)): a / b`."
     d, g, real, before, after = (float(v) for v in row[:5])
     return f"[{epoch}/{epochs}][{batch}/{batches}] Loss_D: {d:.4f} Loss_G: {g:.4f} D(x): {real:.4f} D(G(z)): {before:.4f} / {after:.4f}"
 
 # %% ../nbs/08_train.ipynb #5233ca42
-def make_optimizers(G: nn.Module, D: nn.Module, lr_G: float = 2e-4, lr_D: float = 2e-4, beta1: float = 0.5, beta2: float = 0.999,
-                   ) -> tuple[torch.optim.Adam, torch.optim.Adam]:
+def make_optimizers(
+    G: nn.Module,
+    D: nn.Module,
+    lr_G: float = 2e-4,
+    lr_D: float = 2e-4,
+    beta1: float = 0.5,
+    beta2: float = 0.999,
+) -> tuple[torch.optim.Adam, torch.optim.Adam]:
     "Adam for G and for D with the DCGAN paper's settings (section 4), fused."
-    return (torch.optim.Adam(G.parameters(), lr=lr_G, betas=(beta1, beta2), fused=True),
-            torch.optim.Adam(D.parameters(), lr=lr_D, betas=(beta1, beta2), fused=True))
+    return (
+        torch.optim.Adam(G.parameters(), lr=lr_G, betas=(beta1, beta2), fused=True),
+        torch.optim.Adam(D.parameters(), lr=lr_D, betas=(beta1, beta2), fused=True),
+    )
 
-def state_tensors(G: nn.Module, D: nn.Module, opt_G: torch.optim.Optimizer, opt_D: torch.optim.Optimizer) -> dict[str, Tensor]:
+
+def state_tensors(
+    G: nn.Module, D: nn.Module, opt_G: torch.optim.Optimizer, opt_D: torch.optim.Optimizer
+) -> dict[str, Tensor]:
     "Everything training changes, as named tensors (references, not copies)."
     out = {f"{n}.{k}": v for n, net in (("G", G), ("D", D)) for k, v in net.state_dict().items()}
     for n, net, opt in (("G", G, opt_G), ("D", D, opt_D)):
@@ -102,90 +146,156 @@ def state_tensors(G: nn.Module, D: nn.Module, opt_G: torch.optim.Optimizer, opt_
             out |= {f"opt_{n}.{k}.{field}": t for field, t in opt.state.get(p, {}).items()}
     return out
 
+
 def _check_same_network(name: str, net: nn.Module, given: dict[str, Tensor]) -> None:
-    have = {k: tuple(v.shape) for k, v in net.state_dict().items()}; came = {k: tuple(v.shape) for k, v in given.items()}
-    if have == came: return
+    have = {k: tuple(v.shape) for k, v in net.state_dict().items()}
+    came = {k: tuple(v.shape) for k, v in given.items()}
+    if have == came:
+        return
     key = next(k for k in sorted(have.keys() | came.keys()) if have.get(k) != came.get(k))
-    raise GannbError(f"These weights belong to another network: {name}.{key} should have shape {have.get(key, 'none (absent)')}, the file has {came.get(key, 'none (absent)')}. "
-                     "Size, channels, nz and widths must be those of the training.")
+    raise GannbError(
+        f"These weights belong to another network: {name}.{key} should have shape {have.get(key, 'none (absent)')}, the file has {came.get(key, 'none (absent)')}. "
+        "Size, channels, nz and widths must be those of the training."
+    )
+
 
 def load_net(net: nn.Module, tensors: dict[str, Tensor], name: str = "G") -> nn.Module:
     "Put weights `name.*` of `tensors` into `net`, keeping its device and memory layout. Raises `GannbError` when they belong to another network."
     given = {k.removeprefix(name + "."): v for k, v in tensors.items() if k.startswith(name + ".")}
-    _check_same_network(name, net, given); net.load_state_dict(given)
+    _check_same_network(name, net, given)
+    net.load_state_dict(given)
     return net
 
+
 @torch.no_grad()
-def load_state(tensors: dict[str, Tensor], G: nn.Module, D: nn.Module, opt_G: torch.optim.Optimizer, opt_D: torch.optim.Optimizer) -> None:
+def load_state(
+    tensors: dict[str, Tensor],
+    G: nn.Module,
+    D: nn.Module,
+    opt_G: torch.optim.Optimizer,
+    opt_D: torch.optim.Optimizer,
+) -> None:
     "Put a saved state back, bit for bit and in the same memory layout. Raises `GannbError` when it belongs to other networks."
     for n, net, opt in (("G", G, opt_G), ("D", D, opt_D)):
         load_net(net, tensors, n)
         for k, p in net.named_parameters():
-            fields = {f: tensors[f"opt_{n}.{k}.{f}"] for f in ("step", "exp_avg", "exp_avg_sq") if f"opt_{n}.{k}.{f}" in tensors}
-            if fields: opt.state[p] = {f: t.to(p.device) if f == "step" else torch.empty_like(p).copy_(t) for f, t in fields.items()}
+            fields = {
+                f: tensors[f"opt_{n}.{k}.{f}"]
+                for f in ("step", "exp_avg", "exp_avg_sq")
+                if f"opt_{n}.{k}.{f}" in tensors
+            }
+            if fields:
+                opt.state[p] = {
+                    f: t.to(p.device) if f == "step" else torch.empty_like(p).copy_(t)
+                    for f, t in fields.items()
+                }
 
 # %% ../nbs/08_train.ipynb #04cc653c
 class Diverged(GannbError):
     "A loss is no longer a finite number; `step` says where, `rows` holds the record up to there."
+
     def __init__(self, step: int, rows: np.ndarray):
         self.step, self.rows = step, rows
-        super().__init__(f"Training diverged at step {step}: a loss is no longer a finite number. Everything up to the last checkpoint is kept. Try a smaller "
-                         "learning rate (lr_G, lr_D), precision=fp32, a larger batch, or another seed.")
+        super().__init__(
+            f"Training diverged at step {step}: a loss is no longer a finite number. Everything up to the last checkpoint is kept. Try a smaller "
+            "learning rate (lr_G, lr_D), precision=fp32, a larger batch, or another seed."
+        )
+
 
 @dataclass
 class Tick:
     "The full state of a training between two steps. Looking at it changes nothing; it is valid until the loop is asked to go on."
-    step: int                    # steps done
-    epoch: int                   # epochs completed
-    batch: int                   # batches done in the current epoch
-    rows: np.ndarray             # (n, 7) record of the steps since the last tick, see COLUMNS
+
+    step: int  # steps done
+    epoch: int  # epochs completed
+    batch: int  # batches done in the current epoch
+    rows: np.ndarray  # (n, 7) record of the steps since the last tick, see COLUMNS
     G: nn.Module
     D: nn.Module
     opt_G: torch.optim.Optimizer
     opt_D: torch.optim.Optimizer
 
-    def tensors(self) -> dict[str, Tensor]: return state_tensors(self.G, self.D, self.opt_G, self.opt_D)
+    def tensors(self) -> dict[str, Tensor]:
+        return state_tensors(self.G, self.D, self.opt_G, self.opt_D)
+
 
 def check_steps(d_steps: int, g_steps: int) -> None:
     "Raises `GannbError` unless both are whole numbers of 1 or more."
     for name, n in (("d_steps", d_steps), ("g_steps", g_steps)):
-        if isinstance(n, bool) or not isinstance(n, int) or n < 1: raise GannbError(f"{name} must be a whole number of 1 or more; this is {n!r}.")
+        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+            raise GannbError(f"{name} must be a whole number of 1 or more; this is {n!r}.")
 
-def train_gan(G: nn.Module, D: nn.Module,
-              batches: Callable[[int, int], Iterable[tuple[Tensor, Tensor | None]]],  # (epoch, start) -> (x, y) of that epoch from batch `start` on
-              *, steps_per_epoch: int,
-              epochs: int,                  # total, those already done included
-              opts: tuple[torch.optim.Optimizer, torch.optim.Optimizer],  # for G, for D: see make_optimizers
-              seed: int = 0, start: int = 0,               # steps already done
-              d_steps: int = 1, g_steps: int = 1,          # updates of each network per batch
-              z_dist: str = "normal", precision: str = "fp32", compile: bool = False,
-              augment: Callable[[Tensor, str, int], Tensor] | None = None,   # (images, stream, step) -> images, before D sees them; differentiable
-              is_tick: Callable[[int, bool], bool] = lambda step, epoch_ends: epoch_ends,  # (steps done, an epoch ends here) -> yield now?
-             ) -> Iterator[Tick]:
+
+def train_gan(
+    G: nn.Module,
+    D: nn.Module,
+    batches: Callable[
+        [int, int], Iterable[tuple[Tensor, Tensor | None]]
+    ],  # (epoch, start) -> (x, y) of that epoch from batch `start` on
+    *,
+    steps_per_epoch: int,
+    epochs: int,  # total, those already done included
+    opts: tuple[torch.optim.Optimizer, torch.optim.Optimizer],  # for G, for D: see make_optimizers
+    seed: int = 0,
+    start: int = 0,  # steps already done
+    d_steps: int = 1,
+    g_steps: int = 1,  # updates of each network per batch
+    z_dist: str = "normal",
+    precision: str = "fp32",
+    compile: bool = False,
+    augment: Callable[[Tensor, str, int], Tensor]
+    | None = None,  # (images, stream, step) -> images, before D sees them; differentiable
+    is_tick: Callable[[int, bool], bool] = lambda step, epoch_ends: (
+        epoch_ends
+    ),  # (steps done, an epoch ends here) -> yield now?
+) -> Iterator[Tick]:
     "Train G and D in place, yielding at every tick. Raises `Diverged` when a loss is not finite, `GannbError` for impossible settings."
-    check_steps(d_steps, g_steps); check_choice("precision", precision, ("fp32", "bf16"))
-    device = next(G.parameters()).device; opt_G, opt_D = opts; rows: list[Tensor] = []
+    check_steps(d_steps, g_steps)
+    check_choice("precision", precision, ("fp32", "bf16"))
+    device = next(G.parameters()).device
+    opt_G, opt_D = opts
+    rows: list[Tensor] = []
     run_G, run_D = (torch.compile(G), torch.compile(D)) if compile else (G, D)
-    def autocast() -> AbstractContextManager: return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
-    def seen(x: Tensor, stream: str, step: int) -> Tensor: return x if augment is None else augment(x, stream, step)
+
+    def autocast() -> AbstractContextManager:
+        return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+    def seen(x: Tensor, stream: str, step: int) -> Tensor:
+        return x if augment is None else augment(x, stream, step)
+
     def fakes(n: int, y: Tensor | None, step: int, draw: int) -> Tensor:
         return run_G(draw_z(n, G.nz, seed, f"z{draw}", step, z_dist).to(device, non_blocking=True), y)
-    G.train(); D.train(); step = start
+
+    G.train()
+    D.train()
+    step = start
     for epoch in range(start // steps_per_epoch, epochs):
         for x, y in batches(epoch, step - epoch * steps_per_epoch):
             with autocast():
                 for i in range(d_steps):
                     fake = fakes(len(x), y, step, i)
-                    l_D, real, before = d_step(run_D, opt_D, seen(x, f"augment.real{i}", step), seen(fake.detach(), f"augment.fake{i}", step), y)
+                    l_D, real, before = d_step(
+                        run_D,
+                        opt_D,
+                        seen(x, f"augment.real{i}", step),
+                        seen(fake.detach(), f"augment.fake{i}", step),
+                        y,
+                    )
                 for i in range(g_steps):
-                    if i: fake = fakes(len(x), y, step, d_steps - 1 + i)
+                    if i:
+                        fake = fakes(len(x), y, step, d_steps - 1 + i)
                     l_G, after = g_step(run_D, opt_G, seen(fake, f"augment.G{i}", step), y)
-                    if i == 0: record = (l_D, l_G, real, before, after)
-            rows.append(_record(*record)); step += 1
+                    if i == 0:
+                        record = (l_D, l_G, real, before, after)
+            rows.append(_record(*record))
+            step += 1
             done, ends = divmod(step, steps_per_epoch)
             if is_tick(step, ends == 0):
-                host = torch.stack(rows).cpu().numpy(); rows = []
+                host = torch.stack(rows).cpu().numpy()
+                rows = []
                 bad = ~np.isfinite(host[:, :2]).all(1)
-                if bad.any(): raise Diverged(step - len(host) + int(bad.argmax()) + 1, host[: int(bad.argmax()) + 1])
+                if bad.any():
+                    raise Diverged(step - len(host) + int(bad.argmax()) + 1, host[: int(bad.argmax()) + 1])
                 yield Tick(step, done, ends, host, G, D, opt_G, opt_D)
-                G.train(); D.train()
+                G.train()
+                D.train()

@@ -1,4 +1,5 @@
 """Shared by all tests: nothing is written outside temporary folders, and the real image pack is found where it lies."""
+
 import os
 import shutil
 import subprocess
@@ -12,7 +13,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SESSION = Path(tempfile.mkdtemp(prefix="gannb-tests-"))
 
-for _name in ("STORE", "CACHE", "OUTPUTS"):  # in the environment, so that commands started by tests inherit it
+for _name in (
+    "STORE",
+    "CACHE",
+    "OUTPUTS",
+):  # in the environment, so that commands started by tests inherit it
     os.environ[f"GANNB_{_name}"] = str(SESSION / _name.lower())
 if not os.environ.get("GANNB_DATA") and (ROOT.parent / "shared" / "data").is_dir():
     os.environ["GANNB_DATA"] = str(ROOT.parent / "shared" / "data")
@@ -24,14 +29,19 @@ def pytest_unconfigure(config):
 
 
 def pytest_collection_modifyitems(items):
-    if (PACK / "catalogue.yaml").is_file(): return
-    skip = pytest.mark.skip(reason="the real image pack is not here: set GANNB_DATA to its folder (the one that holds catalogue.yaml)")
+    if (PACK / "catalogue.yaml").is_file():
+        return
+    skip = pytest.mark.skip(
+        reason="the real image pack is not here: set GANNB_DATA to its folder (the one that holds catalogue.yaml)"
+    )
     for item in items:
-        if item.get_closest_marker("pack"): item.add_marker(skip)
+        if item.get_closest_marker("pack"):
+            item.add_marker(skip)
 
 
 class Result(NamedTuple):
     "What a command did."
+
     rc: int
     stdout: str
     stderr: str
@@ -40,10 +50,19 @@ class Result(NamedTuple):
 @pytest.fixture
 def run_gannb():
     "A function that runs `gannb ARGS` as its own process, in the repository's root unless `cwd` says otherwise."
+
     def run(args: list[str] | str, *, cwd: Path = ROOT, timeout: float = 120, **env: str | Path) -> Result:
         args = args.split() if isinstance(args, str) else [str(a) for a in args]
         code = "import sys; from gannb.cli import main; sys.argv[0] = 'gannb'; sys.exit(main())"  # as the installed command does
-        done = subprocess.run([sys.executable, "-c", code, *args], cwd=cwd, capture_output=True, text=True, encoding="utf-8", timeout=timeout,
-                              env=os.environ | {"PYTHONIOENCODING": "utf-8"} | {k: str(v) for k, v in env.items()})
+        done = subprocess.run(
+            [sys.executable, "-c", code, *args],
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=timeout,
+            env=os.environ | {"PYTHONIOENCODING": "utf-8"} | {k: str(v) for k, v in env.items()},
+        )
         return Result(done.returncode, done.stdout, done.stderr)
+
     return run

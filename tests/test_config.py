@@ -1,4 +1,5 @@
 """Parameters: presets, overrides, settings; every wrong one is named before any work."""
+
 import subprocess
 import sys
 
@@ -9,7 +10,9 @@ from gannb.base import GannbError
 
 
 def test_importing_config_imports_no_torch():
-    done = subprocess.run([sys.executable, "-c", "import sys, gannb.config; sys.exit('torch' in sys.modules)"])
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys, gannb.config; sys.exit('torch' in sys.modules)"]
+    )
     assert done.returncode == 0
 
 
@@ -18,22 +21,52 @@ def test_importing_config_imports_no_torch():
 def test_every_preset_is_whole(paper, preset):
     r = config.report_config(paper, preset=preset)
     assert r.setting == preset and r.run_name == preset and not r.overrides and r.config.seeds
-    if preset in ("desk", "paper"): assert len(r.config.seeds) >= 5
+    if preset in ("desk", "paper"):
+        assert len(r.config.seeds) >= 5
 
 
 def test_original_dcgan_defaults():
     c = config.gan_config(dataset="digits")
-    assert (c.lr_G, c.lr_D, c.beta1, c.beta2, c.batch_size, c.nz, c.size, c.ngf, c.ndf) == (2e-4, 2e-4, 0.5, 0.999, 128, 100, 64, 64, 64)
+    assert (c.lr_G, c.lr_D, c.beta1, c.beta2, c.batch_size, c.nz, c.size, c.ngf, c.ndf) == (
+        2e-4,
+        2e-4,
+        0.5,
+        0.999,
+        128,
+        100,
+        64,
+        64,
+        64,
+    )
 
 
 def test_paper_preset_is_the_papers():
     c = config.report_config("dataset_study", preset="paper").config
-    assert c.epochs == 10 and c.batch_sizes == [128, 64, 64] and c.ngf == c.ndf == 128 and c.size == 32 and c.limit is None and c.steps == 0
+    assert (
+        c.epochs == 10
+        and c.batch_sizes == [128, 64, 64]
+        and c.ngf == c.ndf == 128
+        and c.size == 32
+        and c.limit is None
+        and c.steps == 0
+    )
     assert c.datasets == ["emnist-balanced", "celeba", "cifar10@airplane"]
 
 
-@pytest.mark.parametrize("given, setting", [({}, "desk"), ({"data_root": "x"}, "desk"), ({"seeds": "0,1,2,3,4,5,6"}, "desk"), ({"seeds": "5,6,7,8,9"}, "custom"), ({"seeds": "0,1"}, "custom"),
-                                            ({"epochs": 3}, "custom"), ({"ngf": 32}, "desk"), ({"ngf": 64}, "custom"), ({"limit": 100}, "custom")])
+@pytest.mark.parametrize(
+    "given, setting",
+    [
+        ({}, "desk"),
+        ({"data_root": "x"}, "desk"),
+        ({"seeds": "0,1,2,3,4,5,6"}, "desk"),
+        ({"seeds": "5,6,7,8,9"}, "custom"),
+        ({"seeds": "0,1"}, "custom"),
+        ({"epochs": 3}, "custom"),
+        ({"ngf": 32}, "desk"),
+        ({"ngf": 64}, "custom"),
+        ({"limit": 100}, "custom"),
+    ],
+)
 def test_setting(given, setting):
     assert config.report_config("dataset_study", preset="desk", **given).setting == setting
 
@@ -44,7 +77,10 @@ def test_epochs_given_alone_are_exact():
 
 
 def test_run_names_tell_runs_apart():
-    names = {config.report_config("dataset_study", **g).run_name for g in ({}, {"epochs": 3}, {"epochs": 4}, {"seeds": "0,1,2"}, {"preset": "desk"})}
+    names = {
+        config.report_config("dataset_study", **g).run_name
+        for g in ({}, {"epochs": 3}, {"epochs": 4}, {"seeds": "0,1,2"}, {"preset": "desk"})
+    }
     assert len(names) == 5
     assert config.report_config("dataset_study", data_root="elsewhere").run_name == "quick"
 
@@ -54,17 +90,37 @@ def test_lists(text, value):
     assert config.report_config("dataset_study", seeds=text).config.seeds == value
 
 
-@pytest.mark.parametrize("given, words", [
-    ({"preset": "qick"}, "quick"), ({"epohcs": 1}, "Did you mean 'epochs'"), ({"epochs": "many"}, "epochs='many'"), ({"epochs": 0}, "greater than or equal to 1"), ({"epochs": True}, "not True or False"),
-    ({"seeds": ""}, "at least one seed"), ({"seeds": "1,1"}, "twice"), ({"seeds": "a"}, "seeds"), ({"size": 50}, "48 or 56"), ({"size": 12}, "16"), ({"datasets": "mnist"}, "three are wanted"),
-    ({"datasets": "mnist,cifar10,celebb"}, "celeba"), ({"batch_sizes": "1,64,64"}, "2 images or more"), ({"lr_G": "fast"}, "lr_G"), ({"device": "tpu"}, "device"), ({"z_dist": "gauss"}, "z_dist"),
-    ({"precision": "fp8"}, "precision"), ({"limit": 1}, "limit")])
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        ({"preset": "qick"}, "quick"),
+        ({"epohcs": 1}, "Did you mean 'epochs'"),
+        ({"epochs": "many"}, "epochs='many'"),
+        ({"epochs": 0}, "greater than or equal to 1"),
+        ({"epochs": True}, "not True or False"),
+        ({"seeds": ""}, "at least one seed"),
+        ({"seeds": "1,1"}, "twice"),
+        ({"seeds": "a"}, "seeds"),
+        ({"size": 50}, "48 or 56"),
+        ({"size": 12}, "16"),
+        ({"datasets": "mnist"}, "three are wanted"),
+        ({"datasets": "mnist,cifar10,celebb"}, "celeba"),
+        ({"batch_sizes": "1,64,64"}, "2 images or more"),
+        ({"lr_G": "fast"}, "lr_G"),
+        ({"device": "tpu"}, "device"),
+        ({"z_dist": "gauss"}, "z_dist"),
+        ({"precision": "fp8"}, "precision"),
+        ({"limit": 1}, "limit"),
+    ],
+)
 def test_wrong_report_parameters(given, words):
-    with pytest.raises(GannbError, match=words): config.report_config("dataset_study", **given)
+    with pytest.raises(GannbError, match=words):
+        config.report_config("dataset_study", **given)
 
 
 def test_unknown_paper():
-    with pytest.raises(GannbError, match="dataset_study"): config.report_config("dataset-study")
+    with pytest.raises(GannbError, match="dataset_study"):
+        config.report_config("dataset-study")
 
 
 def test_class_specs():
@@ -74,26 +130,42 @@ def test_class_specs():
 
 
 def test_injected_parameters_are_checked():
-    config.check_injected("dataset_study", ["preset = 'quick'", "# Parameters\nepochs = 3\nseeds = '0'\n", "anything = 1"])
+    config.check_injected(
+        "dataset_study", ["preset = 'quick'", "# Parameters\nepochs = 3\nseeds = '0'\n", "anything = 1"]
+    )
     for cell in ("# Parameters\nepohcs = 3\n", "preset = 'quick'\nepohcs = 3"):
-        with pytest.raises(GannbError, match="epochs"): config.check_injected("dataset_study", [cell])
+        with pytest.raises(GannbError, match="epochs"):
+            config.check_injected("dataset_study", [cell])
 
 
 def test_template_has_every_parameter():
     import json
     from pathlib import Path
+
     for paper, model in config.REPORTS.items():
-        nb = json.loads((Path(__file__).resolve().parents[1] / "papers" / f"{paper}.ipynb").read_text(encoding="utf-8"))
+        nb = json.loads(
+            (Path(__file__).resolve().parents[1] / "papers" / f"{paper}.ipynb").read_text(encoding="utf-8")
+        )
         cell = next(c for c in nb["cells"] if "parameters" in c["metadata"].get("tags", []))
         assert config._assigned("".join(cell["source"])) == set(model.model_fields)
 
 
 def test_set_pairs():
-    assert config.parse_set(["lr_G=2e-4", "seeds=0,1", "compile=false", "limit=", "dataset=folder:a b"]) == {"lr_G": 2e-4, "seeds": "0,1", "compile": False, "limit": "", "dataset": "folder:a b"}
+    assert config.parse_set(["lr_G=2e-4", "seeds=0,1", "compile=false", "limit=", "dataset=folder:a b"]) == {
+        "lr_G": 2e-4,
+        "seeds": "0,1",
+        "compile": False,
+        "limit": "",
+        "dataset": "folder:a b",
+    }
     for bad in (["x"], ["=1"], ["a=1", "a=2"], ["a-b=1"]):
-        with pytest.raises(GannbError): config.parse_set(bad)
+        with pytest.raises(GannbError):
+            config.parse_set(bad)
 
 
 def test_a_path_with_an_at_sign_that_exists_is_whole(tmp_path):
     (tmp_path / "me@home").mkdir()
-    assert config.split_spec(f"folder:{tmp_path}/me@home") == (f"folder:{tmp_path}/me@home", []) and config.split_spec(f"folder:{tmp_path}/me@home@cats") == (f"folder:{tmp_path}/me@home", ["cats"])
+    assert config.split_spec(f"folder:{tmp_path}/me@home") == (
+        f"folder:{tmp_path}/me@home",
+        [],
+    ) and config.split_spec(f"folder:{tmp_path}/me@home@cats") == (f"folder:{tmp_path}/me@home", ["cats"])

@@ -1,4 +1,5 @@
 """The scores of the dataset study: which snapshot, who judges, full protocols, and a verdict for every claim."""
+
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,31 +19,75 @@ from gannb.stages.score import d_on, judging_part, real_d
 
 CLAIMS = ledger.load_claims(Path(__file__).resolve().parents[1] / "papers" / "dataset_study.yaml")
 BY_ID = {c["id"]: c for c in CLAIMS}
-SCORED = ("emnist-memorised", "best-data-set", "more-epochs", "more-data", "no-airplane", "loss-d-signal", "loss-g-signal", "contrast", "dimension", "more-g-updates", "contrast-over-shape",
-          "emnist-d-overfits", "scenic-background", "colour", "much-more-g-updates")
+SCORED = (
+    "emnist-memorised",
+    "best-data-set",
+    "more-epochs",
+    "more-data",
+    "no-airplane",
+    "loss-d-signal",
+    "loss-g-signal",
+    "contrast",
+    "dimension",
+    "more-g-updates",
+    "contrast-over-shape",
+    "emnist-d-overfits",
+    "scenic-background",
+    "colour",
+    "much-more-g-updates",
+)
 
 
-def pixels(s): return np.asarray(s.images)
+def pixels(s):
+    return np.asarray(s.images)
 
 
-def a_run(epochs, g=1, spe=10, diverged=None): return SimpleNamespace(epochs=epochs, steps_per_epoch=spe, steps=epochs * spe, fields={"g_steps": g}, diverged=diverged, seed=0)
+def a_run(epochs, g=1, spe=10, diverged=None):
+    return SimpleNamespace(
+        epochs=epochs,
+        steps_per_epoch=spe,
+        steps=epochs * spe,
+        fields={"g_steps": g},
+        diverged=diverged,
+        seed=0,
+    )
 
 
 # ---- which snapshot --------------------------------------------------------------------------------------------------------------------
 
+
 def test_places_are_the_nearest_kept_epochs():
-    assert sc.kept(a_run(26)) == [1, 2, 3, 5, 7, 10, 15, 20, 26] and sc.kept(a_run(26, diverged=3)) == sc.kept(a_run(26))
-    assert [sc.epoch_near(a_run(80), s) for s in (1, 390, 400, 401, 9999)] == [1, 30, 50, 50, 80], "of two equally near ones the later"
+    assert sc.kept(a_run(26)) == [1, 2, 3, 5, 7, 10, 15, 20, 26] and sc.kept(
+        a_run(26, diverged=3)
+    ) == sc.kept(a_run(26))
+    assert [sc.epoch_near(a_run(80), s) for s in (1, 390, 400, 401, 9999)] == [1, 30, 50, 50, 80], (
+        "of two equally near ones the later"
+    )
 
 
-@pytest.mark.parametrize("more, control, pair", [((26, 2), 26, (10, 20)), ((5, 5), 26, (5, 26)), ((15, 2), 15, (5, 10)), ((3, 5), 15, (3, 15)), ((1, 2), 1, (1, 1))])
+@pytest.mark.parametrize(
+    "more, control, pair",
+    [
+        ((26, 2), 26, (10, 20)),
+        ((5, 5), 26, (5, 26)),
+        ((15, 2), 15, (5, 10)),
+        ((3, 5), 15, (3, 15)),
+        ((1, 2), 1, (1, 1)),
+    ],
+)
 def test_equal_generator_updates(more, control, pair):
     assert sc.same_g_updates(a_run(*more), a_run(control)) == pair
 
 
 # ---- what D sees -----------------------------------------------------------------------------------------------------------------------
 
-def cut(image, k): return {image[i:i + k, j:j + k].tobytes() for i in range(0, len(image), k) for j in range(0, len(image), k)}
+
+def cut(image, k):
+    return {
+        image[i : i + k, j : j + k].tobytes()
+        for i in range(0, len(image), k)
+        for j in range(0, len(image), k)
+    }
 
 
 def test_shuffled_tiles_keep_every_pixel_and_lose_the_shape():
@@ -50,31 +95,59 @@ def test_shuffled_tiles_keep_every_pixel_and_lose_the_shape():
     for tiles in (2, 4, 8):
         y = sc.shuffle_tiles(x, tiles)
         for a, b in zip(x, y):
-            assert (np.sort(a.reshape(-1, 3), axis=0) == np.sort(b.reshape(-1, 3), axis=0)).all(), "each colour's histogram stays"
+            assert (np.sort(a.reshape(-1, 3), axis=0) == np.sort(b.reshape(-1, 3), axis=0)).all(), (
+                "each colour's histogram stays"
+            )
         assert all(cut(a, 32 // tiles) == cut(b, 32 // tiles) for a, b in zip(x, y)), "whole tiles move"
-    many = np.arange(16, dtype=np.uint8).repeat(16).reshape(4, 4, 4, 4).transpose(0, 2, 1, 3).reshape(1, 16, 16, 1).repeat(200, 0)   # tile k holds the value k
+    many = (
+        np.arange(16, dtype=np.uint8)
+        .repeat(16)
+        .reshape(4, 4, 4, 4)
+        .transpose(0, 2, 1, 3)
+        .reshape(1, 16, 16, 1)
+        .repeat(200, 0)
+    )  # tile k holds the value k
     places = sc.shuffle_tiles(many)[:, ::4, ::4, 0].reshape(200, 16)
     assert len({p.tobytes() for p in places}) > 190, "each image has an order of its own"
-    assert 0.02 < (places == np.arange(16)).mean() < 0.11, "a tile stays in its place by chance only (1 in 16)"
-    assert (sc.shuffle_tiles(x) == sc.shuffle_tiles(x)).all() and (sc.shuffle_tiles(x, seed=1) != sc.shuffle_tiles(x)).any()
+    assert 0.02 < (places == np.arange(16)).mean() < 0.11, (
+        "a tile stays in its place by chance only (1 in 16)"
+    )
+    assert (sc.shuffle_tiles(x) == sc.shuffle_tiles(x)).all() and (
+        sc.shuffle_tiles(x, seed=1) != sc.shuffle_tiles(x)
+    ).any()
     for tiles in (1, 5):
-        with pytest.raises(GannbError, match="divide the side"): sc.shuffle_tiles(x, tiles)
+        with pytest.raises(GannbError, match="divide the side"):
+            sc.shuffle_tiles(x, tiles)
 
 
 def test_the_two_changes_that_decide():
-    x = np.random.default_rng(1).integers(0, 256, (4, 16, 16, 1), dtype=np.uint8); shape, contrast = (sc.CHANGES[k](x) for k in sc.DECIDE.values())
-    assert shape.std() == x.std() and contrast.astype(float).std() == pytest.approx(x.astype(float).std() / 2, rel=0.02)
-    assert np.corrcoef(x.ravel(), contrast.ravel())[0, 1] > 0.999 > 0.5 > abs(np.corrcoef(x.ravel(), shape.ravel())[0, 1])
+    x = np.random.default_rng(1).integers(0, 256, (4, 16, 16, 1), dtype=np.uint8)
+    shape, contrast = (sc.CHANGES[k](x) for k in sc.DECIDE.values())
+    assert shape.std() == x.std() and contrast.astype(float).std() == pytest.approx(
+        x.astype(float).std() / 2, rel=0.02
+    )
+    assert (
+        np.corrcoef(x.ravel(), contrast.ravel())[0, 1]
+        > 0.999
+        > 0.5
+        > abs(np.corrcoef(x.ravel(), shape.ravel())[0, 1])
+    )
 
 
 def test_a_fall_is_what_d_says_less_what_it_said(monkeypatch):
     "A D that looks at contrast alone: the fall under shuffled tiles is 0, under half the contrast it is half."
     from gannb.data import ImageSet
+
     letters = ImageSet("letters", np.tile(np.array([0, 255], np.uint8), (8, 16, 8))[..., None])
-    monkeypatch.setattr(sc, "real_d", lambda run, reals: None); monkeypatch.setattr(sc, "d_on", lambda D, images: (float(np.ptp(images.astype(int)) / 255), 0.0))
-    rows = sc.fall_rows([a_run(1), a_run(1, diverged=1)], letters, letters, 8); fall = [r["value"] for r in rows if r["metric"] == "fall_of_D"]
+    monkeypatch.setattr(sc, "real_d", lambda run, reals: None)
+    monkeypatch.setattr(sc, "d_on", lambda D, images: (float(np.ptp(images.astype(int)) / 255), 0.0))
+    rows = sc.fall_rows([a_run(1), a_run(1, diverged=1)], letters, letters, 8)
+    fall = [r["value"] for r in rows if r["metric"] == "fall_of_D"]
     assert fall[:2] == [0, pytest.approx(0.5, abs=0.01)] and all(map(math.isnan, fall[2:]))
-    def gone(run, reals): raise GannbError("D was not kept")
+
+    def gone(run, reals):
+        raise GannbError("D was not kept")
+
     monkeypatch.setattr(sc, "real_d", gone)
     assert sc.fall_rows([a_run(1)], letters, letters, 8) == []
 
@@ -82,44 +155,99 @@ def test_a_fall_is_what_d_says_less_what_it_said(monkeypatch):
 def test_d_judges_by_the_statistics_of_real_images(study):
     "As in training, where it met pure batches: the mean answer on a batch of reals is that of training mode, and half the contrast of all images is not wholly normalised away."
     import torch
-    s, *_ = study; run, data = s.runs["emnist"][0], s.arms["emnist"].data; D = real_d(run, data); x = torch.from_numpy(pixels(data) / 127.5 - 1).float().permute(0, 3, 1, 2)
-    seen = D.main[3].running_mean.clone(); D.train()
-    with torch.no_grad(): as_trained = D(x).sigmoid().mean().item()
-    assert d_on(real_d(run, data), data)[0] == pytest.approx(as_trained, abs=0.01) and not torch.equal(seen, run.discriminator().main[3].running_mean)
-    whole, half = (d_on(real_d(run, data), c)[0] for c in (pixels(data), set_contrast(pixels(data), 0.5))); assert abs(whole - half) > 1e-6
+
+    s, *_ = study
+    run, data = s.runs["emnist"][0], s.arms["emnist"].data
+    D = real_d(run, data)
+    x = torch.from_numpy(pixels(data) / 127.5 - 1).float().permute(0, 3, 1, 2)
+    seen = D.main[3].running_mean.clone()
+    D.train()
+    with torch.no_grad():
+        as_trained = D(x).sigmoid().mean().item()
+    assert d_on(real_d(run, data), data)[0] == pytest.approx(as_trained, abs=0.01) and not torch.equal(
+        seen, run.discriminator().main[3].running_mean
+    )
+    whole, half = (d_on(real_d(run, data), c)[0] for c in (pixels(data), set_contrast(pixels(data), 0.5)))
+    assert abs(whole - half) > 1e-6
 
 
 # ---- a whole study of a few steps ------------------------------------------------------------------------------------------------------
 
+
 @pytest.fixture(scope="module")
 def study():
-    cfg = report_config("dataset_study", preset="smoke", datasets="digits,digits-low-contrast,digits-textured@3", epochs=3, limit=32).config
-    main = dataset_study.arms(cfg); side = side_study.side_arms(cfg, main)
-    runs = gan.train_arms(main, cfg.seeds, show="quiet", say=lambda s: None); side_runs = gan.train_arms(side, cfg.seeds, show="quiet", say=lambda s: None)
-    s = sc.scoring(cfg, main, side, runs | side_runs); rows, can = sc.all_rows(s, say=lambda t: None)
+    cfg = report_config(
+        "dataset_study",
+        preset="smoke",
+        datasets="digits,digits-low-contrast,digits-textured@3",
+        epochs=3,
+        limit=32,
+    ).config
+    main = dataset_study.arms(cfg)
+    side = side_study.side_arms(cfg, main)
+    runs = gan.train_arms(main, cfg.seeds, show="quiet", say=lambda s: None)
+    side_runs = gan.train_arms(side, cfg.seeds, show="quiet", say=lambda s: None)
+    s = sc.scoring(cfg, main, side, runs | side_runs)
+    rows, can = sc.all_rows(s, say=lambda t: None)
     return s, rows, can, dataset_study.results(main, runs)
 
 
 def test_one_network_and_equal_numbers_for_all(study):
     s, rows, *_ = study
-    assert len({(j.net.weights, len(j.real), j.n_fake) for j in s.judges.values()}) == 1 and len(s.judges["emnist"].real) == min(24, *(len(judging_part(s.cfg, s.arms[r].held)) for r in s.roles))
+    assert len({(j.net.weights, len(j.real), j.n_fake) for j in s.judges.values()}) == 1 and len(
+        s.judges["emnist"].real
+    ) == min(24, *(len(judging_part(s.cfg, s.arms[r].held)) for r in s.roles))
     for r in rows:
-        if r["metric"] in ("kid", "quality", "fid", "nearer_to_training"): assert {"network", "layer", "weights", "resize", "rounding", "n_real", "n_fake", "split", "held_out"} <= set(r["protocol"]), r
-        assert ("reference" in r["protocol"]) == (r["metric"] not in ("quality", "D_acc_train", "D_acc_held", "D_acc_gap", "D_gap", "loss_D", "loss_G", "called_airplane")), r["metric"]
+        if r["metric"] in ("kid", "quality", "fid", "nearer_to_training"):
+            assert {
+                "network",
+                "layer",
+                "weights",
+                "resize",
+                "rounding",
+                "n_real",
+                "n_fake",
+                "split",
+                "held_out",
+            } <= set(r["protocol"]), r
+        assert ("reference" in r["protocol"]) == (
+            r["metric"]
+            not in (
+                "quality",
+                "D_acc_train",
+                "D_acc_held",
+                "D_acc_gap",
+                "D_gap",
+                "loss_D",
+                "loss_G",
+                "called_airplane",
+            )
+        ), r["metric"]
 
 
 def test_no_judging_image_was_learnt_from(study):
-    s, *_ = study; seen = s.judges["emnist"].net.seen
+    s, *_ = study
+    seen = s.judges["emnist"].net.seen
     assert len(seen)
     for key, judge in s.judges.items():
-        assert not np.isin(judge.real.pixel_hashes(), seen).any() and not np.isin(judge.real.pixel_hashes(), s.arms[key].data.pixel_hashes()).any(), key
+        assert (
+            not np.isin(judge.real.pixel_hashes(), seen).any()
+            and not np.isin(judge.real.pixel_hashes(), s.arms[key].data.pixel_hashes()).any()
+        ), key
     plain = side_study.changed(s.arms["emnist"].held, lambda x: x, "contrast 1")
-    assert (judging_part(s.cfg, plain).pixel_hashes() == judging_part(s.cfg, s.arms["emnist"].held).pixel_hashes()).all(), "changed images are cut as the unchanged ones"
+    assert (
+        judging_part(s.cfg, plain).pixel_hashes() == judging_part(s.cfg, s.arms["emnist"].held).pixel_hashes()
+    ).all(), "changed images are cut as the unchanged ones"
 
 
 def test_no_protocol_clash_and_every_claim_gets_a_verdict(study):
     "Judged as desk would, with the one seed copied to five: what could hide behind 'not testable here' shows."
-    s, rows, _, numbers = study; five = [{**r, "seed": k, "value": r["value"] + 1e-3 * k * (k - 3)} for r in [*rows, *numbers] for k in range(5)]
+    s, rows, _, numbers = study
+    five = [
+        {**r, "seed": k, "value": r["value"] + 1e-3 * k * (k - 3)}
+        for r in [*rows, *numbers]
+        for k in range(5)
+    ]
     judged = {c["id"]: c for c in ledger.judge_all(CLAIMS, five, "desk")}
     assert not [c["id"] for c in judged.values() if "cannot be compared" in c["reason"]]
     hidden = [i for i in SCORED if judged[i]["verdict"] == NOT_TESTABLE]
@@ -128,66 +256,183 @@ def test_no_protocol_clash_and_every_claim_gets_a_verdict(study):
 
 
 def test_more_updates_are_compared_at_equal_updates(study):
-    s, rows, *_ = study; table = sc.update_table(s, rows)
-    assert [(r["arm"], r["control"]) for r in table] == [("2 a batch", "equal D updates"), ("2 a batch", "equal G updates"), ("5 a batch", "equal D updates"), ("5 a batch", "equal G updates")]
-    assert table[0]["d"] == "6 / 6" and table[0]["g"] == "12 / 6" and table[1]["g"] == "4 / 4", "updates of D and of G, counted"
+    s, rows, *_ = study
+    table = sc.update_table(s, rows)
+    assert [(r["arm"], r["control"]) for r in table] == [
+        ("2 a batch", "equal D updates"),
+        ("2 a batch", "equal G updates"),
+        ("5 a batch", "equal D updates"),
+        ("5 a batch", "equal G updates"),
+    ]
+    assert table[0]["d"] == "6 / 6" and table[0]["g"] == "12 / 6" and table[1]["g"] == "4 / 4", (
+        "updates of D and of G, counted"
+    )
 
 
 def test_the_classifier_knows_the_class(study):
     s, rows, can, _ = study
-    assert can["class"] == "3" and can["classes"] == 10 and can["accuracy"] > 0.6 and can["called"] > 0.5 > 0.2 > can["others called"]
-    share = sc.values(rows, "dcgan", "cifar", "end", "called_airplane"); assert len(share) == 1 and 0 <= share[0] <= 1
+    assert (
+        can["class"] == "3"
+        and can["classes"] == 10
+        and can["accuracy"] > 0.6
+        and can["called"] > 0.5 > 0.2 > can["others called"]
+    )
+    share = sc.values(rows, "dcgan", "cifar", "end", "called_airplane")
+    assert len(share) == 1 and 0 <= share[0] <= 1
     assert "held-out images" in sc.named_sentence(can, rows)
 
 
 def test_without_a_class_there_is_a_reason(study):
-    s, *_ = study; cfg = report_config("dataset_study", preset="smoke").config
+    s, *_ = study
+    cfg = report_config("dataset_study", preset="smoke").config
     rows, why = sc.named_rows(sc.Scoring(cfg, s.arms, s.runs, s.judges, s.common))
-    assert rows == [] and why.startswith("n/a (digits-textured stands in") and why in sc.named_sentence(why, rows)
+    assert (
+        rows == []
+        and why.startswith("n/a (digits-textured stands in")
+        and why in sc.named_sentence(why, rows)
+    )
 
 
 def test_tables_sentences_and_cards(study):
-    s, rows, can, _ = study; found = sc.ladders(s)
-    assert [r["set"] for r in sc.quality_rows(s, rows)] == ["digits", "digits-low-contrast", "digits-textured (3)"] and len(sc.arm_rows(rows, sc.SIDE_ROLES)) == 9
-    table = sc.ladder_rows(s, found); assert [r["rung"] for r in table][0] == "real images" and [r["rung"] for r in table][-4:] == ["untrained G", "the run: early", "the run: its end", "verdict"] and table[-2]["celeba"] == found["celeba"].rows[-1]["score"]
-    assert len(sc.changed_table(rows)) == 7 and len(sc.knows_table(s, rows)) == 3 and len(sc.quality_panels(s)) == 3
-    for measure in ("image size", "amount of data", "number of epochs", "common step"): assert any(ch.isdigit() for ch in sc.measured(measure, s, rows))
-    cards = sc.score_cards(s, can); assert len(cards) == 6 and all("seeds" in c for c in cards.values()) and "Called 3" in cards
-    for text in (sc.quality_sentence(s, rows), sc.copies_sentence(s, rows), sc.fall_sentence(rows), sc.half_sentence(s), sc.trend_sentence(rows, ["contrast 1"])): assert "n/a" not in text and any(ch.isdigit() for ch in text)
-    a, b = sc.closest(s, 4); assert a.shape == b.shape == (4, 16, 16, 1)
+    s, rows, can, _ = study
+    found = sc.ladders(s)
+    assert [r["set"] for r in sc.quality_rows(s, rows)] == [
+        "digits",
+        "digits-low-contrast",
+        "digits-textured (3)",
+    ] and len(sc.arm_rows(rows, sc.SIDE_ROLES)) == 9
+    table = sc.ladder_rows(s, found)
+    assert (
+        [r["rung"] for r in table][0] == "real images"
+        and [r["rung"] for r in table][-4:]
+        == ["untrained G", "the run: early", "the run: its end", "verdict"]
+        and table[-2]["celeba"] == found["celeba"].rows[-1]["score"]
+    )
+    assert (
+        len(sc.changed_table(rows)) == 7
+        and len(sc.knows_table(s, rows)) == 3
+        and len(sc.quality_panels(s)) == 3
+    )
+    for measure in ("image size", "amount of data", "number of epochs", "common step"):
+        assert any(ch.isdigit() for ch in sc.measured(measure, s, rows))
+    cards = sc.score_cards(s, can)
+    assert len(cards) == 6 and all("seeds" in c for c in cards.values()) and "Called 3" in cards
+    for text in (
+        sc.quality_sentence(s, rows),
+        sc.copies_sentence(s, rows),
+        sc.fall_sentence(rows),
+        sc.half_sentence(s),
+        sc.trend_sentence(rows, ["contrast 1"]),
+    ):
+        assert "n/a" not in text and any(ch.isdigit() for ch in text)
+    a, b = sc.closest(s, 4)
+    assert a.shape == b.shape == (4, 16, 16, 1)
 
 
 def test_a_second_look_computes_nothing(study, monkeypatch):
     s, rows, *_ = study
     import gannb.stages.score as score
-    def never(*a, **kw): raise AssertionError("computed again")
-    monkeypatch.setattr(score, "compare_features", never); monkeypatch.setattr(score, "memorised", never); monkeypatch.setattr(sc, "ladder", never)
-    again, _ = sc.all_rows(s, say=lambda t: None); sc.ladders(s)
-    assert [r for r in again if r["metric"] in ("kid", "quality")] == [r for r in rows if r["metric"] in ("kid", "quality")]
+
+    def never(*a, **kw):
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(score, "compare_features", never)
+    monkeypatch.setattr(score, "memorised", never)
+    monkeypatch.setattr(sc, "ladder", never)
+    again, _ = sc.all_rows(s, say=lambda t: None)
+    sc.ladders(s)
+    assert [r for r in again if r["metric"] in ("kid", "quality")] == [
+        r for r in rows if r["metric"] in ("kid", "quality")
+    ]
 
 
 def test_diverged_seeds_stay_in(study):
-    s, *_ = study; runs = {k: [SimpleNamespace(**{f: getattr(r, f) for f in ("epochs", "steps_per_epoch", "steps", "fields", "seed", "folder", "history", "kept_epochs", "sha256")}, diverged=1) for r in v] for k, v in s.runs.items()}
-    dead = sc.Scoring(s.cfg, s.arms, runs, s.judges, s.common); rows, can = sc.all_rows(dead, say=lambda t: None); found = sc.ladders(dead)
-    assert all(math.isnan(r["value"]) for r in rows if r["metric"] in ("kid", "quality", "fall_of_D", "nearer_to_training", "called_airplane", "D_acc_gap"))
-    assert all(v.startswith("n/a") for v in found.values()) and sc.ladder_rows(dead, found) == [] and sc.may_not_judge(found) == {} and sc.quality_panels(dead) == [] and sc.closest(dead) is None
-    assert "diverged" in sc.quality_sentence(dead, rows) and "diverged" in sc.update_table(dead, rows)[0]["difference"]
+    s, *_ = study
+    runs = {
+        k: [
+            SimpleNamespace(
+                **{
+                    f: getattr(r, f)
+                    for f in (
+                        "epochs",
+                        "steps_per_epoch",
+                        "steps",
+                        "fields",
+                        "seed",
+                        "folder",
+                        "history",
+                        "kept_epochs",
+                        "sha256",
+                    )
+                },
+                diverged=1,
+            )
+            for r in v
+        ]
+        for k, v in s.runs.items()
+    }
+    dead = sc.Scoring(s.cfg, s.arms, runs, s.judges, s.common)
+    rows, can = sc.all_rows(dead, say=lambda t: None)
+    found = sc.ladders(dead)
+    assert all(
+        math.isnan(r["value"])
+        for r in rows
+        if r["metric"]
+        in ("kid", "quality", "fall_of_D", "nearer_to_training", "called_airplane", "D_acc_gap")
+    )
+    assert (
+        all(v.startswith("n/a") for v in found.values())
+        and sc.ladder_rows(dead, found) == []
+        and sc.may_not_judge(found) == {}
+        and sc.quality_panels(dead) == []
+        and sc.closest(dead) is None
+    )
+    assert (
+        "diverged" in sc.quality_sentence(dead, rows)
+        and "diverged" in sc.update_table(dead, rows)[0]["difference"]
+    )
     assert {c["verdict"] for c in ledger.judge_all(CLAIMS, rows, "desk")} <= set(VERDICTS)
 
 
 # ---- the ladder and the claims ---------------------------------------------------------------------------------------------------------
 
-GOOD = {"held-out reals": {"": 0.0}, "slightly": {"blur": 0.1, "noise": 0.2}, "strongly": {"blur": 1.0, "noise": 2.0}, "untrained G": {"": 5.0}}
+GOOD = {
+    "held-out reals": {"": 0.0},
+    "slightly": {"blur": 0.1, "noise": 0.2},
+    "strongly": {"blur": 1.0, "noise": 2.0},
+    "untrained G": {"": 5.0},
+}
 
 
 def test_a_network_that_failed_the_ladder_judges_nothing():
-    rows = [sc.row(arm, role, seed, at, m, v + 0.01 * seed, {"n_real": 200, "n_fake": 200}) for seed in range(5) for role in ("emnist", "celeba", "cifar") for arm, v in (("dcgan", 0.9 if role == "emnist" else 0.2), ("quarter of the images", 0.9)) for at in ("common", "end", "half") for m in ("quality", "kid", "loss_D")]
-    bad = sc.may_not_judge({"emnist": climb(GOOD, {"epoch 1": 4, "epoch 9": 1}), "celeba": climb(GOOD, {"epoch 1": 1, "epoch 9": 4}), "cifar": "n/a (diverged)"})
+    rows = [
+        sc.row(arm, role, seed, at, m, v + 0.01 * seed, {"n_real": 200, "n_fake": 200})
+        for seed in range(5)
+        for role in ("emnist", "celeba", "cifar")
+        for arm, v in (("dcgan", 0.9 if role == "emnist" else 0.2), ("quarter of the images", 0.9))
+        for at in ("common", "end", "half")
+        for m in ("quality", "kid", "loss_D")
+    ]
+    bad = sc.may_not_judge(
+        {
+            "emnist": climb(GOOD, {"epoch 1": 4, "epoch 9": 1}),
+            "celeba": climb(GOOD, {"epoch 1": 1, "epoch 9": 4}),
+            "cifar": "n/a (diverged)",
+        }
+    )
     assert list(bad) == ["celeba"] and "run epoch 9" in bad["celeba"]
     free, bound = ({c["id"]: c for c in sc.judge_study(CLAIMS, rows, "desk", None, f)} for f in ({}, bad))
-    assert free["more-data"]["verdict"] != NOT_TESTABLE and bound["more-data"]["verdict"] == NOT_TESTABLE and "failed the ladder" in bound["more-data"]["reason"]
-    assert free["best-data-set"]["verdict"] == "reproduced" and bound["best-data-set"]["verdict"] == NOT_TESTABLE
-    assert bound["celeba-loss-d"]["verdict"] == free["celeba-loss-d"]["verdict"] != NOT_TESTABLE, "D's own numbers need no network"
+    assert (
+        free["more-data"]["verdict"] != NOT_TESTABLE
+        and bound["more-data"]["verdict"] == NOT_TESTABLE
+        and "failed the ladder" in bound["more-data"]["reason"]
+    )
+    assert (
+        free["best-data-set"]["verdict"] == "reproduced" and bound["best-data-set"]["verdict"] == NOT_TESTABLE
+    )
+    assert bound["celeba-loss-d"]["verdict"] == free["celeba-loss-d"]["verdict"] != NOT_TESTABLE, (
+        "D's own numbers need no network"
+    )
     shown = {c["id"]: c for c in sc.judge_study(CLAIMS, rows, "quick", None, bad)}
     assert "Measured" in shown["more-data"]["reason"], "a setting that judges nothing shows its values"
 
@@ -200,21 +445,66 @@ def test_which_claims_ask_the_network():
 @pytest.mark.parametrize("claim", SCORED)
 def test_each_claim_can_come_out_either_way(claim):
     "Rows made up so that the claim is true, then so that it is false."
+
     def rows(good):
         out = []
-        def add(arm, role, at, metric, value): out.extend(sc.row(arm, role, seed, at, metric, value + 1e-3 * seed, {"n_real": 200, "n_fake": 1000, "held_out": True}) for seed in range(5))
+
+        def add(arm, role, at, metric, value):
+            out.extend(
+                sc.row(
+                    arm,
+                    role,
+                    seed,
+                    at,
+                    metric,
+                    value + 1e-3 * seed,
+                    {"n_real": 200, "n_fake": 1000, "held_out": True},
+                )
+                for seed in range(5)
+            )
+
         for role in ("emnist", "celeba", "cifar"):
-            for at in ("common", "end"): add("dcgan", role, at, "quality", 0.9 if role == "emnist" and good else 0.8 if role != "emnist" else 0.6)
-            add("dcgan", role, "half", "kid", 1.5 if good else 0.5); add("dcgan", role, "end", "kid", 1.0); add("dcgan", role, "common", "kid", 1.0)
+            for at in ("common", "end"):
+                add(
+                    "dcgan",
+                    role,
+                    at,
+                    "quality",
+                    0.9 if role == "emnist" and good else 0.8 if role != "emnist" else 0.6,
+                )
+            add("dcgan", role, "half", "kid", 1.5 if good else 0.5)
+            add("dcgan", role, "end", "kid", 1.0)
+            add("dcgan", role, "common", "kid", 1.0)
             for e in range(1, 6):
-                for m in ("kid", "loss_D", "loss_G"): out.extend(sc.row("dcgan", role, seed, 10 * e, m, (e if good or m == "kid" else -e) + 0.1 * seed, {}) for seed in range(5))
-        add("dcgan", "emnist", "end", "nearer_to_training", 0.7 if good else 0.5); add("planted copies", "emnist", "end", "nearer_to_training", 0.8)
-        add("dcgan", "emnist", "end", "D_acc_gap", 0.2 if good else 0.0); add("dcgan", "cifar", "end", "called_airplane", 0.2 if good else 0.8)
-        for arm, v in (("contrast 0.25", 0.2), ("contrast 0.5", 0.5), ("contrast 1", 0.9), ("natural background", 0.3), ("flat background", 0.9)): add(arm, "emnist", "common", "quality", v if good else 1 - v)
-        for arm, v in (("size 16", 0.9), ("size 32", 0.5), ("size 64", 0.1), ("size 32 grey", 0.9)): add(arm, "celeba", "common", "quality", v if good else 1 - v)
-        add("quarter of the images", "celeba", "common", "kid", 2.0 if good else 0.5); add("g_steps 2", "cifar", "common", "kid", 0.5 if good else 2.0)
-        for kind in ("D", "G"): add("g_steps 5", "cifar", f"equal {kind} updates", "kid", 0.5 if good else 2.0); add("dcgan", "cifar", f"{kind} updates of g_steps 5", "kid", 1.0)
-        add("shape destroyed", "emnist", "end", "fall_of_D", 0.1 if good else 0.6); add("contrast changed", "emnist", "end", "fall_of_D", 0.6 if good else 0.1)
+                for m in ("kid", "loss_D", "loss_G"):
+                    out.extend(
+                        sc.row(
+                            "dcgan", role, seed, 10 * e, m, (e if good or m == "kid" else -e) + 0.1 * seed, {}
+                        )
+                        for seed in range(5)
+                    )
+        add("dcgan", "emnist", "end", "nearer_to_training", 0.7 if good else 0.5)
+        add("planted copies", "emnist", "end", "nearer_to_training", 0.8)
+        add("dcgan", "emnist", "end", "D_acc_gap", 0.2 if good else 0.0)
+        add("dcgan", "cifar", "end", "called_airplane", 0.2 if good else 0.8)
+        for arm, v in (
+            ("contrast 0.25", 0.2),
+            ("contrast 0.5", 0.5),
+            ("contrast 1", 0.9),
+            ("natural background", 0.3),
+            ("flat background", 0.9),
+        ):
+            add(arm, "emnist", "common", "quality", v if good else 1 - v)
+        for arm, v in (("size 16", 0.9), ("size 32", 0.5), ("size 64", 0.1), ("size 32 grey", 0.9)):
+            add(arm, "celeba", "common", "quality", v if good else 1 - v)
+        add("quarter of the images", "celeba", "common", "kid", 2.0 if good else 0.5)
+        add("g_steps 2", "cifar", "common", "kid", 0.5 if good else 2.0)
+        for kind in ("D", "G"):
+            add("g_steps 5", "cifar", f"equal {kind} updates", "kid", 0.5 if good else 2.0)
+            add("dcgan", "cifar", f"{kind} updates of g_steps 5", "kid", 1.0)
+        add("shape destroyed", "emnist", "end", "fall_of_D", 0.1 if good else 0.6)
+        add("contrast changed", "emnist", "end", "fall_of_D", 0.6 if good else 0.1)
         return out
+
     assert ledger.judge(BY_ID[claim], rows(True), "desk")["verdict"] == "reproduced", claim
     assert ledger.judge(BY_ID[claim], rows(False), "desk")["verdict"] == "not reproduced", claim

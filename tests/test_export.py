@@ -1,4 +1,5 @@
 """gannb/ is exactly what nbs/ exports: nothing edited by hand, nothing left over, nothing missing."""
+
 import json
 import os
 import re
@@ -16,18 +17,27 @@ def export(notebooks: Path, to: Path) -> Path:
     "Exports a folder of notebooks afresh in `to`, away from the repository; gives the new package folder."
     shutil.copytree(notebooks, to / "nbs", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
     shutil.copy(ROOT / "settings.ini", to)
-    done = subprocess.run([str(Path(sys.executable).parent / "nbdev_export")], cwd=to, capture_output=True, text=True,
-                          env=os.environ | {"XDG_CONFIG_HOME": str(to / "none")})
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "nbdev_export")],
+        cwd=to,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"XDG_CONFIG_HOME": str(to / "none")},
+    )
     assert done.returncode == 0, done.stderr
     return to / "gannb"
 
 
 def differences(package: Path, fresh: Path) -> list[str]:
     "What tells the Python files of a package from a fresh export."
-    here, new = ({p.relative_to(d).as_posix(): p.read_bytes() for p in d.rglob("*.py")} for d in (package, fresh))
-    return ([f"{n}: no notebook exports it" for n in sorted(here.keys() - new.keys())]
-            + [f"{n}: missing" for n in sorted(new.keys() - here.keys())]
-            + [f"{n}: differs from its notebook" for n in sorted(here.keys() & new.keys()) if here[n] != new[n]])
+    here, new = (
+        {p.relative_to(d).as_posix(): p.read_bytes() for p in d.rglob("*.py")} for d in (package, fresh)
+    )
+    return (
+        [f"{n}: no notebook exports it" for n in sorted(here.keys() - new.keys())]
+        + [f"{n}: missing" for n in sorted(new.keys() - here.keys())]
+        + [f"{n}: differs from its notebook" for n in sorted(here.keys() & new.keys()) if here[n] != new[n]]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +65,13 @@ def test_the_check_sees_every_kind_of_difference(fresh, tmp_path):
     package = tmp_path / "gannb"
     shutil.copytree(fresh, package)
     assert differences(package, fresh) == []
-    (package / "base.py").write_text((package / "base.py").read_text(encoding="utf-8") + "\n# by hand\n", encoding="utf-8")
+    (package / "base.py").write_text(
+        (package / "base.py").read_text(encoding="utf-8") + "\n# by hand\n", encoding="utf-8"
+    )
     (package / "gone.py").write_text("x = 1\n", encoding="utf-8")
     (package / "_modidx.py").unlink()
-    assert differences(package, fresh) == ["gone.py: no notebook exports it", "_modidx.py: missing", "base.py: differs from its notebook"]
+    assert differences(package, fresh) == [
+        "gone.py: no notebook exports it",
+        "_modidx.py: missing",
+        "base.py: differs from its notebook",
+    ]

@@ -1,4 +1,5 @@
 """What a user of the package gets: a wheel with gannb alone, light to import, needing neither nbdev nor the notebooks."""
+
 import configparser
 import os
 import shutil
@@ -33,9 +34,27 @@ def python(code: str, **kwargs) -> str:
 def wheel(tmp_path_factory) -> Path:
     "The wheel, built from a copy: a build writes into its source folder."
     source, out = tmp_path_factory.mktemp("source") / "gannb", tmp_path_factory.mktemp("wheel")
-    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".venv", ".git", "outputs", "build", "dist", "*.egg-info", "__pycache__"))
-    done = subprocess.run([*PIP, "wheel", "--no-index", "--no-deps", "--no-build-isolation", "--wheel-dir", str(out), str(source)],
-                          capture_output=True, text=True)
+    shutil.copytree(
+        ROOT,
+        source,
+        ignore=shutil.ignore_patterns(
+            ".venv", ".git", "outputs", "build", "dist", "*.egg-info", "__pycache__"
+        ),
+    )
+    done = subprocess.run(
+        [
+            *PIP,
+            "wheel",
+            "--no-index",
+            "--no-deps",
+            "--no-build-isolation",
+            "--wheel-dir",
+            str(out),
+            str(source),
+        ],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return next(out.glob("*.whl"))
 
@@ -44,7 +63,11 @@ def wheel(tmp_path_factory) -> Path:
 def installed(wheel, tmp_path_factory) -> Path:
     "The wheel installed into a folder of its own."
     target = tmp_path_factory.mktemp("installed")
-    subprocess.run([*PIP, "install", "--no-index", "--no-deps", "--target", str(target), str(wheel)], check=True, capture_output=True)
+    subprocess.run(
+        [*PIP, "install", "--no-index", "--no-deps", "--target", str(target), str(wheel)],
+        check=True,
+        capture_output=True,
+    )
     return target
 
 
@@ -55,7 +78,11 @@ def test_wheel_holds_gannb_alone(wheel):
     assert tops == {"gannb", f"gannb-{version}.dist-info"}
     assert wheel.name == f"gannb-{version}-py3-none-any.whl"
     inside = {n for n in names if n.startswith("gannb/")}
-    here = {p.relative_to(ROOT).as_posix() for p in (ROOT / "gannb").rglob("*") if p.is_file() and "__pycache__" not in p.parts}
+    here = {
+        p.relative_to(ROOT).as_posix()
+        for p in (ROOT / "gannb").rglob("*")
+        if p.is_file() and "__pycache__" not in p.parts
+    }
     assert inside == here, f"not in the wheel: {sorted(here - inside)}; too much: {sorted(inside - here)}"
 
 
@@ -66,7 +93,9 @@ def test_metadata_comes_from_settings(wheel):
     assert (meta["Name"], meta["Version"], meta["Summary"]) == ("gannb", cfg["version"], cfg["description"])
     assert meta["Requires-Python"] == ">=" + cfg["min_python"] and meta["License-Expression"] == "Apache-2.0"
     required = [r for r in meta.get_all("Requires-Dist") if "extra ==" not in r]
-    assert sorted(map(str, map(Requirement, required))) == sorted(map(str, map(Requirement, cfg["requirements"].split())))
+    assert sorted(map(str, map(Requirement, required))) == sorted(
+        map(str, map(Requirement, cfg["requirements"].split()))
+    )
     assert not any(r.startswith(("nbdev", "fastcore")) for r in required)
     assert set(meta.get_all("Provides-Extra")) == {"dev", "kaggle", "cluster"}
     assert "gannb = gannb.cli:main" in archive.read(f"{info}/entry_points.txt").decode()
@@ -75,8 +104,11 @@ def test_metadata_comes_from_settings(wheel):
 
 def test_imports_from_an_empty_folder_without_nbdev(installed, tmp_path):
     "Every module of the installed wheel loads with the developers' packages out of reach."
-    modules = sorted(p.relative_to(installed).with_suffix("").as_posix().replace("/", ".") for p in (installed / "gannb").rglob("*.py")
-                     if p.name != "__init__.py")
+    modules = sorted(
+        p.relative_to(installed).with_suffix("").as_posix().replace("/", ".")
+        for p in (installed / "gannb").rglob("*.py")
+        if p.name != "__init__.py"
+    )
     code = f"""
 import importlib, sys
 from pathlib import Path
@@ -93,7 +125,9 @@ for name in {modules!r}:
 
 
 def test_importing_gannb_is_light():
-    heavy = python("import sys, gannb; print(*[m for m in ('torch', 'matplotlib', 'numpy', 'nbdev', 'fastcore') if m in sys.modules])")
+    heavy = python(
+        "import sys, gannb; print(*[m for m in ('torch', 'matplotlib', 'numpy', 'nbdev', 'fastcore') if m in sys.modules])"
+    )
     assert heavy.split() == []
     assert python("import gannb; print(gannb.__version__)").strip() == metadata()["version"]
 
@@ -103,4 +137,5 @@ def test_importing_gannb_takes_under_a_fifth_of_a_second():
         start = time.perf_counter()
         python(code)
         return time.perf_counter() - start
+
     assert statistics.median(seconds("import gannb") - seconds("pass") for _ in range(7)) < 0.2

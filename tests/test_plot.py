@@ -1,4 +1,5 @@
 """Pictures that tell the truth: exact pixels, honest intervals, shared axes, small files."""
+
 import io
 import subprocess
 import sys
@@ -24,7 +25,10 @@ def pixels(data):
 
 
 def history(n=300, seeds=5):
-    return {c: np.abs(RNG.normal(.5, .1, (seeds, n))) for c in ("loss_D", "loss_G", "D_real", "D_fake_before", "D_fake_after")}
+    return {
+        c: np.abs(RNG.normal(0.5, 0.1, (seeds, n)))
+        for c in ("loss_D", "loss_G", "D_real", "D_fake_before", "D_fake_after")
+    }
 
 
 @pytest.mark.parametrize("n, cols, channels", [(1, 1, 1), (12, 4, 3), (13, 4, 3), (7, 10, 1)])
@@ -39,41 +43,72 @@ def test_tile_survives_a_png_file(tmp_path):
     assert np.array_equal(plot.untile(np.asarray(Image.open(tmp_path / "t.png")), 16, 6), x)
 
 
-@pytest.mark.parametrize("bad", [lambda: plot.tile(images(3) / 255, 2), lambda: plot.tile(images(3)[0], 2), lambda: plot.untile(plot.tile(images(4), 2), 7),
-                                 lambda: plot.untile(plot.tile(images(4), 2), 8, 5), lambda: plot.grid(images(4), cols=2, row_labels=["one"]), lambda: plot.grid(images(4, channels=2)),
-                                 lambda: plot.hero([images(4)], [images(4, 16)], ["a"]), lambda: plot.hero([images(4)], [images(4)], ["a", "b"]), lambda: plot.curves([]),
-                                 lambda: plot.losses({"loss_D": [1, 2]}), lambda: plot.seed_dots([]), lambda: plot.architecture([], []), lambda: plot.gif([], "x.gif"),
-                                 lambda: plot.png(images(1) / 255), lambda: plot.filters(np.zeros(3)), lambda: plot.feature_maps(np.zeros(3))])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        lambda: plot.tile(images(3) / 255, 2),
+        lambda: plot.tile(images(3)[0], 2),
+        lambda: plot.untile(plot.tile(images(4), 2), 7),
+        lambda: plot.untile(plot.tile(images(4), 2), 8, 5),
+        lambda: plot.grid(images(4), cols=2, row_labels=["one"]),
+        lambda: plot.grid(images(4, channels=2)),
+        lambda: plot.hero([images(4)], [images(4, 16)], ["a"]),
+        lambda: plot.hero([images(4)], [images(4)], ["a", "b"]),
+        lambda: plot.curves([]),
+        lambda: plot.losses({"loss_D": [1, 2]}),
+        lambda: plot.seed_dots([]),
+        lambda: plot.architecture([], []),
+        lambda: plot.gif([], "x.gif"),
+        lambda: plot.png(images(1) / 255),
+        lambda: plot.filters(np.zeros(3)),
+        lambda: plot.feature_maps(np.zeros(3)),
+    ],
+)
 def test_wrong_input_is_refused_in_words(bad):
-    with pytest.raises(GannbError, match=".{20}"): bad()
+    with pytest.raises(GannbError, match=".{20}"):
+        bad()
 
 
 def test_grid_shows_every_pixel_as_a_whole_square():
-    x = images(6); shown = pixels(plot.png(plot.grid(x, cols=3, scale=5), colors=0)); k, step = 10, 8 * 10 + 2 * plot.GAP
+    x = images(6)
+    shown = pixels(plot.png(plot.grid(x, cols=3, scale=5), colors=0))
+    k, step = 10, 8 * 10 + 2 * plot.GAP
     for i, image in enumerate(x):
-        r, c = divmod(i, 3); cell = shown[r * step:r * step + 80, c * step:c * step + 80]
+        r, c = divmod(i, 3)
+        cell = shown[r * step : r * step + 80, c * step : c * step + 80]
         assert (cell.reshape(8, k, 8, k, 3) == image[:, None, :, None]).all()
 
 
 def test_beside_and_hero_show_the_same_number_and_size():
     real, fake = [images(20, 32)], [images(9, 32)]
-    fig = plot.hero(real, fake, ["set"], n=12); left, right = fig.axes
+    fig = plot.hero(real, fake, ["set"], n=12)
+    left, right = fig.axes
     assert left.images[0].get_array().shape == right.images[0].get_array().shape
     assert len(plot.beside({"real": real, "before": fake, "after": fake}, ["set"]).axes) == 3
 
 
 def test_at_most_64_images_and_960_pixels():
     fig = plot.grid(images(200, 16), cols=10)
-    assert fig.axes[0].images[0].get_array().shape[0] // (16 * 10) == 6 and fig.get_size_inches()[0] * 96 <= 960
-    for size in (16, 28, 32, 64, 128, 256): assert plot.hero([images(8, size)] * 3, [images(8, size)] * 3, "abc").get_size_inches()[0] * 96 <= 961, size
+    assert (
+        fig.axes[0].images[0].get_array().shape[0] // (16 * 10) == 6 and fig.get_size_inches()[0] * 96 <= 960
+    )
+    for size in (16, 28, 32, 64, 128, 256):
+        assert (
+            plot.hero([images(8, size)] * 3, [images(8, size)] * 3, "abc").get_size_inches()[0] * 96 <= 961
+        ), size
 
 
 def test_curves_share_axes_and_show_every_seed():
-    sets = {"a": history(), "b": history(100)}; fig = plot.losses(sets, smooth=21, paper={"a": {"loss_G": 3.0}})
+    sets = {"a": history(), "b": history(100)}
+    fig = plot.losses(sets, smooth=21, paper={"a": {"loss_G": 3.0}})
     a, b = fig.axes
     assert a.get_ylim() == b.get_ylim() and a.get_xlim() == b.get_xlim() and a.get_ylim()[1] > 3.0
-    assert len(a.lines) == 2 * (1 + 5 + 1) + 1, "the first seed as recorded, a smoothed line of each seed, a mean, the paper's value"
-    assert len(plot.losses(sets, smooth=21, raw=False).axes[0].lines) == 2 * (5 + 1) and "pale" in "".join(t.get_text() for t in fig.texts)
+    assert len(a.lines) == 2 * (1 + 5 + 1) + 1, (
+        "the first seed as recorded, a smoothed line of each seed, a mean, the paper's value"
+    )
+    assert len(plot.losses(sets, smooth=21, raw=False).axes[0].lines) == 2 * (5 + 1) and "pale" in "".join(
+        t.get_text() for t in fig.texts
+    )
     text = " ".join(t.get_text() for t in fig.texts)
     assert "5 seeds" in text and "moving mean over 21" in text and "dashed: the paper" in text
     assert {t.get_text() for t in a.texts} == {"loss of D", "loss of G", "paper G"}
@@ -81,46 +116,76 @@ def test_curves_share_axes_and_show_every_seed():
 
 def test_band_is_the_t_interval_over_seeds():
     for n in (2, 5, 12):
-        y = RNG.normal(size=(n, 1)); mean, low, high = plot._mean_band(y); i = t_interval(y[:, 0])
-        assert np.allclose([mean[0], low[0], high[0]], [i.mean, i.low, i.high], atol=2e-3 * (i.high - i.low)), n
+        y = RNG.normal(size=(n, 1))
+        mean, low, high = plot._mean_band(y)
+        i = t_interval(y[:, 0])
+        assert np.allclose(
+            [mean[0], low[0], high[0]], [i.mean, i.low, i.high], atol=2e-3 * (i.high - i.low)
+        ), n
 
 
 def test_smoothing_is_a_centred_mean_that_keeps_holes():
-    y = np.array([[0., 3, 6, np.nan, 12, 15]])
+    y = np.array([[0.0, 3, 6, np.nan, 12, 15]])
     assert np.allclose(plot._smooth(y, 3), [[1.5, 3, 4.5, np.nan, 13.5, 13.5]], equal_nan=True)
-    assert np.allclose(plot._smooth(np.arange(50.)[None], 7)[0, 10:40], np.arange(10, 40))
+    assert np.allclose(plot._smooth(np.arange(50.0)[None], 7)[0, 10:40], np.arange(10, 40))
 
 
 def test_diverged_and_unequal_seeds_are_drawn():
-    fig = plot.probabilities({"D_real": [[.5, .6, np.nan], [.5, .7, .8]], "D_fake_before": [[.5], [.4, .3]], "D_fake_after": [[.1, .2, .3]]}, smooth=None)
+    fig = plot.probabilities(
+        {
+            "D_real": [[0.5, 0.6, np.nan], [0.5, 0.7, 0.8]],
+            "D_fake_before": [[0.5], [0.4, 0.3]],
+            "D_fake_after": [[0.1, 0.2, 0.3]],
+        },
+        smooth=None,
+    )
     assert isinstance(fig, Figure) and len(plot.png(fig)) > 1000
 
 
 def test_end_labels_never_touch():
     for places in ([5, 6, 7], [98, 99, 99.5], [50] * 5, [0, 100]):
-        got = plot._spread(places, 15, 0, 100); assert np.diff(sorted(got)).min() >= 15 - 1e-9 and min(got) >= -1e-9
+        got = plot._spread(places, 15, 0, 100)
+        assert np.diff(sorted(got)).min() >= 15 - 1e-9 and min(got) >= -1e-9
 
 
 def test_seed_dots_show_each_seed_and_the_bounds():
-    row = {"label": "a", "values": [1., 2, 3, None, float("nan")], "interval": (1.2, 2.8), "bound": (0, 4), "direction": "between", "paper": 2.2}
-    fig = plot.seed_dots([row]); ax, = fig.axes
+    row = {
+        "label": "a",
+        "values": [1.0, 2, 3, None, float("nan")],
+        "interval": (1.2, 2.8),
+        "bound": (0, 4),
+        "direction": "between",
+        "paper": 2.2,
+    }
+    fig = plot.seed_dots([row])
+    (ax,) = fig.axes
     assert len(ax.collections[0].get_offsets()) == 3
-    assert {float(line.get_xdata()[0]) for line in ax.lines if line.get_color() == plot.BOUND} == {0., 4.}
+    assert {float(line.get_xdata()[0]) for line in ax.lines if line.get_color() == plot.BOUND} == {0.0, 4.0}
     assert len(plot.seed_dots([{**row, "axis": 0}, {**row, "axis": 1}, {**row, "axis": 0}]).axes) == 2
 
 
 def test_png_is_small_exact_on_request_and_carries_its_text():
-    chart = plot.losses({"a": history(2000), "b": history(2000), "c": history(2000)}); data = plot.png(chart, alt="ein Bild: ü")
-    assert len(data) < 90_000 and Image.open(io.BytesIO(data)).text["Description"] == "ein Bild: ü" and Image.open(io.BytesIO(data)).width == 1920
+    chart = plot.losses({"a": history(2000), "b": history(2000), "c": history(2000)})
+    data = plot.png(chart, alt="ein Bild: ü")
+    assert (
+        len(data) < 90_000
+        and Image.open(io.BytesIO(data)).text["Description"] == "ein Bild: ü"
+        and Image.open(io.BytesIO(data)).width == 1920
+    )
     error = np.abs(pixels(data).astype(int) - pixels(plot.png(chart, colors=0)))
     assert error.mean() < 1
     photo = RNG.integers(0, 252, (64, 64, 3), dtype=np.uint8)
-    assert np.array_equal(pixels(plot.png(photo, colors=0)), photo) and np.abs(pixels(plot.png(photo)).astype(int) - photo).max() <= 4
+    assert (
+        np.array_equal(pixels(plot.png(photo, colors=0)), photo)
+        and np.abs(pixels(plot.png(photo)).astype(int) - photo).max() <= 4
+    )
 
 
 def test_saving_is_atomic_and_animations_play(tmp_path):
-    p = plot.save_png(images(1)[0], tmp_path / "new" / "a.png"); before = p.read_bytes()
-    with pytest.raises(GannbError): plot.save_png(np.zeros((2, 2)), p)
+    p = plot.save_png(images(1)[0], tmp_path / "new" / "a.png")
+    before = p.read_bytes()
+    with pytest.raises(GannbError):
+        plot.save_png(np.zeros((2, 2)), p)
     assert p.read_bytes() == before and [f.name for f in p.parent.iterdir()] == ["a.png"]
     g = Image.open(plot.gif([images(1)[0] for _ in range(4)], tmp_path / "a.gif", ms=50))
     assert g.n_frames == 4 and g.info["duration"] == 50

@@ -1,4 +1,5 @@
 """Scores of stored generators: computed once, with their protocol, and never moving a training."""
+
 import ast
 import hashlib
 import json
@@ -22,7 +23,9 @@ CFG = dict(dataset="digits", size=16, batch_size=32, nz=8, ngf=4, ndf=4, threads
 
 @pytest.fixture(scope="module")
 def sets():
-    return datasets.load("digits", split="train", size=16, progress=False).select(limit=160), datasets.load("digits", split="test", size=16, progress=False)
+    return datasets.load("digits", split="train", size=16, progress=False).select(limit=160), datasets.load(
+        "digits", split="test", size=16, progress=False
+    )
 
 
 @pytest.fixture(scope="module")
@@ -33,56 +36,111 @@ def judge(sets):
 
 @pytest.fixture(scope="module")
 def run(sets, tmp_path_factory):
-    return gan.train_run(gan_config(**CFG, epochs=3), sets[0], 0, tmp_path_factory.mktemp("gan") / "run", "quiet")
+    return gan.train_run(
+        gan_config(**CFG, epochs=3), sets[0], 0, tmp_path_factory.mktemp("gan") / "run", "quiet"
+    )
 
 
 def test_domain_learns_from_one_half_and_the_other_judges(sets):
     net, held = score.judging_network(report_config("fruits", preset="smoke").config, {"apple": sets[1]})
     mine, seen = set(held["apple"].pixel_hashes().tolist()), set(np.asarray(net.seen).tolist())
     assert seen and not mine & seen and len(held["apple"]) + len(seen) == len(sets[1])
-    assert score.judging_network(report_config("fruits", preset="smoke").config, {"apple": sets[1]})[1]["apple"].fingerprint == held["apple"].fingerprint
+    assert (
+        score.judging_network(report_config("fruits", preset="smoke").config, {"apple": sets[1]})[1][
+            "apple"
+        ].fingerprint
+        == held["apple"].fingerprint
+    )
 
 
 def test_domain_needs_labels(sets):
     bare = ImageSet("bare", np.asarray(sets[1].images))
-    with pytest.raises(GannbError, match="bare has none. Use network=effnet-lite0"): score.judging_network(report_config("fruits", preset="smoke").config, {"apple": bare})
+    with pytest.raises(GannbError, match="bare has none. Use network=effnet-lite0"):
+        score.judging_network(report_config("fruits", preset="smoke").config, {"apple": bare})
 
 
 def test_a_pool_keeps_classes_apart(sets):
     both = score.pooled([sets[1], sets[1]])
-    assert len(both.classes) == 20 and np.bincount(both.labels).sum() == 2 * len(sets[1]) and both.labels.max() == 19
-    with pytest.raises(GannbError, match="one shape"): score.pooled([sets[1], datasets.load("digits", split="test", size=32, progress=False)])
+    assert (
+        len(both.classes) == 20
+        and np.bincount(both.labels).sum() == 2 * len(sets[1])
+        and both.labels.max() == 19
+    )
+    with pytest.raises(GannbError, match="one shape"):
+        score.pooled([sets[1], datasets.load("digits", split="test", size=32, progress=False)])
 
 
 def test_protocol_names_everything(judge):
     p = judge.protocol()
-    assert set(p) == {"network", "layer", "weights", "resize", "rounding", "n_real", "n_fake", "split", "reference", "held_out"} and p["n_real"] == 40 and p["n_fake"] == 48 and p["held_out"] is True
-    assert "reference" not in score.normalised_protocol(judge) and score.Judge(judge.net, judge.real, 48, False).protocol()["split"] == "the training images themselves"
+    assert (
+        set(p)
+        == {
+            "network",
+            "layer",
+            "weights",
+            "resize",
+            "rounding",
+            "n_real",
+            "n_fake",
+            "split",
+            "reference",
+            "held_out",
+        }
+        and p["n_real"] == 40
+        and p["n_fake"] == 48
+        and p["held_out"] is True
+    )
+    assert (
+        "reference" not in score.normalised_protocol(judge)
+        and score.Judge(judge.net, judge.real, 48, False).protocol()["split"]
+        == "the training images themselves"
+    )
 
 
 def test_computed_once_and_again_when_damaged(run, judge, monkeypatch, tmp_path):
-    monkeypatch.setenv("GANNB_STORE", str(tmp_path)); calls = []; real = score.compare_features
+    monkeypatch.setenv("GANNB_STORE", str(tmp_path))
+    calls = []
+    real = score.compare_features
     monkeypatch.setattr(score, "compare_features", lambda *a: calls.append(1) or real(*a))
-    first = score.score(run, judge); assert score.score(run, judge) == first and len(calls) == 1 and set(first) == set(score.MEASURES)
-    for f in (tmp_path / "score").rglob("score.json"): f.write_text("{")
+    first = score.score(run, judge)
+    assert score.score(run, judge) == first and len(calls) == 1 and set(first) == set(score.MEASURES)
+    for f in (tmp_path / "score").rglob("score.json"):
+        f.write_text("{")
     assert score.score(run, judge) == first and len(calls) == 2
-    score.score(run, judge, 1); score.score(run, score.Judge(judge.net, judge.real, 47)); assert len(calls) == 4, "another epoch or another protocol is another score"
+    score.score(run, judge, 1)
+    score.score(run, score.Judge(judge.net, judge.real, 47))
+    assert len(calls) == 4, "another epoch or another protocol is another score"
 
 
 def test_values_are_those_of_the_metrics(run, judge, sets):
-    found = score.score(run, judge); real = judge.net(np.asarray(judge.real.images)); fake = judge.net(score.fakes_of(run, 3, 48))
-    assert found["kid"] == pytest.approx(metrics.kid(real, fake), abs=1e-9) and found["fid"] == pytest.approx(metrics.fid(real, fake), abs=1e-6) and found["kid_low"] < found["kid"] < found["kid_high"]
+    found = score.score(run, judge)
+    real = judge.net(np.asarray(judge.real.images))
+    fake = judge.net(score.fakes_of(run, 3, 48))
+    assert (
+        found["kid"] == pytest.approx(metrics.kid(real, fake), abs=1e-9)
+        and found["fid"] == pytest.approx(metrics.fid(real, fake), abs=1e-6)
+        and found["kid_low"] < found["kid"] < found["kid_high"]
+    )
     assert found["diversity"] == pytest.approx(metrics.diversity_ratio(fake, real), abs=1e-9)
     zero, top = score.score(run, judge, 0)["kid"], score.score_reals(sets[0], judge)["kid"]
-    assert score.quality(run, judge, sets[0], 0) == 0 and score.quality(run, judge, sets[0]) == pytest.approx((zero - found["kid"]) / (zero - top))
+    assert score.quality(run, judge, sets[0], 0) == 0 and score.quality(run, judge, sets[0]) == pytest.approx(
+        (zero - found["kid"]) / (zero - top)
+    )
     assert abs(top) < 0.1 * zero, "real training images are near to held-out ones"
 
 
 def test_an_epoch_that_was_not_kept_and_a_diverged_run(run, judge, sets):
-    with pytest.raises(GannbError, match="not kept. Kept: 0, 1, 2, 3"): score.score(run, judge, 9)
+    with pytest.raises(GannbError, match="not kept. Kept: 0, 1, 2, 3"):
+        score.score(run, judge, 9)
     gone = gan.GanRun(run.folder, run.fields, 3, run.steps_per_epoch, diverged=7)
-    assert math.isnan(score.score(gone, judge)["kid"]) and math.isnan(score.quality(gone, judge, sets[0])) and not math.isnan(score.score(gone, judge, 1)["kid"])
-    assert all(math.isnan(r["value"]) for r in score.memorisation_rows("augment", "apple", gone, judge, sets[0]))
+    assert (
+        math.isnan(score.score(gone, judge)["kid"])
+        and math.isnan(score.quality(gone, judge, sets[0]))
+        and not math.isnan(score.score(gone, judge, 1)["kid"])
+    )
+    assert all(
+        math.isnan(r["value"]) for r in score.memorisation_rows("augment", "apple", gone, judge, sets[0])
+    )
 
 
 @pytest.mark.parametrize("often", [True, False])
@@ -92,15 +150,31 @@ def test_scoring_never_moves_a_training(run, judge, sets, tmp_path, often):
     for epochs in (1, 2, 3) if often else (3,):
         r = gan.train_run(gan_config(**CFG, epochs=epochs), sets[0], 0, folder, "quiet")
         before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].tolist()
-        if often: score.score(r, judge, epochs); score.d_on(score.real_d(r, sets[0]), sets[0]); score.memorised(r, judge, sets[0])
-        assert torch.equal(before, torch.get_rng_state()) and np.random.get_state()[1].tolist() == numpy_before, "whoever scores in a loop of their own must not find it moved"
-    for f in ("snapshots/G-epoch-0003.safetensors", "history.npy"): assert (folder / f).read_bytes() == (run.folder / f).read_bytes()
+        if often:
+            score.score(r, judge, epochs)
+            score.d_on(score.real_d(r, sets[0]), sets[0])
+            score.memorised(r, judge, sets[0])
+        assert (
+            torch.equal(before, torch.get_rng_state()) and np.random.get_state()[1].tolist() == numpy_before
+        ), "whoever scores in a loop of their own must not find it moved"
+    for f in ("snapshots/G-epoch-0003.safetensors", "history.npy"):
+        assert (folder / f).read_bytes() == (run.folder / f).read_bytes()
 
 
 def test_rows_as_the_ledger_reads_them(run, judge, sets):
-    rows = score.score_rows("augment", "apple", run, judge, sets[0]) + score.curve_rows("augment", "apple", run, judge) + score.memorisation_rows("augment", "apple", run, judge, sets[0]) + score.d_rows("augment", "apple", run, sets[0], sets[1])
-    assert all(set(r) == {"arm", "dataset", "seed", "step", "metric", "value", "protocol"} and r["seed"] == 0 for r in rows)
-    assert {r["step"] for r in rows if r["metric"] == "loss_D"} == {e * run.steps_per_epoch for e in (1, 2, 3)}
+    rows = (
+        score.score_rows("augment", "apple", run, judge, sets[0])
+        + score.curve_rows("augment", "apple", run, judge)
+        + score.memorisation_rows("augment", "apple", run, judge, sets[0])
+        + score.d_rows("augment", "apple", run, sets[0], sets[1])
+    )
+    assert all(
+        set(r) == {"arm", "dataset", "seed", "step", "metric", "value", "protocol"} and r["seed"] == 0
+        for r in rows
+    )
+    assert {r["step"] for r in rows if r["metric"] == "loss_D"} == {
+        e * run.steps_per_epoch for e in (1, 2, 3)
+    }
     assert {r["arm"] for r in rows if r["metric"] == "nearer_to_training"} == {"augment", "planted copies"}
     gap = {r["metric"]: r["value"] for r in rows if r["metric"].startswith("D_")}
     assert gap["D_acc_gap"] == pytest.approx(gap["D_acc_train"] - gap["D_acc_held"])
@@ -108,53 +182,114 @@ def test_rows_as_the_ledger_reads_them(run, judge, sets):
 
 def test_planted_copies_are_found_among_honest_fakes(run, judge, sets, monkeypatch):
     "Other real digits in place of fakes: no nearer to the training set than to the judges, until copies are planted."
-    seen = set(judge.real.pixel_hashes().tolist()); others = np.asarray(sets[1].images)[[h not in seen for h in sets[1].pixel_hashes().tolist()]]
+    seen = set(judge.real.pixel_hashes().tolist())
+    others = np.asarray(sets[1].images)[[h not in seen for h in sets[1].pixel_hashes().tolist()]]
     monkeypatch.setattr(score, "fakes_of", lambda *a: others)
     own, planted = score.memorised(run, judge, sets[0])
-    assert own.n_train == own.n_held == len(judge.real) and 0.35 < own.share < 0.65 and planted.share > own.share
+    assert (
+        own.n_train == own.n_held == len(judge.real) and 0.35 < own.share < 0.65 and planted.share > own.share
+    )
 
 
 def test_d_is_asked_with_the_statistics_of_real_images(run, sets):
     "Batch norm of the stored D mixes reals and fakes; its statistics are taken anew from real training images, and D answers in evaluation mode."
-    D = score.real_d(run, sets[0]); x = torch.from_numpy(np.asarray(sets[1].images).astype(np.float32) / 127.5 - 1).permute(0, 3, 1, 2)
-    with torch.no_grad(): logits = D(x)
+    D = score.real_d(run, sets[0])
+    x = torch.from_numpy(np.asarray(sets[1].images).astype(np.float32) / 127.5 - 1).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        logits = D(x)
     p, a = score.d_on(D, sets[1], batch=50)
-    assert not D.training and p == pytest.approx(float(logits.sigmoid().mean()), abs=1e-5) and a == pytest.approx(float((logits > 0).float().mean()), abs=1e-9)
-    norm = next(m for m in D.modules() if isinstance(m, torch.nn.BatchNorm2d)); stored = next(m for m in run.discriminator().modules() if isinstance(m, torch.nn.BatchNorm2d))
+    assert (
+        not D.training
+        and p == pytest.approx(float(logits.sigmoid().mean()), abs=1e-5)
+        and a == pytest.approx(float((logits > 0).float().mean()), abs=1e-9)
+    )
+    norm = next(m for m in D.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    stored = next(m for m in run.discriminator().modules() if isinstance(m, torch.nn.BatchNorm2d))
     assert torch.equal(norm.weight, stored.weight) and not torch.equal(norm.running_mean, stored.running_mean)
 
 
 def test_a_score_prints_with_its_protocol(run, judge):
     line = score.as_score("fid", score.score(run, judge), judge, [0]).line()
-    assert all(w in line for w in ("48 fakes", "40 reals", "domain", "seed 0", judge.net.weights[:16])) and "2,048" in line
+    assert (
+        all(w in line for w in ("48 fakes", "40 reals", "domain", "seed 0", judge.net.weights[:16]))
+        and "2,048" in line
+    )
 
 
 def test_without_inception_the_reason_stands_there(run, sets, monkeypatch, tmp_path):
-    monkeypatch.setenv("GANNB_STORE", str(tmp_path)); monkeypatch.delenv("GANNB_WEIGHTS", raising=False)
+    monkeypatch.setenv("GANNB_STORE", str(tmp_path))
+    monkeypatch.delenv("GANNB_WEIGHTS", raising=False)
     assert score.inception_scores(run, sets[0], 16) == "n/a (no Inception here)"
-    with pytest.raises(GannbError): score.inception_reals(sets[0])
+    with pytest.raises(GannbError):
+        score.inception_reals(sets[0])
 
 
 def test_judges_agree_or_may_not_be_compared(run, judge):
-    a = score.as_score("kid", score.score(run, judge), judge, [0]); other = score.Judge(judge.net, score.some(judge.real, 30), 48)
-    with pytest.raises(GannbError, match="n_real"): metrics.difference(a, score.as_score("kid", score.score(run, other), other, [0]))
+    a = score.as_score("kid", score.score(run, judge), judge, [0])
+    other = score.Judge(judge.net, score.some(judge.real, 30), 48)
+    with pytest.raises(GannbError, match="n_real"):
+        metrics.difference(a, score.as_score("kid", score.score(run, other), other, [0]))
 
 
-def test_network_by_name_is_what_judges(judge): assert judge.net.card()["network"] == "domain" and network("effnet-lite0").card()["network"] == "effnet-lite0"
+def test_network_by_name_is_what_judges(judge):
+    assert (
+        judge.net.card()["network"] == "domain"
+        and network("effnet-lite0").card()["network"] == "effnet-lite0"
+    )
 
 
 def code_hash() -> str:
     "What decides a score: the metrics, the draws of the fakes, and how the stage joins them; without docstrings and comments."
+
     def shape(node):
         if isinstance(node, ast.AST):
             body = [(k, v) for k, v in ast.iter_fields(node) if k not in ("type_comment", "kind")]
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Module)) and node.body and isinstance(node.body[0], ast.Expr) and isinstance(getattr(node.body[0], "value", None), ast.Constant): body = [(k, v[1:] if k == "body" else v) for k, v in body]
+            if (
+                isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Module))
+                and node.body
+                and isinstance(node.body[0], ast.Expr)
+                and isinstance(getattr(node.body[0], "value", None), ast.Constant)
+            ):
+                body = [(k, v[1:] if k == "body" else v) for k, v in body]
             return [type(node).__name__, [[k, shape(v)] for k, v in body]]
         return [shape(v) for v in node] if isinstance(node, list) else repr(node)
-    wanted = {"metrics.py": {"kid", "kid_interval", "kid_subsets", "fid", "statistics", "trace_root", "precision_recall", "coverage", "diversity", "diversity_ratio", "normalised", "memorisation", "plant_copies"},
-              "sample.py": {"sample", "sample_seeded"}, "stages/score.py": {"compare_features", "fakes_of", "score", "score_reals", "quality", "some", "_halves"}}
-    found = [shape(n) for f, names in wanted.items() for n in ast.walk(ast.parse((ROOT / "gannb" / f).read_text(encoding="utf-8"))) if isinstance(n, ast.FunctionDef) and n.name in names]
-    assert len(found) == sum(map(len, wanted.values())), "a function that decides a score was renamed; mend this list"
+
+    wanted = {
+        "metrics.py": {
+            "kid",
+            "kid_interval",
+            "kid_subsets",
+            "fid",
+            "statistics",
+            "trace_root",
+            "precision_recall",
+            "coverage",
+            "diversity",
+            "diversity_ratio",
+            "normalised",
+            "memorisation",
+            "plant_copies",
+        },
+        "sample.py": {"sample", "sample_seeded"},
+        "stages/score.py": {
+            "compare_features",
+            "fakes_of",
+            "score",
+            "score_reals",
+            "quality",
+            "some",
+            "_halves",
+        },
+    }
+    found = [
+        shape(n)
+        for f, names in wanted.items()
+        for n in ast.walk(ast.parse((ROOT / "gannb" / f).read_text(encoding="utf-8")))
+        if isinstance(n, ast.FunctionDef) and n.name in names
+    ]
+    assert len(found) == sum(map(len, wanted.values())), (
+        "a function that decides a score was renamed; mend this list"
+    )
     return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16]
 
 
@@ -162,8 +297,11 @@ KNOWN = {1: "3952565e0c15ce75"}
 
 
 def test_score_version_names_this_code():
-    assert KNOWN.get(score.SCORE_VERSION) == code_hash(), f"What a score means changed (now {code_hash()}): raise SCORE_VERSION in nbs/15_stages.score.ipynb unless the values stay the same, then put the hash into KNOWN."
+    assert KNOWN.get(score.SCORE_VERSION) == code_hash(), (
+        f"What a score means changed (now {code_hash()}): raise SCORE_VERSION in nbs/15_stages.score.ipynb unless the values stay the same, then put the hash into KNOWN."
+    )
 
 
 def test_store_is_where_scores_live(run, judge):
-    score.score(run, judge); assert list((store.store_dir() / "score").glob("*/score.json"))
+    score.score(run, judge)
+    assert list((store.store_dir() / "score").glob("*/score.json"))

@@ -6,6 +6,7 @@ readme  nbs/index.ipynb -> README.md (--check: only compare)
 run     every notebook in nbs/ from top to bottom, in parallel; fails unless all of them really ran
 reference PAPER   outputs/PAPER/desk -> outputs/reference/PAPER (under 3 MB) and one generator of each data set -> outputs/reference/generators
 """
+
 import json
 import os
 import re
@@ -31,7 +32,8 @@ def tool(name: str, *args: str, **kwargs) -> subprocess.CompletedProcess:
 def module_of(notebook: Path) -> str | None:
     "The module a notebook says it exports, or None."
     for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
-        if hit := re.search(r"^#\|\s*default_exp\s+(\S+)", "".join(cell["source"]), re.MULTILINE): return hit[1]
+        if hit := re.search(r"^#\|\s*default_exp\s+(\S+)", "".join(cell["source"]), re.MULTILINE):
+            return hit[1]
 
 
 def export() -> int:
@@ -42,7 +44,8 @@ def export() -> int:
             path.unlink()
             print(f"removed {path.relative_to(ROOT)}: no notebook exports it")
     for init in (ROOT / "gannb").glob("*/**/__init__.py"):
-        if len(list(init.parent.rglob("*.py"))) == 1: init.unlink()  # nothing is left in that subpackage
+        if len(list(init.parent.rglob("*.py"))) == 1:
+            init.unlink()  # nothing is left in that subpackage
     (ROOT / "gannb" / "_modidx.py").unlink(missing_ok=True)  # nbdev adds to it and never removes
     return tool("nbdev_export").returncode
 
@@ -50,12 +53,14 @@ def export() -> int:
 def clean() -> int:
     from execnb.nbio import read_nb, write_nb
     from nbdev.clean import clean_nb
+
     for path in notebooks("nbs"):
         nb = read_nb(path)
         clean_nb(nb, allowed_cell_metadata_keys=["tags"])
         write_nb(nb, path)
     papers = notebooks("papers")
-    if not papers: return 0
+    if not papers:
+        return 0
     extra = "metadata.papermill metadata.widgets cell.metadata.papermill"
     return tool("nbstripout", "--keep-id", "--extra-keys", extra, *map(str, papers)).returncode
 
@@ -69,18 +74,27 @@ def claims_of(paper: str) -> list[dict]:
 def verdict_counts(paper: str) -> str:
     "`24 claims: 5 reproduced, 3 not reproduced ...` of a reference result."
     from gannb.ledger import VERDICTS
+
     claims = claims_of(paper)
-    return f"{len(claims)} claims: " + ", ".join(f"{n} {v}" for v in VERDICTS if (n := sum(c["verdict"] == v for c in claims)))
+    return f"{len(claims)} claims: " + ", ".join(
+        f"{n} {v}" for v in VERDICTS if (n := sum(c["verdict"] == v for c in claims))
+    )
 
 
 def claims_table() -> str:
     "Every claim of every reference result as a markdown table: the claim, the paper's number, ours, the verdict."
     from gannb.ledger import MARKS
-    def plain(x) -> str: return str(x).replace("|", "/").replace("\n", " ")
+
+    def plain(x) -> str:
+        return str(x).replace("|", "/").replace("\n", " ")
+
     lines = ["| claim | the paper | here | verdict |", "|---|---|---|---|"]
     for path in sorted((ROOT / "outputs" / "reference").glob("*/claims.json")):
         lines.append(f"| **{path.parent.name}** | | | |")
-        lines += [f"| {plain(c['short'])} | {plain(c['published'])} | {plain(c['ours'])} | {MARKS[c['verdict']]} {c['verdict']} |" for c in json.loads(path.read_text(encoding="utf-8"))]
+        lines += [
+            f"| {plain(c['short'])} | {plain(c['published'])} | {plain(c['ours'])} | {MARKS[c['verdict']]} {c['verdict']} |"
+            for c in json.loads(path.read_text(encoding="utf-8"))
+        ]
     return "\n".join(lines)
 
 
@@ -88,17 +102,27 @@ def readme_text() -> str:
     "README.md as nbs/index.ipynb says it, without comments, `{{claims}}` and `{{counts:PAPER}}` filled in from the reference results; its links start at nbs/ (`../LICENSE`), those of README.md at the root."
     cells = json.loads((ROOT / "nbs" / "index.ipynb").read_text(encoding="utf-8"))["cells"]
     if any(cell["cell_type"] != "markdown" for cell in cells):
-        raise SystemExit("nbs/index.ipynb holds markdown cells only: what runs belongs into a numbered notebook.")
+        raise SystemExit(
+            "nbs/index.ipynb holds markdown cells only: what runs belongs into a numbered notebook."
+        )
     cells = [re.sub(r"<!--.*?-->", "", "".join(cell["source"]), flags=re.DOTALL).strip() for cell in cells]
-    text = "\n\n".join(cell for cell in cells if cell).replace("](../", "](").replace("{{claims}}", claims_table())
+    text = (
+        "\n\n".join(cell for cell in cells if cell)
+        .replace("](../", "](")
+        .replace("{{claims}}", claims_table())
+    )
     return re.sub(r"\{\{counts:(\w+)\}\}", lambda m: verdict_counts(m[1]), text) + "\n"
 
 
 def readme(check: bool = False) -> int:
     path, text = ROOT / "README.md", readme_text()
-    if path.exists() and path.read_text(encoding="utf-8") == text: return 0
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return 0
     if check:
-        print("README.md is not what nbs/index.ipynb makes: edit the notebook, then run `make prepare`.", file=sys.stderr)
+        print(
+            "README.md is not what nbs/index.ipynb makes: edit the notebook, then run `make prepare`.",
+            file=sys.stderr,
+        )
         return 1
     path.write_text(text, encoding="utf-8", newline="\n")
     print("wrote README.md")
@@ -108,13 +132,21 @@ def readme(check: bool = False) -> int:
 def run() -> int:
     "nbdev_test exits 0 when it finds nothing to run or is told to skip a notebook, so its own report is counted."
     with tempfile.TemporaryDirectory() as tmp:
-        env = os.environ | {f"GANNB_{name}": str(Path(tmp) / name.lower()) for name in ("OUTPUTS", "STORE", "CACHE")}
+        env = os.environ | {
+            f"GANNB_{name}": str(Path(tmp) / name.lower()) for name in ("OUTPUTS", "STORE", "CACHE")
+        }
         done = tool("nbdev_test", "--do_print", "--timing", env=env, stdout=subprocess.PIPE, text=True)
-    ran = {Path(x.removeprefix("- Completed ")).name for x in done.stdout.splitlines() if x.startswith("- Completed ")}
+    ran = {
+        Path(x.removeprefix("- Completed ")).name
+        for x in done.stdout.splitlines()
+        if x.startswith("- Completed ")
+    }
     missing = [path.name for path in notebooks("nbs") if path.name not in ran]
     print("\n".join(x for x in done.stdout.splitlines() if not x.startswith(("Starting ", "- Completed "))))
-    if missing: print(f"These notebooks did not run: {', '.join(missing)}", file=sys.stderr)
-    else: print(f"{len(ran)} notebooks ran")
+    if missing:
+        print(f"These notebooks did not run: {', '.join(missing)}", file=sys.stderr)
+    else:
+        print(f"{len(ran)} notebooks ran")
     return done.returncode or bool(missing)
 
 
@@ -122,16 +154,31 @@ def reference(paper: str) -> int:
     "The committed `desk` result of a paper: page, figures, tables, records; and generators with their cards."
     import shutil
     from gannb import config, store
+
     source, target = store.outputs_dir() / paper / "desk", ROOT / "outputs" / "reference" / paper
     done = store.read_json(source / "finished.json")
-    if done["setting"] != "desk": raise SystemExit(f"{source} is setting {done['setting']}; a reference is a desk run without overrides.")
+    if done["setting"] != "desk":
+        raise SystemExit(
+            f"{source} is setting {done['setting']}; a reference is a desk run without overrides."
+        )
     names = ("report.html", "claims.json", "config.json", "provenance.json", "timing.json", "finished.json")
-    size = sum(store.tree_bytes(source / part) for part in ("figures", "tables")) + sum((source / name).stat().st_size for name in names)
-    if size > 3_000_000: raise SystemExit(f"{source} holds {size:,} bytes of what a reference keeps; it must stay under 3,000,000. The old reference is untouched.")
+    size = sum(store.tree_bytes(source / part) for part in ("figures", "tables")) + sum(
+        (source / name).stat().st_size for name in names
+    )
+    if size > 3_000_000:
+        raise SystemExit(
+            f"{source} holds {size:,} bytes of what a reference keeps; it must stay under 3,000,000. The old reference is untouched."
+        )
     shutil.rmtree(target, ignore_errors=True)
-    for part in ("figures", "tables"): shutil.copytree(source / part, target / part)
-    for name in names: shutil.copy(source / name, target)
-    give_generators(paper, config.report_config(paper, preset="desk").config, ROOT / "outputs" / "reference" / "generators")
+    for part in ("figures", "tables"):
+        shutil.copytree(source / part, target / part)
+    for name in names:
+        shutil.copy(source / name, target)
+    give_generators(
+        paper,
+        config.report_config(paper, preset="desk").config,
+        ROOT / "outputs" / "reference" / "generators",
+    )
     print(f"{target.relative_to(ROOT)}: {size:,} bytes")
     return 0
 
@@ -141,19 +188,35 @@ def give_generators(paper: str, cfg, folder: Path) -> None:
     from gannb import store
     from gannb.datasets import DATASETS
     from gannb.stages import dataset_study, fruits, gan
-    arms = dataset_study.arms(cfg) if paper == "dataset_study" else {"apple": fruits.arms(cfg)["apple/augment"]}
+
+    arms = (
+        dataset_study.arms(cfg) if paper == "dataset_study" else {"apple": fruits.arms(cfg)["apple/augment"]}
+    )
     for role, arm in arms.items():
-        home = store.artefact_folder("gan", gan.GAN_VERSION, gan.gan_fields(arm.config, arm.data, cfg.seeds[0]))
-        if not gan.is_done(home, arm.config.epochs, arm.steps // arm.config.epochs): raise SystemExit(f"{arm.name} is not in the store: run the desk report first.")
-        path = gan.export_generator(gan.train_run(arm.config, arm.data, cfg.seeds[0]), folder / f"{role}-{arm.data.size}px-w{arm.config.ngf}.safetensors", arm.data, DATASETS[arm.config.dataset].licence)
-        if path.stat().st_size > 2_000_000: raise SystemExit(f"{path} is over 2 MB.")
+        home = store.artefact_folder(
+            "gan", gan.GAN_VERSION, gan.gan_fields(arm.config, arm.data, cfg.seeds[0])
+        )
+        if not gan.is_done(home, arm.config.epochs, arm.steps // arm.config.epochs):
+            raise SystemExit(f"{arm.name} is not in the store: run the desk report first.")
+        path = gan.export_generator(
+            gan.train_run(arm.config, arm.data, cfg.seeds[0]),
+            folder / f"{role}-{arm.data.size}px-w{arm.config.ngf}.safetensors",
+            arm.data,
+            DATASETS[arm.config.dataset].licence,
+        )
+        if path.stat().st_size > 2_000_000:
+            raise SystemExit(f"{path} is over 2 MB.")
 
 
 COMMANDS = {"export": export, "clean": clean, "readme": readme, "run": run}
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["readme", "--check"]: sys.exit(readme(check=True))
-        case ["reference", paper]: sys.exit(reference(paper))
-        case [name] if name in COMMANDS: sys.exit(COMMANDS[name]())
-        case _: sys.exit(__doc__)
+        case ["readme", "--check"]:
+            sys.exit(readme(check=True))
+        case ["reference", paper]:
+            sys.exit(reference(paper))
+        case [name] if name in COMMANDS:
+            sys.exit(COMMANDS[name]())
+        case _:
+            sys.exit(__doc__)

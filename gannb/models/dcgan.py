@@ -16,86 +16,128 @@ from ..base import GannbError, check_channels, check_size, torch_rng
 __all__ = ['MAX_MULTIPLE', 'Generator', 'Discriminator', 'init_weights', 'count_parameters', 'layer_table']
 
 # %% ../../nbs/06_models.dcgan.ipynb #7bd235cf
-MAX_MULTIPLE = 16   # widths double towards the small maps, up to 16 x ngf (or ndf)
+MAX_MULTIPLE = 16  # widths double towards the small maps, up to 16 x ngf (or ndf)
+
 
 def _widths(base: int, k: int) -> list[int]:
     "Channels of the k maps, largest map first: base, 2 base, 4 base ..."
     return [base * min(2**i, MAX_MULTIPLE) for i in range(k)]
 
+
 def _check_width(name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1: raise GannbError(f"{name} must be a whole number of 1 or more; this is {value!r}.")
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise GannbError(f"{name} must be a whole number of 1 or more; this is {value!r}.")
     return value
+
 
 def _extra(width: int, n: int, activation: Callable[[], nn.Module]) -> list[nn.Module]:
     "n convolutions that keep size and width, each with batch norm."
-    if isinstance(n, bool) or not isinstance(n, int) or n < 0: raise GannbError(f"extra_convs must be a whole number of 0 or more; this is {n!r}.")
-    return [layer for _ in range(n) for layer in (nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), activation())]
+    if isinstance(n, bool) or not isinstance(n, int) or n < 0:
+        raise GannbError(f"extra_convs must be a whole number of 0 or more; this is {n!r}.")
+    return [
+        layer
+        for _ in range(n)
+        for layer in (nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), activation())
+    ]
+
 
 class Generator(nn.Module):
     "z (N, nz) -> images (N, C, size, size) in [-1, 1]. DCGAN (Radford et al. 2015), Figure 1 and section 3. Raises `GannbError` for sizes that cannot be."
-    def __init__(self,
-                 size: int = 64,      # image height = width: m x 2^k, 16 to 256
-                 channels: int = 3,   # 1 grey, 3 RGB
-                 nz: int = 100,       # numbers in z
-                 ngf: int = 64,       # channels of the last hidden map
-                 extra_convs: int = 0, # 3x3 convolutions of stride 1 on the last hidden map
-                ):
+
+    def __init__(
+        self,
+        size: int = 64,  # image height = width: m x 2^k, 16 to 256
+        channels: int = 3,  # 1 grey, 3 RGB
+        nz: int = 100,  # numbers in z
+        ngf: int = 64,  # channels of the last hidden map
+        extra_convs: int = 0,  # 3x3 convolutions of stride 1 on the last hidden map
+    ):
         super().__init__()
         m, k = check_size(size)
         self.size, self.channels, self.nz = size, check_channels(channels), _check_width("nz", nz)
         widths = _widths(_check_width("ngf", ngf), k)[::-1]
-        layers: list[nn.Module] = [nn.ConvTranspose2d(nz, widths[0], m, 1, 0, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU(True)]
+        layers: list[nn.Module] = [
+            nn.ConvTranspose2d(nz, widths[0], m, 1, 0, bias=False),
+            nn.BatchNorm2d(widths[0]),
+            nn.ReLU(True),
+        ]
         for a, b in zip(widths, widths[1:], strict=False):
             layers += [nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU(True)]
         layers += _extra(widths[-1], extra_convs, lambda: nn.ReLU(True))
-        self.main = nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1, bias=False), nn.Tanh())
+        self.main = nn.Sequential(
+            *layers, nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1, bias=False), nn.Tanh()
+        )
 
-    def forward(self, z: Tensor,             # (N, nz)
-                y: Tensor | None = None,     # not used: lets one loop serve conditional networks too
-               ) -> Tensor:                  # (N, C, size, size) in [-1, 1]
-        if z.ndim != 2 or z.shape[1] != self.nz: raise GannbError(f"z must have shape (N, {self.nz}); this is {tuple(z.shape)}.")
+    def forward(
+        self,
+        z: Tensor,  # (N, nz)
+        y: Tensor | None = None,  # not used: lets one loop serve conditional networks too
+    ) -> Tensor:  # (N, C, size, size) in [-1, 1]
+        if z.ndim != 2 or z.shape[1] != self.nz:
+            raise GannbError(f"z must have shape (N, {self.nz}); this is {tuple(z.shape)}.")
         return self.main(z[:, :, None, None])
 
 # %% ../../nbs/06_models.dcgan.ipynb #fe9e9fda
 class Discriminator(nn.Module):
     "Images (N, C, size, size) in [-1, 1] -> one logit each (N,). DCGAN (Radford et al. 2015), section 3; no batch norm on the first layer."
-    def __init__(self,
-                 size: int = 64,      # image height = width: m x 2^k, 16 to 256
-                 channels: int = 3,   # 1 grey, 3 RGB
-                 ndf: int = 64,       # channels of the first map
-                 extra_convs: int = 0, # 3x3 convolutions of stride 1 on the first map
-                ):
+
+    def __init__(
+        self,
+        size: int = 64,  # image height = width: m x 2^k, 16 to 256
+        channels: int = 3,  # 1 grey, 3 RGB
+        ndf: int = 64,  # channels of the first map
+        extra_convs: int = 0,  # 3x3 convolutions of stride 1 on the first map
+    ):
         super().__init__()
         m, k = check_size(size)
         self.size, self.channels = size, check_channels(channels)
         widths = _widths(_check_width("ndf", ndf), k)
-        layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 4, 2, 1, bias=False), nn.LeakyReLU(0.2, True), *_extra(widths[0], extra_convs, lambda: nn.LeakyReLU(0.2, True))]
+        layers: list[nn.Module] = [
+            nn.Conv2d(channels, widths[0], 4, 2, 1, bias=False),
+            nn.LeakyReLU(0.2, True),
+            *_extra(widths[0], extra_convs, lambda: nn.LeakyReLU(0.2, True)),
+        ]
         for a, b in zip(widths, widths[1:], strict=False):
             layers += [nn.Conv2d(a, b, 4, 2, 1, bias=False), nn.BatchNorm2d(b), nn.LeakyReLU(0.2, True)]
         self.main = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, m, 1, 0, bias=False))
 
-    def forward(self, x: Tensor,             # (N, C, size, size) in [-1, 1]
-                y: Tensor | None = None,     # not used: lets one loop serve conditional networks too
-               ) -> Tensor:                  # (N,) logits
+    def forward(
+        self,
+        x: Tensor,  # (N, C, size, size) in [-1, 1]
+        y: Tensor | None = None,  # not used: lets one loop serve conditional networks too
+    ) -> Tensor:  # (N,) logits
         if x.ndim != 4 or tuple(x.shape[1:]) != (self.channels, self.size, self.size):
-            raise GannbError(f"images must have shape (N, {self.channels}, {self.size}, {self.size}); this is {tuple(x.shape)}.")
+            raise GannbError(
+                f"images must have shape (N, {self.channels}, {self.size}, {self.size}); this is {tuple(x.shape)}."
+            )
         return self.main(x).flatten()
 
 # %% ../../nbs/06_models.dcgan.ipynb #d19f22a3
 @torch.no_grad()
-def init_weights(net: nn.Module,  # changed in place
-                 seed: int,       # the run's seed
-                 name: str,       # "G" or "D": names the random stream
-                ) -> nn.Module:   # `net`
+def init_weights(
+    net: nn.Module,  # changed in place
+    seed: int,  # the run's seed
+    name: str,  # "G" or "D": names the random stream
+) -> nn.Module:  # `net`
     "First weights as in the DCGAN paper: convolutions N(0, 0.02), batch-norm scale N(1, 0.02), batch-norm shift 0."
     for i, module in enumerate(net.modules()):
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
-            module.weight.copy_(torch.empty(module.weight.shape).normal_(0.0, 0.02, generator=torch_rng(seed, f"init.{name}", i)))
-            if module.bias is not None: module.bias.zero_()
+            module.weight.copy_(
+                torch.empty(module.weight.shape).normal_(
+                    0.0, 0.02, generator=torch_rng(seed, f"init.{name}", i)
+                )
+            )
+            if module.bias is not None:
+                module.bias.zero_()
         elif isinstance(module, nn.BatchNorm2d):
-            module.weight.copy_(torch.empty(module.weight.shape).normal_(1.0, 0.02, generator=torch_rng(seed, f"init.{name}", i)))
+            module.weight.copy_(
+                torch.empty(module.weight.shape).normal_(
+                    1.0, 0.02, generator=torch_rng(seed, f"init.{name}", i)
+                )
+            )
             module.bias.zero_()
     return net
+
 
 def count_parameters(net: nn.Module) -> int:
     "How many numbers training can change."
@@ -103,22 +145,47 @@ def count_parameters(net: nn.Module) -> int:
 
 # %% ../../nbs/06_models.dcgan.ipynb #080d0b08
 @torch.no_grad()
-def layer_table(net: nn.Module,   # a Generator or Discriminator
-               ) -> list[dict]:   # one dict a convolution: name, kernel, stride, padding, in_channels, out_channels, out_shape (C, H, W), params, norm, activation
+def layer_table(
+    net: nn.Module,  # a Generator or Discriminator
+) -> list[
+    dict
+]:  # one dict a convolution: name, kernel, stride, padding, in_channels, out_channels, out_shape (C, H, W), params, norm, activation
     "The convolutions of a network as they are, with output shapes seen on one example."
     shapes: dict[nn.Module, tuple] = {}
-    hooks = [m.register_forward_hook(lambda mod, _, out: shapes.__setitem__(mod, tuple(out.shape[1:]))) for m in net.main]
-    was_training = net.training; net.eval()
+    hooks = [
+        m.register_forward_hook(lambda mod, _, out: shapes.__setitem__(mod, tuple(out.shape[1:])))
+        for m in net.main
+    ]
+    was_training = net.training
+    net.eval()
     p = next(net.parameters())
-    net(torch.zeros(1, net.nz, device=p.device) if hasattr(net, "nz") else torch.zeros(1, net.channels, net.size, net.size, device=p.device))
+    net(
+        torch.zeros(1, net.nz, device=p.device)
+        if hasattr(net, "nz")
+        else torch.zeros(1, net.channels, net.size, net.size, device=p.device)
+    )
     net.train(was_training)
-    for h in hooks: h.remove()
+    for h in hooks:
+        h.remove()
     rows: list[dict] = []
     for m in net.main:
         if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d)):
-            rows.append({"name": "transposed convolution" if isinstance(m, nn.ConvTranspose2d) else "convolution", "kernel": m.kernel_size[0],
-                         "stride": m.stride[0], "padding": m.padding[0], "in_channels": m.in_channels, "out_channels": m.out_channels,
-                         "out_shape": shapes[m], "params": count_parameters(m), "norm": None, "activation": None})
-        elif isinstance(m, nn.BatchNorm2d): rows[-1].update(norm="batch norm", params=rows[-1]["params"] + count_parameters(m))
-        else: rows[-1]["activation"] = type(m).__name__
+            rows.append(
+                {
+                    "name": "transposed convolution" if isinstance(m, nn.ConvTranspose2d) else "convolution",
+                    "kernel": m.kernel_size[0],
+                    "stride": m.stride[0],
+                    "padding": m.padding[0],
+                    "in_channels": m.in_channels,
+                    "out_channels": m.out_channels,
+                    "out_shape": shapes[m],
+                    "params": count_parameters(m),
+                    "norm": None,
+                    "activation": None,
+                }
+            )
+        elif isinstance(m, nn.BatchNorm2d):
+            rows[-1].update(norm="batch norm", params=rows[-1]["params"] + count_parameters(m))
+        else:
+            rows[-1]["activation"] = type(m).__name__
     return rows

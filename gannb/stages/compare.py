@@ -33,31 +33,56 @@ __all__ = ['IMAGE_METRICS', 'RECORD_METRICS', 'METRICS', 'PICTURES', 'check_side
            'Comparison', 'compare']
 
 # %% ../../nbs/15_stages.compare.ipynb #8778b107
-IMAGE_METRICS = {   # name -> what it is, and which side is better
-    "kid": ("KID (kernel distance to held-out images)", "lower"), "precision": ("precision (share of fakes that look real)", "higher"),
-    "recall": ("recall (share of reals within reach of the fakes)", "higher"), "coverage": ("coverage (share of reals with a fake nearby)", "higher"),
-    "diversity": ("diversity of the fakes over that of the reals", None)}
-RECORD_METRICS = {"loss_D": ("loss of D", None), "loss_G": ("loss of G", None), "D_real": ("D(x)", None), "D_fake_before": ("D(G(z)) before D's update", None), "D_fake_after": ("D(G(z)) after D's update", None),
-                  "acc_real": ("D's accuracy on reals", None), "acc_fake": ("D's accuracy on fakes", None), "accuracy": ("D's accuracy", None)}
+IMAGE_METRICS = {  # name -> what it is, and which side is better
+    "kid": ("KID (kernel distance to held-out images)", "lower"),
+    "precision": ("precision (share of fakes that look real)", "higher"),
+    "recall": ("recall (share of reals within reach of the fakes)", "higher"),
+    "coverage": ("coverage (share of reals with a fake nearby)", "higher"),
+    "diversity": ("diversity of the fakes over that of the reals", None),
+}
+RECORD_METRICS = {
+    "loss_D": ("loss of D", None),
+    "loss_G": ("loss of G", None),
+    "D_real": ("D(x)", None),
+    "D_fake_before": ("D(G(z)) before D's update", None),
+    "D_fake_after": ("D(G(z)) after D's update", None),
+    "acc_real": ("D's accuracy on reals", None),
+    "acc_fake": ("D's accuracy on fakes", None),
+    "accuracy": ("D's accuracy", None),
+}
 METRICS = IMAGE_METRICS | RECORD_METRICS
+
 
 def _fields(runs: Sequence[GanRun]) -> dict[str, Any]:
     "The settings of a side: fields without the seed, and the number of epochs."
     return {k: v for k, v in runs[0].fields.items() if k != "seed"} | {"epochs": max(r.epochs for r in runs)}
 
+
 def check_sides(name: str, runs: Sequence[GanRun]) -> None:
     "Raises `GannbError` unless the seeds of one side differ in the seed alone and were trained equally long."
     for r in runs[1:]:
-        if differ := store.differing_fields(_fields(runs[:1]) | {"epochs": 0}, _fields([r]) | {"epochs": 0}): raise GannbError(f"{name} mixes trainings: seed {runs[0].seed} and seed {r.seed} differ in {'; '.join(differ)}.")
+        if differ := store.differing_fields(_fields(runs[:1]) | {"epochs": 0}, _fields([r]) | {"epochs": 0}):
+            raise GannbError(
+                f"{name} mixes trainings: seed {runs[0].seed} and seed {r.seed} differ in {'; '.join(differ)}."
+            )
     lengths = {r.epochs: r.seed for r in runs if r.diverged is None}
-    if len(lengths) > 1: raise GannbError(f"{name} mixes lengths: {', '.join(f'seed {s} has {e} epochs' for e, s in sorted(lengths.items()))}. Train all of its seeds to one number of epochs.")
+    if len(lengths) > 1:
+        raise GannbError(
+            f"{name} mixes lengths: {', '.join(f'seed {s} has {e} epochs' for e, s in sorted(lengths.items()))}. Train all of its seeds to one number of epochs."
+        )
+
 
 def check_same_data(names: Sequence[str], a: GanRun, b: GanRun) -> None:
     "Raises `GannbError` naming both data sets unless the two sides were trained on the same images."
+
     def of(r: GanRun) -> str:
         about = store.read_json(r.folder / "run.json")["data"]
         return f"{about['name']}, {r.fields['n']:,} images of {r.fields['size']} x {r.fields['size']} x {r.fields['channels']} (fingerprint {r.fields['data']})"
-    if a.fields["data"] != b.fields["data"]: raise GannbError(f"The two cannot be compared: they were trained on different data. {names[0]}: {of(a)}; {names[1]}: {of(b)}.")
+
+    if a.fields["data"] != b.fields["data"]:
+        raise GannbError(
+            f"The two cannot be compared: they were trained on different data. {names[0]}: {of(a)}; {names[1]}: {of(b)}."
+        )
 
 # %% ../../nbs/15_stages.compare.ipynb #bf687af3
 def training_config(run: GanRun) -> TrainConfig | None:
@@ -65,86 +90,208 @@ def training_config(run: GanRun) -> TrainConfig | None:
     path = run.folder.resolve().parent / "config.json"
     return checked(TrainConfig, store.read_json(path), str(path)) if path.is_file() else None
 
-def held_out_images(run: GanRun,                # of the training that is judged
-                    given: str | None = None,   # other images: a name, folder:PATH or idx:PATH; None: the test part of the training's own data
-                   ) -> tuple[ImageSet, ImageSet | None]:   # the images that judge; those that were trained on, where that is known
+
+def held_out_images(
+    run: GanRun,  # of the training that is judged
+    given: str
+    | None = None,  # other images: a name, folder:PATH or idx:PATH; None: the test part of the training's own data
+) -> tuple[
+    ImageSet, ImageSet | None
+]:  # the images that judge; those that were trained on, where that is known
     "Images that the training has not seen. Raises `GannbError` when none were held out, or when the training's data changed since."
     cfg, f = training_config(run), run.fields
-    if cfg is None and given is None: raise GannbError(f"{run.folder} does not say where its images came from (no config.json beside the seeds); name the judging images with --data.")
+    if cfg is None and given is None:
+        raise GannbError(
+            f"{run.folder} does not say where its images came from (no config.json beside the seeds); name the judging images with --data."
+        )
     trained = load_data(cfg, cfg.data_root, on_error=cfg.on_error) if cfg else None
     if trained is not None and trained.fingerprint != f["data"]:
-        raise GannbError(f"{cfg.dataset} is no longer what {run.folder} was trained on: its fingerprint is {trained.fingerprint}, that of the run is {f['data']}.")
+        raise GannbError(
+            f"{cfg.dataset} is no longer what {run.folder} was trained on: its fingerprint is {trained.fingerprint}, that of the run is {f['data']}."
+        )
     if given is None:
-        if cfg.split in ("test", "all"): raise GannbError(f"{run.folder} was trained on split={cfg.split}, so no image of {cfg.dataset} was held out. Name other images with --data.")
+        if cfg.split in ("test", "all"):
+            raise GannbError(
+                f"{run.folder} was trained on split={cfg.split}, so no image of {cfg.dataset} was held out. Name other images with --data."
+            )
         held = load_held_out(cfg, cfg.data_root, on_error=cfg.on_error)
-    else: held = datasets.load(given, split="all" if given.startswith(("folder:", "idx:")) else "test", size=f["size"], channels=f["channels"], data_root=cfg.data_root if cfg else None)
+    else:
+        held = datasets.load(
+            given,
+            split="all" if given.startswith(("folder:", "idx:")) else "test",
+            size=f["size"],
+            channels=f["channels"],
+            data_root=cfg.data_root if cfg else None,
+        )
     return held, trained
+
 
 def judging_network(cfg: TrainConfig | None, f: Mapping[str, Any]) -> FeatureNet:
     "`domain` for grey images of a training part with labels, else `effnet-lite0`."
     if cfg is not None and f["channels"] == 1:
-        pooled = datasets.load(cfg.dataset, split=cfg.split, size=f["size"], channels=1, fit=cfg.fit, data_root=cfg.data_root, on_error=cfg.on_error)
-        if len(pooled.classes) > 1: return network("domain", data=pooled)
+        pooled = datasets.load(
+            cfg.dataset,
+            split=cfg.split,
+            size=f["size"],
+            channels=1,
+            fit=cfg.fit,
+            data_root=cfg.data_root,
+            on_error=cfg.on_error,
+        )
+        if len(pooled.classes) > 1:
+            return network("domain", data=pooled)
     return network("effnet-lite0")
+
 
 @dataclass
 class Judge:
     "Held-out images, the network that looks at them, and what both are, in words."
+
     real: ImageSet
     net: FeatureNet
     protocol: dict[str, Any]
 
+
 def make_judge(run: GanRun, n: int, given: str | None = None) -> Judge:
     "The judge of a training. Raises `GannbError` when fewer than 10 unseen images are left."
-    held, trained = held_out_images(run, given); net = judging_network(training_config(run), run.fields)
+    held, trained = held_out_images(run, given)
+    net = judging_network(training_config(run), run.fields)
     seen = np.concatenate([net.seen, *([trained.pixel_hashes()] if trained is not None else [])])
-    copies = np.isin(held.pixel_hashes(), seen); fresh = held.rows(np.flatnonzero(~copies)).select(limit=n) if not copies.all() else None
-    if fresh is None or len(fresh) < 10: raise GannbError(f"{held.title} has {int((~copies).sum())} images that training has not seen ({int(copies.sum())} are copies of training images); at least 10 are needed.")
+    copies = np.isin(held.pixel_hashes(), seen)
+    fresh = held.rows(np.flatnonzero(~copies)).select(limit=n) if not copies.all() else None
+    if fresh is None or len(fresh) < 10:
+        raise GannbError(
+            f"{held.title} has {int((~copies).sum())} images that training has not seen ({int(copies.sum())} are copies of training images); at least 10 are needed."
+        )
     check_unseen(net, fresh)
-    protocol = {"n_real": len(fresh), "n_fake": n, **net.card(), "real images": held.title, "fingerprint of the real images": fresh.fingerprint, "copies of training images taken out": int(copies.sum()) if trained is not None else "not known: the training images are not named",
-                "held_out": True, "noise": "drawn by the seed of the training, the same on both sides"}
+    protocol = {
+        "n_real": len(fresh),
+        "n_fake": n,
+        **net.card(),
+        "real images": held.title,
+        "fingerprint of the real images": fresh.fingerprint,
+        "copies of training images taken out": int(copies.sum())
+        if trained is not None
+        else "not known: the training images are not named",
+        "held_out": True,
+        "noise": "drawn by the seed of the training, the same on both sides",
+    }
     return Judge(fresh, net, protocol)
 
 # %% ../../nbs/15_stages.compare.ipynb #df8ac9ab
-def image_scores(real: np.ndarray,   # (n, d) features of the held-out images
-                 fake: np.ndarray,   # (m, d) features of the fakes
-                ) -> dict[str, float]:
+def image_scores(
+    real: np.ndarray,  # (n, d) features of the held-out images
+    fake: np.ndarray,  # (m, d) features of the fakes
+) -> dict[str, float]:
     "Every metric of `IMAGE_METRICS` for one seed."
     precision, recall = precision_recall(real, fake)
-    return {"kid": kid(real, fake), "precision": precision, "recall": recall, "coverage": coverage(real, fake), "diversity": diversity_ratio(fake, real)}
+    return {
+        "kid": kid(real, fake),
+        "precision": precision,
+        "recall": recall,
+        "coverage": coverage(real, fake),
+        "diversity": diversity_ratio(fake, real),
+    }
 
-def score_rows(arm: str, dataset: str, run: GanRun, judge_of: Judge | None, n: int) -> list[dict]:   # ledger rows
+
+def score_rows(
+    arm: str, dataset: str, run: GanRun, judge_of: Judge | None, n: int
+) -> list[dict]:  # ledger rows
     "All numbers of one seed; a diverged one has rows without numbers, so that it is never left out."
     rows = window_rows(arm, dataset, run, run.steps, "end")
-    if judge_of is None: return rows
-    if run.diverged is not None: scores: Mapping[str, float | None] = dict.fromkeys(IMAGE_METRICS)
+    if judge_of is None:
+        return rows
+    if run.diverged is not None:
+        scores: Mapping[str, float | None] = dict.fromkeys(IMAGE_METRICS)
     else:
-        fakes = sample(run.generator(), draw_z(n, run.fields["nz"], run.seed, "compare", 0, run.fields["z_dist"]))
+        fakes = sample(
+            run.generator(), draw_z(n, run.fields["nz"], run.seed, "compare", 0, run.fields["z_dist"])
+        )
         scores = image_scores(features(judge_of.real, judge_of.net), features(fakes, judge_of.net))
-    return rows + [{"arm": arm, "dataset": dataset, "seed": run.seed, "step": "end", "metric": m, "value": v, "protocol": judge_of.protocol} for m, v in scores.items()]
+    return rows + [
+        {
+            "arm": arm,
+            "dataset": dataset,
+            "seed": run.seed,
+            "step": "end",
+            "metric": m,
+            "value": v,
+            "protocol": judge_of.protocol,
+        }
+        for m, v in scores.items()
+    ]
 
 # %% ../../nbs/15_stages.compare.ipynb #b035c729
-_FREE = ["mean over steps"]   # the last tenth of each training: other steps where the lengths differ
+_FREE = ["mean over steps"]  # the last tenth of each training: other steps where the lengths differ
+
 
 def _claim(metric: str, dataset: str, direction: str, margin: float, paired: bool) -> dict:
-    return {"id": f"a-is-{direction}", "short": f"A {direction} B", "sentence": f"{METRICS[metric][0]} of A is {direction} that of B.", "where": "these trainings", "supported_by_paper": None,
-            "supported_reason": "no paper says so", "published": None, "test": {"kind": "difference", "metric": metric, "arms": ["A", "B"], "dataset": dataset, "direction": direction,
-            "quantity": METRICS[metric][0], "margin": margin, "paired": paired, "factor": _FREE, "reason": "the margin that was asked for"}}
+    return {
+        "id": f"a-is-{direction}",
+        "short": f"A {direction} B",
+        "sentence": f"{METRICS[metric][0]} of A is {direction} that of B.",
+        "where": "these trainings",
+        "supported_by_paper": None,
+        "supported_reason": "no paper says so",
+        "published": None,
+        "test": {
+            "kind": "difference",
+            "metric": metric,
+            "arms": ["A", "B"],
+            "dataset": dataset,
+            "direction": direction,
+            "quantity": METRICS[metric][0],
+            "margin": margin,
+            "paired": paired,
+            "factor": _FREE,
+            "reason": "the margin that was asked for",
+        },
+    }
 
-def verdict(rows: Sequence[Mapping],   # ledger rows of arms A and B
-            metric: str,               # one of METRICS
-            dataset: str,              # as in the rows
-            margin: float = 0,         # how far apart they must be
-           ) -> dict[str, Any]:        # verdict, sentence, ours, value, interval, n, seeds, paired, effects
+
+def verdict(
+    rows: Sequence[Mapping],  # ledger rows of arms A and B
+    metric: str,  # one of METRICS
+    dataset: str,  # as in the rows
+    margin: float = 0,  # how far apart they must be
+) -> dict[str, Any]:  # verdict, sentence, ours, value, interval, n, seeds, paired, effects
     "What the ledger says of A minus B, in words."
-    seeds = [{r["seed"] for r in rows if r["arm"] == arm and r["metric"] == metric} for arm in "AB"]; paired = seeds[0] == seeds[1]
-    lower, higher = (judge(_claim(metric, dataset, d, margin, paired), rows, "paper") for d in ("below", "above"))
-    part = lower["parts"][0]; what, better = METRICS[metric]; head = lower["reason"].partition(": ")[2]
-    if lower["n"] < MIN_UNITS or lower["interval"] is None or NOT_TESTABLE in (lower["verdict"], higher["verdict"]): word, why = "inconclusive", head
-    else: word, why = _decided(lower["verdict"], higher["verdict"], better, margin)
-    if word != "inconclusive": why = f"{what}, A minus B: {lower['ours']}. {why}"
-    return {"metric": metric, "what": what, "better": better, "quantity": METRICS[metric][0], "margin": margin, "paired": paired, "verdict": word, "sentence": why, "ours": lower["ours"], "value": part["value"],
-            "interval": lower["interval"], "n": lower["n"], "seeds": lower["seeds"], "effects": part["effects"], "values": lower["values"]}
+    seeds = [{r["seed"] for r in rows if r["arm"] == arm and r["metric"] == metric} for arm in "AB"]
+    paired = seeds[0] == seeds[1]
+    lower, higher = (
+        judge(_claim(metric, dataset, d, margin, paired), rows, "paper") for d in ("below", "above")
+    )
+    part = lower["parts"][0]
+    what, better = METRICS[metric]
+    head = lower["reason"].partition(": ")[2]
+    if (
+        lower["n"] < MIN_UNITS
+        or lower["interval"] is None
+        or NOT_TESTABLE in (lower["verdict"], higher["verdict"])
+    ):
+        word, why = "inconclusive", head
+    else:
+        word, why = _decided(lower["verdict"], higher["verdict"], better, margin)
+    if word != "inconclusive":
+        why = f"{what}, A minus B: {lower['ours']}. {why}"
+    return {
+        "metric": metric,
+        "what": what,
+        "better": better,
+        "quantity": METRICS[metric][0],
+        "margin": margin,
+        "paired": paired,
+        "verdict": word,
+        "sentence": why,
+        "ours": lower["ours"],
+        "value": part["value"],
+        "interval": lower["interval"],
+        "n": lower["n"],
+        "seeds": lower["seeds"],
+        "effects": part["effects"],
+        "values": lower["values"],
+    }
+
 
 def _decided(lower: str, higher: str, better: str | None, margin: float) -> tuple[str, str]:
     "Word and reason for two verdicts that were both reached with enough seeds."
@@ -152,101 +299,207 @@ def _decided(lower: str, higher: str, better: str | None, margin: float) -> tupl
     for verdict_, side in ((lower, "lower"), (higher, "higher")):
         if verdict_ == REPRODUCED:
             word = f"A {side}" if better is None else "A better" if side == better else "B better"
-            return word, f"The whole 95 % interval says that A is {side}{beyond}" + (f"; {better} is better." if better else "; neither side of it is better as such.")
-    if lower == higher == NOT_REPRODUCED: return "same", f"The whole 95 % interval lies within the margin of {margin:g}: no difference that matters."
-    return "open", f"The 95 % interval reaches across {'the margin' if margin else 'zero'}, so these seeds do not settle it. More seeds make it narrower."
+            return word, f"The whole 95 % interval says that A is {side}{beyond}" + (
+                f"; {better} is better." if better else "; neither side of it is better as such."
+            )
+    if lower == higher == NOT_REPRODUCED:
+        return (
+            "same",
+            f"The whole 95 % interval lies within the margin of {margin:g}: no difference that matters.",
+        )
+    return (
+        "open",
+        f"The 95 % interval reaches across {'the margin' if margin else 'zero'}, so these seeds do not settle it. More seeds make it narrower.",
+    )
 
 # %% ../../nbs/15_stages.compare.ipynb #b1e5d3be
-PICTURES = 16   # images of each side shown
+PICTURES = 16  # images of each side shown
+
 
 @dataclass
 class Comparison:
     "Two sides, their numbers and what can be said of them."
-    names: tuple[str, str]               # of the run folders
+
+    names: tuple[str, str]  # of the run folders
     folders: tuple[Path, Path]
-    runs: dict[str, list[GanRun]]        # "A", "B" -> one a seed
+    runs: dict[str, list[GanRun]]  # "A", "B" -> one a seed
     dataset: str
-    verdicts: dict[str, dict]            # metric -> see `verdict`; the first is the one that was asked for
-    rows: list[dict]                     # ledger rows
-    pictures: dict[str, np.ndarray]      # "A", "B" and, with a judge, "real" -> (16,H,W,C) uint8 of the same noise; empty where none can be made
-    settings: list[dict[str, str]]       # what the two sides did differently: setting, A, B
-    protocol: dict[str, dict]            # metric -> what its numbers rest on
+    verdicts: dict[str, dict]  # metric -> see `verdict`; the first is the one that was asked for
+    rows: list[dict]  # ledger rows
+    pictures: dict[
+        str, np.ndarray
+    ]  # "A", "B" and, with a judge, "real" -> (16,H,W,C) uint8 of the same noise; empty where none can be made
+    settings: list[dict[str, str]]  # what the two sides did differently: setting, A, B
+    protocol: dict[str, dict]  # metric -> what its numbers rest on
 
     @property
-    def main(self) -> dict: return next(iter(self.verdicts.values()))
+    def main(self) -> dict:
+        return next(iter(self.verdicts.values()))
 
     def sentence(self) -> str:
         "What came out, in one line, with the names of the two."
-        v, (a, b) = self.main, self.names; short = v["what"].partition(" (")[0]; n = " and ".join(sorted({str(len(r)) for r in self.runs.values()}))
-        if v["verdict"] in ("A better", "B better"): return f"{a if v['verdict'][0] == 'A' else b} is better than {b if v['verdict'][0] == 'A' else a} by {short}, over {n} seeds a side."
-        if v["verdict"] in ("A lower", "A higher"): return f"{short} is {v['verdict'][2:]} in {a} than in {b}, over {n} seeds a side."
-        if v["verdict"] == "same": return f"{a} and {b} differ in {short} by less than the margin of {v['margin']:g}."
-        return f"{a} or {b}? Open by {short}: " + ("the seeds do not settle it." if v["verdict"] == "open" else v["sentence"][v["sentence"].find("Only"):] if "Only" in v["sentence"] else "no interval can be formed.")
+        v, (a, b) = self.main, self.names
+        short = v["what"].partition(" (")[0]
+        n = " and ".join(sorted({str(len(r)) for r in self.runs.values()}))
+        if v["verdict"] in ("A better", "B better"):
+            return f"{a if v['verdict'][0] == 'A' else b} is better than {b if v['verdict'][0] == 'A' else a} by {short}, over {n} seeds a side."
+        if v["verdict"] in ("A lower", "A higher"):
+            return f"{short} is {v['verdict'][2:]} in {a} than in {b}, over {n} seeds a side."
+        if v["verdict"] == "same":
+            return f"{a} and {b} differ in {short} by less than the margin of {v['margin']:g}."
+        return f"{a} or {b}? Open by {short}: " + (
+            "the seeds do not settle it."
+            if v["verdict"] == "open"
+            else v["sentence"][v["sentence"].find("Only") :]
+            if "Only" in v["sentence"]
+            else "no interval can be formed."
+        )
 
-    def table(self) -> list[dict[str, Any]]:   # metric, A, B, difference
+    def table(self) -> list[dict[str, Any]]:  # metric, A, B, difference
         "One row a metric: both sides and their difference, each with its interval."
-        def side(v: Mapping, arm: str) -> Any: return mean_cell([math.nan if x is None else x for x in next(m["values"] for m in v["values"] if m["arm"] == arm)])
-        def gap(v: Mapping) -> Any:
-            if v["interval"] is not None: return {"mean": v["value"], "interval": v["interval"], "n": v["n"]}
-            return {"mean": v["value"], "n": v["n"]} if v["value"] is not None else v["ours"]
-        return [{"metric": v["what"], "A": side(v, "A"), "B": side(v, "B"), "difference": gap(v)} for v in self.verdicts.values()]
 
-    def histories(self) -> dict[str, dict[str, list[np.ndarray]]]:   # name -> column -> one array a seed
-        return {f"{arm}: {name}": {c: [r.history()[c] for r in self.runs[arm]] for c in COLUMNS} for arm, name in zip("AB", self.names)}
+        def side(v: Mapping, arm: str) -> Any:
+            return mean_cell(
+                [
+                    math.nan if x is None else x
+                    for x in next(m["values"] for m in v["values"] if m["arm"] == arm)
+                ]
+            )
+
+        def gap(v: Mapping) -> Any:
+            if v["interval"] is not None:
+                return {"mean": v["value"], "interval": v["interval"], "n": v["n"]}
+            return {"mean": v["value"], "n": v["n"]} if v["value"] is not None else v["ours"]
+
+        return [
+            {"metric": v["what"], "A": side(v, "A"), "B": side(v, "B"), "difference": gap(v)}
+            for v in self.verdicts.values()
+        ]
+
+    def histories(self) -> dict[str, dict[str, list[np.ndarray]]]:  # name -> column -> one array a seed
+        return {
+            f"{arm}: {name}": {c: [r.history()[c] for r in self.runs[arm]] for c in COLUMNS}
+            for arm, name in zip("AB", self.names)
+        }
 
     def dots(self) -> list[dict]:
         "Every seed of the metric that was asked for, as `plot.seed_dots` takes it; the axis of the difference is its own."
-        v = self.main; sides = [{"label": f"{m['arm']}: {name}", "values": m["values"], "axis": "sides"} for m, name in zip(v["values"], self.names)]
-        gap = {"label": "A minus B" + (", seed by seed" if v["paired"] else ""), "values": v["effects"][0]["values"] if v["paired"] and v["effects"] else [], "interval": v["interval"], "axis": "difference", "bound": 0}
+        v = self.main
+        sides = [
+            {"label": f"{m['arm']}: {name}", "values": m["values"], "axis": "sides"}
+            for m, name in zip(v["values"], self.names)
+        ]
+        gap = {
+            "label": "A minus B" + (", seed by seed" if v["paired"] else ""),
+            "values": v["effects"][0]["values"] if v["paired"] and v["effects"] else [],
+            "interval": v["interval"],
+            "axis": "difference",
+            "bound": 0,
+        }
         return sides + ([gap] if gap["values"] or gap["interval"] else [])
 
     def record(self) -> dict[str, Any]:
         "Everything in numbers, for a JSON file."
-        return {"A": {"name": self.names[0], "seeds": [r.seed for r in self.runs["A"]]}, "B": {"name": self.names[1], "seeds": [r.seed for r in self.runs["B"]]}, "data": self.dataset, "sentence": self.sentence(),
-                "verdicts": [{k: v for k, v in d.items() if k != "effects"} for d in self.verdicts.values()], "settings": self.settings, "protocol": self.protocol,
-                "rows": [{k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in r.items() if k != "protocol"} for r in self.rows]}
+        return {
+            "A": {"name": self.names[0], "seeds": [r.seed for r in self.runs["A"]]},
+            "B": {"name": self.names[1], "seeds": [r.seed for r in self.runs["B"]]},
+            "data": self.dataset,
+            "sentence": self.sentence(),
+            "verdicts": [{k: v for k, v in d.items() if k != "effects"} for d in self.verdicts.values()],
+            "settings": self.settings,
+            "protocol": self.protocol,
+            "rows": [
+                {
+                    k: None if isinstance(v, float) and not math.isfinite(v) else v
+                    for k, v in r.items()
+                    if k != "protocol"
+                }
+                for r in self.rows
+            ],
+        }
 
 # %% ../../nbs/15_stages.compare.ipynb #94b1e474
 def _settings(a: Sequence[GanRun], b: Sequence[GanRun]) -> list[dict[str, str]]:
     "What the two sides did differently."
     x, y = _fields(a), _fields(b)
-    return [{"setting": k, "A": str(x.get(k, "n/a (not set)")), "B": str(y.get(k, "n/a (not set)"))} for k in sorted(x.keys() | y.keys()) if x.get(k) != y.get(k)]
+    return [
+        {"setting": k, "A": str(x.get(k, "n/a (not set)")), "B": str(y.get(k, "n/a (not set)"))}
+        for k in sorted(x.keys() | y.keys())
+        if x.get(k) != y.get(k)
+    ]
+
 
 def _pictures(runs: Mapping[str, Sequence[GanRun]], judge_of: Judge | None) -> dict[str, np.ndarray]:
     "The same number from the same noise, by the first seed that has a G on both sides."
     good = {arm: {r.seed: r for r in rs if r.diverged is None} for arm, rs in runs.items()}
-    if not all(good.values()): return {}
-    both = [s for s in good["A"] if s in good["B"]]; pair = [good[arm][both[0]] if both else next(iter(good[arm].values())) for arm in "AB"]
+    if not all(good.values()):
+        return {}
+    both = [s for s in good["A"] if s in good["B"]]
+    pair = [good[arm][both[0]] if both else next(iter(good[arm].values())) for arm in "AB"]
     out = {arm: sample_seeded(r.generator(), PICTURES, 0, r.fields["z_dist"]) for arm, r in zip("AB", pair)}
-    return out | ({"real": judge_of.real.take(np.linspace(0, len(judge_of.real) - 1, min(PICTURES, len(judge_of.real))).astype(int))} if judge_of else {})
+    return out | (
+        {
+            "real": judge_of.real.take(
+                np.linspace(0, len(judge_of.real) - 1, min(PICTURES, len(judge_of.real))).astype(int)
+            )
+        }
+        if judge_of
+        else {}
+    )
+
 
 def _names(a: Path, b: Path) -> tuple[str, str]:
     "Names that differ: those of the folders, with the parent's where they are the same."
-    def name(p: Path, deep: bool) -> str: return f"{p.parent.name}/{p.name}" if deep or p.name.startswith("seed-") else p.name
+
+    def name(p: Path, deep: bool) -> str:
+        return f"{p.parent.name}/{p.name}" if deep or p.name.startswith("seed-") else p.name
+
     a, b = a.resolve(), b.resolve()
     return (name(a, a.name == b.name), name(b, a.name == b.name))
 
-def compare(run_a: str,               # a folder of seeds, one seed, a name in outputs/runs or a key in the store
-            run_b: str,               # the other
-            metric: str = "kid",      # what the verdict is about: one of METRICS
-            data: str | None = None,  # images that judge; None: the test part of the training's data
-            n: int = 1000,            # fakes a seed, and held-out images at most
-            margin: float = 0,        # how far apart the two must be
-           ) -> Comparison:
+
+def compare(
+    run_a: str,  # a folder of seeds, one seed, a name in outputs/runs or a key in the store
+    run_b: str,  # the other
+    metric: str = "kid",  # what the verdict is about: one of METRICS
+    data: str | None = None,  # images that judge; None: the test part of the training's data
+    n: int = 1000,  # fakes a seed, and held-out images at most
+    margin: float = 0,  # how far apart the two must be
+) -> Comparison:
     "The ledger's statistics for two trainings over their seeds. Raises `GannbError` for unknown runs or metrics, unlike data, mixed seeds, or missing judges."
     check_choice("metric", metric, METRICS)
-    if isinstance(n, bool) or not isinstance(n, int) or n < 10: raise GannbError(f"n must be a whole number of 10 or more; this is {n!r}.")
-    if not (math.isfinite(margin) and margin >= 0): raise GannbError(f"margin must be zero or more; this is {margin!r}.")
-    if data is not None: datasets.check_name(data, store.data_root())
+    if isinstance(n, bool) or not isinstance(n, int) or n < 10:
+        raise GannbError(f"n must be a whole number of 10 or more; this is {n!r}.")
+    if not (math.isfinite(margin) and margin >= 0):
+        raise GannbError(f"margin must be zero or more; this is {margin!r}.")
+    if data is not None:
+        datasets.check_name(data, store.data_root())
     folders = find_folder(run_a), find_folder(run_b)
-    if folders[0].resolve() == folders[1].resolve(): raise GannbError(f"{run_a} and {run_b} are the same run; there is nothing to compare.")
-    names = _names(*folders); runs = {"A": open_runs(run_a), "B": open_runs(run_b)}
-    for name, rs in zip(names, runs.values()): check_sides(name, rs)
-    first = runs["A"][0]; check_same_data(names, first, runs["B"][0])
+    if folders[0].resolve() == folders[1].resolve():
+        raise GannbError(f"{run_a} and {run_b} are the same run; there is nothing to compare.")
+    names = _names(*folders)
+    runs = {"A": open_runs(run_a), "B": open_runs(run_b)}
+    for name, rs in zip(names, runs.values()):
+        check_sides(name, rs)
+    first = runs["A"][0]
+    check_same_data(names, first, runs["B"][0])
     judge_of = make_judge(first, n, data) if metric in IMAGE_METRICS else None
     dataset = store.read_json(first.folder / "run.json")["data"]["name"]
     rows = [row for arm, rs in runs.items() for r in rs for row in score_rows(arm, dataset, r, judge_of, n)]
     order = [metric, *(m for m in (METRICS if judge_of else RECORD_METRICS) if m != metric)]
-    record = {"mean over": "the last tenth of each training's steps", "mode": "training batches", "feature network": "none: these numbers come from D itself"}
-    return Comparison(names, folders, runs, dataset, {m: verdict(rows, m, dataset, margin if m == metric else 0) for m in order}, rows, _pictures(runs, judge_of), _settings(runs["A"], runs["B"]),
-                      {m: judge_of.protocol if judge_of and m in IMAGE_METRICS else record for m in order})
+    record = {
+        "mean over": "the last tenth of each training's steps",
+        "mode": "training batches",
+        "feature network": "none: these numbers come from D itself",
+    }
+    return Comparison(
+        names,
+        folders,
+        runs,
+        dataset,
+        {m: verdict(rows, m, dataset, margin if m == metric else 0) for m in order},
+        rows,
+        _pictures(runs, judge_of),
+        _settings(runs["A"], runs["B"]),
+        {m: judge_of.protocol if judge_of and m in IMAGE_METRICS else record for m in order},
+    )

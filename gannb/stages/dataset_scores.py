@@ -21,7 +21,25 @@ from ..plot import COLORS
 from .dataset_study import mean_cell, measured_effect, without_n, words
 from .features import features, network
 from .gan import SNAPSHOTS, Arm, GanRun, load_data, load_held_out
-from .score import D_MODE, Judge, curve_rows, d_on, d_rows, fakes_of, judging_network, judging_part, kept_numbers, memorisation_rows, nearest_pairs, real_d, row, score, score_reals, score_rows, some
+from gannb.stages.score import (
+    D_MODE,
+    Judge,
+    curve_rows,
+    d_on,
+    d_rows,
+    fakes_of,
+    judging_network,
+    judging_part,
+    kept_numbers,
+    memorisation_rows,
+    nearest_pairs,
+    real_d,
+    row,
+    score,
+    score_reals,
+    score_rows,
+    some,
+)
 from .side_study import CONTRASTS, SIZES
 
 # %% auto #0
@@ -38,16 +56,26 @@ def kept(run: GanRun) -> list[int]:
     "The epochs at which a run keeps its G, but for the untrained one; of a run that diverged too, which then scores NaN there."
     return sorted({e for e in SNAPSHOTS if 0 < e <= run.epochs} | {run.epochs})
 
+
 def epoch_near(run: GanRun, step: float) -> int:
     "The kept epoch whose end is nearest to a step; of two equally near ones the later."
     return min(kept(run), key=lambda e: (abs(e * run.steps_per_epoch - step), -e))
 
-def same_g_updates(more: GanRun,     # updates G several times a batch
-                   control: GanRun,  # once
-                  ) -> tuple[int, int]:   # kept epoch of each
+
+def same_g_updates(
+    more: GanRun,  # updates G several times a batch
+    control: GanRun,  # once
+) -> tuple[int, int]:  # kept epoch of each
     "The last two kept epochs at which both had as many updates of G, give or take a twentieth; the nearest two where there are none."
-    def updates(run: GanRun, e: int) -> int: return e * run.steps_per_epoch * run.fields["g_steps"]
-    def unlike(pair: tuple[int, int]) -> float: return abs(updates(more, pair[0]) - updates(control, pair[1])) / max(updates(more, pair[0]), updates(control, pair[1]))
+
+    def updates(run: GanRun, e: int) -> int:
+        return e * run.steps_per_epoch * run.fields["g_steps"]
+
+    def unlike(pair: tuple[int, int]) -> float:
+        return abs(updates(more, pair[0]) - updates(control, pair[1])) / max(
+            updates(more, pair[0]), updates(control, pair[1])
+        )
+
     pairs = [(a, b) for a in kept(more) for b in kept(control)]
     return max((p for p in pairs if unlike(p) <= 0.05), default=min(pairs, key=unlike))
 
@@ -55,68 +83,143 @@ def same_g_updates(more: GanRun,     # updates G several times a batch
 @dataclass
 class Scoring:
     "Everything the scores are made of: arms by key (the three roles, then the side arms), their runs, and who judges each."
+
     cfg: DatasetStudyConfig
     arms: dict[str, Arm]
     runs: dict[str, list[GanRun]]
     judges: dict[str, Judge]
-    common: int                      # the last step that the three data sets share
+    common: int  # the last step that the three data sets share
     roles: tuple[str, ...] = ("emnist", "celeba", "cifar")
 
-def scoring(cfg: DatasetStudyConfig,
-            main: Mapping[str, Arm], side: Mapping[str, Arm],   # by role; by name
-            runs: Mapping[str, Sequence[GanRun]],               # of both
-           ) -> Scoring:
+
+def scoring(
+    cfg: DatasetStudyConfig,
+    main: Mapping[str, Arm],
+    side: Mapping[str, Arm],  # by role; by name
+    runs: Mapping[str, Sequence[GanRun]],  # of both
+) -> Scoring:
     "One network and equal numbers of images for all arms. Raises `GannbError` where `domain` finds no labels to learn from."
     net, held = judging_network(cfg, {r: a.held for r, a in main.items()})
     n = min(cfg.judge_images, *(len(s) for s in held.values()))
     images = held | {k: judging_part(cfg, a.held) for k, a in side.items()}
-    return Scoring(cfg, {**main, **side}, {k: list(v) for k, v in runs.items()}, {k: Judge(net, some(s, n), cfg.judge_images) for k, s in images.items()}, min(a.steps for a in main.values()), tuple(main))
+    return Scoring(
+        cfg,
+        {**main, **side},
+        {k: list(v) for k, v in runs.items()},
+        {k: Judge(net, some(s, n), cfg.judge_images) for k, s in images.items()},
+        min(a.steps for a in main.values()),
+        tuple(main),
+    )
 
 # %% ../../nbs/15_stages.dataset_scores.ipynb #7c678725
 def climbed(run: GanRun, judge: Judge, train: ImageSet) -> Ladder:
     "The ladder on one data set: KID of `judge` for training images, the same distorted, and the run's fakes. Computed once."
-    epochs, others = sorted({kept(run)[0], epoch_near(run, run.steps / 5), run.epochs}), some(train, judge.n_fake)
-    fields = judge.protocol() | {"what": "ladder", "weights": judge.net.weights, "G": [run.sha256(e) for e in (0, *epochs)], "seed": run.seed, "images": others.fingerprint, "distortions": [SLIGHT, STRONG]}
+    epochs, others = (
+        sorted({kept(run)[0], epoch_near(run, run.steps / 5), run.epochs}),
+        some(train, judge.n_fake),
+    )
+    fields = judge.protocol() | {
+        "what": "ladder",
+        "weights": judge.net.weights,
+        "G": [run.sha256(e) for e in (0, *epochs)],
+        "seed": run.seed,
+        "images": others.fingerprint,
+        "distortions": [SLIGHT, STRONG],
+    }
+
     def compute() -> dict[str, float]:
         fakes = {e: fakes_of(run, e, judge.n_fake) for e in (0, *epochs)}
-        found = ladder(judge.net, kid, np.asarray(judge.real.images), np.asarray(others.images), fakes[0], {f"epoch {e}": fakes[e] for e in epochs})
+        found = ladder(
+            judge.net,
+            kid,
+            np.asarray(judge.real.images),
+            np.asarray(others.images),
+            fakes[0],
+            {f"epoch {e}": fakes[e] for e in epochs},
+        )
         return {f"{r['rung']}|{r['what']}": r["score"] for r in found.rows}
+
     rungs: dict[str, dict[str, float]] = {}
-    for name, value in kept_numbers(fields, compute).items(): rungs.setdefault(name.partition("|")[0], {})[name.partition("|")[2]] = value
-    order = [f"epoch {e}" for e in epochs]; along = rungs.pop("run")
-    return climb({k: rungs[k] for k in ("held-out reals", "slightly", "strongly", "untrained G")}, {e: along[e] for e in order})
+    for name, value in kept_numbers(fields, compute).items():
+        rungs.setdefault(name.partition("|")[0], {})[name.partition("|")[2]] = value
+    order = [f"epoch {e}" for e in epochs]
+    along = rungs.pop("run")
+    return climb(
+        {k: rungs[k] for k in ("held-out reals", "slightly", "strongly", "untrained G")},
+        {e: along[e] for e in order},
+    )
+
 
 def ladders(s: Scoring) -> dict[str, Ladder | str]:
     "The ladder on each data set, with the first run that did not diverge; in words why there is none."
     whole = {r: [run for run in s.runs[r] if run.diverged is None] for r in s.roles}
-    return {r: climbed(whole[r][0], s.judges[r], s.arms[r].data) if whole[r] else f"n/a (all {len(s.runs[r])} seeds diverged)" for r in s.roles}
+    return {
+        r: climbed(whole[r][0], s.judges[r], s.arms[r].data)
+        if whole[r]
+        else f"n/a (all {len(s.runs[r])} seeds diverged)"
+        for r in s.roles
+    }
 
-def may_not_judge(found: Mapping[str, Ladder | str]) -> dict[str, str]:   # role -> why
+
+def may_not_judge(found: Mapping[str, Ladder | str]) -> dict[str, str]:  # role -> why
     "The data sets on which the network failed."
-    return {r: f"the network may not judge here, it failed the ladder: {'; '.join(v.wrong)}" for r, v in found.items() if isinstance(v, Ladder) and not v.passed}
+    return {
+        r: f"the network may not judge here, it failed the ladder: {'; '.join(v.wrong)}"
+        for r, v in found.items()
+        if isinstance(v, Ladder) and not v.passed
+    }
+
 
 def ladder_rows(s: Scoring, found: Mapping[str, Ladder | str]) -> list[dict]:
     "The table of the ladders: a row a rung, a column a data set."
-    names = {"held-out reals": "real images", "slightly": "slight", "strongly": "strong", "untrained G": "untrained G"}; cells: dict[str, dict[str, float]] = {}
+    names = {
+        "held-out reals": "real images",
+        "slightly": "slight",
+        "strongly": "strong",
+        "untrained G": "untrained G",
+    }
+    cells: dict[str, dict[str, float]] = {}
     for role, v in found.items():
-        climbs = v.rows if isinstance(v, Ladder) else []; along = [r["what"] for r in climbs if r["rung"] == "run"]
+        climbs = v.rows if isinstance(v, Ladder) else []
+        along = [r["what"] for r in climbs if r["rung"] == "run"]
         for r in climbs:
             at = "its end" if r["what"] == along[-1] else "early" if r["what"] == along[0] else "a fifth"
-            label = f"the run: {at}" if r["rung"] == "run" else " ".join(filter(None, [names[r["rung"]], r["what"]]))
+            label = (
+                f"the run: {at}"
+                if r["rung"] == "run"
+                else " ".join(filter(None, [names[r["rung"]], r["what"]]))
+            )
             cells.setdefault(label, {})[role] = r["score"]
-    rows = [{"rung": label, **{role: got.get(role, "n/a (no such rung)") for role in found}} for label, got in cells.items()]
-    if not rows: return []
-    return [*rows, {"rung": "verdict", **{k: v if isinstance(v, str) else "passed" if v.passed else "failed" for k, v in found.items()}}]
+    rows = [
+        {"rung": label, **{role: got.get(role, "n/a (no such rung)") for role in found}}
+        for label, got in cells.items()
+    ]
+    if not rows:
+        return []
+    return [
+        *rows,
+        {
+            "rung": "verdict",
+            **{k: v if isinstance(v, str) else "passed" if v.passed else "failed" for k, v in found.items()},
+        },
+    ]
+
 
 def ladder_sentence(s: Scoring, found: Mapping[str, Ladder | str]) -> str:
     "What came of the ladders."
     net, failed = s.judges[s.roles[0]].net, may_not_judge(found)
-    if not failed: return f"The network {net.name} climbs the ladder on each of the data sets: it may judge."
-    return "**Warning.** " + " ".join(f"On {s.arms[r].name} {why}." for r, why in failed.items()) + " Claims that rest on it get no verdict there."
+    if not failed:
+        return f"The network {net.name} climbs the ladder on each of the data sets: it may judge."
+    return (
+        "**Warning.** "
+        + " ".join(f"On {s.arms[r].name} {why}." for r, why in failed.items())
+        + " Claims that rest on it get no verdict there."
+    )
 
 # %% ../../nbs/15_stages.dataset_scores.ipynb #f6a0ac8b
 def _kid_row(arm: str, role: str, run: GanRun, judge: Judge, epoch: int, label: str) -> dict:
     return row(arm, role, run.seed, label, "kid", score(run, judge, epoch)["kid"], judge.protocol())
+
 
 def main_rows(s: Scoring) -> list[dict]:
     "Every score of the three data sets at the end, at the common step and at half the run, and KID with the losses at every kept epoch."
@@ -124,189 +227,440 @@ def main_rows(s: Scoring) -> list[dict]:
     for role in s.roles:
         arm, judge = s.arms[role], s.judges[role]
         for run in s.runs[role]:
-            out += score_rows("dcgan", role, run, judge, arm.data) + score_rows("dcgan", role, run, judge, arm.data, epoch_near(run, s.common), "common")
-            out += [_kid_row("dcgan", role, run, judge, epoch_near(run, run.steps / 2), "half")] + curve_rows("dcgan", role, run, judge)
+            out += score_rows("dcgan", role, run, judge, arm.data) + score_rows(
+                "dcgan", role, run, judge, arm.data, epoch_near(run, s.common), "common"
+            )
+            out += [_kid_row("dcgan", role, run, judge, epoch_near(run, run.steps / 2), "half")] + curve_rows(
+                "dcgan", role, run, judge
+            )
     return out
 
-SIDE_ROLES = {**{f"contrast {c:g}": "emnist" for c in CONTRASTS}, **{f"{b} background": "emnist" for b in ("flat", "textured", "natural")},
-              **{f"size {n}{tail}": "celeba" for tail in ("", " grey") for n in SIZES}}   # side arms that are judged by quality, all after equally many steps
+
+SIDE_ROLES = {
+    **{f"contrast {c:g}": "emnist" for c in CONTRASTS},
+    **{f"{b} background": "emnist" for b in ("flat", "textured", "natural")},
+    **{f"size {n}{tail}": "celeba" for tail in ("", " grey") for n in SIZES},
+}  # side arms that are judged by quality, all after equally many steps
+
 
 def side_rows(s: Scoring) -> list[dict]:
     "Scores of contrasts, backgrounds, sizes and colours (at their equal ends), of more generator updates and of fewer images."
-    equal = [r for k, role in SIDE_ROLES.items() if k in s.arms for run in s.runs[k] for at in ("common", "end") for r in score_rows(k, role, run, s.judges[k], s.arms[k].data, None, at)]
-    fewer = [_kid_row(k, "celeba", run, s.judges[k], epoch_near(run, s.common), "common") for k in ("quarter of the images",) if k in s.arms for run in s.runs[k]]
+    equal = [
+        r
+        for k, role in SIDE_ROLES.items()
+        if k in s.arms
+        for run in s.runs[k]
+        for at in ("common", "end")
+        for r in score_rows(k, role, run, s.judges[k], s.arms[k].data, None, at)
+    ]
+    fewer = [
+        _kid_row(k, "celeba", run, s.judges[k], epoch_near(run, s.common), "common")
+        for k in ("quarter of the images",)
+        if k in s.arms
+        for run in s.runs[k]
+    ]
     return equal + fewer + [r for k in ("g_steps 2", "g_steps 5") if k in s.arms for r in update_rows(s, k)]
+
 
 def update_rows(s: Scoring, key: str) -> list[dict]:
     "KID of an arm with more generator updates, and of the control after as many updates of D and after as many of G."
     out = []
     for more, control in zip(s.runs[key], s.runs["cifar"], strict=True):
         e_more, e_control = same_g_updates(more, control)
-        at = [(key, more, s.judges[key], epoch_near(more, s.common), "common"), (key, more, s.judges[key], e_more, "equal G updates"), ("dcgan", control, s.judges["cifar"], e_control, f"G updates of {key}"),
-              (key, more, s.judges[key], more.epochs, "equal D updates"), ("dcgan", control, s.judges["cifar"], epoch_near(control, more.steps), f"D updates of {key}")]
+        at = [
+            (key, more, s.judges[key], epoch_near(more, s.common), "common"),
+            (key, more, s.judges[key], e_more, "equal G updates"),
+            ("dcgan", control, s.judges["cifar"], e_control, f"G updates of {key}"),
+            (key, more, s.judges[key], more.epochs, "equal D updates"),
+            ("dcgan", control, s.judges["cifar"], epoch_near(control, more.steps), f"D updates of {key}"),
+        ]
         out += [_kid_row(arm, "cifar", run, judge, e, label) for arm, run, judge, e, label in at]
     return out
 
 # %% ../../nbs/15_stages.dataset_scores.ipynb #fc481602
-TILES, HALF = 4, 0.5   # tiles a side; contrast kept
+TILES, HALF = 4, 0.5  # tiles a side; contrast kept
 
-def shuffle_tiles(images: np.ndarray,   # (N,H,W,C) uint8
-                  tiles: int = TILES,   # tiles a side; must divide the image's side
-                  seed: int = 0,        # of the orders, one for each image
-                 ) -> np.ndarray:       # (N,H,W,C) uint8
+
+def shuffle_tiles(
+    images: np.ndarray,  # (N,H,W,C) uint8
+    tiles: int = TILES,  # tiles a side; must divide the image's side
+    seed: int = 0,  # of the orders, one for each image
+) -> np.ndarray:  # (N,H,W,C) uint8
     "The images cut into tiles that change places: all pixel values stay, the shape goes. Raises `GannbError` when the tiles do not fit."
-    x = np.asarray(images); n, h, w, c = x.shape
-    if tiles < 2 or h % tiles or w % tiles: raise GannbError(f"tiles must be at least 2 and divide the side of the images, {h}; this is {tiles}.")
-    parts = x.reshape(n, tiles, h // tiles, tiles, w // tiles, c).swapaxes(2, 3).reshape(n, tiles**2, h // tiles, w // tiles, c)
+    x = np.asarray(images)
+    n, h, w, c = x.shape
+    if tiles < 2 or h % tiles or w % tiles:
+        raise GannbError(f"tiles must be at least 2 and divide the side of the images, {h}; this is {tiles}.")
+    parts = (
+        x.reshape(n, tiles, h // tiles, tiles, w // tiles, c)
+        .swapaxes(2, 3)
+        .reshape(n, tiles**2, h // tiles, w // tiles, c)
+    )
     order = numpy_rng(seed, "shuffled tiles").permuted(np.tile(np.arange(tiles**2), (n, 1)), axis=1)
-    return parts[np.arange(n)[:, None], order].reshape(n, tiles, tiles, h // tiles, w // tiles, c).swapaxes(2, 3).reshape(x.shape)
+    return (
+        parts[np.arange(n)[:, None], order]
+        .reshape(n, tiles, tiles, h // tiles, w // tiles, c)
+        .swapaxes(2, 3)
+        .reshape(x.shape)
+    )
 
-CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"as they are": lambda x: x, "2 x 2 tiles shuffled": lambda x: shuffle_tiles(x, 2), "4 x 4 tiles shuffled": shuffle_tiles, "8 x 8 tiles shuffled": lambda x: shuffle_tiles(x, 8),
-    "contrast 0.75": lambda x: set_contrast(x, 0.75), "contrast 0.5": lambda x: set_contrast(x, HALF), "contrast 0.25": lambda x: set_contrast(x, 0.25)}
-DECIDE = {"shape destroyed": "4 x 4 tiles shuffled", "contrast changed": "contrast 0.5"}   # arm of the claim -> change
+
+CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "as they are": lambda x: x,
+    "2 x 2 tiles shuffled": lambda x: shuffle_tiles(x, 2),
+    "4 x 4 tiles shuffled": shuffle_tiles,
+    "8 x 8 tiles shuffled": lambda x: shuffle_tiles(x, 8),
+    "contrast 0.75": lambda x: set_contrast(x, 0.75),
+    "contrast 0.5": lambda x: set_contrast(x, HALF),
+    "contrast 0.25": lambda x: set_contrast(x, 0.25),
+}
+DECIDE = {
+    "shape destroyed": "4 x 4 tiles shuffled",
+    "contrast changed": "contrast 0.5",
+}  # arm of the claim -> change
+
 
 def fall_rows(runs: Sequence[GanRun], train: ImageSet, held: ImageSet, n: int) -> list[dict]:
     "D(x) on held-out letters under every change, and how far it falls under the two that decide. Nothing for a run whose D was not kept."
     images, out = np.asarray(some(held, n).images), []
     protocol = {"n_real": min(n, len(held)), "reference": held.fingerprint, "mode": D_MODE, "held_out": True}
     for run in runs:
-        if run.diverged is not None: answers = dict.fromkeys(CHANGES, float("nan"))
+        if run.diverged is not None:
+            answers = dict.fromkeys(CHANGES, float("nan"))
         else:
-            try: D = real_d(run, train)
-            except GannbError: continue
+            try:
+                D = real_d(run, train)
+            except GannbError:
+                continue
             answers = {k: d_on(D, change(images))[0] for k, change in CHANGES.items()}
         out += [row(k, "emnist", run.seed, "end", "D_on_changed", v, protocol) for k, v in answers.items()]
-        out += [row(arm, "emnist", run.seed, "end", "fall_of_D", answers["as they are"] - answers[k], protocol) for arm, k in DECIDE.items()]
+        out += [
+            row(arm, "emnist", run.seed, "end", "fall_of_D", answers["as they are"] - answers[k], protocol)
+            for arm, k in DECIDE.items()
+        ]
     return out
+
 
 def knows_rows(s: Scoring) -> list[dict]:
     "D on training against held-out reals, for each data set. Nothing for a run whose D was not kept."
     out = []
     for role in s.roles:
         for run in s.runs[role]:
-            try: out += d_rows("dcgan", role, run, s.arms[role].data, s.arms[role].held)
-            except GannbError: continue
+            try:
+                out += d_rows("dcgan", role, run, s.arms[role].data, s.arms[role].held)
+            except GannbError:
+                continue
     return out
 
 # %% ../../nbs/15_stages.dataset_scores.ipynb #311c6b8b
-PER_CLASS = 400   # labelled training images of each class, at most
+PER_CLASS = 400  # labelled training images of each class, at most
+
 
 def chosen_class(cfg: DatasetStudyConfig) -> str:
     "The one class that the third data set is cut to; a text beginning with n/a where there is none."
     classes = split_spec(cfg.datasets[2])[1]
-    return classes[0] if len(classes) == 1 else f"n/a ({cfg.datasets[2]} stands in for the airplanes, and no class of it was chosen)"
+    return (
+        classes[0]
+        if len(classes) == 1
+        else f"n/a ({cfg.datasets[2]} stands in for the airplanes, and no class of it was chosen)"
+    )
+
 
 def balanced(s: ImageSet, n: int, seed: int = 0) -> ImageSet:
     "At most n images of each class."
-    return s.rows(np.sort(np.concatenate([numpy_rng(seed, "balanced", k).permutation(np.flatnonzero(s.labels == k))[:n] for k in range(len(s.classes))])))
+    return s.rows(
+        np.sort(
+            np.concatenate(
+                [
+                    numpy_rng(seed, "balanced", k).permutation(np.flatnonzero(s.labels == k))[:n]
+                    for k in range(len(s.classes))
+                ]
+            )
+        )
+    )
 
-def named_rows(s: Scoring) -> tuple[list[dict], dict[str, Any] | str]:   # rows, what the classifier can do (or why there is none)
+
+def named_rows(
+    s: Scoring,
+) -> tuple[list[dict], dict[str, Any] | str]:  # rows, what the classifier can do (or why there is none)
     "Share of fakes that a softmax regression calls by the name of the chosen class; the classifier's accuracy and its share on held-out reals stand beside."
     name = chosen_class(s.cfg)
-    if name.startswith("n/a"): return [], name
-    gan = s.cfg.gan(2).model_copy(update={"classes": [], "limit": None}); net = network("effnet-lite0", device=s.cfg.device)
-    train, held = (balanced(x, PER_CLASS) for x in (load_data(gan, s.cfg.data_root, on_error=s.cfg.on_error), load_held_out(gan, s.cfg.data_root, on_error=s.cfg.on_error)))
+    if name.startswith("n/a"):
+        return [], name
+    gan = s.cfg.gan(2).model_copy(update={"classes": [], "limit": None})
+    net = network("effnet-lite0", device=s.cfg.device)
+    train, held = (
+        balanced(x, PER_CLASS)
+        for x in (
+            load_data(gan, s.cfg.data_root, on_error=s.cfg.on_error),
+            load_held_out(gan, s.cfg.data_root, on_error=s.cfg.on_error),
+        )
+    )
     at, fitted = train.classes.index(name), []
+
     def says(x: np.ndarray) -> np.ndarray:
         from sklearn.linear_model import LogisticRegression
-        if not fitted: fitted.append(LogisticRegression(C=0.01, max_iter=500).fit(features(train, net), train.labels))
+
+        if not fitted:
+            fitted.append(LogisticRegression(C=0.01, max_iter=500).fit(features(train, net), train.labels))
         return fitted[0].predict(x)
-    fields = net.card() | {"what": "classifier", "classifier": "softmax regression, C 0.01", "weights": net.weights, "train": train.fingerprint, "class": name}
+
+    fields = net.card() | {
+        "what": "classifier",
+        "classifier": "softmax regression, C 0.01",
+        "weights": net.weights,
+        "train": train.fingerprint,
+        "class": name,
+    }
+
     def on_reals() -> dict[str, float]:
         answer = says(features(held, net))
-        return {"accuracy": (answer == held.labels).mean(), "called": (answer[held.labels == at] == at).mean(), "others called": (answer[held.labels != at] == at).mean()}
-    can = kept_numbers(fields | {"held": held.fingerprint}, on_reals); n = s.cfg.judge_images
-    protocol = net.card() | {"classifier": "softmax regression", "trained on": f"{len(train):,} images of {len(train.classes)} classes", "n_fake": n, "held_out": True}; out = []
+        return {
+            "accuracy": (answer == held.labels).mean(),
+            "called": (answer[held.labels == at] == at).mean(),
+            "others called": (answer[held.labels != at] == at).mean(),
+        }
+
+    can = kept_numbers(fields | {"held": held.fingerprint}, on_reals)
+    n = s.cfg.judge_images
+    protocol = net.card() | {
+        "classifier": "softmax regression",
+        "trained on": f"{len(train):,} images of {len(train.classes)} classes",
+        "n_fake": n,
+        "held_out": True,
+    }
+    out = []
     for run in s.runs["cifar"]:
-        share = float("nan") if run.diverged is not None else kept_numbers(fields | {"G": run.sha256(), "seed": run.seed, "z_dist": run.fields["z_dist"], "n_fake": n}, lambda run=run: {"called": (says(net(fakes_of(run, run.epochs, n))) == at).mean()})["called"]
+        share = (
+            float("nan")
+            if run.diverged is not None
+            else kept_numbers(
+                fields | {"G": run.sha256(), "seed": run.seed, "z_dist": run.fields["z_dist"], "n_fake": n},
+                lambda run=run: {"called": (says(net(fakes_of(run, run.epochs, n))) == at).mean()},
+            )["called"]
+        )
         out.append(row("dcgan", "cifar", run.seed, "end", "called_airplane", share, protocol))
-    return out, {"class": name, "classes": len(train.classes), "per class": len(train) // len(train.classes), "n_held": len(held), **can, "protocol": protocol}
+    return out, {
+        "class": name,
+        "classes": len(train.classes),
+        "per class": len(train) // len(train.classes),
+        "n_held": len(held),
+        **can,
+        "protocol": protocol,
+    }
 
 # %% ../../nbs/15_stages.dataset_scores.ipynb #4777f25d
 def memory_judge(s: Scoring, role: str) -> Judge:
     "Who looks for copies: all held-out images that may judge. The more of them, the more of the training set is looked at."
     return Judge(s.judges[role].net, judging_part(s.cfg, s.arms[role].held), s.cfg.judge_images)
 
-def all_rows(s: Scoring, say: Callable[[str], None] = print) -> tuple[list[dict], dict[str, Any] | str]:   # rows; what the airplane classifier can do
+
+def all_rows(
+    s: Scoring, say: Callable[[str], None] = print
+) -> tuple[list[dict], dict[str, Any] | str]:  # rows; what the airplane classifier can do
     "Every row of the scores. Everything that takes long is kept in the store, so that a stopped report goes on from there."
-    say(f"Scoring {sum(map(len, s.runs.values()))} trainings with {s.judges[s.roles[0]].net.name}: {s.judges[s.roles[0]].n_fake} fakes against {len(s.judges[s.roles[0]].real)} held-out images each ...")
-    rows = main_rows(s); say("... the three data sets are scored"); rows += side_rows(s); say("... the side arms are scored")
-    rows += [r for run in s.runs["emnist"] for r in memorisation_rows("dcgan", "emnist", run, memory_judge(s, "emnist"), s.arms["emnist"].data)]
-    rows += knows_rows(s) + fall_rows(s.runs["emnist"], s.arms["emnist"].data, judging_part(s.cfg, s.arms["emnist"].held), s.cfg.judge_images)
+    say(
+        f"Scoring {sum(map(len, s.runs.values()))} trainings with {s.judges[s.roles[0]].net.name}: {s.judges[s.roles[0]].n_fake} fakes against {len(s.judges[s.roles[0]].real)} held-out images each ..."
+    )
+    rows = main_rows(s)
+    say("... the three data sets are scored")
+    rows += side_rows(s)
+    say("... the side arms are scored")
+    rows += [
+        r
+        for run in s.runs["emnist"]
+        for r in memorisation_rows("dcgan", "emnist", run, memory_judge(s, "emnist"), s.arms["emnist"].data)
+    ]
+    rows += knows_rows(s) + fall_rows(
+        s.runs["emnist"],
+        s.arms["emnist"].data,
+        judging_part(s.cfg, s.arms["emnist"].held),
+        s.cfg.judge_images,
+    )
     called, can = named_rows(s)
     return rows + called, can
 
-NETWORK_METRICS = ("kid", "quality", "gain", "fid", "diversity", "diversity_rise", "near_duplicates", "nearer_to_training")   # what the judging network says
+
+NETWORK_METRICS = (
+    "kid",
+    "quality",
+    "gain",
+    "fid",
+    "diversity",
+    "diversity_rise",
+    "near_duplicates",
+    "nearer_to_training",
+)  # what the judging network says
+
 
 def asks_network(test: Any) -> bool:
     "Does any part of a test use what the judging network says?"
-    if isinstance(test, Mapping): return test.get("metric") in NETWORK_METRICS or any(map(asks_network, test.values()))
+    if isinstance(test, Mapping):
+        return test.get("metric") in NETWORK_METRICS or any(map(asks_network, test.values()))
     return isinstance(test, (list, tuple)) and any(map(asks_network, test))
 
-def judge_study(claims: Sequence[Mapping], rows: Iterable[Mapping], setting: str, previous: Sequence[Mapping] | None = None,
-                failed: Mapping[str, str] | None = None,   # data set -> why the network may not judge there
-               ) -> list[dict]:
+
+def judge_study(
+    claims: Sequence[Mapping],
+    rows: Iterable[Mapping],
+    setting: str,
+    previous: Sequence[Mapping] | None = None,
+    failed: Mapping[str, str] | None = None,  # data set -> why the network may not judge there
+) -> list[dict]:
     "The verdicts on all claims; where the network failed the ladder, claims that rest on it are not testable here. Settings that judge nothing show their values all the same."
-    rows = list(rows); judged = ledger.judge_all(claims, rows, setting, previous=previous)
-    if not failed or setting not in ledger.JUDGING: return judged
-    table, old, by_id = ledger.Table(rows, failed), {p["id"]: p for p in previous or ()}, {c["id"]: c for c in claims}
+    rows = list(rows)
+    judged = ledger.judge_all(claims, rows, setting, previous=previous)
+    if not failed or setting not in ledger.JUDGING:
+        return judged
+    table, old, by_id = (
+        ledger.Table(rows, failed),
+        {p["id"]: p for p in previous or ()},
+        {c["id"]: c for c in claims},
+    )
+
     def again(record: dict) -> dict:
         claim = by_id.get(record["id"])
-        return ledger.judge(claim, table, setting, previous=old.get(record["id"])) if claim and asks_network(claim["test"]) else record
+        return (
+            ledger.judge(claim, table, setting, previous=old.get(record["id"]))
+            if claim and asks_network(claim["test"])
+            else record
+        )
+
     return [again(r) for r in judged]
 
 # %% ../../nbs/15_stages.dataset_scores.ipynb #812a6ca0
 def values(rows: Iterable[Mapping], arm: str, role: str, step: Any, metric: str) -> list[float]:
     "The values of a cell, one a seed."
-    return [r["value"] for r in rows if (r["arm"], r["dataset"], r["step"], r["metric"]) == (arm, role, step, metric)]
+    return [
+        r["value"]
+        for r in rows
+        if (r["arm"], r["dataset"], r["step"], r["metric"]) == (arm, role, step, metric)
+    ]
+
 
 def cell(rows: Iterable[Mapping], arm: str, role: str, step: Any, metric: str) -> Any:
     "Mean over seeds with its interval; `n/a` with a reason where nothing was measured."
     found = values(rows, arm, role, step, metric)
     return without_n(mean_cell(found)) if found else "n/a (not measured)"
 
+
 def quality_rows(s: Scoring, rows: Sequence[Mapping]) -> list[dict]:
     "The table of the three data sets: every score at the end of the run."
-    return [{"set": s.arms[r].name, **{m: cell(rows, "dcgan", r, "common", m) for m in ("quality", "kid", "fid", "precision", "recall", "coverage", "diversity")}} for r in s.roles]
+    return [
+        {
+            "set": s.arms[r].name,
+            **{
+                m: cell(rows, "dcgan", r, "common", m)
+                for m in ("quality", "kid", "fid", "precision", "recall", "coverage", "diversity")
+            },
+        }
+        for r in s.roles
+    ]
+
 
 def arm_rows(rows: Sequence[Mapping], names: Iterable[str]) -> list[dict]:
     "The table of side arms: normalised KID and KID."
-    return [{"arm": k, "quality": cell(rows, k, SIDE_ROLES[k], "end", "quality"), "kid": cell(rows, k, SIDE_ROLES[k], "end", "kid")} for k in names if values(rows, k, SIDE_ROLES[k], "end", "kid")]
+    return [
+        {
+            "arm": k,
+            "quality": cell(rows, k, SIDE_ROLES[k], "end", "quality"),
+            "kid": cell(rows, k, SIDE_ROLES[k], "end", "kid"),
+        }
+        for k in names
+        if values(rows, k, SIDE_ROLES[k], "end", "kid")
+    ]
+
 
 def paired(a: Sequence[float], b: Sequence[float]) -> Any:
     "Mean of a - b over seeds, with its interval."
-    if not a or len(a) != len(b): return "n/a (not measured)"
+    if not a or len(a) != len(b):
+        return "n/a (not measured)"
     return without_n(mean_cell([x - y for x, y in zip(a, b)]))
+
 
 def update_table(s: Scoring, rows: Sequence[Mapping]) -> list[dict]:
     "More generator updates against the control at equal updates of D and of G."
     out = []
     for key in ("g_steps 2", "g_steps 5"):
-        if key not in s.arms: continue
-        more, control = s.runs[key][0], s.runs["cifar"][0]; e_more, e_control = same_g_updates(more, control); g = more.fields["g_steps"]
-        for what, label, other, e, f in (("equal D updates", "equal D updates", f"D updates of {key}", more.epochs, epoch_near(control, more.steps)), ("equal G updates", "equal G updates", f"G updates of {key}", e_more, e_control)):
+        if key not in s.arms:
+            continue
+        more, control = s.runs[key][0], s.runs["cifar"][0]
+        e_more, e_control = same_g_updates(more, control)
+        g = more.fields["g_steps"]
+        for what, label, other, e, f in (
+            (
+                "equal D updates",
+                "equal D updates",
+                f"D updates of {key}",
+                more.epochs,
+                epoch_near(control, more.steps),
+            ),
+            ("equal G updates", "equal G updates", f"G updates of {key}", e_more, e_control),
+        ):
             a, b = values(rows, key, "cifar", label, "kid"), values(rows, "dcgan", "cifar", other, "kid")
-            out.append({"arm": f"{g} a batch", "control": what, "d": f"{e * more.steps_per_epoch:,} / {f * control.steps_per_epoch:,}", "g": f"{e * more.steps_per_epoch * g:,} / {f * control.steps_per_epoch:,}",
-                        "more": cell(rows, key, "cifar", label, "kid"), "one": cell(rows, "dcgan", "cifar", other, "kid"), "difference": paired(a, b)})
+            out.append(
+                {
+                    "arm": f"{g} a batch",
+                    "control": what,
+                    "d": f"{e * more.steps_per_epoch:,} / {f * control.steps_per_epoch:,}",
+                    "g": f"{e * more.steps_per_epoch * g:,} / {f * control.steps_per_epoch:,}",
+                    "more": cell(rows, key, "cifar", label, "kid"),
+                    "one": cell(rows, "dcgan", "cifar", other, "kid"),
+                    "difference": paired(a, b),
+                }
+            )
     return out
+
 
 def knows_table(s: Scoring, rows: Sequence[Mapping]) -> list[dict]:
     "D on training against held-out reals."
-    return [{"set": s.arms[r].name, **{m: cell(rows, "dcgan", r, "end", m) for m in ("D_acc_train", "D_acc_held", "D_acc_gap", "D_gap")}} for r in s.roles]
+    return [
+        {
+            "set": s.arms[r].name,
+            **{
+                m: cell(rows, "dcgan", r, "end", m)
+                for m in ("D_acc_train", "D_acc_held", "D_acc_gap", "D_gap")
+            },
+        }
+        for r in s.roles
+    ]
+
 
 def changed_table(rows: Sequence[Mapping]) -> list[dict]:
     "D(x) on held-out letters under each change."
-    return [{"change": k, "answer": cell(rows, k, "emnist", "end", "D_on_changed")} for k in CHANGES if values(rows, k, "emnist", "end", "D_on_changed")]
+    return [
+        {"change": k, "answer": cell(rows, k, "emnist", "end", "D_on_changed")}
+        for k in CHANGES
+        if values(rows, k, "emnist", "end", "D_on_changed")
+    ]
+
 
 def quality_panels(s: Scoring) -> list[dict]:
     "Normalised KID along the runs of each data set, as `plot.curves` takes it; no panel for a data set whose seeds all diverged."
     out = []
     for role in s.roles:
-        whole = [run for run in s.runs[role] if run.diverged is None]; judge = s.judges[role]
-        if not whole: continue
+        whole = [run for run in s.runs[role] if run.diverged is None]
+        judge = s.judges[role]
+        if not whole:
+            continue
         best, epochs = score_reals(s.arms[role].data, judge)["kid"], [0, *kept(whole[0])]
-        y = [[normalised(score(run, judge, e)["kid"], score(run, judge, 0)["kid"], best) for e in epochs] for run in whole]
-        out.append({"title": s.arms[role].name, "series": [{"label": "G", "x": np.array(epochs) * whole[0].steps_per_epoch, "y": np.array(y), "color": COLORS["fake"]}]})
+        y = [
+            [normalised(score(run, judge, e)["kid"], score(run, judge, 0)["kid"], best) for e in epochs]
+            for run in whole
+        ]
+        out.append(
+            {
+                "title": s.arms[role].name,
+                "series": [
+                    {
+                        "label": "G",
+                        "x": np.array(epochs) * whole[0].steps_per_epoch,
+                        "y": np.array(y),
+                        "color": COLORS["fake"],
+                    }
+                ],
+            }
+        )
     return out
 
 # %% ../../nbs/15_stages.dataset_scores.ipynb #981cb212
@@ -315,71 +669,173 @@ def closest(s: Scoring, n: int = 8) -> tuple[np.ndarray, np.ndarray] | None:
     whole = [run for run in s.runs["emnist"] if run.diverged is None]
     return nearest_pairs(whole[0], s.judges["emnist"], s.arms["emnist"].data, n) if whole else None
 
-def side_pictures(s: Scoring, names: Sequence[str], n: int) -> tuple[dict[str, list[np.ndarray]], list[str], int]:
+
+def side_pictures(
+    s: Scoring, names: Sequence[str], n: int
+) -> tuple[dict[str, list[np.ndarray]], list[str], int]:
     "Real and generated images of side arms, as `plot.beside` takes them."
-    return {"real": [s.arms[k].data.take(range(n)) for k in names], "generated": [s.runs[k][0].samples()[:n] for k in names]}, list(names), n
+    return (
+        {
+            "real": [s.arms[k].data.take(range(n)) for k in names],
+            "generated": [s.runs[k][0].samples()[:n] for k in names],
+        },
+        list(names),
+        n,
+    )
+
 
 def changed_pictures(s: Scoring, n: int) -> tuple[dict[str, list[np.ndarray]], list[str], int]:
     "Held-out letters as they are and as the two changes that decide leave them."
     x = np.asarray(some(judging_part(s.cfg, s.arms["emnist"].held), s.cfg.judge_images).images)
-    return {word: [CHANGES[k](x)[:n]] for word, k in (("real", "as they are"), ("shape destroyed", DECIDE["shape destroyed"]), ("contrast changed", DECIDE["contrast changed"]))}, [s.arms["emnist"].name], n
+    return (
+        {
+            word: [CHANGES[k](x)[:n]]
+            for word, k in (
+                ("real", "as they are"),
+                ("shape destroyed", DECIDE["shape destroyed"]),
+                ("contrast changed", DECIDE["contrast changed"]),
+            )
+        },
+        [s.arms["emnist"].name],
+        n,
+    )
 
 # %% ../../nbs/15_stages.dataset_scores.ipynb #63618d84
 def quality_sentence(s: Scoring, rows: Sequence[Mapping]) -> str:
     "The finding of the comparison of the data sets."
     got = {r: cell(rows, "dcgan", r, "common", "quality") for r in s.roles}
     order = sorted(s.roles, key=lambda r: -(got[r]["mean"] if isinstance(got[r], Mapping) else -np.inf))
-    return f"Between an untrained G (0) and real images (1), after about {s.common:,} steps: " + ", ".join(f"{s.arms[r].name} {words(got[r])}" for r in order) + "."
+    return (
+        f"Between an untrained G (0) and real images (1), after about {s.common:,} steps: "
+        + ", ".join(f"{s.arms[r].name} {words(got[r])}" for r in order)
+        + "."
+    )
+
 
 def trend_sentence(rows: Sequence[Mapping], names: Sequence[str]) -> str:
     "Normalised KID of some side arms, in one sentence."
-    return "Normalised KID: " + ", ".join(f"{words(cell(rows, k, SIDE_ROLES[k], 'end', 'quality'))} ({k})" for k in names if values(rows, k, SIDE_ROLES[k], "end", "quality")) + "."
+    return (
+        "Normalised KID: "
+        + ", ".join(
+            f"{words(cell(rows, k, SIDE_ROLES[k], 'end', 'quality'))} ({k})"
+            for k in names
+            if values(rows, k, SIDE_ROLES[k], "end", "quality")
+        )
+        + "."
+    )
+
 
 def copies_sentence(s: Scoring, rows: Sequence[Mapping]) -> str:
     "What the memorisation test found."
-    a, b = (cell(rows, arm, "emnist", "end", "nearer_to_training") for arm in ("dcgan", "planted copies")); n = next((r["protocol"].get("n_train", 0) for r in rows if r["metric"] == "nearer_to_training"), 0)
+    a, b = (cell(rows, arm, "emnist", "end", "nearer_to_training") for arm in ("dcgan", "planted copies"))
+    n = next((r["protocol"].get("n_train", 0) for r in rows if r["metric"] == "nearer_to_training"), 0)
     return f"Of the fakes {words(a)} lie nearer to {n:,} training images than to as many held-out ones (0.5: no memorisation); with copies planted among a fifth of the fakes {words(b)}."
+
 
 def named_sentence(can: Mapping[str, Any] | str, rows: Sequence[Mapping]) -> str:
     "What the classifier says of fakes and of real images."
-    if isinstance(can, str): return f"Whether a class can be recognised is not measured here: {can}."
-    return (f"A softmax regression on features that saw none of our labels, taught with {can['per class']:,} real images of each of {can['classes']} classes, is right for {can['accuracy']:.0%} of {can['n_held']:,} held-out images. It says *{can['class']}* of "
-            f"{can['called']:.0%} of the held-out images of that class, of {can['others called']:.0%} of all others, and of the fakes in a share of {words(cell(rows, 'dcgan', 'cifar', 'end', 'called_airplane'))}.")
+    if isinstance(can, str):
+        return f"Whether a class can be recognised is not measured here: {can}."
+    return (
+        f"A softmax regression on features that saw none of our labels, taught with {can['per class']:,} real images of each of {can['classes']} classes, is right for {can['accuracy']:.0%} of {can['n_held']:,} held-out images. It says *{can['class']}* of "
+        f"{can['called']:.0%} of the held-out images of that class, of {can['others called']:.0%} of all others, and of the fakes in a share of {words(cell(rows, 'dcgan', 'cifar', 'end', 'called_airplane'))}."
+    )
+
 
 def fall_sentence(rows: Sequence[Mapping]) -> str:
     "How far D's answer falls under the two changes."
     a, b, c = (cell(rows, k, "emnist", "end", "D_on_changed") for k in ("as they are", *DECIDE.values()))
     return f"D(x) on held-out letters: {words(a)} as they are, {words(b)} with their tiles shuffled, {words(c)} with half the contrast."
 
+
 def half_sentence(s: Scoring) -> str:
     "Which kept epochs stand for half the run and for the common step."
-    run = s.runs["celeba"][0]; half = epoch_near(run, run.steps / 2)
-    return (f"G is kept at listed epochs only. The kept epoch nearest to half of {s.arms['celeba'].name}'s {run.epochs} epochs is {half}; nearest to the common step {s.common:,} are "
-            + ", ".join(f"epoch {epoch_near(s.runs[r][0], s.common)} of {s.arms[r].name}" for r in s.roles) + ".")
+    run = s.runs["celeba"][0]
+    half = epoch_near(run, run.steps / 2)
+    return (
+        f"G is kept at listed epochs only. The kept epoch nearest to half of {s.arms['celeba'].name}'s {run.epochs} epochs is {half}; nearest to the common step {s.common:,} are "
+        + ", ".join(f"epoch {epoch_near(s.runs[r][0], s.common)} of {s.arms[r].name}" for r in s.roles)
+        + "."
+    )
+
 
 def measured(measure: str | None, s: Scoring, rows: Sequence[Mapping]) -> str:
     "The last column of the open choices, where scores answer it; else what `dataset_study.measured_effect` says."
-    if measure == "image size": return "measured: " + trend_sentence(rows, [f"size {n}" for n in SIZES])
+    if measure == "image size":
+        return "measured: " + trend_sentence(rows, [f"size {n}" for n in SIZES])
     if measure == "amount of data":
         return f"measured: KID at equal steps {words(cell(rows, 'dcgan', 'celeba', 'common', 'kid'))} with all images and {words(cell(rows, 'quarter of the images', 'celeba', 'common', 'kid'))} with a quarter of them"
-    if measure == "number of epochs": return f"measured: KID on {s.arms['celeba'].name} {words(cell(rows, 'dcgan', 'celeba', 'half', 'kid'))} at half the epochs and {words(cell(rows, 'dcgan', 'celeba', 'end', 'kid'))} at the end"
-    return measured_effect(measure, {r: s.arms[r] for r in s.roles}, {r: s.runs[r] for r in s.roles}, s.common)
+    if measure == "number of epochs":
+        return f"measured: KID on {s.arms['celeba'].name} {words(cell(rows, 'dcgan', 'celeba', 'half', 'kid'))} at half the epochs and {words(cell(rows, 'dcgan', 'celeba', 'end', 'kid'))} at the end"
+    return measured_effect(
+        measure, {r: s.arms[r] for r in s.roles}, {r: s.runs[r] for r in s.roles}, s.common
+    )
 
 # %% ../../nbs/15_stages.dataset_scores.ipynb #d6c772bf
 def score_cards(s: Scoring, can: Mapping[str, Any] | str) -> dict[str, dict]:
     "The protocols of all scores, one card a kind of number."
+
     def card(keys: Iterable[str], judge: Judge, what: str, **more: Any) -> dict:
-        protocol = judge.protocol(); held = {k: s.judges[k].real for k in keys}
-        return {"what": what, **{k: v for k, v in protocol.items() if k != "reference"}, "reference images": [f"{k}: {x.name} {x.fingerprint}" for k, x in held.items()], "fakes": "G in evaluation mode, noise from a stream of its own seeded by the run's seed",
-                "seeds": s.cfg.seeds, "full sha256 of the weights": judge.net.weights, **more}
-    side = [k for k in SIDE_ROLES if k in s.arms]; updates = [k for k in ("g_steps 2", "g_steps 5", "quarter of the images") if k in s.arms]
+        protocol = judge.protocol()
+        held = {k: s.judges[k].real for k in keys}
+        return {
+            "what": what,
+            **{k: v for k, v in protocol.items() if k != "reference"},
+            "reference images": [f"{k}: {x.name} {x.fingerprint}" for k, x in held.items()],
+            "fakes": "G in evaluation mode, noise from a stream of its own seeded by the run's seed",
+            "seeds": s.cfg.seeds,
+            "full sha256 of the weights": judge.net.weights,
+            **more,
+        }
+
+    side = [k for k in SIDE_ROLES if k in s.arms]
+    updates = [k for k in ("g_steps 2", "g_steps 5", "quarter of the images") if k in s.arms]
     ends = "0: KID of the run's own untrained G; 1: KID of as many training images"
-    def at(keys: Iterable[str]) -> list[str]: return [f"{k}: epochs {', '.join(map(str, kept(s.runs[k][0])))}" for k in keys]
-    cards = {"KID, FID, precision, recall, coverage, diversity of the three data sets": card(s.roles, s.judges[s.roles[0]], "KID: unbiased U-statistic over all pairs, cubic kernel. FID of so few images is shown and decides nothing", **{"common step": s.common, "kept epochs": at(s.roles)}),
-             "Normalised KID (quality)": card([*s.roles, *side], s.judges[s.roles[0]], f"KID between two ends, {ends}", **{"side arms end after": [f"{k}: {s.arms[k].steps} steps" for k in side]})}
-    if updates: cards["KID of more generator updates and of fewer images"] = card(updates, s.judges[updates[0]], "KID, as above", **{"kept epochs": at(updates)})
+
+    def at(keys: Iterable[str]) -> list[str]:
+        return [f"{k}: epochs {', '.join(map(str, kept(s.runs[k][0])))}" for k in keys]
+
+    cards = {
+        "KID, FID, precision, recall, coverage, diversity of the three data sets": card(
+            s.roles,
+            s.judges[s.roles[0]],
+            "KID: unbiased U-statistic over all pairs, cubic kernel. FID of so few images is shown and decides nothing",
+            **{"common step": s.common, "kept epochs": at(s.roles)},
+        ),
+        "Normalised KID (quality)": card(
+            [*s.roles, *side],
+            s.judges[s.roles[0]],
+            f"KID between two ends, {ends}",
+            **{"side arms end after": [f"{k}: {s.arms[k].steps} steps" for k in side]},
+        ),
+    }
+    if updates:
+        cards["KID of more generator updates and of fewer images"] = card(
+            updates, s.judges[updates[0]], "KID, as above", **{"kept epochs": at(updates)}
+        )
     judge = memory_judge(s, "emnist")
-    cards["Memorisation on " + s.arms["emnist"].name] = card(["emnist"], judge, "share of fakes nearer to training images than to as many held-out ones; a tie counts half", **{"reference": judge.real.fingerprint, "planted": "a fifth of the fakes replaced by training images that the test looks at"})
-    cards["D on training, held-out and changed images"] = {"what": "the last D", "mode": D_MODE, "images": f"at most {s.cfg.judge_images} held-out ones for the changes; as many training as held-out ones for the gap", "feature network": "none: these numbers come from D itself", "seeds": s.cfg.seeds}
-    if not isinstance(can, str): cards["Called " + can["class"]] = {"what": "softmax regression (scikit-learn, C = 0.01) on features", **can["protocol"], "accuracy on held-out images": round(float(can["accuracy"]), 4), "held-out images": can["n_held"], "seeds": s.cfg.seeds}
+    cards["Memorisation on " + s.arms["emnist"].name] = card(
+        ["emnist"],
+        judge,
+        "share of fakes nearer to training images than to as many held-out ones; a tie counts half",
+        **{
+            "reference": judge.real.fingerprint,
+            "planted": "a fifth of the fakes replaced by training images that the test looks at",
+        },
+    )
+    cards["D on training, held-out and changed images"] = {
+        "what": "the last D",
+        "mode": D_MODE,
+        "images": f"at most {s.cfg.judge_images} held-out ones for the changes; as many training as held-out ones for the gap",
+        "feature network": "none: these numbers come from D itself",
+        "seeds": s.cfg.seeds,
+    }
+    if not isinstance(can, str):
+        cards["Called " + can["class"]] = {
+            "what": "softmax regression (scikit-learn, C = 0.01) on features",
+            **can["protocol"],
+            "accuracy on held-out images": round(float(can["accuracy"]), 4),
+            "held-out images": can["n_held"],
+            "seeds": s.cfg.seeds,
+        }
     return cards

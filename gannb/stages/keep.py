@@ -31,164 +31,333 @@ def _safetensors_bytes(path: Path) -> int:
     "How long a safetensors file says it is. Raises for a header that is no header."
     with open(path, "rb") as f:
         size = int.from_bytes(f.read(8), "little")
-        if not 0 < size <= path.stat().st_size: raise ValueError("no header")
+        if not 0 < size <= path.stat().st_size:
+            raise ValueError("no header")
         entries = json.loads(f.read(size))
-    return 8 + size + max((e["data_offsets"][1] for k, e in entries.items() if k != "__metadata__"), default=0)
+    return (
+        8 + size + max((e["data_offsets"][1] for k, e in entries.items() if k != "__metadata__"), default=0)
+    )
 
-def file_fault(path: Path) -> str:   # "" for a whole file
+
+def file_fault(path: Path) -> str:  # "" for a whole file
     "What is wrong with a file, judged by its length and its header; kinds of file that tell nothing are taken for whole."
     import zipfile
     import numpy as np
+
     try:
-        if path.suffix == ".npy": np.load(path, mmap_mode="r", allow_pickle=False)
-        elif path.suffix == ".npz": zipfile.ZipFile(path).close()
-        elif path.suffix == ".json": json.loads(path.read_text(encoding="utf-8"))
-        elif path.suffix == ".safetensors" and _safetensors_bytes(path) != path.stat().st_size: return f"{path.name} is cut off"
-    except (OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, zipfile.BadZipFile): return f"{path.name} cannot be read"
+        if path.suffix == ".npy":
+            np.load(path, mmap_mode="r", allow_pickle=False)
+        elif path.suffix == ".npz":
+            zipfile.ZipFile(path).close()
+        elif path.suffix == ".json":
+            json.loads(path.read_text(encoding="utf-8"))
+        elif path.suffix == ".safetensors" and _safetensors_bytes(path) != path.stat().st_size:
+            return f"{path.name} is cut off"
+    except (OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, zipfile.BadZipFile):
+        return f"{path.name} cannot be read"
     return ""
 
-def folder_fault(folder: Path) -> str:   # "" for a whole folder
+
+def folder_fault(folder: Path) -> str:  # "" for a whole folder
     "What is wrong with a sealed folder, judged by names and lengths: no file is read."
-    try: files = store.read_json(folder / "manifest.json")
-    except GannbError: return "its manifest is missing or damaged"
-    wrong = [n for n, e in files.items() if not (folder / n).is_file() or (folder / n).stat().st_size != e["bytes"]]
+    try:
+        files = store.read_json(folder / "manifest.json")
+    except GannbError:
+        return "its manifest is missing or damaged"
+    wrong = [
+        n for n, e in files.items() if not (folder / n).is_file() or (folder / n).stat().st_size != e["bytes"]
+    ]
     return f"{wrong[0]} is missing or cut off" if wrong else ""
+
 
 def is_whole(folder: Path) -> bool:
     "Does every file of a sealed folder have its hash?"
-    try: store.verify_folder(folder); return True
-    except GannbError: return False
+    try:
+        store.verify_folder(folder)
+        return True
+    except GannbError:
+        return False
 
 # %% ../../nbs/15_stages.keep.ipynb #0d17475b
 STATES = ("finished", "unfinished", "diverged", "damaged", "empty")
 
+
 @dataclass
 class Item:
     "One artefact: where it is, what it is in words, how far it came, what it cost."
+
     path: Path
-    stage: str                      # the folder of the store it lies in; "runs" for `gannb train`
+    stage: str  # the folder of the store it lies in; "runs" for `gannb train`
     what: str
-    state: str                      # one of STATES
+    state: str  # one of STATES
     bytes: int
-    written: float                  # newest time of a file, seconds since 1970
-    epochs: int | None = None       # of a training: epochs done
-    seconds: float | None = None    # of a training: wall clock that making it took
-    why: str = ""                   # what is wrong with a damaged one, where one diverged
-    users: tuple[str, ...] = ()     # reports that rest on it, where known
+    written: float  # newest time of a file, seconds since 1970
+    epochs: int | None = None  # of a training: epochs done
+    seconds: float | None = None  # of a training: wall clock that making it took
+    why: str = ""  # what is wrong with a damaged one, where one diverged
+    users: tuple[str, ...] = ()  # reports that rest on it, where known
 
     @property
-    def key(self) -> str: return self.path.name
+    def key(self) -> str:
+        return self.path.name
+
     @property
-    def word(self) -> str: return self.state + (f" ({self.why})" if self.why else "")
+    def word(self) -> str:
+        return self.state + (f" ({self.why})" if self.why else "")
+
 
 def _files(path: Path) -> list[Path]:
     "The files of an artefact without its locks."
-    return [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file() and p.name not in (".lock", ".lock.json")]
+    return (
+        [path]
+        if path.is_file()
+        else [p for p in path.rglob("*") if p.is_file() and p.name not in (".lock", ".lock.json")]
+    )
+
 
 def _newest(path: Path) -> float:
     "The newest time among files; 0 where they vanish while one looks."
-    try: return max([p.stat().st_mtime for p in _files(path)], default=path.stat().st_mtime)
-    except FileNotFoundError: return 0.0
+    try:
+        return max([p.stat().st_mtime for p in _files(path)], default=path.stat().st_mtime)
+    except FileNotFoundError:
+        return 0.0
+
 
 def _bytes(path: Path) -> int:
-    try: return path.stat().st_size if path.is_file() else store.tree_bytes(path)
-    except FileNotFoundError: return 0
+    try:
+        return path.stat().st_size if path.is_file() else store.tree_bytes(path)
+    except FileNotFoundError:
+        return 0
 
 # %% ../../nbs/15_stages.keep.ipynb #662b54aa
-_SHOWN = ("size", "channels", "ngf", "ndf", "batch_size", "seed", "data", "n", "device", "threads")   # said in words, or of no interest to a reader
+_SHOWN = (
+    "size",
+    "channels",
+    "ngf",
+    "ndf",
+    "batch_size",
+    "seed",
+    "data",
+    "n",
+    "device",
+    "threads",
+)  # said in words, or of no interest to a reader
 
-def run_words(record: Mapping[str, Any]) -> str:   # the content of run.json
+
+def run_words(record: Mapping[str, Any]) -> str:  # the content of run.json
     "What a training is: data set, seed, size, widths, batch, and the settings that differ from the usual ones."
-    f = record["fields"]; usual = {k: v.default for k, v in GanConfig.model_fields.items()}
-    other = [f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in f.items() if k not in _SHOWN and v != usual.get(k)]
-    return ", ".join([f"{record['data']['name']} seed {f['seed']}", f"{f['n']:,} images {f['size']} px {'grey' if f['channels'] == 1 else 'RGB'}",
-                      f"width {f['ngf']}" + (f"/{f['ndf']}" if f["ndf"] != f["ngf"] else ""), f"batch {f['batch_size']}", *other])
+    f = record["fields"]
+    usual = {k: v.default for k, v in GanConfig.model_fields.items()}
+    other = [
+        f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}"
+        for k, v in f.items()
+        if k not in _SHOWN and v != usual.get(k)
+    ]
+    return ", ".join(
+        [
+            f"{record['data']['name']} seed {f['seed']}",
+            f"{f['n']:,} images {f['size']} px {'grey' if f['channels'] == 1 else 'RGB'}",
+            f"width {f['ngf']}" + (f"/{f['ndf']}" if f["ndf"] != f["ngf"] else ""),
+            f"batch {f['batch_size']}",
+            *other,
+        ]
+    )
+
 
 def run_parts(folder: Path) -> list[dict]:
     "The sittings of a training with their wall clock; empty where that record is gone."
-    try: return store.read_json(folder / "timing.json")["parts"]
-    except (GannbError, KeyError, TypeError): return []
+    try:
+        return store.read_json(folder / "timing.json")["parts"]
+    except (GannbError, KeyError, TypeError):
+        return []
+
 
 def _epochs_seen(folder: Path) -> int:
     "Epochs a training has been through: each leaves a picture."
     return max((int(p.stem.split("-")[1]) for p in (folder / "samples").glob("epoch-*.png")), default=0)
 
+
 def _newest_step(folder: Path) -> int:
     "The step of the newest checkpoint; 0 without one."
     return max((int(p.name.split("-")[1]) for p in store.list_checkpoints(folder / "checkpoints")), default=0)
 
+
 def run_fault(folder: Path) -> str:
     "What is wrong with a training's files, judged by their lengths."
-    faults = [file_fault(p) for p in (folder / "run.json", folder / "done.json", folder / "diverged.json", folder / "history.npy", *sorted((folder / "snapshots").glob("*.safetensors"))) if p.is_file()]
+    faults = [
+        file_fault(p)
+        for p in (
+            folder / "run.json",
+            folder / "done.json",
+            folder / "diverged.json",
+            folder / "history.npy",
+            *sorted((folder / "snapshots").glob("*.safetensors")),
+        )
+        if p.is_file()
+    ]
     if (folder / "done.json").is_file() and not faults[1]:
-        done = store.read_json(folder / "done.json"); last = folder / "snapshots" / f"G-epoch-{done['epochs']:04d}.safetensors"
+        done = store.read_json(folder / "done.json")
+        last = folder / "snapshots" / f"G-epoch-{done['epochs']:04d}.safetensors"
         faults += [f"{p.name} is missing" for p in (last, folder / "history.npy") if not p.is_file()]
     return next((f for f in faults if f), "")
 
+
 def run_item(folder: Path, stage: str = "gan") -> Item:
     "A training's folder as an `Item`."
-    files = _files(folder); size, written = sum(p.stat().st_size for p in files), _newest(folder)
-    if not files: return Item(folder, stage, "nothing was trained here", "empty", 0, written)
-    if not (folder / "run.json").is_file(): return Item(folder, stage, "a folder without run.json", "damaged", size, written, why="run.json is missing")
-    why = run_fault(folder); seconds = sum(p["wall_s"] for p in run_parts(folder))
-    try: what = run_words(store.read_json(folder / "run.json"))
-    except (GannbError, KeyError, TypeError): what, why = "not known", why or "run.json cannot be read"
-    if why: return Item(folder, stage, what, "damaged", size, written, _epochs_seen(folder), seconds, why)
+    files = _files(folder)
+    size, written = sum(p.stat().st_size for p in files), _newest(folder)
+    if not files:
+        return Item(folder, stage, "nothing was trained here", "empty", 0, written)
+    if not (folder / "run.json").is_file():
+        return Item(
+            folder, stage, "a folder without run.json", "damaged", size, written, why="run.json is missing"
+        )
+    why = run_fault(folder)
+    seconds = sum(p["wall_s"] for p in run_parts(folder))
+    try:
+        what = run_words(store.read_json(folder / "run.json"))
+    except (GannbError, KeyError, TypeError):
+        what, why = "not known", why or "run.json cannot be read"
+    if why:
+        return Item(folder, stage, what, "damaged", size, written, _epochs_seen(folder), seconds, why)
     if (folder / "diverged.json").is_file():
-        return Item(folder, stage, what, "diverged", size, written, _epochs_seen(folder), seconds, f"at step {store.read_json(folder / 'diverged.json')['step']}")
-    ended = store.read_json(folder / "done.json") if (folder / "done.json").is_file() else {"epochs": 0, "steps": 0}; done, seen = ended["epochs"], _epochs_seen(folder)
-    more = f"{done} epochs finished, more begun" if done and (seen > done or _newest_step(folder) > ended["steps"]) else ""
-    return Item(folder, stage, what, "unfinished" if more or not done else "finished", size, written, max(done, seen), seconds, more)
+        return Item(
+            folder,
+            stage,
+            what,
+            "diverged",
+            size,
+            written,
+            _epochs_seen(folder),
+            seconds,
+            f"at step {store.read_json(folder / 'diverged.json')['step']}",
+        )
+    ended = (
+        store.read_json(folder / "done.json")
+        if (folder / "done.json").is_file()
+        else {"epochs": 0, "steps": 0}
+    )
+    done, seen = ended["epochs"], _epochs_seen(folder)
+    more = (
+        f"{done} epochs finished, more begun"
+        if done and (seen > done or _newest_step(folder) > ended["steps"])
+        else ""
+    )
+    return Item(
+        folder,
+        stage,
+        what,
+        "unfinished" if more or not done else "finished",
+        size,
+        written,
+        max(done, seen),
+        seconds,
+        more,
+    )
 
 # %% ../../nbs/15_stages.keep.ipynb #9d99e0b4
 def _card_entry(name: str, value: Any) -> str:
     "One entry of a card in words; empty for hashes and what is too long to say."
-    if isinstance(value, dict): value = value.get("name", "")
-    if isinstance(value, list) and name == "shape": value = "x".join(map(str, value))
+    if isinstance(value, dict):
+        value = value.get("name", "")
+    if isinstance(value, list) and name == "shape":
+        value = "x".join(map(str, value))
     text = f"{value:.3g}" if isinstance(value, float) else str(value) if isinstance(value, (str, int)) else ""
-    return f"{name} {text}" if text and len(text) <= 60 and not (len(text) >= 16 and set(text) <= set("0123456789abcdef")) else ""
+    return (
+        f"{name} {text}"
+        if text and len(text) <= 60 and not (len(text) >= 16 and set(text) <= set("0123456789abcdef"))
+        else ""
+    )
+
 
 def card_words(path: Path) -> str:
     "What an artefact says of itself, in one line; empty where it says nothing."
     file = path / "card.json" if path.is_dir() else path.with_suffix(".json")
-    if not file.is_file() or file_fault(file): return ""
+    if not file.is_file() or file_fault(file):
+        return ""
     card = store.read_json(file)
-    return ", ".join(filter(None, (_card_entry(k, v) for k, v in card.items()))) if isinstance(card, dict) else ""
+    return (
+        ", ".join(filter(None, (_card_entry(k, v) for k, v in card.items())))
+        if isinstance(card, dict)
+        else ""
+    )
+
 
 def other_item(path: Path, stage: str) -> Item:
     "A sealed folder or a single file as an `Item`."
-    if path.is_dir() and not _files(path): return Item(path, stage, "an empty folder", "empty", 0, _newest(path))
+    if path.is_dir() and not _files(path):
+        return Item(path, stage, "an empty folder", "empty", 0, _newest(path))
     sealed = path.is_dir() and (path / "manifest.json").is_file()
-    if path.is_dir(): why = folder_fault(path) if sealed else next((f for f in map(file_fault, _files(path)) if f), "")
-    else: why = file_fault(path)
-    return Item(path, stage, card_words(path) or ("a sealed folder" if sealed else "a folder" if path.is_dir() else f"a {path.suffix.lstrip('.') or 'plain'} file"),
-                "damaged" if why else "finished", _bytes(path), _newest(path), why=why)
+    if path.is_dir():
+        why = folder_fault(path) if sealed else next((f for f in map(file_fault, _files(path)) if f), "")
+    else:
+        why = file_fault(path)
+    return Item(
+        path,
+        stage,
+        card_words(path)
+        or (
+            "a sealed folder"
+            if sealed
+            else "a folder"
+            if path.is_dir()
+            else f"a {path.suffix.lstrip('.') or 'plain'} file"
+        ),
+        "damaged" if why else "finished",
+        _bytes(path),
+        _newest(path),
+        why=why,
+    )
 
 # %% ../../nbs/15_stages.keep.ipynb #e8c3c682
-def _sitting(part: Mapping[str, Any]) -> tuple: return tuple(part.get(k) for k in ("from_step", "to_step", "wall_s", "cpu_s"))
+def _sitting(part: Mapping[str, Any]) -> tuple:
+    return tuple(part.get(k) for k in ("from_step", "to_step", "wall_s", "cpu_s"))
+
 
 def report_folders() -> list[Path]:
     "The folders of reports in the outputs, the committed reference among them."
     root = store.outputs_dir()
-    return sorted(p.parent for paper in REPORTS for pattern in (f"{paper}/*/timing.json", f"reference/{paper}/timing.json", f"reference/{paper}/*/timing.json") for p in root.glob(pattern))
+    return sorted(
+        p.parent
+        for paper in REPORTS
+        for pattern in (
+            f"{paper}/*/timing.json",
+            f"reference/{paper}/timing.json",
+            f"reference/{paper}/*/timing.json",
+        )
+        for p in root.glob(pattern)
+    )
+
 
 def report_uses() -> dict[tuple, list[str]]:
     "First sitting of a training -> names of the reports that rest on it."
     uses: dict[tuple, list[str]] = {}
     for folder in report_folders():
-        try: trainings = store.read_json(folder / "timing.json")["trainings"]
-        except (GannbError, KeyError, TypeError): continue
+        try:
+            trainings = store.read_json(folder / "timing.json")["trainings"]
+        except (GannbError, KeyError, TypeError):
+            continue
         for parts in trainings.values():
-            if parts: uses.setdefault(_sitting(parts[0]), []).append(folder.relative_to(store.outputs_dir()).as_posix())
+            if parts:
+                uses.setdefault(_sitting(parts[0]), []).append(
+                    folder.relative_to(store.outputs_dir()).as_posix()
+                )
     return uses
 
 # %% ../../nbs/15_stages.keep.ipynb #34305b0b
-def _is_leftover(path: Path) -> bool: return path.name.startswith(".") and path.name.endswith(".tmp")
+def _is_leftover(path: Path) -> bool:
+    return path.name.startswith(".") and path.name.endswith(".tmp")
+
 
 def stages() -> list[str]:
     "The stages that the store has folders for."
     root = store.store_dir()
-    return sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")) if root.is_dir() else []
+    return (
+        sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+        if root.is_dir()
+        else []
+    )
+
 
 def _entries(folder: Path) -> list[Path]:
     "What lies in a stage's folder; a card belongs to the file it stands beside."
@@ -196,9 +365,11 @@ def _entries(folder: Path) -> list[Path]:
     stems = {p.stem for p in found if p.suffix != ".json"}
     return [p for p in found if p.suffix != ".json" or p.stem not in stems]
 
+
 def contents() -> list[Item]:
     "Everything in the store, largest stage first as the folders stand, with the reports that rest on it."
-    uses = report_uses(); items = []
+    uses = report_uses()
+    items = []
     for stage in stages():
         for path in _entries(store.store_dir() / stage):
             item = run_item(path, stage) if stage == "gan" and path.is_dir() else other_item(path, stage)
@@ -207,88 +378,175 @@ def contents() -> list[Item]:
             items.append(item)
     return items
 
+
 def user_runs() -> list[Item]:
     "The trainings of `gannb train` in the outputs."
     return [run_item(p, "runs") for p in sorted(store.outputs_dir().glob("runs/*/seed-*")) if p.is_dir()]
 
+
 def image_caches() -> list[Item]:
     "The decoded images in the cache."
     root = store.cache_dir() / "images"
-    return [other_item(p, "images") if (p / "manifest.json").is_file() or not p.is_dir() else Item(p, "images", "decoded images", "damaged", _bytes(p), _newest(p), why="its manifest is missing")
-            for p in _entries(root)] if root.is_dir() else []
+    return (
+        [
+            other_item(p, "images")
+            if (p / "manifest.json").is_file() or not p.is_dir()
+            else Item(
+                p, "images", "decoded images", "damaged", _bytes(p), _newest(p), why="its manifest is missing"
+            )
+            for p in _entries(root)
+        ]
+        if root.is_dir()
+        else []
+    )
 
 # %% ../../nbs/15_stages.keep.ipynb #a23b65de
 def short_keys(keys: Sequence[str], least: int = 8) -> dict[str, str]:
     "Each key cut to as few characters, at least `least`, as tell it from all others."
-    def shared(a: str, b: str) -> int: return len(os.path.commonprefix([a, b]))
-    return {k: k[:max([least, *(shared(k, o) + 1 for o in keys if o != k)])] for k in keys}
+
+    def shared(a: str, b: str) -> int:
+        return len(os.path.commonprefix([a, b]))
+
+    return {k: k[: max([least, *(shared(k, o) + 1 for o in keys if o != k)])] for k in keys}
+
 
 def _table(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
     width = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))] if rows else []
     return [(indent + "  ".join(c.ljust(w) for c, w in zip(r, width))).rstrip() for r in rows]
 
-def _day(t: float) -> str: return time.strftime("%Y-%m-%d", time.localtime(t))
+
+def _day(t: float) -> str:
+    return time.strftime("%Y-%m-%d", time.localtime(t))
+
 
 def item_row(item: Item, name: str) -> list[str]:
     "One line of `du`."
     done = "-" if item.epochs is None else f"{item.epochs} epoch{'s' * (item.epochs != 1)}"
-    return [name, item.what, done, item.word, fmt_bytes(item.bytes), _day(item.written), ", ".join(item.users) or "-"]
+    return [
+        name,
+        item.what,
+        done,
+        item.word,
+        fmt_bytes(item.bytes),
+        _day(item.written),
+        ", ".join(item.users) or "-",
+    ]
+
 
 _HEAD = ["key", "what", "done", "state", "size", "last written", "used by"]
 
+
 def du() -> str:
     "What the store, the runs and the image cache hold, as text for a terminal."
-    items, root = contents(), store.store_dir(); names = short_keys([i.key for i in items]); lines = [f"Store {root}: {len(items)} artefacts, {fmt_bytes(sum(i.bytes for i in items))}"]
+    items, root = contents(), store.store_dir()
+    names = short_keys([i.key for i in items])
+    lines = [f"Store {root}: {len(items)} artefacts, {fmt_bytes(sum(i.bytes for i in items))}"]
     for stage in stages():
-        mine = [i for i in items if i.stage == stage]; seconds = sum(i.seconds or 0 for i in mine)
-        lines.append(f"{stage}: {len(mine)}, {fmt_bytes(sum(i.bytes for i in mine))}" + (f", {fmt_time(seconds)} of training" if seconds else ""))
+        mine = [i for i in items if i.stage == stage]
+        seconds = sum(i.seconds or 0 for i in mine)
+        lines.append(
+            f"{stage}: {len(mine)}, {fmt_bytes(sum(i.bytes for i in mine))}"
+            + (f", {fmt_time(seconds)} of training" if seconds else "")
+        )
         lines += _table([_HEAD, *(item_row(i, names[i.key]) for i in mine)]) if mine else []
-    runs = user_runs(); reports = [p for p in report_folders() if "reference" not in p.relative_to(store.outputs_dir()).parts]
-    lines.append(f"Runs of gannb train in {store.outputs_dir() / 'runs'}: {len(runs)}, {fmt_bytes(sum(i.bytes for i in runs))}")
-    lines += _table([_HEAD[:-1], *(item_row(i, f"{i.path.parent.name}/{i.key}")[:-1] for i in runs)]) if runs else []
-    caches = image_caches(); waste = plan_gc()
-    lines.append(f"Reports in {store.outputs_dir()}: {len(reports)}, {fmt_bytes(sum(_bytes(p) for p in reports))}")
-    lines.append(f"Decoded images in {store.cache_dir() / 'images'}: {len(caches)}, {fmt_bytes(sum(i.bytes for i in caches))}")
-    lines.append(f"gannb store gc would give back {fmt_bytes(sum(w.bytes for w in waste))} without losing a result." if waste else "Nothing for gannb store gc to do.")
+    runs = user_runs()
+    reports = [p for p in report_folders() if "reference" not in p.relative_to(store.outputs_dir()).parts]
+    lines.append(
+        f"Runs of gannb train in {store.outputs_dir() / 'runs'}: {len(runs)}, {fmt_bytes(sum(i.bytes for i in runs))}"
+    )
+    lines += (
+        _table([_HEAD[:-1], *(item_row(i, f"{i.path.parent.name}/{i.key}")[:-1] for i in runs)])
+        if runs
+        else []
+    )
+    caches = image_caches()
+    waste = plan_gc()
+    lines.append(
+        f"Reports in {store.outputs_dir()}: {len(reports)}, {fmt_bytes(sum(_bytes(p) for p in reports))}"
+    )
+    lines.append(
+        f"Decoded images in {store.cache_dir() / 'images'}: {len(caches)}, {fmt_bytes(sum(i.bytes for i in caches))}"
+    )
+    lines.append(
+        f"gannb store gc would give back {fmt_bytes(sum(w.bytes for w in waste))} without losing a result."
+        if waste
+        else "Nothing for gannb store gc to do."
+    )
     return "\n".join(lines)
 
 # %% ../../nbs/15_stages.keep.ipynb #19c01deb
 TRASH = ".trash.tmp"
 
+
 def _check_removable(path: Path) -> Path:
     "`path`, if it lies in the store, the runs or the image cache and not in the committed reference. Raises `GannbError`."
-    full = path.parent.resolve() / path.name; homes = [p.resolve() for p in (store.store_dir(), store.cache_dir() / "images", store.cache_dir() / "locks", *_output_folders())]
+    full = path.parent.resolve() / path.name
+    homes = [
+        p.resolve()
+        for p in (
+            store.store_dir(),
+            store.cache_dir() / "images",
+            store.cache_dir() / "locks",
+            *_output_folders(),
+        )
+    ]
     roots = {store.outputs_dir(), (store.checkout() or store.outputs_dir()) / "outputs"}
-    if any(full.is_relative_to((r / "reference").resolve()) for r in roots): raise GannbError(f"{path} belongs to the committed reference results; gannb store never touches them.")
-    if not any(full.is_relative_to(h) and full != h for h in homes): raise GannbError(f"{path} is not in the store ({store.store_dir()}); gannb store removes nothing elsewhere.")
+    if any(full.is_relative_to((r / "reference").resolve()) for r in roots):
+        raise GannbError(
+            f"{path} belongs to the committed reference results; gannb store never touches them."
+        )
+    if not any(full.is_relative_to(h) and full != h for h in homes):
+        raise GannbError(
+            f"{path} is not in the store ({store.store_dir()}); gannb store removes nothing elsewhere."
+        )
     return full
 
-def _output_folders() -> list[Path]: return [store.outputs_dir() / name for name in ("runs", *REPORTS)]
+
+def _output_folders() -> list[Path]:
+    return [store.outputs_dir() / name for name in ("runs", *REPORTS)]
+
 
 def _delete(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink(): shutil.rmtree(path, ignore_errors=True)
-    else: path.unlink(missing_ok=True)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
-def remove(path: Path) -> int:   # bytes given back
+
+def remove(path: Path) -> int:  # bytes given back
     "Remove one file or folder: renamed to a trash name first, then deleted. Raises `GannbError` outside the store."
-    _check_removable(path); size = _bytes(path); trash = path.with_name(f".{path.name.lstrip('.')[:80]}.{uuid.uuid4().hex[:8]}{TRASH}")
-    try: os.rename(path, trash)
-    except FileNotFoundError: return 0   # somebody else was quicker
-    except OSError as e: raise GannbError(f"{path} cannot be removed: {e.strerror or e}.") from e
+    _check_removable(path)
+    size = _bytes(path)
+    trash = path.with_name(f".{path.name.lstrip('.')[:80]}.{uuid.uuid4().hex[:8]}{TRASH}")
+    try:
+        os.rename(path, trash)
+    except FileNotFoundError:
+        return 0  # somebody else was quicker
+    except OSError as e:
+        raise GannbError(f"{path} cannot be removed: {e.strerror or e}.") from e
     _delete(trash)
     return size
 
 # %% ../../nbs/15_stages.keep.ipynb #827468c5
-def holder(folder: Path) -> str:   # "" when it is free
+def holder(folder: Path) -> str:  # "" when it is free
     "Who holds a folder at this moment, in words."
     from filelock import FileLock, Timeout
-    if not (folder / ".lock").is_file(): return ""
+
+    if not (folder / ".lock").is_file():
+        return ""
     try:
-        with FileLock(str(folder / ".lock"), timeout=0): return ""
-    except Timeout: pass
-    except OSError as e: return f"somebody ({e.strerror})"
-    try: who = store.read_json(folder / ".lock.json"); return f"process {who['pid']} on {who['host']} ({who['command']}, since {who['since']})"
-    except (GannbError, KeyError, TypeError): return "another process"
+        with FileLock(str(folder / ".lock"), timeout=0):
+            return ""
+    except Timeout:
+        pass
+    except OSError as e:
+        return f"somebody ({e.strerror})"
+    try:
+        who = store.read_json(folder / ".lock.json")
+        return f"process {who['pid']} on {who['host']} ({who['command']}, since {who['since']})"
+    except (GannbError, KeyError, TypeError):
+        return "another process"
+
 
 @contextmanager
 def held(folder: Path | None) -> Iterator[bool]:
@@ -296,8 +554,10 @@ def held(folder: Path | None) -> Iterator[bool]:
     with ExitStack() as stack:
         mine = folder is None or folder.is_dir()
         try:
-            if folder is not None and mine: stack.enter_context(store.folder_lock(folder))
-        except GannbError: mine = False
+            if folder is not None and mine:
+                stack.enter_context(store.folder_lock(folder))
+        except GannbError:
+            mine = False
         yield mine
 
 # %% ../../nbs/15_stages.keep.ipynb #3f8d5285
@@ -305,123 +565,240 @@ def find_item(key: str, items: Sequence[Item]) -> Item:
     "The one artefact that a key, or its beginning, names; `STAGE/KEY` too. Raises `GannbError`: outside the store, unknown, fits several."
     stage, _, name = key.rpartition("/")
     if not name or name.startswith(".") or stage not in ("", *stages()):
-        raise GannbError(f"KEY={key!r} is no key. gannb store rm takes keys as gannb store du shows them, or the beginning of one, and removes nothing outside the store ({store.store_dir()}).")
-    mine = [i for i in items if stage in ("", i.stage)]; fits = [i for i in mine if i.key == name] or [i for i in mine if i.key.startswith(name)]
-    if len(fits) == 1: return fits[0]
-    if fits: raise GannbError(f"KEY={key!r} fits {len(fits)} artefacts: {', '.join(f'{i.stage}/{i.key} ({i.what})' for i in fits[:6])}{' ...' if len(fits) > 6 else ''}. Give more of the key.")
-    if not mine: raise GannbError(f"KEY={key!r}: the store ({store.store_dir()}) holds nothing.")
+        raise GannbError(
+            f"KEY={key!r} is no key. gannb store rm takes keys as gannb store du shows them, or the beginning of one, and removes nothing outside the store ({store.store_dir()})."
+        )
+    mine = [i for i in items if stage in ("", i.stage)]
+    fits = [i for i in mine if i.key == name] or [i for i in mine if i.key.startswith(name)]
+    if len(fits) == 1:
+        return fits[0]
+    if fits:
+        raise GannbError(
+            f"KEY={key!r} fits {len(fits)} artefacts: {', '.join(f'{i.stage}/{i.key} ({i.what})' for i in fits[:6])}{' ...' if len(fits) > 6 else ''}. Give more of the key."
+        )
+    if not mine:
+        raise GannbError(f"KEY={key!r}: the store ({store.store_dir()}) holds nothing.")
     hint = nearest(name, [i.key for i in mine]) or nearest(name, short_keys([i.key for i in mine]).values())
-    raise GannbError(f"KEY={key!r} is not in the store." + (f" Did you mean {hint!r}?" if hint else "") + " gannb store du lists the keys.")
+    raise GannbError(
+        f"KEY={key!r} is not in the store."
+        + (f" Did you mean {hint!r}?" if hint else "")
+        + " gannb store du lists the keys."
+    )
 
-def select(keys: Sequence[str] = (),        # keys or beginnings of keys
-           stage: str | None = None,        # only of this stage
-           unfinished: bool = False,        # only trainings that are not finished
-          ) -> tuple[list[Item], list[str]]:  # what goes; what is left alone and why
+
+def select(
+    keys: Sequence[str] = (),  # keys or beginnings of keys
+    stage: str | None = None,  # only of this stage
+    unfinished: bool = False,  # only trainings that are not finished
+) -> tuple[list[Item], list[str]]:  # what goes; what is left alone and why
     "What `rm` removes. Raises `GannbError` when nothing is named, for unknown keys and stages, and when a key names a folder in use."
-    if not (keys or stage or unfinished): raise GannbError("Say what to remove: keys (gannb store du lists them), --stage NAME, or --unfinished.")
-    if stage: check_choice("--stage", stage, stages())
-    items = contents(); wanted = list({id(i): i for i in (find_item(k, items) for k in keys)}.values()) if keys else items
+    if not (keys or stage or unfinished):
+        raise GannbError(
+            "Say what to remove: keys (gannb store du lists them), --stage NAME, or --unfinished."
+        )
+    if stage:
+        check_choice("--stage", stage, stages())
+    items = contents()
+    wanted = list({id(i): i for i in (find_item(k, items) for k in keys)}.values()) if keys else items
     for i in wanted if keys else ():
-        if stage and i.stage != stage: raise GannbError(f"{i.stage}/{i.key} is not of stage {stage}.")
-        if unfinished and i.state not in ("unfinished", "empty"): raise GannbError(f"{i.stage}/{i.key} is {i.word}, not unfinished.")
-    wanted = [i for i in wanted if (not stage or i.stage == stage) and (not unfinished or i.state in ("unfinished", "empty"))]
-    for i in wanted: _check_removable(i.path)
+        if stage and i.stage != stage:
+            raise GannbError(f"{i.stage}/{i.key} is not of stage {stage}.")
+        if unfinished and i.state not in ("unfinished", "empty"):
+            raise GannbError(f"{i.stage}/{i.key} is {i.word}, not unfinished.")
+    wanted = [
+        i
+        for i in wanted
+        if (not stage or i.stage == stage) and (not unfinished or i.state in ("unfinished", "empty"))
+    ]
+    for i in wanted:
+        _check_removable(i.path)
     busy = {i.key: who for i in wanted if (who := holder(i.path))}
-    if keys and busy: raise GannbError("; ".join(f"{k} is in use by {who}" for k, who in busy.items()) + ". Nothing was removed. Wait for it, or stop it first.")
-    return [i for i in wanted if i.key not in busy], [f"{k}: left alone, in use by {who}" for k, who in busy.items()]
+    if keys and busy:
+        raise GannbError(
+            "; ".join(f"{k} is in use by {who}" for k, who in busy.items())
+            + ". Nothing was removed. Wait for it, or stop it first."
+        )
+    return [i for i in wanted if i.key not in busy], [
+        f"{k}: left alone, in use by {who}" for k, who in busy.items()
+    ]
+
 
 def rm_plan(items: Sequence[Item]) -> str:
     "What would go, and what having it again costs."
-    names = short_keys([i.key for i in items]); seconds = sum(i.seconds or 0 for i in items); used = sorted({u for i in items for u in i.users})
+    names = short_keys([i.key for i in items])
+    seconds = sum(i.seconds or 0 for i in items)
+    used = sorted({u for i in items for u in i.users})
     lines = _table([_HEAD, *(item_row(i, names[i.key]) for i in items)], "")
-    lines.append(f"{len(items)} artefact{'s' * (len(items) != 1)}, {fmt_bytes(sum(i.bytes for i in items))}. " + (f"To have the training back costs about {fmt_time(seconds)} on a machine like the one that did it." if seconds else "What is missing is computed again when it is needed."))
-    if used: lines.append(f"Used by {', '.join(used)}: the pages stay; run again, those reports compute it anew.")
+    lines.append(
+        f"{len(items)} artefact{'s' * (len(items) != 1)}, {fmt_bytes(sum(i.bytes for i in items))}. "
+        + (
+            f"To have the training back costs about {fmt_time(seconds)} on a machine like the one that did it."
+            if seconds
+            else "What is missing is computed again when it is needed."
+        )
+    )
+    if used:
+        lines.append(f"Used by {', '.join(used)}: the pages stay; run again, those reports compute it anew.")
     return "\n".join(lines)
 
-def rm(items: Sequence[Item]) -> tuple[int, list[str]]:   # bytes given back; what was left alone
+
+def rm(items: Sequence[Item]) -> tuple[int, list[str]]:  # bytes given back; what was left alone
     "Remove artefacts, each while it is held, so that none goes while it is used."
     freed, left = 0, []
     for i in items:
         with held(i.path if (i.path / ".lock").is_file() else None) as mine:
-            if mine: freed += remove(i.path)
-            elif i.path.exists(): left.append(f"{i.key}: left alone, in use by {holder(i.path) or 'another process'}")
+            if mine:
+                freed += remove(i.path)
+            elif i.path.exists():
+                left.append(f"{i.key}: left alone, in use by {holder(i.path) or 'another process'}")
     return freed, left
 
 # %% ../../nbs/15_stages.keep.ipynb #3ec10fa0
-LEFTOVER_SECONDS = 3600.0   # what no lock guards may still be in the making when it is younger
+LEFTOVER_SECONDS = 3600.0  # what no lock guards may still be in the making when it is younger
+
 
 @dataclass
 class Waste:
     "One thing that no result needs."
+
     path: Path
     why: str
     bytes: int
-    guard: Path | None   # the folder to hold while it goes
+    guard: Path | None  # the folder to hold while it goes
+
 
 def _guard(path: Path, root: Path) -> Path | None:
     "The nearest folder above, up to `root`, that has a lock."
     return next((p for p in path.parents if p.is_relative_to(root) and (p / ".lock").is_file()), None)
 
+
 def _leftovers(root: Path) -> Iterator[Waste]:
     "What killed processes were writing or deleting below `root`."
     for here, folders, files in os.walk(root):
         for name in [n for n in (*folders, *files) if _is_leftover(Path(n))]:
-            path = Path(here, name); guard = _guard(path, root); trash = name.endswith(TRASH)
-            if guard is None and not trash and time.time() - _newest(path) < LEFTOVER_SECONDS: continue
-            yield Waste(path, "half-deleted" if trash else "left by a killed process", _bytes(path), None if trash else guard)
+            path = Path(here, name)
+            guard = _guard(path, root)
+            trash = name.endswith(TRASH)
+            if guard is None and not trash and time.time() - _newest(path) < LEFTOVER_SECONDS:
+                continue
+            yield Waste(
+                path,
+                "half-deleted" if trash else "left by a killed process",
+                _bytes(path),
+                None if trash else guard,
+            )
         folders[:] = [n for n in folders if not _is_leftover(Path(n))]
 
-def old_checkpoints(folder: Path,        # of a training
-                    read: bool = True,   # check hashes; otherwise only lengths
-                   ) -> list[Path]:
+
+def old_checkpoints(
+    folder: Path,  # of a training
+    read: bool = True,  # check hashes; otherwise only lengths
+) -> list[Path]:
     "Checkpoints that nothing needs: half-deleted ones and, once the training has ended, all but the newest whole one. None while no whole one is there."
-    every = sorted((folder / "checkpoints").glob("step-*")); sealed = store.list_checkpoints(folder / "checkpoints"); half = [p for p in every if p not in sealed]
-    if run_item(folder).state not in ("finished", "diverged"): return half
+    every = sorted((folder / "checkpoints").glob("step-*"))
+    sealed = store.list_checkpoints(folder / "checkpoints")
+    half = [p for p in every if p not in sealed]
+    if run_item(folder).state not in ("finished", "diverged"):
+        return half
     keep = next((p for p in reversed(sealed) if not folder_fault(p) and (not read or is_whole(p))), None)
     return [p for p in every if p != keep] if keep else half
+
 
 def _damaged(item: Item, read: bool) -> list[tuple[Path, str]]:
     "The damaged parts of an artefact that can be computed again."
     sealed = (item.path / "manifest.json").is_file()
-    if item.path.is_dir() and not sealed: return [(p, why) for p in _files(item.path) if (why := file_fault(p))]
-    if item.why: return [(item.path, item.why)]
-    return [(item.path, "a file does not have its hash")] if sealed and read and not is_whole(item.path) else []
+    if item.path.is_dir() and not sealed:
+        return [(p, why) for p in _files(item.path) if (why := file_fault(p))]
+    if item.why:
+        return [(item.path, item.why)]
+    return (
+        [(item.path, "a file does not have its hash")] if sealed and read and not is_whole(item.path) else []
+    )
 
-def plan_gc(keep_days: float = 0,   # what was written in the last so many days stays
-            read: bool = True,      # find damage by hashes too; otherwise by lengths only
-           ) -> list[Waste]:
+
+def plan_gc(
+    keep_days: float = 0,  # what was written in the last so many days stays
+    read: bool = True,  # find damage by hashes too; otherwise by lengths only
+) -> list[Waste]:
     "Everything that no result needs. Raises `GannbError` for a negative `keep_days`."
-    if not keep_days >= 0: raise GannbError(f"--keep-days={keep_days:g} must be 0 or more days.")
-    found: list[Waste] = []; items, runs, locks = contents(), user_runs(), store.cache_dir() / "locks"
+    if not keep_days >= 0:
+        raise GannbError(f"--keep-days={keep_days:g} must be 0 or more days.")
+    found: list[Waste] = []
+    items, runs, locks = contents(), user_runs(), store.cache_dir() / "locks"
     for i in [*(i for i in items if i.stage == "gan" and i.path.is_dir()), *runs]:
-        found += [Waste(p, "checkpoint that nothing needs", _bytes(p), i.path) for p in old_checkpoints(i.path, read)]
-    found += [Waste(i.path, "nothing was made in it", 0, i.path) for i in (*items, *runs) if i.state == "empty"]
-    found += [Waste(p, f"damaged: {why}", _bytes(p), _guard(p, store.store_dir())) for i in items if i.stage != "gan" and i.state != "empty" for p, why in _damaged(i, read)]
-    found += [Waste(i.path, f"image cache that is not whole: {i.why}", i.bytes, locks / i.key if (locks / i.key).is_dir() else None) for i in image_caches() if i.why]
+        found += [
+            Waste(p, "checkpoint that nothing needs", _bytes(p), i.path)
+            for p in old_checkpoints(i.path, read)
+        ]
+    found += [
+        Waste(i.path, "nothing was made in it", 0, i.path) for i in (*items, *runs) if i.state == "empty"
+    ]
+    found += [
+        Waste(p, f"damaged: {why}", _bytes(p), _guard(p, store.store_dir()))
+        for i in items
+        if i.stage != "gan" and i.state != "empty"
+        for p, why in _damaged(i, read)
+    ]
+    found += [
+        Waste(
+            i.path,
+            f"image cache that is not whole: {i.why}",
+            i.bytes,
+            locks / i.key if (locks / i.key).is_dir() else None,
+        )
+        for i in image_caches()
+        if i.why
+    ]
     inside = [w.path for w in found]
     for root in {store.store_dir(), store.cache_dir() / "images", locks, *_output_folders()}:
         found += [w for w in _leftovers(root) if not any(w.path.is_relative_to(p) for p in inside)]
     newest = time.time() - keep_days * 86400
-    return sorted((w for w in {w.path: w for w in found}.values() if not keep_days or _newest(w.path) < newest), key=lambda w: str(w.path))
+    return sorted(
+        (w for w in {w.path: w for w in found}.values() if not keep_days or _newest(w.path) < newest),
+        key=lambda w: str(w.path),
+    )
+
 
 def gc_plan(waste: Sequence[Waste], most: int = 12) -> str:
     "What would go, by reason, with the largest pieces."
-    if not waste: return "Nothing to do: everything here is needed, or was written too recently."
+    if not waste:
+        return "Nothing to do: everything here is needed, or was written too recently."
     lines = []
     for why in sorted({w.why for w in waste}):
-        mine = [w for w in waste if w.why == why]; lines.append(f"{why}: {len(mine)}, {fmt_bytes(sum(w.bytes for w in mine))}")
-        lines += [f"  {fmt_bytes(w.bytes):>8}  {w.path}" for w in sorted(mine, key=lambda w: -w.bytes)[:most]] + [f"  ... and {len(mine) - most} more"] * (len(mine) > most)
-    return "\n".join([*lines, f"In all {fmt_bytes(sum(w.bytes for w in waste))}. No result is lost; what is missing is made again when it is needed."])
+        mine = [w for w in waste if w.why == why]
+        lines.append(f"{why}: {len(mine)}, {fmt_bytes(sum(w.bytes for w in mine))}")
+        lines += [
+            f"  {fmt_bytes(w.bytes):>8}  {w.path}" for w in sorted(mine, key=lambda w: -w.bytes)[:most]
+        ] + [f"  ... and {len(mine) - most} more"] * (len(mine) > most)
+    return "\n".join(
+        [
+            *lines,
+            f"In all {fmt_bytes(sum(w.bytes for w in waste))}. No result is lost; what is missing is made again when it is needed.",
+        ]
+    )
 
-def gc(waste: Sequence[Waste]) -> tuple[int, list[str]]:   # bytes given back; what was left alone
+
+def gc(waste: Sequence[Waste]) -> tuple[int, list[str]]:  # bytes given back; what was left alone
     "Remove what `plan_gc` found, each piece while its folder is held; what has come into use since is left alone."
     freed, left = 0, []
     for w in waste:
         with held(w.guard) as mine:
             if not mine:
-                if w.path.exists(): left.append(f"{w.path}: left alone, in use by {(w.guard and holder(w.guard)) or 'another process'}")
-            elif not w.path.exists(): freed += w.bytes   # taking the lock has cleared it
-            elif w.path.parent.name == "checkpoints" and w.guard and not _is_leftover(w.path) and w.path not in old_checkpoints(w.guard): left.append(f"{w.path}: left alone, the training has gone on")
-            elif w.why.startswith("nothing was made") and _files(w.path): left.append(f"{w.path}: left alone, it was begun")
-            else: freed += remove(w.path)
+                if w.path.exists():
+                    left.append(
+                        f"{w.path}: left alone, in use by {(w.guard and holder(w.guard)) or 'another process'}"
+                    )
+            elif not w.path.exists():
+                freed += w.bytes  # taking the lock has cleared it
+            elif (
+                w.path.parent.name == "checkpoints"
+                and w.guard
+                and not _is_leftover(w.path)
+                and w.path not in old_checkpoints(w.guard)
+            ):
+                left.append(f"{w.path}: left alone, the training has gone on")
+            elif w.why.startswith("nothing was made") and _files(w.path):
+                left.append(f"{w.path}: left alone, it was begun")
+            else:
+                freed += remove(w.path)
     return freed, left

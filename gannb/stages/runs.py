@@ -30,105 +30,183 @@ def _record(path: Path, keys: Sequence[str]) -> dict[str, Any]:
     "A JSON file of a run folder. Raises `GannbError` when it is damaged or lacks one of `keys`."
     found = store.read_json(path)
     lacking = [k for k in keys if not isinstance(found, dict) or k not in found]
-    if lacking: raise GannbError(f"{path} is damaged: it lacks {', '.join(lacking)}.")
+    if lacking:
+        raise GannbError(f"{path} is damaged: it lacks {', '.join(lacking)}.")
     return found
 
-def open_run(folder: str | Path,   # a run folder: it holds run.json
-            ) -> GanRun:           # as far as it was trained; a diverged one up to the epoch in which it broke off
+
+def open_run(
+    folder: str | Path,  # a run folder: it holds run.json
+) -> GanRun:  # as far as it was trained; a diverged one up to the epoch in which it broke off
     "The finished run in a folder. Raises `GannbError` when there is none, when it was never finished, or when its files are damaged."
     folder = Path(folder)
-    if not (folder / "run.json").is_file(): raise GannbError(f"{folder} holds no run: there is no run.json in it. `gannb train` prints its run folder.")
-    record = _record(folder / "run.json", ("fields", "data")); f, notes = record["fields"], list(record["data"]["notes"])
-    if lacking := [k for k in ("n", "batch_size", "drop_last", "seed", "size", "z_dist") if k not in f]: raise GannbError(f"{folder / 'run.json'} is damaged: its fields lack {', '.join(lacking)}.")
+    if not (folder / "run.json").is_file():
+        raise GannbError(
+            f"{folder} holds no run: there is no run.json in it. `gannb train` prints its run folder."
+        )
+    record = _record(folder / "run.json", ("fields", "data"))
+    f, notes = record["fields"], list(record["data"]["notes"])
+    if lacking := [k for k in ("n", "batch_size", "drop_last", "seed", "size", "z_dist") if k not in f]:
+        raise GannbError(f"{folder / 'run.json'} is damaged: its fields lack {', '.join(lacking)}.")
     spe = f["n"] // f["batch_size"] if f["drop_last"] else -(-f["n"] // f["batch_size"])
     if (folder / "diverged.json").is_file():
         step = _record(folder / "diverged.json", ("step",))["step"]
         return GanRun(folder, f, -(-step // spe), spe, True, step, notes)
-    if not (folder / "done.json").is_file(): raise GannbError(f"The training in {folder} is not finished: it runs, or it was stopped. Run the same `gannb train` command again to go on.")
-    done = _record(folder / "done.json", ("epochs", "G_sha256")); run = GanRun(folder, f, done["epochs"], spe, True, None, notes)
-    if run.sha256() != done["G_sha256"]: raise GannbError(f"{folder} is damaged: G after epoch {run.epochs} is missing or not the file that done.json describes. Delete the folder to train again.")
+    if not (folder / "done.json").is_file():
+        raise GannbError(
+            f"The training in {folder} is not finished: it runs, or it was stopped. Run the same `gannb train` command again to go on."
+        )
+    done = _record(folder / "done.json", ("epochs", "G_sha256"))
+    run = GanRun(folder, f, done["epochs"], spe, True, None, notes)
+    if run.sha256() != done["G_sha256"]:
+        raise GannbError(
+            f"{folder} is damaged: G after epoch {run.epochs} is missing or not the file that done.json describes. Delete the folder to train again."
+        )
     return run
 
 # %% ../../nbs/15_stages.runs.ipynb #8e7635ba
 def seed_folders(folder: Path) -> list[Path]:
     "The folders seed-0, seed-1 ... in a run folder, by number; runs kept apart (seed-0-to6) are left out."
-    return sorted((p for p in folder.glob("seed-*") if p.name.removeprefix("seed-").isdigit() and (p / "run.json").is_file()), key=lambda p: int(p.name.removeprefix("seed-")))
+    return sorted(
+        (
+            p
+            for p in folder.glob("seed-*")
+            if p.name.removeprefix("seed-").isdigit() and (p / "run.json").is_file()
+        ),
+        key=lambda p: int(p.name.removeprefix("seed-")),
+    )
 
-def find_folder(name: str,   # a path, a name in outputs/runs, or a key in the store
-               ) -> Path:
+
+def find_folder(
+    name: str,  # a path, a name in outputs/runs, or a key in the store
+) -> Path:
     "The folder that is meant. Raises `GannbError` with the nearest name when there is none."
-    if not name.strip(): raise GannbError("RUN is empty; give a run folder, a key in the store or a generator (.safetensors).")
+    if not name.strip():
+        raise GannbError("RUN is empty; give a run folder, a key in the store or a generator (.safetensors).")
     for folder in (Path(name).expanduser(), store.outputs_dir() / "runs" / name):
-        if folder.is_dir(): return folder
-    keys = [p.name for p in (store.store_dir() / "gan").glob("*") if (p / "run.json").is_file()]; hits = [k for k in keys if len(name) >= 4 and k.startswith(name)]
-    if len(hits) == 1: return store.store_dir() / "gan" / hits[0]
-    if hits: raise GannbError(f"RUN={name!r} fits {len(hits)} keys of the store: {', '.join(sorted(hits)[:5])}. Give more letters.")
+        if folder.is_dir():
+            return folder
+    keys = [p.name for p in (store.store_dir() / "gan").glob("*") if (p / "run.json").is_file()]
+    hits = [k for k in keys if len(name) >= 4 and k.startswith(name)]
+    if len(hits) == 1:
+        return store.store_dir() / "gan" / hits[0]
+    if hits:
+        raise GannbError(
+            f"RUN={name!r} fits {len(hits)} keys of the store: {', '.join(sorted(hits)[:5])}. Give more letters."
+        )
     hint = nearest(name, [p.name for p in (store.outputs_dir() / "runs").glob("*") if p.is_dir()] + keys)
-    raise GannbError(f"RUN={name!r}: no such run. It is looked for as a folder, in {store.outputs_dir() / 'runs'} and as a key in {store.store_dir() / 'gan'}." + (f" Did you mean {hint!r}?" if hint else ""))
+    raise GannbError(
+        f"RUN={name!r}: no such run. It is looked for as a folder, in {store.outputs_dir() / 'runs'} and as a key in {store.store_dir() / 'gan'}."
+        + (f" Did you mean {hint!r}?" if hint else "")
+    )
 
-def open_runs(name: str,           # see find_folder
-             ) -> list[GanRun]:    # one run, or one a seed in the order of the seeds
+
+def open_runs(
+    name: str,  # see find_folder
+) -> list[GanRun]:  # one run, or one a seed in the order of the seeds
     "The finished runs that a name stands for. Raises `GannbError` when there are none or one is damaged or unfinished."
     folder = find_folder(name)
-    if (folder / "run.json").is_file(): return [open_run(folder)]
+    if (folder / "run.json").is_file():
+        return [open_run(folder)]
     found = seed_folders(folder)
-    if not found: raise GannbError(f"{folder} holds no run: neither run.json nor folders seed-0, seed-1 ... with one.")
+    if not found:
+        raise GannbError(f"{folder} holds no run: neither run.json nor folders seed-0, seed-1 ... with one.")
     return [open_run(p) for p in found]
 
 # %% ../../nbs/15_stages.runs.ipynb #300e23f8
 @dataclass
 class Source:
     "A generator to draw from: of a run, or of a file."
-    name: str                   # for file names
-    z_dist: str                 # as it was trained
-    run: GanRun | None = None   # None: a generator file
-    path: Path | None = None    # the file
+
+    name: str  # for file names
+    z_dist: str  # as it was trained
+    run: GanRun | None = None  # None: a generator file
+    path: Path | None = None  # the file
 
     def generator(self, epoch: int | None = None) -> Generator:
         "G after `epoch` epochs (None: the last). Raises `GannbError` when it was not kept, or when the run diverged and no epoch is given."
         if self.run is None:
-            if epoch is not None: raise GannbError(f"epoch={epoch}: {self.path} holds one generator, not those of several epochs.")
+            if epoch is not None:
+                raise GannbError(
+                    f"epoch={epoch}: {self.path} holds one generator, not those of several epochs."
+                )
             return load_generator(self.path)
         if self.run.diverged is not None and epoch is None:
-            raise GannbError(f"{self.run.folder} diverged at step {self.run.diverged} (epoch {self.run.epochs}): it has no final G. Choose one from before with --epoch; kept: {', '.join(map(str, self.run.kept_epochs())) or 'none'}.")
+            raise GannbError(
+                f"{self.run.folder} diverged at step {self.run.diverged} (epoch {self.run.epochs}): it has no final G. Choose one from before with --epoch; kept: {', '.join(map(str, self.run.kept_epochs())) or 'none'}."
+            )
         return self.run.generator(epoch)
 
-def sources(name: str) -> list[Source]:   # one, or one a seed
+
+def sources(name: str) -> list[Source]:  # one, or one a seed
     "What a name lets us draw from: a run, its seeds, or a .safetensors file with its card. Raises `GannbError` when there is nothing or it is damaged."
     path = Path(name).expanduser()
     if path.suffix == ".safetensors":
         card = _record(path.with_suffix(".json"), ("sha256", "settings")) if path.is_file() else {}
-        if not card: raise GannbError(f"RUN={name!r}: there is no such file.")
+        if not card:
+            raise GannbError(f"RUN={name!r}: there is no such file.")
         return [Source(path.stem, card["settings"]["z_dist"], path=path)]
-    def title(run: GanRun) -> str: return f"{run.folder.resolve().parent.name}-{run.folder.name}" if run.folder.name.startswith("seed-") else run.folder.resolve().name
+
+    def title(run: GanRun) -> str:
+        return (
+            f"{run.folder.resolve().parent.name}-{run.folder.name}"
+            if run.folder.name.startswith("seed-")
+            else run.folder.resolve().name
+        )
+
     return [Source(title(r), r.fields["z_dist"], run=r) for r in open_runs(name)]
 
 # %% ../../nbs/15_stages.runs.ipynb #7caa7ad0
-GAP, SIDE, MAX_WIDTH = 2, 128, 1920       # pixels: between images, of an image at most (in whole multiples), of a sheet
-MAX_SHEET, MAX_FRAMES = 1024, 120         # images on one sheet, pictures in one animation
+GAP, SIDE, MAX_WIDTH = (
+    2,
+    128,
+    1920,
+)  # pixels: between images, of an image at most (in whole multiples), of a sheet
+MAX_SHEET, MAX_FRAMES = 1024, 120  # images on one sheet, pictures in one animation
 
-def sheet(images: np.ndarray,   # (N,H,W,C) uint8
-          cols: int = 8,        # images in a row
-         ) -> np.ndarray:       # (h,w,C) uint8
+
+def sheet(
+    images: np.ndarray,  # (N,H,W,C) uint8
+    cols: int = 8,  # images in a row
+) -> np.ndarray:  # (h,w,C) uint8
     "All images on one white sheet, each pixel a whole multiple of itself, thin gaps between."
-    n, size = images.shape[:2]; k = max(1, min(SIDE, MAX_WIDTH // cols - GAP) // size)
-    big = np.pad(images.repeat(k, 1).repeat(k, 2), ((0, -n % cols), (0, GAP), (0, GAP), (0, 0)), constant_values=255)
+    n, size = images.shape[:2]
+    k = max(1, min(SIDE, MAX_WIDTH // cols - GAP) // size)
+    big = np.pad(
+        images.repeat(k, 1).repeat(k, 2), ((0, -n % cols), (0, GAP), (0, GAP), (0, 0)), constant_values=255
+    )
     return tile(big, cols)[:-GAP, :-GAP]
 
-def paths_of_noise(G: Generator, rows: int, steps: int, seed: int, dist: str) -> torch.Tensor:   # (rows * steps, nz)
+
+def paths_of_noise(
+    G: Generator, rows: int, steps: int, seed: int, dist: str
+) -> torch.Tensor:  # (rows * steps, nz)
     "Noise along `rows` paths of `steps` points; every seed has other ends."
     ends = draw_z(2 * rows, G.nz, seed, "interpolate", 0, dist)
     return torch.cat([interpolate(a, b, steps, dist) for a, b in zip(ends[::2], ends[1::2])])
 
+
 def animation(run: GanRun, path: Path, n: int, epoch: int | None = None) -> Path:
     "The fixed-noise pictures epoch by epoch, as a GIF of at most 120 frames. Raises `GannbError` when there are none or one is damaged."
     epochs = [e for e in run.sample_epochs() if epoch is None or e <= epoch]
-    if not epochs: raise GannbError(f"{run.folder} has no fixed-noise pictures" + (f" up to epoch {epoch}." if epoch is not None else "."))
-    chosen = [epochs[i] for i in np.unique(np.linspace(0, len(epochs) - 1, min(MAX_FRAMES, len(epochs))).round().astype(int))]
+    if not epochs:
+        raise GannbError(
+            f"{run.folder} has no fixed-noise pictures"
+            + (f" up to epoch {epoch}." if epoch is not None else ".")
+        )
+    chosen = [
+        epochs[i]
+        for i in np.unique(np.linspace(0, len(epochs) - 1, min(MAX_FRAMES, len(epochs))).round().astype(int))
+    ]
+
     def frame(e: int) -> np.ndarray:
-        try: return sheet(run.samples(e)[:n])
-        except (OSError, SyntaxError) as err: raise GannbError(f"{run.folder / 'samples' / f'epoch-{e:04d}.png'} is damaged: {err}") from err
-    with tempfile.TemporaryDirectory() as box: content = gif([frame(e) for e in chosen], Path(box) / "a.gif").read_bytes()
+        try:
+            return sheet(run.samples(e)[:n])
+        except (OSError, SyntaxError) as err:
+            raise GannbError(f"{run.folder / 'samples' / f'epoch-{e:04d}.png'} is damaged: {err}") from err
+
+    with tempfile.TemporaryDirectory() as box:
+        content = gif([frame(e) for e in chosen], Path(box) / "a.gif").read_bytes()
     return store.atomic_write(path, content)
 
 # %% ../../nbs/15_stages.runs.ipynb #3f16cb7d
@@ -136,41 +214,82 @@ def _target(out: str | Path | None, source: Source, many: bool, title: str, suff
     "Where a picture goes: the file that was named, or a file in the folder that was named. Raises `GannbError` before anything is made."
     out = store.outputs_dir() / "samples" if out is None else Path(out).expanduser()
     if out.suffix.lower() in (".png", ".gif", ".jpg", ".jpeg", ".webp", ".bmp"):
-        if out.suffix.lower() != (suffix or ".png"): raise GannbError(f"out={str(out)!r}: {'an animation is a .gif' if suffix == '.gif' else 'pictures are .png'}; name such a file, or a folder.")
-        if not suffix: raise GannbError(f"out={str(out)!r} is one file, but single pictures were asked for; name a folder.")
-        if many: raise GannbError(f"out={str(out)!r} is one file, but there are several seeds; name a folder, or one seed's run folder.")
+        if out.suffix.lower() != (suffix or ".png"):
+            raise GannbError(
+                f"out={str(out)!r}: {'an animation is a .gif' if suffix == '.gif' else 'pictures are .png'}; name such a file, or a folder."
+            )
+        if not suffix:
+            raise GannbError(
+                f"out={str(out)!r} is one file, but single pictures were asked for; name a folder."
+            )
+        if many:
+            raise GannbError(
+                f"out={str(out)!r} is one file, but there are several seeds; name a folder, or one seed's run folder."
+            )
         store.check_place(out.parent)
-        if out.is_dir(): raise GannbError(f"out={str(out)!r} is a folder.")
+        if out.is_dir():
+            raise GannbError(f"out={str(out)!r} is a folder.")
         return out
     return store.check_place(out) / f"{source.name}-{title}{suffix}"
 
-def draw(name: str,                     # a run, its seeds, or a generator file: see sources
-         n: int | None = None,          # images (64), or paths with `steps` (8)
-         seed: int = 0,                 # of the draw: the same seed gives the same bytes
-         epoch: int | None = None,      # G after so many epochs; None: the last
-         out: str | Path | None = None, # a file or a folder; None: outputs/samples
-         steps: int | None = None,      # points on each path: an interpolation strip instead of a grid
-         animate: bool = False,         # the training as a GIF, from the pictures kept at every epoch
-         each: bool = False,            # single pictures in a folder instead of one sheet
-        ) -> list[Path]:                # one file a source; with `each` one folder a source
+
+def draw(
+    name: str,  # a run, its seeds, or a generator file: see sources
+    n: int | None = None,  # images (64), or paths with `steps` (8)
+    seed: int = 0,  # of the draw: the same seed gives the same bytes
+    epoch: int | None = None,  # G after so many epochs; None: the last
+    out: str | Path | None = None,  # a file or a folder; None: outputs/samples
+    steps: int | None = None,  # points on each path: an interpolation strip instead of a grid
+    animate: bool = False,  # the training as a GIF, from the pictures kept at every epoch
+    each: bool = False,  # single pictures in a folder instead of one sheet
+) -> list[Path]:  # one file a source; with `each` one folder a source
     "Write pictures from a training or a generator. Raises `GannbError` for impossible numbers, unknown or damaged runs, or a place that cannot be written."
     n = (64 if steps is None else 8) if n is None else n
-    if n < 1: raise GannbError(f"n must be 1 or more; this is {n}.")
-    if steps is not None and steps < 2: raise GannbError(f"interpolate needs 2 points or more (both ends count); this is {steps}.")
-    if animate and (each or steps is not None): raise GannbError("gif shows the training as it went; it does not go with each or interpolate.")
-    if not each and n * (steps or 1) > MAX_SHEET: raise GannbError(f"one sheet holds at most {MAX_SHEET:,} images; this would be {n * (steps or 1):,}. Take fewer, or single pictures with each.")
-    found = sources(name); title = "training" if animate else f"{f'paths{n}x{steps}' if steps else f'n{n}'}-seed{seed}"
-    if epoch is not None: title += f"-epoch{epoch}"
-    targets = [_target(out, s, len(found) > 1, title, ".gif" if animate else "" if each else ".png") for s in found]
+    if n < 1:
+        raise GannbError(f"n must be 1 or more; this is {n}.")
+    if steps is not None and steps < 2:
+        raise GannbError(f"interpolate needs 2 points or more (both ends count); this is {steps}.")
+    if animate and (each or steps is not None):
+        raise GannbError("gif shows the training as it went; it does not go with each or interpolate.")
+    if not each and n * (steps or 1) > MAX_SHEET:
+        raise GannbError(
+            f"one sheet holds at most {MAX_SHEET:,} images; this would be {n * (steps or 1):,}. Take fewer, or single pictures with each."
+        )
+    found = sources(name)
+    title = "training" if animate else f"{f'paths{n}x{steps}' if steps else f'n{n}'}-seed{seed}"
+    if epoch is not None:
+        title += f"-epoch{epoch}"
+    targets = [
+        _target(out, s, len(found) > 1, title, ".gif" if animate else "" if each else ".png") for s in found
+    ]
     if animate:
-        if any(s.run is None for s in found): raise GannbError(f"RUN={name!r}: a generator file has no pictures of its training; give the run folder.")
+        if any(s.run is None for s in found):
+            raise GannbError(
+                f"RUN={name!r}: a generator file has no pictures of its training; give the run folder."
+            )
         return [animation(s.run, t, n, epoch) for s, t in zip(found, targets)]
-    generators = [s.generator(epoch) for s in found]   # all opened before the first file is written
+    generators = [s.generator(epoch) for s in found]  # all opened before the first file is written
     return [_write(s, G, t, n, seed, steps, each) for s, G, t in zip(found, generators, targets)]
 
-def _write(source: Source, G: Generator, target: Path, n: int, seed: int, steps: int | None, each: bool) -> Path:
+
+def _write(
+    source: Source, G: Generator, target: Path, n: int, seed: int, steps: int | None, each: bool
+) -> Path:
     "Draw and write; the file, or the folder of single pictures."
-    images = sample_seeded(G, n, seed, source.z_dist) if steps is None else sample(G, paths_of_noise(G, n, steps, seed, source.z_dist))
-    if not each: return store.atomic_write(target, png(sheet(images, min(8 if n <= 64 else int(np.ceil(n**.5)), n) if steps is None else steps), max_width=4 * MAX_WIDTH, colors=0))
-    for i, image in enumerate(images): store.atomic_write(target / f"{i:05d}.png", png(image, colors=0))
+    images = (
+        sample_seeded(G, n, seed, source.z_dist)
+        if steps is None
+        else sample(G, paths_of_noise(G, n, steps, seed, source.z_dist))
+    )
+    if not each:
+        return store.atomic_write(
+            target,
+            png(
+                sheet(images, min(8 if n <= 64 else int(np.ceil(n**0.5)), n) if steps is None else steps),
+                max_width=4 * MAX_WIDTH,
+                colors=0,
+            ),
+        )
+    for i, image in enumerate(images):
+        store.atomic_write(target / f"{i:05d}.png", png(image, colors=0))
     return target

@@ -30,202 +30,472 @@ __all__ = ['SCORE_VERSION', 'DOMAIN_SHARE', 'MEASURES', 'D_MODE', 'Judge', 'some
            'nearest_pairs', 'real_d', 'd_on', 'd_rows', 'inception_scores', 'inception_reals']
 
 # %% ../../nbs/15_stages.score.ipynb #d65ecb6a
-SCORE_VERSION = 1   # raise it when what a score means changes; a test holds the hash of its code
+SCORE_VERSION = 1  # raise it when what a score means changes; a test holds the hash of its code
 DOMAIN_SHARE = 0.5  # of the held-out images: the network `domain` learns from them, the others judge
+
 
 @dataclass
 class Judge:
     "What scores the generators of one kind of images."
+
     net: FeatureNet
-    real: ImageSet          # the images that judge
-    n_fake: int             # fakes in each score
-    held_out: bool = True   # no training saw `real`
+    real: ImageSet  # the images that judge
+    n_fake: int  # fakes in each score
+    held_out: bool = True  # no training saw `real`
 
     @property
-    def split(self) -> str: return "held-out images" if self.held_out else "the training images themselves"
+    def split(self) -> str:
+        return "held-out images" if self.held_out else "the training images themselves"
 
     def protocol(self) -> dict[str, Any]:
         "The fields that scores must share to be compared."
-        return self.net.card() | {"n_real": len(self.real), "n_fake": self.n_fake, "split": self.split, "reference": self.real.fingerprint, "held_out": self.held_out}
+        return self.net.card() | {
+            "n_real": len(self.real),
+            "n_fake": self.n_fake,
+            "split": self.split,
+            "reference": self.real.fingerprint,
+            "held_out": self.held_out,
+        }
+
 
 def some(s: ImageSet, n: int, seed: int = 0) -> ImageSet:
     "At most n images of a set, drawn by a seeded stream."
     return s if n >= len(s) else s.rows(np.sort(numpy_rng(seed, "judging images").permutation(len(s))[:n]))
 
-def judging_network(cfg: ReportConfig, held: Mapping[str, ImageSet]) -> tuple[FeatureNet, dict[str, ImageSet]]:   # network, role -> images that judge
+
+def judging_network(
+    cfg: ReportConfig, held: Mapping[str, ImageSet]
+) -> tuple[FeatureNet, dict[str, ImageSet]]:  # network, role -> images that judge
     "The network of a report and the held-out images that judge. Raises `GannbError` when `domain` finds no labels to learn from."
-    if cfg.network != "domain": return network(cfg.network, device=cfg.device), dict(held)
+    if cfg.network != "domain":
+        return network(cfg.network, device=cfg.device), dict(held)
     halves = {role: _halves(s) for role, s in held.items()}
-    return network("domain", data=pooled([a for a, _ in halves.values()]), device=cfg.device), {role: b for role, (_, b) in halves.items()}
+    return network("domain", data=pooled([a for a, _ in halves.values()]), device=cfg.device), {
+        role: b for role, (_, b) in halves.items()
+    }
+
 
 def judging_part(cfg: ReportConfig, held: ImageSet) -> ImageSet:
     "The held-out images that may judge: all of them or, with `domain`, the half it did not learn from. Sets of equal length that show the same images in the same order are cut alike."
     return _halves(held)[1] if cfg.network == "domain" else held
 
+
 def _halves(s: ImageSet) -> tuple[ImageSet, ImageSet]:
-    order = numpy_rng(0, "domain half").permutation(len(s)); k = round(DOMAIN_SHARE * len(s))
+    order = numpy_rng(0, "domain half").permutation(len(s))
+    k = round(DOMAIN_SHARE * len(s))
     return s.rows(np.sort(order[:k]), part="learnt from"), s.rows(np.sort(order[k:]), part="judges")
+
 
 def pooled(sets: Sequence[ImageSet]) -> ImageSet:
     "Several labelled sets of one size as one, their classes kept apart. Raises `GannbError` where a set has no labels or another shape."
     for s in sets:
-        if s.labels is None: raise GannbError(f"network='domain' learns from labels, and {s.name} has none. Use network=effnet-lite0.")
-        if s.images.shape[1:] != sets[0].images.shape[1:]: raise GannbError(f"network='domain' needs images of one shape; these are {s.images.shape[1:]} and {sets[0].images.shape[1:]}. Use network=effnet-lite0.")
+        if s.labels is None:
+            raise GannbError(
+                f"network='domain' learns from labels, and {s.name} has none. Use network=effnet-lite0."
+            )
+        if s.images.shape[1:] != sets[0].images.shape[1:]:
+            raise GannbError(
+                f"network='domain' needs images of one shape; these are {s.images.shape[1:]} and {sets[0].images.shape[1:]}. Use network=effnet-lite0."
+            )
     start = np.cumsum([0, *(len(s.classes) for s in sets)])
-    return ImageSet(" + ".join(dict.fromkeys(s.name for s in sets)), np.concatenate([np.asarray(s.images) for s in sets]), np.concatenate([np.asarray(s.labels) + b for s, b in zip(sets, start)]),
-                    tuple(f"{i} {c}" for i, s in enumerate(sets) for c in s.classes))
+    return ImageSet(
+        " + ".join(dict.fromkeys(s.name for s in sets)),
+        np.concatenate([np.asarray(s.images) for s in sets]),
+        np.concatenate([np.asarray(s.labels) + b for s, b in zip(sets, start)]),
+        tuple(f"{i} {c}" for i, s in enumerate(sets) for c in s.classes),
+    )
 
 # %% ../../nbs/15_stages.score.ipynb #dd124a25
-MEASURES = ("kid", "kid_low", "kid_high", "kid_subsets", "kid_subsets_std", "fid", "precision", "recall", "coverage", "diversity")
+MEASURES = (
+    "kid",
+    "kid_low",
+    "kid_high",
+    "kid_subsets",
+    "kid_subsets_std",
+    "fid",
+    "precision",
+    "recall",
+    "coverage",
+    "diversity",
+)
+
 
 def compare_features(real: np.ndarray, fake: np.ndarray) -> dict[str, float]:
     "Every metric of two sets of features, by name."
-    k, spread, pr = metrics.kid_interval(real, fake), metrics.kid_subsets(real, fake, subsets=20), metrics.precision_recall(real, fake)
-    return dict(zip(MEASURES, (k.value, k.low, k.high, spread.mean, spread.std, metrics.fid(real, fake), pr.precision, pr.recall, metrics.coverage(real, fake), metrics.diversity_ratio(fake, real))))
+    k, spread, pr = (
+        metrics.kid_interval(real, fake),
+        metrics.kid_subsets(real, fake, subsets=20),
+        metrics.precision_recall(real, fake),
+    )
+    return dict(
+        zip(
+            MEASURES,
+            (
+                k.value,
+                k.low,
+                k.high,
+                spread.mean,
+                spread.std,
+                metrics.fid(real, fake),
+                pr.precision,
+                pr.recall,
+                metrics.coverage(real, fake),
+                metrics.diversity_ratio(fake, real),
+            ),
+        )
+    )
 
-def fakes_of(run: GanRun, epoch: int, n: int) -> np.ndarray:   # (n, size, size, C) uint8
+
+def fakes_of(run: GanRun, epoch: int, n: int) -> np.ndarray:  # (n, size, size, C) uint8
     "The images of a run's generator that scores are made of."
     return sample_seeded(run.generator(epoch), n, run.seed, run.fields["z_dist"])
+
 
 def kept_numbers(fields: dict[str, Any], compute: Any) -> dict[str, float]:
     "A small dictionary of numbers, computed once."
     path = store.artefact_folder("score", SCORE_VERSION, fields) / "score.json"
     if path.is_file():
-        try: return store.read_json(path)["values"]
-        except (GannbError, KeyError, TypeError): pass   # a damaged file is made again below
+        try:
+            return store.read_json(path)["values"]
+        except (GannbError, KeyError, TypeError):
+            pass  # a damaged file is made again below
     values = {k: float(v) for k, v in compute().items()}
     store.write_json(path, {"fields": fields, "values": values})
     return values
 
-def score(run: GanRun, judge: Judge,
-          epoch: int | None = None,     # None: the last
-         ) -> dict[str, float]:         # see MEASURES; NaN for a run that diverged before
+
+def score(
+    run: GanRun,
+    judge: Judge,
+    epoch: int | None = None,  # None: the last
+) -> dict[str, float]:  # see MEASURES; NaN for a run that diverged before
     "The scores of one snapshot. Raises `GannbError` for an epoch that was not kept."
     epoch = run.epochs if epoch is None else epoch
-    if run.diverged is not None and run.diverged <= epoch * run.steps_per_epoch: return dict.fromkeys(MEASURES, math.nan)
-    fields = judge.protocol() | {"what": "generator", "G": run.sha256(epoch), "weights": judge.net.weights, "seed": run.seed, "z_dist": run.fields["z_dist"]}
-    return kept_numbers(fields, lambda: compare_features(features(judge.real, judge.net), judge.net(fakes_of(run, epoch, judge.n_fake))))
+    if run.diverged is not None and run.diverged <= epoch * run.steps_per_epoch:
+        return dict.fromkeys(MEASURES, math.nan)
+    fields = judge.protocol() | {
+        "what": "generator",
+        "G": run.sha256(epoch),
+        "weights": judge.net.weights,
+        "seed": run.seed,
+        "z_dist": run.fields["z_dist"],
+    }
+    return kept_numbers(
+        fields,
+        lambda: compare_features(
+            features(judge.real, judge.net), judge.net(fakes_of(run, epoch, judge.n_fake))
+        ),
+    )
+
 
 def score_reals(train: ImageSet, judge: Judge) -> dict[str, float]:
     "The scores of real training images in place of fakes: what a perfect generator would get."
     chosen = some(train, judge.n_fake)
     fields = judge.protocol() | {"what": "reals", "images": chosen.fingerprint, "weights": judge.net.weights}
-    return kept_numbers(fields, lambda: compare_features(features(judge.real, judge.net), judge.net(np.asarray(chosen.images))))
+    return kept_numbers(
+        fields,
+        lambda: compare_features(features(judge.real, judge.net), judge.net(np.asarray(chosen.images))),
+    )
+
 
 def quality(run: GanRun, judge: Judge, train: ImageSet, epoch: int | None = None) -> float:
     "KID between two ends: 0 is the run's own untrained G, 1 are real training images (LEDGER rule 10)."
-    return metrics.normalised(score(run, judge, epoch)["kid"], score(run, judge, 0)["kid"], score_reals(train, judge)["kid"])
+    return metrics.normalised(
+        score(run, judge, epoch)["kid"], score(run, judge, 0)["kid"], score_reals(train, judge)["kid"]
+    )
+
 
 def normalised_protocol(judge: Judge) -> dict[str, Any]:
     "The protocol of a normalised score: the reference images are inside both ends, so they are no part of it."
-    return {k: v for k, v in judge.protocol().items() if k != "reference"} | {"ends": "untrained G = 0, real training images = 1"}
+    return {k: v for k, v in judge.protocol().items() if k != "reference"} | {
+        "ends": "untrained G = 0, real training images = 1"
+    }
 
 # %% ../../nbs/15_stages.score.ipynb #a06b4240
-def fid_by_number(run: GanRun, judge: Judge, sizes: Sequence[int]) -> tuple[dict[int, float], float]:   # number of fakes -> FID; FD-infinity
+def fid_by_number(
+    run: GanRun, judge: Judge, sizes: Sequence[int]
+) -> tuple[dict[int, float], float]:  # number of fakes -> FID; FD-infinity
     "FID of a run's last generator with fewer and fewer of its fakes, and the end of the line. Raises `GannbError` for fewer than three sizes, or for a run that diverged."
     sizes = sorted({int(n) for n in sizes})
+
     def compute() -> dict[str, float]:
-        curve = metrics.fid_curve(features(judge.real, judge.net), judge.net(fakes_of(run, run.epochs, max(sizes))), sizes, run.seed)
-        return {str(n): v for n, v in zip(curve.sizes, curve.values)} | {"infinity": metrics.fd_infinity(curve).value}
-    found = kept_numbers(judge.protocol() | {"what": "fid by number", "G": run.sha256(), "weights": judge.net.weights, "seed": run.seed, "sizes": sizes}, compute)
+        curve = metrics.fid_curve(
+            features(judge.real, judge.net), judge.net(fakes_of(run, run.epochs, max(sizes))), sizes, run.seed
+        )
+        return {str(n): v for n, v in zip(curve.sizes, curve.values)} | {
+            "infinity": metrics.fd_infinity(curve).value
+        }
+
+    found = kept_numbers(
+        judge.protocol()
+        | {
+            "what": "fid by number",
+            "G": run.sha256(),
+            "weights": judge.net.weights,
+            "seed": run.seed,
+            "sizes": sizes,
+        },
+        compute,
+    )
     return {n: found[str(n)] for n in sizes}, found["infinity"]
 
 # %% ../../nbs/15_stages.score.ipynb #69b72621
-def row(arm: str, role: str | None, seed: int | None, step: Any, metric: str, value: float, protocol: Mapping[str, Any]) -> dict:
+def row(
+    arm: str,
+    role: str | None,
+    seed: int | None,
+    step: Any,
+    metric: str,
+    value: float,
+    protocol: Mapping[str, Any],
+) -> dict:
     "One row of the ledger's table."
-    return {"arm": arm, "dataset": role, "seed": seed, "step": step, "metric": metric, "value": value, "protocol": dict(protocol)}
+    return {
+        "arm": arm,
+        "dataset": role,
+        "seed": seed,
+        "step": step,
+        "metric": metric,
+        "value": value,
+        "protocol": dict(protocol),
+    }
 
-def score_rows(arm: str, role: str, run: GanRun, judge: Judge, train: ImageSet,
-               epoch: int | None = None, label: str = "end") -> list[dict]:
+
+def score_rows(
+    arm: str,
+    role: str,
+    run: GanRun,
+    judge: Judge,
+    train: ImageSet,
+    epoch: int | None = None,
+    label: str = "end",
+) -> list[dict]:
     "KID, normalised KID, FID, precision, recall, coverage and diversity of a snapshot, as rows."
     found = score(run, judge, epoch)
-    rows = [row(arm, role, run.seed, label, m, found[m], judge.protocol()) for m in ("kid", "fid", "precision", "recall", "coverage", "diversity")]
-    return rows + [row(arm, role, run.seed, label, "quality", quality(run, judge, train, epoch), normalised_protocol(judge))]
+    rows = [
+        row(arm, role, run.seed, label, m, found[m], judge.protocol())
+        for m in ("kid", "fid", "precision", "recall", "coverage", "diversity")
+    ]
+    return rows + [
+        row(
+            arm,
+            role,
+            run.seed,
+            label,
+            "quality",
+            quality(run, judge, train, epoch),
+            normalised_protocol(judge),
+        )
+    ]
+
 
 def curve_rows(arm: str, role: str, run: GanRun, judge: Judge) -> list[dict]:
     "KID at every kept epoch after the first step, by numbered step, with the losses over the epoch that ends there."
     out = []
     for e in run.kept_epochs():
-        if e == 0: continue
-        step = e * run.steps_per_epoch; h = run.history().upto(step)
+        if e == 0:
+            continue
+        step = e * run.steps_per_epoch
+        h = run.history().upto(step)
         out.append(row(arm, role, run.seed, step, "kid", score(run, judge, e)["kid"], judge.protocol()))
-        out += [row(arm, role, run.seed, step, m, h.mean(m, run.steps_per_epoch), {"mean over": "the epoch that ends there"}) for m in ("loss_D", "loss_G")]
+        out += [
+            row(
+                arm,
+                role,
+                run.seed,
+                step,
+                m,
+                h.mean(m, run.steps_per_epoch),
+                {"mean over": "the epoch that ends there"},
+            )
+            for m in ("loss_D", "loss_G")
+        ]
     return out
+
 
 def as_score(metric: str, found: Mapping[str, float], judge: Judge, seeds: Sequence[int]) -> metrics.Score:
     "A number of `score` as the record that prints with its whole protocol."
-    p = judge.protocol(); low, high = (found["kid_low"], found["kid_high"]) if metric == "kid" else (None, None)
-    return metrics.Score(metric, found[metric], p["n_real"], p["n_fake"], p["network"], p["layer"], p["weights"], p["resize"], p["rounding"], p["split"], low, high, tuple(seeds), judge.held_out, p["reference"])
+    p = judge.protocol()
+    low, high = (found["kid_low"], found["kid_high"]) if metric == "kid" else (None, None)
+    return metrics.Score(
+        metric,
+        found[metric],
+        p["n_real"],
+        p["n_fake"],
+        p["network"],
+        p["layer"],
+        p["weights"],
+        p["resize"],
+        p["rounding"],
+        p["split"],
+        low,
+        high,
+        tuple(seeds),
+        judge.held_out,
+        p["reference"],
+    )
 
 # %% ../../nbs/15_stages.score.ipynb #8c87109f
-def memorised(run: GanRun, judge: Judge, train: ImageSet) -> tuple[metrics.Memorisation, metrics.Memorisation]:   # of the fakes, of the fakes with planted copies
+def memorised(
+    run: GanRun, judge: Judge, train: ImageSet
+) -> tuple[metrics.Memorisation, metrics.Memorisation]:  # of the fakes, of the fakes with planted copies
     "The memorisation test of a run's last generator, and the same with a fifth of the fakes replaced by training images."
-    if run.diverged is not None: raise GannbError(f"seed {run.seed} diverged: there is no last generator to test.")
-    fake, t, h = judge.net(fakes_of(run, run.epochs, judge.n_fake)), features(train, judge.net), features(judge.real, judge.net)
+    if run.diverged is not None:
+        raise GannbError(f"seed {run.seed} diverged: there is no last generator to test.")
+    fake, t, h = (
+        judge.net(fakes_of(run, run.epochs, judge.n_fake)),
+        features(train, judge.net),
+        features(judge.real, judge.net),
+    )
     groups = None if train.groups is None or judge.real.groups is None else (train.groups, judge.real.groups)
-    return metrics.memorisation(fake, t, h, groups, run.seed), metrics.planted_memorisation(fake, t, h, groups, seed=run.seed)
+    return metrics.memorisation(fake, t, h, groups, run.seed), metrics.planted_memorisation(
+        fake, t, h, groups, seed=run.seed
+    )
 
-def memorisation_rows(arm: str, role: str, run: GanRun, judge: Judge, train: ImageSet, label: str = "end") -> list[dict]:
+
+def memorisation_rows(
+    arm: str, role: str, run: GanRun, judge: Judge, train: ImageSet, label: str = "end"
+) -> list[dict]:
     "Rows of the memorisation test: the run's, and the planted copies'."
-    if run.diverged is not None: return [row(a, role, run.seed, label, "nearer_to_training", math.nan, judge.protocol()) for a in (arm, "planted copies")]
-    fields = judge.protocol() | {"what": "memorisation", "G": run.sha256(), "weights": judge.net.weights, "seed": run.seed, "train": train.fingerprint}
+    if run.diverged is not None:
+        return [
+            row(a, role, run.seed, label, "nearer_to_training", math.nan, judge.protocol())
+            for a in (arm, "planted copies")
+        ]
+    fields = judge.protocol() | {
+        "what": "memorisation",
+        "G": run.sha256(),
+        "weights": judge.net.weights,
+        "seed": run.seed,
+        "train": train.fingerprint,
+    }
+
     def compute() -> dict[str, float]:
         found, planted = memorised(run, judge, train)
-        return {"share": found.share, "low": found.low, "high": found.high, "n": found.n_train, "planted": planted.share}
-    found = kept_numbers(fields, compute); protocol = judge.protocol() | {"n_train": int(found["n"])}
-    return [row(arm, role, run.seed, label, "nearer_to_training", found["share"], protocol), row("planted copies", role, run.seed, label, "nearer_to_training", found["planted"], protocol)]
+        return {
+            "share": found.share,
+            "low": found.low,
+            "high": found.high,
+            "n": found.n_train,
+            "planted": planted.share,
+        }
 
-def nearest_pairs(run: GanRun, judge: Judge, train: ImageSet, n: int = 8) -> tuple[np.ndarray, np.ndarray]:   # fakes, training images: (n,H,W,C) uint8
+    found = kept_numbers(fields, compute)
+    protocol = judge.protocol() | {"n_train": int(found["n"])}
+    return [
+        row(arm, role, run.seed, label, "nearer_to_training", found["share"], protocol),
+        row("planted copies", role, run.seed, label, "nearer_to_training", found["planted"], protocol),
+    ]
+
+
+def nearest_pairs(
+    run: GanRun, judge: Judge, train: ImageSet, n: int = 8
+) -> tuple[np.ndarray, np.ndarray]:  # fakes, training images: (n,H,W,C) uint8
     "The fakes that come closest to a training image, with that image."
-    fakes = fakes_of(run, run.epochs, judge.n_fake); found = metrics.closest_pairs(judge.net(fakes), features(train, judge.net), n)
+    fakes = fakes_of(run, run.epochs, judge.n_fake)
+    found = metrics.closest_pairs(judge.net(fakes), features(train, judge.net), n)
     return fakes[found.fake], train.take(found.train)
 
 # %% ../../nbs/15_stages.score.ipynb #2fd5afae
 @torch.no_grad()
-def real_d(run: GanRun,
-           reals: ImageSet,    # its training images
-           most: int = 1024,   # so many of them give the statistics
-          ) -> Discriminator:
+def real_d(
+    run: GanRun,
+    reals: ImageSet,  # its training images
+    most: int = 1024,  # so many of them give the statistics
+) -> Discriminator:
     "The last D in evaluation mode, its batch norm with the statistics of real training images. Raises `GannbError` where the run's last state is gone."
-    D = run.discriminator(); x = np.asarray(some(reals, most).images)
+    D = run.discriminator()
+    x = np.asarray(some(reals, most).images)
     for m in D.modules():
-        if isinstance(m, torch.nn.BatchNorm2d): m.reset_running_stats(); m.momentum = None   # a plain mean over batches
+        if isinstance(m, torch.nn.BatchNorm2d):
+            m.reset_running_stats()
+            m.momentum = None  # a plain mean over batches
     D.train()
-    for i in range(0, len(x) // 64 * 64 or len(x), 64): D(torch.from_numpy(to_float(x[i:i + 64])).permute(0, 3, 1, 2))
+    for i in range(0, len(x) // 64 * 64 or len(x), 64):
+        D(torch.from_numpy(to_float(x[i : i + 64])).permute(0, 3, 1, 2))
     return D.eval()
 
+
 @torch.no_grad()
-def d_on(D: Discriminator,                # from `real_d`
-         images: np.ndarray | ImageSet,   # (N,H,W,C) uint8
-         batch: int = 256) -> tuple[float, float]:   # mean D(x), share called real
+def d_on(
+    D: Discriminator,  # from `real_d`
+    images: np.ndarray | ImageSet,  # (N,H,W,C) uint8
+    batch: int = 256,
+) -> tuple[float, float]:  # mean D(x), share called real
     "What D says of images as they are: no augmentation."
     x = np.asarray(images.images if isinstance(images, ImageSet) else images)
-    logits = torch.cat([D(torch.from_numpy(to_float(x[i:i + batch])).permute(0, 3, 1, 2)) for i in range(0, len(x), batch)])
+    logits = torch.cat(
+        [D(torch.from_numpy(to_float(x[i : i + batch])).permute(0, 3, 1, 2)) for i in range(0, len(x), batch)]
+    )
     return float(logits.sigmoid().mean()), float((logits > 0).float().mean())
 
+
 D_MODE = "evaluation, batch norm with the statistics of real training images, no augmentation"
+
 
 def d_rows(arm: str, role: str, run: GanRun, train: ImageSet, held: ImageSet) -> list[dict]:
     "Accuracy of D on training and on held-out reals, and the difference of its mean answers: how much D knows its training images by heart."
     protocol = {"mode": D_MODE, "n_real": min(len(train), len(held))}
-    if run.diverged is not None: return [row(arm, role, run.seed, "end", m, math.nan, protocol) for m in ("D_acc_train", "D_acc_held", "D_acc_gap", "D_gap")]
-    n = min(len(train), len(held)); D = real_d(run, train); (p_t, a_t), (p_h, a_h) = d_on(D, some(train, n)), d_on(D, some(held, n))
-    return [row(arm, role, run.seed, "end", m, v, protocol) for m, v in (("D_acc_train", a_t), ("D_acc_held", a_h), ("D_acc_gap", a_t - a_h), ("D_gap", p_t - p_h))]
+    if run.diverged is not None:
+        return [
+            row(arm, role, run.seed, "end", m, math.nan, protocol)
+            for m in ("D_acc_train", "D_acc_held", "D_acc_gap", "D_gap")
+        ]
+    n = min(len(train), len(held))
+    D = real_d(run, train)
+    (p_t, a_t), (p_h, a_h) = d_on(D, some(train, n)), d_on(D, some(held, n))
+    return [
+        row(arm, role, run.seed, "end", m, v, protocol)
+        for m, v in (
+            ("D_acc_train", a_t),
+            ("D_acc_held", a_h),
+            ("D_acc_gap", a_t - a_h),
+            ("D_gap", p_t - p_h),
+        )
+    ]
 
 # %% ../../nbs/15_stages.score.ipynb #b2ee5e31
-def inception_scores(run: GanRun, real: ImageSet, n_fake: int, epoch: int | None = None) -> dict[str, Any] | str:
+def inception_scores(
+    run: GanRun, real: ImageSet, n_fake: int, epoch: int | None = None
+) -> dict[str, Any] | str:
     "Inception Score (mean, std over 10 splits) and FID of a run's generator against `real`; or the reason why not."
-    if inception_file() is None: return "n/a (no Inception here)"
-    if run.diverged is not None: return f"n/a (seed {run.seed} diverged)"
+    if inception_file() is None:
+        return "n/a (no Inception here)"
+    if run.diverged is not None:
+        return f"n/a (seed {run.seed} diverged)"
     pool, logits = network("inception"), network("inception", layer="logits_unbiased")
-    fields = pool.card() | {"what": "inception", "weights": pool.weights, "G": run.sha256(epoch), "n_fake": n_fake, "reference": real.fingerprint, "seed": run.seed, "z_dist": run.fields["z_dist"]}
+    fields = pool.card() | {
+        "what": "inception",
+        "weights": pool.weights,
+        "G": run.sha256(epoch),
+        "n_fake": n_fake,
+        "reference": real.fingerprint,
+        "seed": run.seed,
+        "z_dist": run.fields["z_dist"],
+    }
+
     def compute() -> dict[str, float]:
-        fakes = fakes_of(run, run.epochs if epoch is None else epoch, n_fake); mean, std = metrics.inception_score(logits(fakes))
-        return {"is": mean, "is_std": std, "fid": metrics.fid(features(real, pool), pool(fakes)), "n_fake": n_fake, "n_real": len(real)}
+        fakes = fakes_of(run, run.epochs if epoch is None else epoch, n_fake)
+        mean, std = metrics.inception_score(logits(fakes))
+        return {
+            "is": mean,
+            "is_std": std,
+            "fid": metrics.fid(features(real, pool), pool(fakes)),
+            "n_fake": n_fake,
+            "n_real": len(real),
+        }
+
     return kept_numbers(fields, compute)
+
 
 def inception_reals(real: ImageSet) -> dict[str, float]:
     "Inception Score of real images: what a perfect generator would get. Raises `GannbError` where the weights are not here."
     logits = network("inception", layer="logits_unbiased")
-    def compute() -> dict[str, float]: return dict(zip(("is", "is_std"), metrics.inception_score(features(real, logits))))
-    return kept_numbers(logits.card() | {"what": "inception of reals", "weights": logits.weights, "images": real.fingerprint}, compute)
+
+    def compute() -> dict[str, float]:
+        return dict(zip(("is", "is_std"), metrics.inception_score(features(real, logits))))
+
+    return kept_numbers(
+        logits.card() | {"what": "inception of reals", "weights": logits.weights, "images": real.fingerprint},
+        compute,
+    )

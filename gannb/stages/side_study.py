@@ -20,29 +20,46 @@ __all__ = ['CONTRASTS', 'SIZES', 'BATCH', 'changed', 'grey', 'in_colour', 'contr
 
 # %% ../../nbs/15_stages.side_study.ipynb #4b291f04
 CONTRASTS = (0.25, 0.5, 1.0)
-SIZES = (16, 32, 64)   # px
-BATCH = 64             # of every side arm that has equal images
+SIZES = (16, 32, 64)  # px
+BATCH = 64  # of every side arm that has equal images
 
-def changed(s: ImageSet,                                # images
-            change: Callable[[np.ndarray], np.ndarray], # (N,H,W,C) uint8 -> the same shape
-            words: str,                                 # what was done, for name and fingerprint
-           ) -> ImageSet:
+
+def changed(
+    s: ImageSet,  # images
+    change: Callable[[np.ndarray], np.ndarray],  # (N,H,W,C) uint8 -> the same shape
+    words: str,  # what was done, for name and fingerprint
+) -> ImageSet:
     "The set with changed pixels, and a name and a fingerprint that say so."
-    return replace(s, name=f"{s.name}, {words}", images=change(np.asarray(s.images)), hashes=None, settings={**s.settings, "changed": words})
+    return replace(
+        s,
+        name=f"{s.name}, {words}",
+        images=change(np.asarray(s.images)),
+        hashes=None,
+        settings={**s.settings, "changed": words},
+    )
+
 
 def _faces(photos: np.ndarray) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
     "Name of an arm -> what is done to the letters. `photos`: natural crops of the letters' own size."
     faces: dict[str, Callable] = {f"contrast {c:g}": (lambda x, c=c: set_contrast(x, c)) for c in CONTRASTS}
-    return faces | {"flat background": lambda x: on_background(x, "flat"), "textured background": lambda x: on_background(x, "textured"), "natural background": lambda x: on_background(x, photos)}
+    return faces | {
+        "flat background": lambda x: on_background(x, "flat"),
+        "textured background": lambda x: on_background(x, "textured"),
+        "natural background": lambda x: on_background(x, photos),
+    }
 
-def grey(images: np.ndarray,   # (N,H,W,C) uint8, C 1 or 3
-        ) -> np.ndarray:       # (N,H,W,1) uint8
+
+def grey(
+    images: np.ndarray,  # (N,H,W,C) uint8, C 1 or 3
+) -> np.ndarray:  # (N,H,W,1) uint8
     "Luminance (ITU-R 601, as Pillow computes it) of colour images; grey images as they are."
     x = np.asarray(images)
     return x if x.shape[-1] == 1 else np.rint(x @ np.array([0.299, 0.587, 0.114]))[..., None].astype(np.uint8)
 
-def in_colour(images: np.ndarray,   # (N,H,W,C) uint8, C 1 or 3
-             ) -> np.ndarray:       # (N,H,W,3) uint8
+
+def in_colour(
+    images: np.ndarray,  # (N,H,W,C) uint8, C 1 or 3
+) -> np.ndarray:  # (N,H,W,3) uint8
     "Grey images with their one channel three times; colour images as they are."
     return np.broadcast_to(np.asarray(images), (*images.shape[:-1], 3)).copy()
 
@@ -51,41 +68,93 @@ def _arm(name: str, role: str, gan: GanConfig, data: ImageSet, held: ImageSet, s
     gan = gan.model_copy(update={"epochs": 1})
     return Arm(name, gan.model_copy(update={"epochs": epochs_for(gan, data, steps)}), data, role, held)
 
+
 def contrast_arms(cfg: DatasetStudyConfig, arms: Mapping[str, Arm]) -> dict[str, Arm]:
     "The same letters at several contrasts and on several backgrounds, equal images and steps."
-    gan = cfg.gan(0).model_copy(update={"batch_size": min(BATCH, cfg.batch_sizes[0]), "ngf": cfg.side_width, "ndf": cfg.side_width, "threads": cfg.threads or 1})
+    gan = cfg.gan(0).model_copy(
+        update={
+            "batch_size": min(BATCH, cfg.batch_sizes[0]),
+            "ngf": cfg.side_width,
+            "ndf": cfg.side_width,
+            "threads": cfg.threads or 1,
+        }
+    )
     letters, held = arms["emnist"].data.select(limit=cfg.side_images), arms["emnist"].held
-    photos = [grey(s.images) if letters.channels == 1 else in_colour(s.images) for s in (arms["cifar"].data, arms["cifar"].held)]
-    pairs = {k: (f, g) for (k, f), g in zip(_faces(photos[0]).items(), _faces(photos[1]).values(), strict=True)}
-    return {k: _arm(k, "emnist", gan, changed(letters, f, k), changed(held, g, k), cfg.side_steps) for k, (f, g) in pairs.items()}
+    photos = [
+        grey(s.images) if letters.channels == 1 else in_colour(s.images)
+        for s in (arms["cifar"].data, arms["cifar"].held)
+    ]
+    pairs = {
+        k: (f, g) for (k, f), g in zip(_faces(photos[0]).items(), _faces(photos[1]).values(), strict=True)
+    }
+    return {
+        k: _arm(k, "emnist", gan, changed(letters, f, k), changed(held, g, k), cfg.side_steps)
+        for k, (f, g) in pairs.items()
+    }
+
 
 def dimension_arms(cfg: DatasetStudyConfig) -> dict[str, Arm]:
     "The same faces at several sizes, in colour and in grey, equal images and steps."
     out = {}
     for channels, tail in ((None, ""), (1, " grey")):
         for size in SIZES:
-            gan = cfg.gan(1).model_copy(update={"size": size, "channels": channels, "batch_size": min(BATCH, cfg.batch_sizes[1]), "ngf": cfg.side_width, "ndf": cfg.side_width, "threads": cfg.threads or 1})
+            gan = cfg.gan(1).model_copy(
+                update={
+                    "size": size,
+                    "channels": channels,
+                    "batch_size": min(BATCH, cfg.batch_sizes[1]),
+                    "ngf": cfg.side_width,
+                    "ndf": cfg.side_width,
+                    "threads": cfg.threads or 1,
+                }
+            )
             data = load_data(gan, cfg.data_root, on_error=cfg.on_error).select(limit=cfg.side_images)
-            if channels and (cfg.network == "domain" or data.fingerprint in {a.data.fingerprint for a in out.values()}): continue   # `domain` judges only what has its channels; or the images are grey as they are
-            out[f"size {size}{tail}"] = _arm(f"size {size}{tail}", "celeba", gan, data, load_held_out(gan, cfg.data_root, on_error=cfg.on_error), cfg.side_steps)
+            if channels and (
+                cfg.network == "domain" or data.fingerprint in {a.data.fingerprint for a in out.values()}
+            ):
+                continue  # `domain` judges only what has its channels; or the images are grey as they are
+            out[f"size {size}{tail}"] = _arm(
+                f"size {size}{tail}",
+                "celeba",
+                gan,
+                data,
+                load_held_out(gan, cfg.data_root, on_error=cfg.on_error),
+                cfg.side_steps,
+            )
     return out
+
 
 def update_arms(cfg: DatasetStudyConfig, arms: Mapping[str, Arm]) -> dict[str, Arm]:
     "More generator updates a batch. `g_steps 2` sees as many batches as the control; `g_steps 5` a fifth of them: as many G updates."
-    arm = arms["cifar"]; out = {}
+    arm = arms["cifar"]
+    out = {}
     for g, share in ((2, 1), (5, 5)):
-        gan = arm.config.model_copy(update={"g_steps": g, "epochs": max(1, arm.config.epochs // share), "threads": cfg.threads or 1})
+        gan = arm.config.model_copy(
+            update={"g_steps": g, "epochs": max(1, arm.config.epochs // share), "threads": cfg.threads or 1}
+        )
         out[f"g_steps {g}"] = Arm(f"g_steps {g}", gan, arm.data, "cifar", arm.held)
     return out
 
+
 def data_arms(arms: Mapping[str, Arm]) -> dict[str, Arm]:
     "A quarter of the faces, as many steps."
-    arm = arms["celeba"]; gan = arm.config.model_copy(update={"epochs": 1, "threads": arm.config.threads or 1})
+    arm = arms["celeba"]
+    gan = arm.config.model_copy(update={"epochs": 1, "threads": arm.config.threads or 1})
     part = arm.data.select(limit=max(len(arm.data) // 4, gan.batch_size))
-    return {"quarter of the images": Arm("quarter of the images", gan.model_copy(update={"epochs": epochs_for(gan, part, arm.steps)}), part, "celeba", arm.held)}
+    return {
+        "quarter of the images": Arm(
+            "quarter of the images",
+            gan.model_copy(update={"epochs": epochs_for(gan, part, arm.steps)}),
+            part,
+            "celeba",
+            arm.held,
+        )
+    }
 
-def side_arms(cfg: DatasetStudyConfig,
-              arms: Mapping[str, Arm],   # role -> main arm, with held-out images
-             ) -> dict[str, Arm]:        # name -> arm
+
+def side_arms(
+    cfg: DatasetStudyConfig,
+    arms: Mapping[str, Arm],  # role -> main arm, with held-out images
+) -> dict[str, Arm]:  # name -> arm
     "All side arms of the dataset study."
     return contrast_arms(cfg, arms) | dimension_arms(cfg) | update_arms(cfg, arms) | data_arms(arms)
