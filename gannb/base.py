@@ -9,6 +9,7 @@ import difflib
 import hashlib
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
     import torch
 
 # %% auto #0
-__all__ = ['POLICIES', 'MIN_SIZE', 'MAX_SIZE', 'SIZES', 'GannbError', 'nearest', 'check_choice', 'parse_policy', 'to_float',
-           'to_uint8', 'check_size', 'check_channels', 'stream_seed', 'numpy_rng', 'torch_rng', 'draw_z', 'fmt_bytes',
-           'fmt_time', 'stable_hash']
+__all__ = ['POLICIES', 'MIN_SIZE', 'MAX_SIZE', 'SIZES', 'GannbError', 'nearest', 'check_choice', 'parse_policy', 'Missing',
+           'to_float', 'to_uint8', 'check_size', 'check_channels', 'stream_seed', 'numpy_rng', 'torch_rng', 'draw_z',
+           'fmt_bytes', 'fmt_time', 'stable_hash']
 
 # %% ../nbs/00_base.ipynb #a17c5e84
 class GannbError(ValueError):
@@ -76,6 +77,16 @@ def parse_policy(
             f"augment names {', '.join(twice)} more than once: {policy!r}. Name each at most once."
         )
     return tuple(w for w in POLICIES if w in words)
+
+# %% ../nbs/00_base.ipynb #c78180c5
+@dataclass(frozen=True)
+class Missing:
+    "A value that is not there, and why; it prints as `n/a (why)`."
+
+    why: str
+
+    def __str__(self) -> str:
+        return f"n/a ({self.why})"
 
 # %% ../nbs/00_base.ipynb #d06f7853
 def to_float(

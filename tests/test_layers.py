@@ -134,7 +134,9 @@ def test_packages_are_empty():
 def code_of(notebook: Path) -> str:
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
-    return "\n".join("pass" if re.match(r"\s*(%%?[A-Za-z]|![^=])", line) else line for line in code.splitlines())
+    return "\n".join(
+        "pass" if re.match(r"\s*(%%?[A-Za-z]|![^=])", line) else line for line in code.splitlines()
+    )
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.name)

@@ -79,7 +79,7 @@ def test_template_is_empty_and_has_parameters(path):
     "text",
     [
         "File " + "/wo" + "rk/x/y.py",
-        "'/root/a'",
+        "'" + "/ro" + "ot/a'",
         "C:\\Users\\me",
         "(/tmp/ipykernel_1/2.py)",
         "lib/python3.11/site-packages/torch",

@@ -108,7 +108,10 @@ def test_no_star_imports():
         elif path.suffix == ".ipynb":
             cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
             sources = [
-                "\n".join("pass" if re.match(r"\s*(%%?[A-Za-z]|![^=])", x) else x for x in "".join(c["source"]).splitlines())
+                "\n".join(
+                    "pass" if re.match(r"\s*(%%?[A-Za-z]|![^=])", x) else x
+                    for x in "".join(c["source"]).splitlines()
+                )
                 for c in cells
                 if c["cell_type"] == "code"
             ]
