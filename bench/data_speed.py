@@ -48,7 +48,7 @@ def main() -> int:
         import torch
         from torchvision import transforms
         from torchvision.datasets import ImageFolder
-        from gannb.datasets import load
+        from gannb.datasets.registry import load
 
         norm = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,) * 3, (0.5,) * 3)])
         loader = torch.utils.data.DataLoader(

@@ -33,7 +33,7 @@ def _whole(u: Tensor, n: int) -> Tensor:
     "Uniform numbers in [0, 1) as whole numbers 0 to n - 1."
     return (u * n).floor().long()
 
-
+# %% ../nbs/05_augment.ipynb #a870728e
 def _translate(
     x: Tensor,  # (N, C, H, W)
     u: Tensor,  # (2, N, 1, 1, 1) uniform in [0, 1)
@@ -49,7 +49,7 @@ def _translate(
     moved = x.flatten(2).gather(2, index.view(N, 1, H * W).expand(N, C, H * W)).view(N, C, H, W)
     return moved * (in_rows[:, None, :, None] * in_cols[:, None, None, :])
 
-
+# %% ../nbs/05_augment.ipynb #c75a095e
 def _cutout(x: Tensor, u: Tensor) -> Tensor:
     "Images with a square of half the side set to 0, its centre uniform over the image; what falls outside is lost."
     hit = []
@@ -109,7 +109,7 @@ def _count(
     rows = table[:, b] - table[:, a]
     return rows[:, :, b] - rows[:, :, a]
 
-
+# %% ../nbs/05_augment.ipynb #33f8ed85
 def _holes(flat: np.ndarray) -> np.ndarray:
     "Which images (N,) have a mid-grey square of half the side that is not part of something larger."
     n = flat.shape[1]
@@ -121,7 +121,7 @@ def _holes(flat: np.ndarray) -> np.ndarray:
     (square, ring), (all_square, all_ring) = counts(flat), counts(np.ones((1, n, n), bool))
     return ((square >= MARK * all_square) & (ring < REST * all_ring)).any((1, 2))
 
-
+# %% ../nbs/05_augment.ipynb #6af9792e
 def _bands(flat: np.ndarray) -> np.ndarray:
     "Which images (N,) have an edge that is mid-grey from end to end, but not as far in as 1/8 of the side."
     deep = flat.shape[1] // 8

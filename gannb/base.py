@@ -26,7 +26,7 @@ __all__ = ['POLICIES', 'MIN_SIZE', 'MAX_SIZE', 'SIZES', 'GannbError', 'nearest',
 class GannbError(ValueError):
     "A mistake that the user can mend; the message says which argument, what is allowed, what came and what to do."
 
-
+# %% ../nbs/00_base.ipynb #c8405513
 def nearest(
     word: str,  # what was typed
     allowed: Iterable[str],  # the words that exist
@@ -36,7 +36,7 @@ def nearest(
     hit = difflib.get_close_matches(str(word).lower(), table, n=1, cutoff=0.5)
     return table[hit[0]] if hit else None
 
-
+# %% ../nbs/00_base.ipynb #2a1f6dd8
 def check_choice(
     name: str,  # name of the argument, for the message
     value: str,  # what came
@@ -99,7 +99,7 @@ def to_float(
         return x.astype(np.float32) / np.float32(127.5) - np.float32(1)
     return x.float().div_(127.5).sub_(1)
 
-
+# %% ../nbs/00_base.ipynb #5df3aa70
 def to_uint8(
     x: np.ndarray | torch.Tensor,  # float, [-1, 1]; values outside are clipped
 ) -> np.ndarray | torch.Tensor:  # uint8 in [0, 255], same shape
@@ -120,6 +120,8 @@ def to_uint8(
 
 # %% ../nbs/00_base.ipynb #56566b51
 MIN_SIZE, MAX_SIZE = 16, 256
+
+
 SIZES = tuple(sorted(m * 2**k for m in (4, 5, 6, 7) for k in range(1, 7) if MIN_SIZE <= m * 2**k <= MAX_SIZE))
 
 
@@ -138,7 +140,7 @@ def check_size(
     k = int(math.log2(size // 4))
     return int(size) // 2**k, k
 
-
+# %% ../nbs/00_base.ipynb #b0135e59
 def check_channels(channels: int) -> int:  # 1 (grey) or 3 (RGB)
     "`channels` if it is 1 or 3; otherwise a `GannbError`."
     if isinstance(channels, bool) or channels not in (1, 3):
@@ -159,19 +161,19 @@ def stream_seed(
         >> 1
     )
 
-
+# %% ../nbs/00_base.ipynb #a649c5fa
 def numpy_rng(seed: int, name: str, step: int = 0) -> np.random.Generator:
     "A numpy generator for the draw (seed, name, step)."
     return np.random.Generator(np.random.PCG64(stream_seed(seed, name, step)))
 
-
+# %% ../nbs/00_base.ipynb #7bdcbd29
 def torch_rng(seed: int, name: str, step: int = 0) -> torch.Generator:
     "A CPU torch generator for the draw (seed, name, step): drawn on the CPU, a number is the same on every device."
     import torch
 
     return torch.Generator().manual_seed(stream_seed(seed, name, step))
 
-
+# %% ../nbs/00_base.ipynb #773d8e35
 def draw_z(
     n: int,  # how many
     nz: int,  # numbers in each z
@@ -197,7 +199,7 @@ def fmt_bytes(n: float) -> str:
         n /= 1000
     return f"{n:.1f} TB"
 
-
+# %% ../nbs/00_base.ipynb #707db025
 def fmt_time(seconds: float) -> str:
     "A duration in words: `45 s`, `12 min`, `1 h 30 min`."
     if seconds < 10:
@@ -207,7 +209,7 @@ def fmt_time(seconds: float) -> str:
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
-
+# %% ../nbs/00_base.ipynb #ec9a26f8
 def stable_hash(
     x: Any,  # anything JSON can hold; dictionary order does not matter
     digits: int = 16,  # hexadecimal digits kept

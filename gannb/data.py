@@ -76,7 +76,7 @@ def image_hashes(
     )
     return np.frombuffer(b"".join(digests), dtype="<u8")
 
-
+# %% ../nbs/03_data.ipynb #12fa4106
 def fingerprint_of(
     hashes: np.ndarray,  # (N,) uint64, from `image_hashes`
     shape: Sequence[int],  # (N,H,W,C)
@@ -105,7 +105,7 @@ def _shares(n: int, fractions: np.ndarray, least: int) -> np.ndarray:
         counts[counts.argmax()] -= 1
     return counts
 
-
+# %% ../nbs/03_data.ipynb #abaf71a4
 def _assign(sizes: np.ndarray, fractions: np.ndarray, draw: np.ndarray, grouped: bool) -> np.ndarray:
     "A part for each unit, in the order of its random `draw`, no part left empty: large units first, each to the part that lacks most; groups in any order, each to the part that lacks most of its share."
     order, part = np.argsort(draw, kind="stable"), np.empty(len(sizes), np.int64)
@@ -128,7 +128,7 @@ def _assign(sizes: np.ndarray, fractions: np.ndarray, draw: np.ndarray, grouped:
         empty[p] = False
     return part
 
-
+# %% ../nbs/03_data.ipynb #970b9204
 def unit_numbers(
     hashes: np.ndarray,  # (N,) from `image_hashes`
     groups: np.ndarray | None,  # (N,) or None
@@ -181,7 +181,7 @@ def split_rows(
             )
     return where
 
-
+# %% ../nbs/03_data.ipynb #4e6c71e6
 def limit_rows(labels: np.ndarray | None, n: int, limit: int, seed: int) -> np.ndarray:
     "Row numbers of at most `limit` of `n` images, drawn by (seed) in the proportions of the classes, in their old order."
     if limit >= n:
@@ -217,7 +217,7 @@ def _grid_png(images: np.ndarray, columns: int = 8, width: int = 56) -> bytes:
     )
     return out.getvalue()
 
-
+# %% ../nbs/03_data.ipynb #e7698222
 def _face(s: ImageSet) -> str:
     "The notebook face of a set, as HTML."
     png = base64.b64encode(
@@ -257,7 +257,7 @@ def _check_arrays(s: ImageSet) -> None:
             f"labels must lie in 0 to {len(s.classes) - 1} ({len(s.classes)} classes); these go from {np.min(s.labels)} to {np.max(s.labels)}."
         )
 
-
+# %% ../nbs/03_data.ipynb #937c1dc1
 def _check_fractions(fractions: float | Mapping[str, float]) -> dict[str, float]:
     "The parts of a split by name; a single number is the share of the first of two."
     parts = (
@@ -486,7 +486,7 @@ def set_contrast(
     )
     return table[np.asarray(images)]
 
-
+# %% ../nbs/03_data.ipynb #b5e30076
 def _texture(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     "Cloudy noise (N,H,W,C), amplitude falling as f^-1.5 as in smooth natural textures, each image stretched to [0, 1]."
     n, h, w, c = shape
@@ -496,7 +496,7 @@ def _texture(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     low, high = noise.min((1, 2, 3), keepdims=True), noise.max((1, 2, 3), keepdims=True)
     return (noise - low) / (high - low)
 
-
+# %% ../nbs/03_data.ipynb #1f5a3992
 BRIGHTEST_BACKGROUND = (
     130 / 255
 )  # backgrounds are kept below this, so that white strokes stay visible on them
@@ -552,7 +552,7 @@ def find_copies(
         "n_labels_differ": sum(g["labels_differ"] for g in groups),
     }
 
-
+# %% ../nbs/03_data.ipynb #4c2e27c2
 def audit(
     sets: ImageSet | Mapping[str, ImageSet],  # one set, or its parts by name
 ) -> dict:  # images and counts per part, and what `find_copies` gives
@@ -632,7 +632,7 @@ def seal_cache(
         },
     )
 
-
+# %% ../nbs/03_data.ipynb #b3a36a57
 def open_cache(
     folder: str | Path,  # a folder sealed by `seal_cache`
     name: str,  # what the set is called
@@ -668,7 +668,7 @@ def open_cache(
     s._fingerprint = meta["fingerprints"][part]
     return s
 
-
+# %% ../nbs/03_data.ipynb #7e1dbafd
 def _map(path: Path) -> np.ndarray:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)

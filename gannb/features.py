@@ -96,7 +96,7 @@ def resized(
         )
     return x.contiguous(memory_format=torch.channels_last)
 
-
+# %% ../nbs/10_features.ipynb #5f40b05a
 class _EffNet(nn.Module):
     "uint8 images -> the 1280 pooled numbers before the classifier."
 
@@ -108,7 +108,7 @@ class _EffNet(nn.Module):
         x = resized(x.expand(-1, 3, -1, -1), self.size)
         return self.net.forward_head(self.net.forward_features(x), pre_logits=True)
 
-
+# %% ../nbs/10_features.ipynb #64ce8782
 def _timm_net() -> nn.Module:
     import timm
 
@@ -117,7 +117,7 @@ def _timm_net() -> nn.Module:
             "tf_efficientnet_lite0", pretrained=False
         )  # its first weights are drawn and thrown away
 
-
+# %% ../nbs/10_features.ipynb #688b43a5
 def effnet_names(
     tensors: Mapping[str, Tensor],  # the 296 tensors of the package's file, in its order
 ) -> dict[str, Tensor]:  # the same tensors, contiguous, under timm's names
@@ -129,14 +129,14 @@ def effnet_names(
         )
     return {name: t.contiguous() for name, t in zip(want, tensors.values())}
 
-
+# %% ../nbs/10_features.ipynb #455e0ebe
 def check_input_size(size: int) -> int:
     "`size` if EfficientNet-Lite0 can work at it; otherwise a `GannbError`."
     if isinstance(size, bool) or not isinstance(size, int) or not 32 <= size <= 320:
         raise GannbError(f"size must be a whole number of pixels from 32 to 320; this is {size!r}.")
     return size
 
-
+# %% ../nbs/10_features.ipynb #f5752374
 def effnet_lite0(
     tensors: Mapping[str, Tensor],  # from `effnet_names`
     weights: str,  # sha256 of the file they came from
@@ -178,7 +178,7 @@ class _Inception(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x.expand(-1, 3, -1, -1).contiguous())[0]
 
-
+# %% ../nbs/10_features.ipynb #bfc0ed36
 def inception(
     tensors: Mapping[str, Tensor],  # the state of torch-fidelity's FeatureExtractorInceptionV3
     weights: str,  # sha256 of the file they came from
@@ -238,7 +238,7 @@ class DomainNet(nn.Module):
         "Pooled features."
         return self.features(resized(x, self.size)).mean((2, 3))
 
-
+# %% ../nbs/10_features.ipynb #aec7323b
 def new_domain_net(size: int, channels: int, n_classes: int, seed: int) -> DomainNet:
     "A DomainNet with first weights from named streams (He et al. 2015, eq. 10)."
     with torch.random.fork_rng(devices=[]):
@@ -253,7 +253,7 @@ def new_domain_net(size: int, channels: int, n_classes: int, seed: int) -> Domai
                 nn.init.zeros_(m.bias)
     return net.to(memory_format=torch.channels_last)
 
-
+# %% ../nbs/10_features.ipynb #dc0ab04b
 @contextmanager
 def one_thread() -> Iterator[None]:
     "One CPU thread inside, the number there was outside: sums then have one order on every machine."
@@ -264,7 +264,7 @@ def one_thread() -> Iterator[None]:
     finally:
         torch.set_num_threads(n)
 
-
+# %% ../nbs/10_features.ipynb #13184e2d
 def train_domain(
     images: np.ndarray,  # (N,H,W,C) uint8, H = W
     labels: np.ndarray,  # (N,) int64, from 0
@@ -296,7 +296,7 @@ def train_domain(
                 decay.step()
     return net.eval()
 
-
+# %% ../nbs/10_features.ipynb #c9649838
 @torch.inference_mode()
 def domain_accuracy(
     net: DomainNet,
@@ -313,7 +313,7 @@ def domain_accuracy(
     ]
     return float(np.concatenate(right).mean())
 
-
+# %% ../nbs/10_features.ipynb #daa53a5d
 def domain(
     net: DomainNet,
     weights: str,  # sha256 of the file that holds it
@@ -352,7 +352,7 @@ def _shuffle(images: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray
     tiles = tiles[np.arange(count)[:, None], order]
     return tiles.reshape(count, n, n, h // n, w // n, c).transpose(0, 1, 3, 2, 4, 5).reshape(images.shape)
 
-
+# %% ../nbs/10_features.ipynb #ba1cbd83
 def distort(
     images: np.ndarray,  # (N,H,W,C) uint8
     kind: str,  # "blur" (Gaussian, reflecting edges), "noise" (Gaussian, clipped) or "shuffle" (tiles in another order)
@@ -377,7 +377,7 @@ def distort(
         worse = images + 255 * amount * rng.standard_normal(images.shape, dtype=np.float32)
     return np.rint(np.clip(worse, 0, 255)).astype(np.uint8)
 
-
+# %% ../nbs/10_features.ipynb #077543ef
 @dataclass(frozen=True)
 class Ladder:
     "What a network said on every rung, and where it was wrong."
@@ -395,7 +395,7 @@ class Ladder:
             + ["passed" if self.passed else "FAILED: " + "; ".join(self.wrong)]
         )
 
-
+# %% ../nbs/10_features.ipynb #1820cf87
 def climb(
     rungs: Mapping[
         str, Mapping[str, float]
@@ -425,7 +425,7 @@ def climb(
         ],
     )
 
-
+# %% ../nbs/10_features.ipynb #ad480adc
 def ladder(
     embed: Callable[[np.ndarray], np.ndarray],  # images -> features: a FeatureNet, or one that remembers
     distance: Callable[

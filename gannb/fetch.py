@@ -61,7 +61,7 @@ def _receive(url: str, part: Path, progress: bool) -> None:
     if part.stat().st_size < total:
         raise requests.ConnectionError(f"{fmt_bytes(part.stat().st_size)} of {fmt_bytes(total)} arrived")
 
-
+# %% ../nbs/03_fetch.ipynb #4efac40d
 def resume(
     url: str,  # what to fetch
     output_file: str,  # pooch's temporary file, to be replaced
@@ -136,7 +136,7 @@ def fetch(
         f"{target.name} could not be fetched ({'; '.join(why)}).{kept} By hand: fetch {urls[0]} ({algorithm} {checksum}) on any machine, put it at {target}, and run the command again."
     )
 
-
+# %% ../nbs/03_fetch.ipynb #b3ff5a85
 def _short(e: Exception) -> str:
     "A network error in few words."
     text = str(e)

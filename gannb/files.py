@@ -32,7 +32,11 @@ __all__ = ['MAX_PIXELS', 'FORMATS', 'SUFFIXES', 'RULE', 'PARTS', 'BESIDE', 'MAX_
 
 # %% ../nbs/03_files.ipynb #40c290c6
 MAX_PIXELS = 89_478_485  # Pillow's own warning limit; here it is an error
+
+
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "AVIF")
+
+
 SUFFIXES = (
     ".jpg",
     ".jpeg",
@@ -49,6 +53,8 @@ SUFFIXES = (
     ".pnm",
     ".avif",
 )
+
+
 RULE = {"resample": "bicubic (Pillow)", "transparency": "on white"}
 
 
@@ -67,7 +73,7 @@ def open_image(file: Any) -> Image.Image:
         raise GannbError(f"refused as a decompression bomb: {image.width}x{image.height} pixels")
     return image
 
-
+# %% ../nbs/03_files.ipynb #dc492d64
 def plain_image(image: Image.Image) -> Image.Image:
     "Upright, 8 bits, no transparency: mode L or RGB."
     from PIL import Image, ImageOps
@@ -86,7 +92,7 @@ def plain_image(image: Image.Image) -> Image.Image:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("L" if grey else "RGB")
 
-
+# %% ../nbs/03_files.ipynb #92d468dc
 def to_square(
     image: Image.Image,  # any mode and size
     size: int,  # side of the result, pixels
@@ -121,7 +127,7 @@ class Contents:
     notes: list[str] = field(default_factory=list)
     close: Callable[[], None] = lambda: None
 
-
+# %% ../nbs/03_files.ipynb #5d04afa3
 @dataclass
 class Source:
     "Where a data set is read from: how it is recognised again, and how it is listed."
@@ -133,11 +139,15 @@ class Source:
     notes: tuple[str, ...] = ()  # what differs from the real data set
     settings: dict = field(default_factory=dict)  # part of the fingerprint
 
-
+# %% ../nbs/03_files.ipynb #724a7aa6
 PARTS = ("train", "val", "test")
+
+
 BESIDE = (
     "test-multiple_fruits",
 )  # folders that lie beside the parts of a published set (Fruits-360) and belong to none
+
+
 _PARTS = {
     "train": "train",
     "training": "train",
@@ -160,7 +170,7 @@ def _unwrap(paths: list[tuple[str, ...]], stem: str) -> tuple[list[tuple[str, ..
         wrapper.append(top)
         paths = [p[1:] for p in paths]
 
-
+# %% ../nbs/03_files.ipynb #363b99d1
 def _without_beside(paths: list[tuple[str, ...]], notes: list[str]) -> list[int]:
     "The images that stay when folders of BESIDE lie next to parts; a note says what was left out."
     apart = [i for i, p in enumerate(paths) if p[0] in BESIDE]
@@ -170,7 +180,7 @@ def _without_beside(paths: list[tuple[str, ...]], notes: list[str]) -> list[int]
     notes.append(f"{len(apart)} image(s) in {paths[apart[0]][0]}/ belong to no part and were left out")
     return stay
 
-
+# %% ../nbs/03_files.ipynb #52aaa9c5
 def arrange(
     names: Sequence[str],  # paths of images, with forward slashes
     stem: str,  # the folder's or zip's own name
@@ -207,11 +217,11 @@ def arrange(
         [names[i] for i in order], _unread, labels, classes, None, parts, notes
     )
 
-
+# %% ../nbs/03_files.ipynb #05683b25
 def _unread(i: int) -> Image.Image:
     raise NotImplementedError("this source was only arranged")
 
-
+# %% ../nbs/03_files.ipynb #c36c7007
 def _other_files(others: list[str]) -> list[str]:
     return (
         [
@@ -221,7 +231,7 @@ def _other_files(others: list[str]) -> list[str]:
         else []
     )
 
-
+# %% ../nbs/03_files.ipynb #e9b844d9
 def _is_junk(part: str) -> bool:
     return part[0:1] == "." or part in ("__MACOSX", "Thumbs.db", "desktop.ini")
 
@@ -253,7 +263,7 @@ def walk(root: Path) -> list[tuple[str, int, int]]:
     found.sort()
     return found
 
-
+# %% ../nbs/03_files.ipynb #2b6ba2ea
 def folder_source(name: str, root: Path) -> Source:
     "A folder of images. Raises `GannbError` if it holds none."
     try:
@@ -289,7 +299,7 @@ def _zip_name(info: zipfile.ZipInfo) -> str:
             pass
     return name.replace("\\", "/")
 
-
+# %% ../nbs/03_files.ipynb #a9fae5f4
 def check_member(info: zipfile.ZipInfo, name: str, zip_path: Path) -> None:
     "Raise `GannbError` if a zip member would escape, hides something or is a decompression bomb."
 
@@ -309,7 +319,7 @@ def check_member(info: zipfile.ZipInfo, name: str, zip_path: Path) -> None:
             f"unpacks from {fmt_bytes(info.compress_size)} to {fmt_bytes(info.file_size)}, as a decompression bomb does"
         )
 
-
+# %% ../nbs/03_files.ipynb #08465cbc
 def zip_members(path: Path, inside: str) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
     "The open zip, and its files below `inside` by their names there. Raises `GannbError`."
     try:
@@ -334,7 +344,7 @@ def zip_members(path: Path, inside: str) -> tuple[zipfile.ZipFile, dict[str, zip
         )
     return z, below
 
-
+# %% ../nbs/03_files.ipynb #684591dc
 def zip_source(name: str, path: Path, inside: str) -> Source:
     "A zip of images, or the part of it below `inside`."
 
@@ -375,6 +385,8 @@ def zip_source(name: str, path: Path, inside: str) -> Source:
 _IDX = re.compile(
     r"^(?P<prefix>.*?)(?P<part>train|t10k|test|val)[-_.](?P<what>images|labels)[-_.]idx[13][-_.]ubyte(?P<gz>\.gz)?$"
 )
+
+
 MAX_IDX = 8 * 2**30
 
 
@@ -406,7 +418,7 @@ def read_idx(
         )
     return np.frombuffer(data, np.uint8).reshape(shape)
 
-
+# %% ../nbs/03_files.ipynb #f9420347
 def _idx_files(path: Path) -> dict[str, dict[str, Path]]:
     "part -> {images, labels} of the idx files at `path`: a folder, or a folder and the start of the file names. Raises `GannbError`."
     folder, prefix = (path, None) if path.is_dir() else (path.parent, path.name.rstrip("-_."))
@@ -439,7 +451,7 @@ def _mappings(folder: Path, prefix: str) -> list[Path]:
     found = sorted(folder.glob("*mapping.txt"))
     return [f for f in found if f.name.startswith(prefix)] or [f for f in found if f.name == "mapping.txt"]
 
-
+# %% ../nbs/03_files.ipynb #bdc03af5
 def _mapping(files: Sequence[Path]) -> dict[int, str]:
     "label -> class name from a mapping.txt of `label code` lines, as EMNIST ships; empty without one."
     for f in files:
@@ -450,7 +462,7 @@ def _mapping(files: Sequence[Path]) -> dict[int, str]:
             raise GannbError(f"{f} must have lines of `label character-code` ({e}).") from e
     return {}
 
-
+# %% ../nbs/03_files.ipynb #aa907cde
 def from_arrays(
     arrays: Mapping[
         str, tuple[np.ndarray, np.ndarray]
@@ -488,7 +500,7 @@ def from_arrays(
         parts,
     )
 
-
+# %% ../nbs/03_files.ipynb #078521fe
 def idx_source(name: str, path: Path, transpose: bool, names: Sequence[str] = ()) -> Source:
     "The four idx files at `path` (two are enough)."
     files = _idx_files(path)
@@ -539,11 +551,11 @@ def path_source(
         return zip_source(name, path, inside)
     return _no_such(path)
 
-
+# %% ../nbs/03_files.ipynb #da08d1d6
 def _no_such(path: Path) -> Source:
     near = nearest(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else None
     raise GannbError(f"{path} does not exist." + (f" Did you mean {path.with_name(near)}?" if near else ""))
 
-
+# %% ../nbs/03_files.ipynb #832096d4
 def holds_idx(path: Path) -> bool:
     return path.is_dir() and any(_IDX.match(p.name) for p in path.iterdir())

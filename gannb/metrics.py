@@ -48,7 +48,7 @@ def _features(name: str, x: np.ndarray, least: int = 2) -> np.ndarray:
         )
     return x
 
-
+# %% ../nbs/11_metrics.ipynb #c0b9be67
 def _pair(
     a_name: str, a: np.ndarray, b_name: str, b: np.ndarray, least: int = 2
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -60,7 +60,7 @@ def _pair(
         )
     return a, b
 
-
+# %% ../nbs/11_metrics.ipynb #cbfd45d4
 def _whole(name: str, value: int, low: int, high: float = math.inf) -> int:
     "`value` if it is a whole number from low to high."
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not low <= value <= high:
@@ -71,12 +71,12 @@ def _whole(name: str, value: int, low: int, high: float = math.inf) -> int:
         )
     return int(value)
 
-
+# %% ../nbs/11_metrics.ipynb #89d8e03c
 def _slices(n: int, size: int = 1024) -> Iterator[slice]:
     "0 to n in pieces, so that no n x n matrix is ever held."
     return (slice(i, min(i + size, n)) for i in range(0, n, size))
 
-
+# %% ../nbs/11_metrics.ipynb #6817069c
 def pixels(
     images: np.ndarray,  # (N,H,W,C) uint8
 ) -> np.ndarray:  # (N, H*W*C) float32 in [0, 1]
@@ -94,7 +94,7 @@ class Statistics(NamedTuple):
     mean: np.ndarray  # (d,) float64
     factor: np.ndarray  # (min(n, d), d) float64
 
-
+# %% ../nbs/11_metrics.ipynb #af6a4a58
 def _factor(cov: np.ndarray) -> np.ndarray:
     "F with F'F = cov: Cholesky, or the eigenvectors where cov has no inverse."
     try:
@@ -103,21 +103,21 @@ def _factor(cov: np.ndarray) -> np.ndarray:
         w, V = linalg.eigh(cov, check_finite=False)
         return np.sqrt(np.maximum(w, 0))[:, None] * V.T
 
-
+# %% ../nbs/11_metrics.ipynb #674dc0a5
 def statistics(
     x: np.ndarray,  # (N,d) features, N >= 2
 ) -> Statistics:
     "What FID needs of one set, to be computed once and kept. Raises `GannbError` for anything but a float matrix."
     return _statistics(_features("x", x))
 
-
+# %% ../nbs/11_metrics.ipynb #1750ee7a
 def _statistics(x: np.ndarray) -> Statistics:
     n, d = x.shape
     mean = x.mean(0)
     F = (x - mean) / math.sqrt(n - 1)
     return Statistics(n, mean, F if n <= d else _factor(F.T @ F))
 
-
+# %% ../nbs/11_metrics.ipynb #10263fc4
 def statistics_from(
     mean: np.ndarray,  # (d,)
     cov: np.ndarray,  # (d,d) unbiased covariance
@@ -150,7 +150,7 @@ def trace_root(
         return float(s.sum())
     return float(linalg.svdvals(M, overwrite_a=True, check_finite=False).sum())
 
-
+# %% ../nbs/11_metrics.ipynb #f701ab88
 def fid(
     real: np.ndarray | Statistics,  # (N,d) features, or their `statistics`
     fake: np.ndarray | Statistics,  # (M,d)
@@ -175,14 +175,14 @@ class Curve(NamedTuple):
     sizes: tuple[int, ...]
     values: tuple[float, ...]
 
-
+# %% ../nbs/11_metrics.ipynb #a7527ce8
 class Line(NamedTuple):
     "A straight line in 1/n through a curve: `value` is where it meets infinitely many images."
 
     value: float
     slope: float
 
-
+# %% ../nbs/11_metrics.ipynb #98c0159d
 def fid_curve(
     real: np.ndarray,  # (N,d) features
     fake: np.ndarray,  # (M,d)
@@ -205,7 +205,7 @@ def fid_curve(
 
     return Curve(sizes, tuple(map(at, sizes)))
 
-
+# %% ../nbs/11_metrics.ipynb #f01d84d3
 def fd_infinity(
     curve: Curve,  # from `fid_curve`, three sizes or more
 ) -> Line:
@@ -222,7 +222,7 @@ def _kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     "(x.y/d + 1)^3 for all pairs."
     return polynomial_kernel(a, b, degree=3, gamma=1 / a.shape[1], coef0=1)
 
-
+# %% ../nbs/11_metrics.ipynb #a34cf530
 def _within(x: np.ndarray) -> np.ndarray:
     "For each row the sum of its kernel with every *other* row."
     rows = np.zeros(len(x))
@@ -234,7 +234,7 @@ def _within(x: np.ndarray) -> np.ndarray:
         rows[s.stop :] += K[:, own:].sum(0)
     return rows
 
-
+# %% ../nbs/11_metrics.ipynb #4159340b
 def _across(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     "For each row of either set the sum of its kernel with the other set."
     rows, columns = np.zeros(len(a)), np.zeros(len(b))
@@ -244,7 +244,7 @@ def _across(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         columns += K.sum(0)
     return rows, columns
 
-
+# %% ../nbs/11_metrics.ipynb #26cebfda
 def kid(
     real: np.ndarray,  # (N,d) features
     fake: np.ndarray,  # (M,d)
@@ -265,7 +265,7 @@ class Spread(NamedTuple):
     mean: float
     std: float
 
-
+# %% ../nbs/11_metrics.ipynb #de072023
 def kid_subsets(
     real: np.ndarray,  # (N,d) features
     fake: np.ndarray,  # (M,d)
@@ -284,7 +284,7 @@ def kid_subsets(
     ]
     return Spread(float(np.mean(values)), float(np.std(values)))
 
-
+# %% ../nbs/11_metrics.ipynb #55149d2d
 class Estimate(NamedTuple):
     "A value with its 95 % interval."
 
@@ -292,7 +292,7 @@ class Estimate(NamedTuple):
     low: float
     high: float
 
-
+# %% ../nbs/11_metrics.ipynb #89934036
 def kid_interval(
     real: np.ndarray,  # (N,d) features
     fake: np.ndarray,  # (M,d)
@@ -337,7 +337,7 @@ def _radii(x: np.ndarray, k: int) -> np.ndarray:
     far = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(x).kneighbors()[1][:, -1]
     return ((x - x[far]) ** 2).sum(1)
 
-
+# %% ../nbs/11_metrics.ipynb #ea6ff2fb
 def _inside(points: np.ndarray, centres: np.ndarray, radii: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     "Which points lie in any ball, and which balls hold any point; the border belongs to the ball."
     in_any, holds = np.zeros(len(points), bool), np.zeros(len(centres), bool)
@@ -350,14 +350,14 @@ def _inside(points: np.ndarray, centres: np.ndarray, radii: np.ndarray) -> tuple
         holds |= hit.any(0)
     return in_any, holds
 
-
+# %% ../nbs/11_metrics.ipynb #c0745493
 class PrecisionRecall(NamedTuple):
     "Share of fakes where reals live, share of reals where fakes live."
 
     precision: float
     recall: float
 
-
+# %% ../nbs/11_metrics.ipynb #988e0216
 def precision_recall(
     real: np.ndarray,  # (N,d) features
     fake: np.ndarray,  # (M,d)
@@ -371,7 +371,7 @@ def precision_recall(
         float(_inside(real, fake, _radii(fake, k))[0].mean()),
     )
 
-
+# %% ../nbs/11_metrics.ipynb #5e4db150
 def coverage(
     real: np.ndarray,  # (N,d) features
     fake: np.ndarray,  # (M,d)
@@ -394,7 +394,7 @@ def diversity(
     total += sum(euclidean_distances(x[s]).sum() for s in _slices(n))
     return float(total / (n * (n - 1)))
 
-
+# %% ../nbs/11_metrics.ipynb #d54d4cbd
 def diversity_ratio(
     fake: np.ndarray,  # (M,d) features
     real: np.ndarray,  # (N,d)
@@ -405,7 +405,7 @@ def diversity_ratio(
         raise GannbError("all reals are the same image: there is no diversity to compare with.")
     return diversity(fake) / diversity(real)
 
-
+# %% ../nbs/11_metrics.ipynb #248bd31e
 def class_diversity(
     x: np.ndarray,  # (N,d) features
     labels: Sequence[Hashable],  # (N,) class of each row
@@ -420,7 +420,7 @@ def class_diversity(
         out[c] = diversity(x[labels == c])
     return out
 
-
+# %% ../nbs/11_metrics.ipynb #4a158b55
 def _labels(name: str, labels: Sequence[Hashable], n: int) -> np.ndarray:
     "One label or group a row."
     labels = np.asarray(labels)
@@ -438,7 +438,7 @@ def _nearest(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     at = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(b - middle).kneighbors(a - middle)[1][:, 0]
     return at, np.sqrt(((a - b[at]) ** 2).sum(1))
 
-
+# %% ../nbs/11_metrics.ipynb #93186016
 def _groups(groups: tuple | None, n: int, m: int) -> tuple[np.ndarray, np.ndarray]:
     "Groups of train and of held; without any, each image is its own."
     if groups is None:
@@ -447,14 +447,14 @@ def _groups(groups: tuple | None, n: int, m: int) -> tuple[np.ndarray, np.ndarra
         raise GannbError("groups must be a pair: those of train and those of held.")
     return _labels("groups of train", groups[0], n), _labels("groups of held", groups[1], m)
 
-
+# %% ../nbs/11_metrics.ipynb #4e6f48cc
 def _cut(groups: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     "n rows as whole groups in random order; the last group may be cut."
     names, code = np.unique(groups, return_inverse=True)
     place = rng.permutation(len(names))[code]
     return np.sort(np.lexsort((rng.permutation(len(groups)), place))[:n])
 
-
+# %% ../nbs/11_metrics.ipynb #9b9f6c5c
 def same_size(
     train_groups: Sequence[Hashable],  # (N,) group of each training image
     held_groups: Sequence[Hashable],  # (M,) group of each held-out image
@@ -470,7 +470,7 @@ def same_size(
     rng = numpy_rng(seed, "memorisation size")
     return _cut(train, n, rng), _cut(held, n, rng)
 
-
+# %% ../nbs/11_metrics.ipynb #5d87a879
 def _cluster_interval(
     hits: np.ndarray, clusters: np.ndarray, seed: int, draws: int = 2000
 ) -> tuple[float, float, int]:
@@ -497,7 +497,7 @@ class Memorisation(NamedTuple):
     n_held: int  # as many
     n_groups: int  # groups that hold a nearest image: the units of the interval
 
-
+# %% ../nbs/11_metrics.ipynb #b37d52e1
 def memorisation(
     fake: np.ndarray,  # (M,d) features
     train: np.ndarray,  # (N,d) of the images that the generator was trained on
@@ -517,7 +517,7 @@ def memorisation(
     low, high, k = _cluster_interval(hits, owner, seed)
     return Memorisation(float(hits.mean()), low, high, len(fake), len(t), len(h), k)
 
-
+# %% ../nbs/11_metrics.ipynb #b38d787b
 def plant_copies(
     fake: np.ndarray,  # (M,d) features
     train: np.ndarray,  # (N,d)
@@ -533,7 +533,7 @@ def plant_copies(
     fake[rng.permutation(len(fake))[:k]] = train[rng.integers(len(train), size=k)]
     return fake
 
-
+# %% ../nbs/11_metrics.ipynb #95441b4f
 def planted_memorisation(
     fake: np.ndarray,
     train: np.ndarray,
@@ -547,7 +547,7 @@ def planted_memorisation(
     t, _ = same_size(*_groups(groups, len(train), len(held)), seed)
     return memorisation(plant_copies(fake, train[t], share, seed), train, held, groups, seed)
 
-
+# %% ../nbs/11_metrics.ipynb #3070845c
 class Pairs(NamedTuple):
     "Fakes with their nearest training images, the closest pair first."
 
@@ -555,7 +555,7 @@ class Pairs(NamedTuple):
     train: np.ndarray  # indices
     distance: np.ndarray
 
-
+# %% ../nbs/11_metrics.ipynb #6f78e8fc
 def closest_pairs(
     fake: np.ndarray,  # (M,d) features or pixels
     train: np.ndarray,  # (N,d)
@@ -578,7 +578,7 @@ class NearDuplicates(NamedTuple):
     threshold: float  # root-mean-square distance per feature
     rule: str
 
-
+# %% ../nbs/11_metrics.ipynb #bf2c78c0
 def group_gap(
     x: np.ndarray,  # (N,d) features or pixels
     groups: Sequence[Hashable],  # (N,) what belongs together
@@ -597,7 +597,7 @@ def group_gap(
         least[s] = D.min(1)
     return float(np.median(np.sqrt(least / x.shape[1])))
 
-
+# %% ../nbs/11_metrics.ipynb #cfd2693f
 def _threshold(threshold: float | None, fraction: float, gap: Callable[[], float]) -> tuple[float, str]:
     "The threshold and the rule in words."
     if threshold is None:
@@ -608,7 +608,7 @@ def _threshold(threshold: float | None, fraction: float, gap: Callable[[], float
         raise GannbError(f"threshold must be a distance above 0; this is {threshold!r}.")
     return float(threshold), "fixed root-mean-square distance per feature"
 
-
+# %% ../nbs/11_metrics.ipynb #7a6438ea
 def near_duplicates(
     x: np.ndarray,  # (N,d) features or pixels
     groups: Sequence[Hashable]
@@ -631,7 +631,7 @@ def near_duplicates(
         pairs += int(close.sum())
     return NearDuplicates(float(has.mean()), pairs / (n * (n - 1)), pairs // 2, n, limit, rule)
 
-
+# %% ../nbs/11_metrics.ipynb #415ecf78
 def near_duplicate_share(
     train: np.ndarray,  # (N,d) features or pixels
     held: np.ndarray,  # (M,d)
@@ -661,11 +661,15 @@ def normalised(
 
 # %% ../nbs/11_metrics.ipynb #a034309f
 MIN_FID_IMAGES = 2048
+
+
 METRICS = {
     **dict.fromkeys(("fid", "kid", "kid_subsets", "fd_infinity", "memorisation"), "lower"),
     **dict.fromkeys(("inception_score", "precision", "recall", "coverage", "normalised"), "higher"),
     **dict.fromkeys(("diversity", "diversity_ratio", "near_duplicates"), "neither"),
 }  # metric -> which is better
+
+
 PROTOCOL = (
     "n_real",
     "n_fake",
@@ -688,11 +692,11 @@ def digits(x: float, decimals: int | None = None) -> str:
         return f"{x:.3g}"
     return f"{x:,.{_decimals(x) if decimals is None else decimals}f}"
 
-
+# %% ../nbs/11_metrics.ipynb #fe451468
 def _decimals(x: float) -> int:
     return 2 if x == 0 or not math.isfinite(x) else max(0, 2 - math.floor(math.log10(float(f"{abs(x):.3g}"))))
 
-
+# %% ../nbs/11_metrics.ipynb #09921d59
 def _warning(metric: str, n_real: int | None, n_fake: int) -> str:
     "What a reader must know before using the number."
     if metric == "fid" and (least := min(n for n in (n_real, n_fake) if n is not None)) < MIN_FID_IMAGES:
@@ -795,7 +799,7 @@ def check_alike(
             f"these scores cannot be compared: they differ in {'; '.join(unlike)}. Name a field as factor only if it is what the study varies."
         )
 
-
+# %% ../nbs/11_metrics.ipynb #61779e80
 def difference(
     a: Score,
     b: Score,
@@ -805,7 +809,7 @@ def difference(
     check_alike((a, b), factor)
     return a.value - b.value
 
-
+# %% ../nbs/11_metrics.ipynb #c4de21bb
 def rank(
     scores: Iterable[Score],
     factor: str | Sequence[str] = (),  # protocol fields that the study varies on purpose
@@ -923,7 +927,7 @@ def _known() -> list[tuple]:
         ("normalised", lambda: normalised(4.0, 5.0, 1.0), 0.25, 1e-12),
     ]
 
-
+# %% ../nbs/11_metrics.ipynb #f27f6d6e
 class Check(NamedTuple):
     "One line of the self-test."
 
@@ -932,7 +936,7 @@ class Check(NamedTuple):
     expected: float
     ok: bool
 
-
+# %% ../nbs/11_metrics.ipynb #2f5e076b
 def self_test() -> list[Check]:
     "Every metric against a known answer, in well under a second. Never raises: a metric that fails has the value NaN."
     out = []

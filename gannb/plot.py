@@ -36,7 +36,11 @@ COLORS = {
     "G": "#009E73",
     "paper": "#000000",
 }  # Okabe-Ito and a grey
+
+
 WIDTH, DPI = 960, 192  # a full figure in page pixels; two image pixels for each of them
+
+
 SMALL, TEXT, HEAD = 9.75, 10.5, 12  # points: 13, 14 and 16 page pixels
 
 
@@ -44,19 +48,19 @@ def _figure(width: float, height: float) -> Figure:
     "An empty white figure measured in page pixels; it belongs to no window and to no global list."
     return Figure(figsize=(width / 96, height / 96), dpi=DPI, facecolor="white")
 
-
+# %% ../nbs/02_plot.ipynb #c655e34d
 def _axes(fig: Figure, left: float, top: float, width: float, height: float, **kw: Any) -> Any:
     "Axes placed in page pixels from the upper left corner."
     W, H = fig.get_size_inches() * 96
     return fig.add_axes((left / W, 1 - (top + height) / H, width / W, height / H), **kw)
 
-
+# %% ../nbs/02_plot.ipynb #71424a02
 def _text(fig: Figure, x: float, y: float, text: str, **kw: Any) -> Any:
     "Text at a place in page pixels from the upper left corner."
     W, H = fig.get_size_inches() * 96
     return fig.text(x / W, 1 - y / H, text, **{"size": TEXT, "va": "top", "color": "#222222"} | kw)
 
-
+# %% ../nbs/02_plot.ipynb #c945e450
 def _mix(color: str, other: float, share: float) -> tuple[float, ...]:
     "A colour mixed with white (`other`=1) or black (0)."
     return tuple((1 - share) * c + share * other for c in to_rgb(color))
@@ -70,7 +74,7 @@ def _check_images(name: str, images: np.ndarray) -> np.ndarray:
         )
     return images
 
-
+# %% ../nbs/02_plot.ipynb #e6abf4a6
 def tile(
     images: np.ndarray,  # (N,H,W,C) uint8
     cols: int,  # images in a row of the sheet
@@ -83,7 +87,7 @@ def tile(
     sheet[:n] = images
     return sheet.reshape(rows, cols, h, w, c).swapaxes(1, 2).reshape(rows * h, cols * w, c)
 
-
+# %% ../nbs/02_plot.ipynb #5d6a14e6
 def untile(
     array: np.ndarray,  # a sheet made by `tile`, (H,W,C) or (H,W) uint8
     size: int,  # height = width of one image
@@ -121,7 +125,7 @@ def _pixels(picture: Figure | np.ndarray, max_width: int) -> Image.Image:
         )
     return image
 
-
+# %% ../nbs/02_plot.ipynb #224539a5
 def _palette(image: Image.Image, colors: int | None) -> Image.Image:
     "The image with the fewest colours that look the same (`colors` given: with that many; 0: with all); without a good palette, levels in steps of 8."
     if image.mode == "L" or colors == 0:
@@ -140,7 +144,7 @@ def _palette(image: Image.Image, colors: int | None) -> Image.Image:
         np.where(exact > 251, 255, (exact.astype(np.uint16) + 4) // 8 * 8).clip(0, 255).astype(np.uint8)
     )
 
-
+# %% ../nbs/02_plot.ipynb #1624e549
 def png(
     picture: Figure | np.ndarray,  # a Figure, or uint8 (H,W) or (H,W,C)
     alt: str = "",  # alternative text, kept in the file as its Description
@@ -155,7 +159,7 @@ def png(
     _palette(_pixels(picture, max_width), colors).save(buffer, "PNG", optimize=True, pnginfo=info)
     return buffer.getvalue()
 
-
+# %% ../nbs/02_plot.ipynb #9cacaa09
 def _write(path: Path, content: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     tmp = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
@@ -166,7 +170,7 @@ def _write(path: Path, content: bytes) -> Path:
         tmp.unlink(missing_ok=True)
     return path
 
-
+# %% ../nbs/02_plot.ipynb #e508456a
 def save_png(
     picture: Figure | np.ndarray,  # a Figure, or uint8 (H,W) or (H,W,C)
     path: str | Path,  # the file to make or replace
@@ -183,7 +187,7 @@ def _scale(size: int) -> int:
     "The whole multiple at which an image of `size` pixels is shown: at most 96 page pixels, or its own size."
     return max(1, 96 // size)
 
-
+# %% ../nbs/02_plot.ipynb #62b721d5
 def _sheet(images: np.ndarray, cols: int, scale: int) -> np.ndarray:
     "RGB sheet on white in image pixels (two a page pixel), with gaps."
     n, h, w, _ = images.shape
@@ -197,14 +201,14 @@ def _sheet(images: np.ndarray, cols: int, scale: int) -> np.ndarray:
         sheet[r * (h * k + g) : r * (h * k + g) + h * k, c * (w * k + g) : c * (w * k + g) + w * k] = big
     return sheet
 
-
+# %% ../nbs/02_plot.ipynb #b1431559
 def _place(fig: Figure, sheet: np.ndarray, left: float, top: float) -> None:
     "The sheet on the figure, one image pixel a pixel of the figure."
     ax = _axes(fig, left, top, sheet.shape[1] / 2, sheet.shape[0] / 2)
     ax.imshow(sheet, interpolation="nearest", aspect="auto")
     ax.axis("off")
 
-
+# %% ../nbs/02_plot.ipynb #a4bbbab6
 def grid(
     images: np.ndarray,  # (N,H,W,C) uint8; at most 64 are shown
     rows: int | None = None,  # rows shown; all images by default
@@ -245,7 +249,7 @@ def _block(size: int, n: int, width: float) -> tuple[int, int]:
             break
     return -(-n // rows), scale
 
-
+# %% ../nbs/02_plot.ipynb #8152bb4f
 def beside(
     columns: Mapping[str, Sequence[np.ndarray]],  # heading -> one (N,H,W,C) uint8 array a data set
     names: Sequence[str],  # one a data set
@@ -272,7 +276,7 @@ def beside(
     blocks = [[_sheet(a[:n], *how) for a in row] for row, how in zip(sets, layout)]
     return _beside(blocks, list(columns), names, gap)
 
-
+# %% ../nbs/02_plot.ipynb #cc8071da
 def _beside(blocks: list[list[np.ndarray]], words: Sequence[str], names: Sequence[str], gap: int) -> Figure:
     "The figure of `beside`, from its finished blocks."
     w, y = max(s[0].shape[1] for s in blocks) / 2, 32
@@ -296,7 +300,7 @@ def _beside(blocks: list[list[np.ndarray]], words: Sequence[str], names: Sequenc
         y += sheets[0].shape[0] / 2 + 12
     return fig
 
-
+# %% ../nbs/02_plot.ipynb #0fc3df7a
 def hero(
     real: Sequence[np.ndarray],  # one (N,H,W,C) uint8 array a data set
     fake: Sequence[np.ndarray],  # generated images, as many arrays
@@ -338,7 +342,7 @@ def _seeds(y: Any) -> np.ndarray:
         out[i, : len(r)] = r
     return out
 
-
+# %% ../nbs/02_plot.ipynb #09020a63
 def _smooth(y: np.ndarray, window: int) -> np.ndarray:
     "Centred moving mean over `window` points along the last axis; the ends use what there is; NaN stays NaN."
     ok = np.isfinite(y)
@@ -348,7 +352,7 @@ def _smooth(y: np.ndarray, window: int) -> np.ndarray:
         out = (total[:, window:] - total[:, :-window]) / (count[:, window:] - count[:, :-window])
     return np.where(ok, out, np.nan)
 
-
+# %% ../nbs/02_plot.ipynb #fa0fc15d
 def _thin(x: np.ndarray, y: np.ndarray, bins: int, extremes: bool) -> tuple[np.ndarray, np.ndarray]:
     "At most `bins` (or, keeping each bin's extremes, twice as many) points of a long line."
     if len(x) <= 2 * bins:
@@ -364,7 +368,7 @@ def _thin(x: np.ndarray, y: np.ndarray, bins: int, extremes: bool) -> tuple[np.n
     i = np.array(sorted(keep))
     return x[i], y[i]
 
-
+# %% ../nbs/02_plot.ipynb #2e6e9665
 def _mean_band(y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     "Mean over seeds and the ends of its 95 % t-interval (equal to the mean where fewer than two seeds are left)."
     n = np.isfinite(y).sum(0)
@@ -393,7 +397,7 @@ def _spread(places: Sequence[float], gap: float, low: float, high: float) -> lis
     out[order] = y
     return out.tolist()
 
-
+# %% ../nbs/02_plot.ipynb #4366868f
 def _end_labels(ax: Any, height: float, ends: list[tuple[float, float, str, Any]]) -> None:
     "Names behind the ends (x, y) of their lines, moved apart where they would touch."
     to_axes = ax.transScale + ax.transLimits
@@ -411,12 +415,12 @@ def _end_labels(ax: Any, height: float, ends: list[tuple[float, float, str, Any]
             annotation_clip=False,
         )
 
-
+# %% ../nbs/02_plot.ipynb #c8fb579c
 def _notes(fig: Figure, left: float, top: float, parts: Sequence[str]) -> None:
     "What the marks of a figure mean, in lines that fit."
     _text(fig, left, top, _wrap(parts, left), size=SMALL, color="#555555", linespacing=1.4)
 
-
+# %% ../nbs/02_plot.ipynb #2efb71a3
 def _wrap(parts: Sequence[str], left: float) -> str:
     lines: list[str] = []
     for p in parts:
@@ -426,7 +430,7 @@ def _wrap(parts: Sequence[str], left: float) -> str:
             lines.append(p)
     return "\n".join(lines)
 
-
+# %% ../nbs/02_plot.ipynb #94f8d1eb
 def _style(ax: Any, title: str = "", xlabel: str = "", ylabel: str = "") -> None:
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color("#888888")
@@ -437,7 +441,7 @@ def _style(ax: Any, title: str = "", xlabel: str = "", ylabel: str = "") -> None
     ax.set_xlabel(xlabel, size=TEXT, color="#222222")
     ax.set_ylabel(ylabel, size=TEXT, color="#222222")
 
-
+# %% ../nbs/02_plot.ipynb #a818c17e
 def _draw_series(
     ax: Any, s: Mapping[str, Any], smooth: int | None, raw: bool
 ) -> tuple[float, float, str, Any]:
@@ -466,7 +470,7 @@ def _draw_series(
     last = known[-1] if len(known) else 0
     return float(x[last]), float(np.nan_to_num(mean[last])), s["label"], _mix(color, 0, 0.3)
 
-
+# %% ../nbs/02_plot.ipynb #fa62a85c
 def _meaning(panels: Sequence[Mapping[str, Any]], smooth: int | None, raw: bool) -> list[str]:
     "What thin, thick, pale and dashed mean in this figure."
     sizes = {len(_seeds(s["y"])) for p in panels for s in p["series"]}
@@ -553,6 +557,8 @@ def curves(
 
 # %% ../nbs/02_plot.ipynb #2112fe46
 LOSSES = {"loss_D": ("loss of D", "D"), "loss_G": ("loss of G", "G")}
+
+
 PROBABILITIES = {
     "D_real": ("D(x)", "real"),
     "D_fake_before": ("D(G(z)) before", "fake"),
@@ -583,7 +589,7 @@ def _history_panels(
         for name, h in sets.items()
     ]
 
-
+# %% ../nbs/02_plot.ipynb #ade80d6e
 def losses(
     history: Mapping[
         str, Any
@@ -595,7 +601,7 @@ def losses(
     "Both losses against the step: raw in pale, smoothed in strong. Raises `GannbError` for a missing column."
     return curves(_history_panels(history, LOSSES, paper), ylabel="cross-entropy, nats", smooth=smooth, **kw)
 
-
+# %% ../nbs/02_plot.ipynb #9be932d5
 def probabilities(
     history: Mapping[
         str, Any
@@ -615,6 +621,8 @@ def probabilities(
 
 # %% ../nbs/02_plot.ipynb #8584e176
 BOUND = "#C0392B"
+
+
 _SIDES = {
     "above": 1,
     "greater": 1,
@@ -639,7 +647,7 @@ def _bounds(bound: Any, direction: Any) -> list[tuple[float, int]]:
         else [(float(bound[0]), 1), (float(bound[1]), -1)]
     )
 
-
+# %% ../nbs/02_plot.ipynb #a0fdc1ab
 def _dots_row(ax: Any, y: float, row: Mapping[str, Any], color: str) -> None:
     values = np.asarray([v for v in row.get("values") or [] if v is not None], float)
     values = values[np.isfinite(values)]
@@ -665,7 +673,7 @@ def _dots_row(ax: Any, y: float, row: Mapping[str, Any], color: str) -> None:
     if row.get("paper") is not None:
         ax.plot(row["paper"], y, marker="D", ms=8, mfc="none", mec="black", mew=1.6, ls="none", zorder=5)
 
-
+# %% ../nbs/02_plot.ipynb #50b7ac24
 def seed_dots(
     rows: Sequence[
         Mapping[str, Any]
@@ -704,7 +712,7 @@ def seed_dots(
     _notes(fig, left, height, parts)
     return fig
 
-
+# %% ../nbs/02_plot.ipynb #80154780
 def _dots_meaning(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     "What circles, bar, strip, red line and diamond mean, as far as they are there."
     n = {len(r.get("values") or []) for r in rows} - {0}
@@ -732,7 +740,7 @@ def _canvas(height: float, width: float = WIDTH) -> tuple[Figure, Any]:
     ax.axis("off")
     return fig, ax
 
-
+# %% ../nbs/02_plot.ipynb #7ea71e09
 def _box(ax: Any, x: float, y: float, w: float, h: float, text: str, color: str, **kw: Any) -> None:
     ax.add_patch(
         FancyBboxPatch(
@@ -755,7 +763,7 @@ def _box(ax: Any, x: float, y: float, w: float, h: float, text: str, color: str,
         **{"size": TEXT, "linespacing": 1.35} | kw,
     )
 
-
+# %% ../nbs/02_plot.ipynb #5b03e5f8
 def _arrow(
     ax: Any, start: tuple[float, float], end: tuple[float, float], color: Any = "#444444", **kw: Any
 ) -> None:
@@ -774,7 +782,7 @@ def _arrow(
         | kw,
     )
 
-
+# %% ../nbs/02_plot.ipynb #ad37ba49
 def gan_diagram() -> Figure:
     "The parts of a GAN and what passes between them."
     fig, ax = _canvas(250)
@@ -798,7 +806,7 @@ def gan_diagram() -> Figure:
     )
     return fig
 
-
+# %% ../nbs/02_plot.ipynb #9239b288
 def _step(ax: Any, left: float, title: str, train: str, loss: str) -> None:
     "One of the two training steps; the dashed way is the gradient's."
     d, ink = train == "D", _mix(COLORS[train], 0, 0.3)
@@ -829,7 +837,7 @@ def _step(ax: Any, left: float, title: str, train: str, loss: str) -> None:
         va="center",
     )
 
-
+# %% ../nbs/02_plot.ipynb #1f32f707
 def training_diagram() -> Figure:
     "Which network each of the two steps changes, and where the gradient runs (dashed)."
     fig, ax = _canvas(300)
@@ -875,7 +883,7 @@ def _layer_row(ax: Any, layers: Sequence[Mapping[str, Any]], y: float, color: st
             linespacing=1.4,
         )
 
-
+# %% ../nbs/02_plot.ipynb #3de90824
 def architecture(
     layers_G: Sequence[
         Mapping[str, Any]
@@ -913,7 +921,7 @@ def _stretch(maps: np.ndarray) -> np.ndarray:
         np.where(high > low, (maps - low) / np.where(high > low, high - low, 1), 0.5) * 255
     ).astype(np.uint8)
 
-
+# %% ../nbs/02_plot.ipynb #bf3fb702
 def filters(
     weights: np.ndarray,  # (O,I,k,k): weights of a convolution; shown in colour when I = 3, else input channel 0
     cols: int = 16,  # filters in a row
@@ -928,7 +936,7 @@ def filters(
         scale=max(1, 48 // w.shape[3]),
     )
 
-
+# %% ../nbs/02_plot.ipynb #c98ddfe2
 def feature_maps(
     maps: np.ndarray,  # (C,H,W): one image's activations at a layer
     cols: int = 8,  # maps in a row

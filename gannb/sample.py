@@ -35,7 +35,7 @@ def sample(
         G.train(was_training)
     return torch.cat(parts).permute(0, 2, 3, 1).contiguous().numpy()
 
-
+# %% ../nbs/09_sample.ipynb #8aec75da
 def sample_seeded(
     G: nn.Module,
     n: int,  # how many images
@@ -63,7 +63,7 @@ def _great_circle(
     side = across / across.norm().clamp_min(1e-300)
     return torch.outer((t * angle).cos(), a) + torch.outer((t * angle).sin(), side)
 
-
+# %% ../nbs/09_sample.ipynb #52493710
 def interpolate(
     z0: Tensor,  # (nz,) the first end
     z1: Tensor,  # (nz,) the last end

@@ -45,26 +45,26 @@ def checkout(
             return folder
     return None
 
-
+# %% ../nbs/01_store.ipynb #3655929b
 def _place(variable: str, fallback: Path) -> Path:
     return Path(os.environ[variable]).expanduser().resolve() if os.environ.get(variable) else fallback
 
-
+# %% ../nbs/01_store.ipynb #0d61ff38
 def outputs_dir() -> Path:
     "Where runs and reports go: `GANNB_OUTPUTS`, else `outputs/` of the checkout, else `outputs/` here."
     return _place("GANNB_OUTPUTS", (checkout() or Path.cwd()) / "outputs")
 
-
+# %% ../nbs/01_store.ipynb #e8e1a7b7
 def store_dir() -> Path:
     "Where content-keyed artefacts live: `GANNB_STORE`, else `store/` in the outputs folder."
     return _place("GANNB_STORE", outputs_dir() / "store")
 
-
+# %% ../nbs/01_store.ipynb #140cf992
 def cache_dir() -> Path:
     "Where decoded images are cached: `GANNB_CACHE`, else `~/.cache/gannb`."
     return _place("GANNB_CACHE", Path.home() / ".cache" / "gannb")
 
-
+# %% ../nbs/01_store.ipynb #15775ce3
 def data_root(given: str | Path | None = None) -> Path:
     "Where data sets are looked for: `given`, else `GANNB_DATA` (from the working folder, else from the checkout), else `data/` in the cache folder. Raises if a folder was named that does not exist."
     if given in (None, "") and not os.environ.get("GANNB_DATA"):
@@ -102,7 +102,7 @@ def _say_oserror(action: str, path: Path, error: OSError) -> GannbError:
         "(GANNB_OUTPUTS, GANNB_STORE or GANNB_CACHE), then run the same command again."
     )
 
-
+# %% ../nbs/01_store.ipynb #bba73cb8
 def check_place(path: str | Path) -> Path:
     "`path`, if a folder is or can be there. Raises `GannbError` when a file is in the way; makes nothing."
     path = Path(path)
@@ -113,7 +113,7 @@ def check_place(path: str | Path) -> Path:
         )
     return path
 
-
+# %% ../nbs/01_store.ipynb #8e46e483
 def make_folder(path: str | Path) -> Path:
     "`path`, now an existing folder. Raises `GannbError` when a file is in the way or it cannot be made."
     path = Path(path)
@@ -123,7 +123,7 @@ def make_folder(path: str | Path) -> Path:
         raise _say_oserror("make the folder", path, e) from e
     return path
 
-
+# %% ../nbs/01_store.ipynb #e0fc1695
 def _fsync_folder(path: Path) -> None:
     if os.name != "posix":
         return
@@ -133,7 +133,7 @@ def _fsync_folder(path: Path) -> None:
     finally:
         os.close(fd)
 
-
+# %% ../nbs/01_store.ipynb #c342ae87
 def atomic_write(
     path: str | Path,  # the file to make or replace
     content: bytes | str,  # text is written as UTF-8
@@ -154,14 +154,14 @@ def atomic_write(
         tmp.unlink(missing_ok=True)
     return path
 
-
+# %% ../nbs/01_store.ipynb #92da5b12
 def write_json(path: str | Path, value: Any) -> Path:
     "Write `value` as readable JSON, atomically. NaN and infinity are refused: JSON has no such numbers."
     return atomic_write(
         path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
     )
 
-
+# %% ../nbs/01_store.ipynb #eaea0629
 def read_json(path: str | Path) -> Any:
     "The value in a JSON file. Raises `GannbError` when the file is missing or damaged."
     try:
@@ -177,7 +177,7 @@ def sha256_file(path: str | Path) -> str:
     with open(path, "rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
-
+# %% ../nbs/01_store.ipynb #af09c9ed
 @contextmanager
 def new_folder(
     final: str | Path,  # the folder to appear; must not exist yet
@@ -206,7 +206,7 @@ def new_folder(
     finally:
         shutil.rmtree(tmp, ignore_errors=True)
 
-
+# %% ../nbs/01_store.ipynb #0bef29be
 def verify_folder(path: str | Path) -> dict:  # the manifest: file -> {sha256, bytes}
     "The manifest of a sealed folder, after checking every file against it. Raises `GannbError` naming the first file that is missing or changed."
     path = Path(path)
@@ -231,7 +231,7 @@ def save_tensors(
 
     return atomic_write(path, save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}))
 
-
+# %% ../nbs/01_store.ipynb #c5cc2e3d
 def load_tensors(path: str | Path) -> dict[str, torch.Tensor]:  # tensors on the CPU
     "The tensors of a safetensors file. Raises `GannbError` for a missing, truncated or foreign file (pickles are recognised and refused)."
     from safetensors import SafetensorError
@@ -250,7 +250,7 @@ def load_tensors(path: str | Path) -> dict[str, torch.Tensor]:  # tensors on the
     except (SafetensorError, ValueError, KeyError) as e:
         raise GannbError(f"{path} is not a whole safetensors file ({e}).") from e
 
-
+# %% ../nbs/01_store.ipynb #1b418d1d
 def save_checkpoint(
     folder: str | Path,  # the run's checkpoint folder
     step: int,  # training steps done
@@ -273,12 +273,12 @@ def save_checkpoint(
         shutil.rmtree(old, ignore_errors=True)
     return final
 
-
+# %% ../nbs/01_store.ipynb #feeff465
 def list_checkpoints(folder: str | Path) -> list[Path]:
     "The checkpoints of a run, oldest first."
     return sorted(p for p in Path(folder).glob("step-*") if (p / "manifest.json").is_file())
 
-
+# %% ../nbs/01_store.ipynb #0e34c9b0
 def load_checkpoint(
     folder: str | Path,
 ) -> tuple[dict[str, torch.Tensor], dict, Path] | None:  # tensors, state, folder; None when there is none
@@ -308,7 +308,7 @@ def remove_leftovers(folder: str | Path) -> None:
         else:
             p.unlink(missing_ok=True)
 
-
+# %% ../nbs/01_store.ipynb #7ded260c
 @contextmanager
 def folder_lock(
     folder: str | Path,  # the folder to hold
@@ -365,7 +365,7 @@ def artefact_folder(
         / stable_hash({"stage": stage, "version": version, "fields": fields}, 20)
     )
 
-
+# %% ../nbs/01_store.ipynb #4d6d9a61
 def differing_fields(old: dict, new: dict) -> list[str]:
     "The differences of two flat dictionaries in words: `ngf: 32 -> 64`."
     missing = object()
@@ -375,7 +375,7 @@ def differing_fields(old: dict, new: dict) -> list[str]:
         if old.get(k, missing) != new.get(k, missing)
     ]
 
-
+# %% ../nbs/01_store.ipynb #3f41cb60
 def tree_bytes(path: str | Path) -> int:
     "How much disk a folder holds, in bytes."
     return sum(p.stat().st_size for p in Path(path).rglob("*") if p.is_file())
@@ -399,7 +399,7 @@ def code_commit() -> str:
     except (OSError, subprocess.SubprocessError):
         return "no git"
 
-
+# %% ../nbs/01_store.ipynb #ded3c48a
 def provenance(
     device: str | None = None,  # "cpu" or "cuda": what was used; None: what torch would use
     threads: int | None = None,  # CPU threads used; None: torch's present number
@@ -439,7 +439,7 @@ def provenance(
         "cores": os.cpu_count(),
     }
 
-
+# %% ../nbs/01_store.ipynb #f23de9f2
 def peak_memory() -> int:
     "The largest resident memory of this process so far, in bytes."
     if os.name != "posix":
@@ -449,7 +449,7 @@ def peak_memory() -> int:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
-
+# %% ../nbs/01_store.ipynb #b4c06364
 def check_free_disk(folder: str | Path, need: int) -> int:  # free bytes
     "Free bytes where `folder` lies or will lie. Raises `GannbError` when less than `need` is free."
     place = Path(folder)

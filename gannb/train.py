@@ -28,7 +28,7 @@ def loss_D(
     "The discriminator's loss: the **sum** of its real and its fake half, as in the papers' log lines. Undecided everywhere it is 2 ln 2 = 1.386."
     return F.softplus(-real.float()).mean() + F.softplus(fake.float()).mean()
 
-
+# %% ../nbs/08_train.ipynb #06d2cdc2
 def loss_G(fake: Tensor) -> Tensor:
     "The generator's loss -log D(G(z)) from the logits (N,) of its images. With an undecided discriminator it is ln 2 = 0.693."
     return F.softplus(-fake.float()).mean()
@@ -49,7 +49,7 @@ def d_step(
     opt_D.step()
     return loss.detach(), real_logits.detach(), fake_logits.detach()
 
-
+# %% ../nbs/08_train.ipynb #d0a2c694
 def g_step(
     D: nn.Module,
     opt_G: torch.optim.Optimizer,
@@ -87,7 +87,7 @@ def _record(loss_d: Tensor, loss_g: Tensor, real: Tensor, before: Tensor, after:
         )
     )
 
-
+# %% ../nbs/08_train.ipynb #a6d052e6
 @dataclass
 class History:
     "The record of a run: `rows` (steps, 7) float32, one row a step, columns as in `COLUMNS`; `steps_per_epoch` batches an epoch."
@@ -108,7 +108,7 @@ class History:
         "Mean of a column over the last `last` steps. A NaN in them gives NaN."
         return float(np.mean(self[column][-last:], dtype=np.float64))
 
-
+# %% ../nbs/08_train.ipynb #3beb841e
 def log_line(
     row: np.ndarray,  # (7,) one row of a History
     epoch: int,  # epochs completed before this one, counted from 0
@@ -135,7 +135,7 @@ def make_optimizers(
         torch.optim.Adam(D.parameters(), lr=lr_D, betas=(beta1, beta2), fused=True),
     )
 
-
+# %% ../nbs/08_train.ipynb #e0573bf0
 def state_tensors(
     G: nn.Module, D: nn.Module, opt_G: torch.optim.Optimizer, opt_D: torch.optim.Optimizer
 ) -> dict[str, Tensor]:
@@ -146,7 +146,7 @@ def state_tensors(
             out |= {f"opt_{n}.{k}.{field}": t for field, t in opt.state.get(p, {}).items()}
     return out
 
-
+# %% ../nbs/08_train.ipynb #7dc9bed0
 def _check_same_network(name: str, net: nn.Module, given: dict[str, Tensor]) -> None:
     have = {k: tuple(v.shape) for k, v in net.state_dict().items()}
     came = {k: tuple(v.shape) for k, v in given.items()}
@@ -158,7 +158,7 @@ def _check_same_network(name: str, net: nn.Module, given: dict[str, Tensor]) -> 
         "Size, channels, nz and widths must be those of the training."
     )
 
-
+# %% ../nbs/08_train.ipynb #4f9e5829
 def load_net(net: nn.Module, tensors: dict[str, Tensor], name: str = "G") -> nn.Module:
     "Put weights `name.*` of `tensors` into `net`, keeping its device and memory layout. Raises `GannbError` when they belong to another network."
     given = {k.removeprefix(name + "."): v for k, v in tensors.items() if k.startswith(name + ".")}
@@ -166,7 +166,7 @@ def load_net(net: nn.Module, tensors: dict[str, Tensor], name: str = "G") -> nn.
     net.load_state_dict(given)
     return net
 
-
+# %% ../nbs/08_train.ipynb #76b5dfc9
 @torch.no_grad()
 def load_state(
     tensors: dict[str, Tensor],
@@ -201,7 +201,7 @@ class Diverged(GannbError):
             "learning rate (lr_G, lr_D), precision=fp32, a larger batch, or another seed."
         )
 
-
+# %% ../nbs/08_train.ipynb #f469ed1f
 @dataclass
 class Tick:
     "The full state of a training between two steps. Looking at it changes nothing; it is valid until the loop is asked to go on."
@@ -218,14 +218,14 @@ class Tick:
     def tensors(self) -> dict[str, Tensor]:
         return state_tensors(self.G, self.D, self.opt_G, self.opt_D)
 
-
+# %% ../nbs/08_train.ipynb #31d894fc
 def check_steps(d_steps: int, g_steps: int) -> None:
     "Raises `GannbError` unless both are whole numbers of 1 or more."
     for name, n in (("d_steps", d_steps), ("g_steps", g_steps)):
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise GannbError(f"{name} must be a whole number of 1 or more; this is {n!r}.")
 
-
+# %% ../nbs/08_train.ipynb #31af7b39
 def train_gan(
     G: nn.Module,
     D: nn.Module,

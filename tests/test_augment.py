@@ -7,9 +7,9 @@ import pytest
 import torch
 from scipy import stats
 
-from gannb import datasets
+from gannb.datasets.registry import load
 from gannb.augment import diff_augment, leak
-from gannb.base import POLICIES, GannbError, draw_z, parse_policy, to_float, to_uint8
+from gannb.base import GannbError, POLICIES, draw_z, parse_policy, to_float, to_uint8
 from gannb.models.dcgan import Generator, init_weights
 from gannb.sample import sample_seeded
 
@@ -271,7 +271,7 @@ def test_a_generator_learns_through_it(policy):
 @pytest.fixture(scope="module")
 def digits():
     return {
-        name: datasets.load(name, size=16).take(range(600))
+        name: load(name, size=16).take(range(600))
         for name in ("digits", "digits-textured", "digits-low-contrast")
     }
 

@@ -9,12 +9,19 @@ import numpy as np
 import pytest
 import torch
 
-from gannb import datasets, ledger, report, store
+from gannb import store
+from gannb.commands.compare_page import comparison_page
+from gannb.datasets.registry import load
+from gannb.ledger.intervals import paired_interval, welch_interval
+from gannb.report.site import _check_offline
 from gannb.base import GannbError
 from gannb.cli import main
 from gannb.config import TrainConfig, checked
 from gannb.features import FeatureNet
-from gannb.stages import compare, gan
+from gannb.commands import compare as compare_room
+from gannb.stages import gan
+from gannb.commands.compare import METRICS, compare, judging_network, training_config, verdict
+from gannb.stages.run import GanRun, open_runs
 
 SMALL = dict(dataset="digits", size=16, limit=48, epochs=2, batch_size=16, nz=8, ngf=4, ndf=4, threads=1)
 
@@ -36,7 +43,7 @@ def flat(*_):
 
 @pytest.fixture(autouse=True)
 def cheap_judge(monkeypatch):
-    monkeypatch.setattr(compare, "judging_network", flat)
+    monkeypatch.setattr(compare_room, "judging_network", flat)
 
 
 def train(folder: Path, seeds=range(5), **change) -> Path:
@@ -88,26 +95,26 @@ LOW, HIGH = [0.31, 0.33, 0.30, 0.34, 0.32], [0.51, 0.52, 0.50, 0.53, 0.55]
     ],
 )
 def test_verdicts(a, b, metric, margin, word):
-    v = compare.verdict(rows(a, b, metric), metric, "x", margin)
+    v = verdict(rows(a, b, metric), metric, "x", margin)
     assert v["verdict"] == word, v["sentence"]
     assert v["values"][0]["values"] == a and v["values"][1]["values"] == b, "values are shown all the same"
 
 
 def test_intervals_are_the_ledgers():
-    v = compare.verdict(rows(LOW, HIGH), "kid", "x")
-    want = ledger.paired_interval(LOW, HIGH)
+    v = verdict(rows(LOW, HIGH), "kid", "x")
+    want = paired_interval(LOW, HIGH)
     assert (
         v["paired"]
         and v["interval"] == pytest.approx([want.low, want.high])
         and v["value"] == pytest.approx(want.mean)
     )
-    w = compare.verdict(rows(LOW, [*HIGH, 0.5]), "kid", "x")
-    want = ledger.welch_interval(LOW, [*HIGH, 0.5])
+    w = verdict(rows(LOW, [*HIGH, 0.5]), "kid", "x")
+    want = welch_interval(LOW, [*HIGH, 0.5])
     assert not w["paired"] and w["interval"] == pytest.approx([want.low, want.high])
 
 
 def test_four_seeds_show_their_interval_and_say_why():
-    v = compare.verdict(rows(LOW[:4], HIGH[:4]), "kid", "x")
+    v = verdict(rows(LOW[:4], HIGH[:4]), "kid", "x")
     assert v["interval"] is not None and "Only 4" in v["sentence"] and "at least 5" in v["sentence"]
 
 
@@ -115,15 +122,15 @@ def test_unlike_protocols_get_no_verdict():
     found = rows(LOW, HIGH)
     for r in found:
         r["protocol"] = {"n_fake": 100 if r["arm"] == "A" else 200}
-    v = compare.verdict(found, "kid", "x")
+    v = verdict(found, "kid", "x")
     assert v["verdict"] == "inconclusive" and "n_fake differs" in v["sentence"]
 
 
 @pytest.fixture(scope="module")
 def found(sides):
     with pytest.MonkeyPatch.context() as m:
-        m.setattr(compare, "judging_network", flat)
-        return compare.compare(*map(str, sides), n=40)
+        m.setattr(compare_room, "judging_network", flat)
+        return compare(*map(str, sides), n=40)
 
 
 def test_a_whole_comparison(sides, found):
@@ -133,9 +140,7 @@ def test_a_whole_comparison(sides, found):
         and found.main["paired"]
         and found.main["n"] == 5
     )
-    assert {s["setting"] for s in found.settings} == {"lr_G", "lr_D"} and set(found.verdicts) == set(
-        compare.METRICS
-    )
+    assert {s["setting"] for s in found.settings} == {"lr_G", "lr_D"} and set(found.verdicts) == set(METRICS)
     assert found.pictures["A"].shape == found.pictures["B"].shape == (16, 16, 16, 1) and not np.array_equal(
         found.pictures["A"], found.pictures["B"]
     )
@@ -145,12 +150,12 @@ def test_a_whole_comparison(sides, found):
         and found.protocol["kid"]["held_out"] is True
     )
     value = {r["seed"]: r["value"] for r in found.rows if r["arm"] == "A" and r["metric"] == "loss_D"}
-    run = gan.GanRun(sides[0] / "seed-3", found.runs["A"][3].fields, 2, 3)
+    run = GanRun(sides[0] / "seed-3", found.runs["A"][3].fields, 2, 3)
     assert value[3] == pytest.approx(run.history().mean("loss_D", 1))
 
 
 def test_swapped_sides_swap_the_verdict(sides, found):
-    back = compare.compare(*map(str, sides[::-1]), n=40)
+    back = compare(*map(str, sides[::-1]), n=40)
     assert back.main["value"] == -found.main["value"]
     word = {"A better": "B better", "B better": "A better"}
     assert back.main["verdict"] == word.get(found.main["verdict"], found.main["verdict"])
@@ -164,7 +169,7 @@ def test_kid_is_of_the_right_images(sides, found):
 
     run = found.runs["B"][2]
     fakes = sample(run.generator(), draw_z(40, 8, 2, "compare"))
-    held = datasets.load("digits", split="test", size=16, progress=False).select(limit=40)
+    held = load("digits", split="test", size=16, progress=False).select(limit=40)
     want = kid(features(held, flat()), features(fakes, flat()))
     got = next(r["value"] for r in found.rows if (r["arm"], r["seed"], r["metric"]) == ("B", 2, "kid"))
     assert got == pytest.approx(want)
@@ -174,33 +179,33 @@ def test_no_image_that_judges_was_trained_on(sides, tmp_path):
     "The reals named with --data are the training images themselves: every one is taken out."
     from PIL import Image
 
-    data = gan.load_data(compare.training_config(compare.open_runs(str(sides[0]))[0]), progress=False)
+    data = gan.load_data(training_config(open_runs(str(sides[0]))[0]), progress=False)
     for i in range(12):
         (tmp_path / "own").mkdir(exist_ok=True)
         Image.fromarray(data.take([i])[0, ..., 0]).save(tmp_path / "own" / f"{i:02}.png")
     with pytest.raises(GannbError, match="has 0 images that training has not seen"):
-        compare.compare(*map(str, sides), n=20, data=f"folder:{tmp_path / 'own'}")
-    test = datasets.load("digits", split="test", size=16, progress=False)
+        compare(*map(str, sides), n=20, data=f"folder:{tmp_path / 'own'}")
+    test = load("digits", split="test", size=16, progress=False)
     for i in range(12):
         Image.fromarray(test.take([i])[0, ..., 0]).save(tmp_path / "own" / f"t{i:02}.png")
-    held = compare.compare(*map(str, sides), n=20, data=f"folder:{tmp_path / 'own'}").protocol["kid"]
+    held = compare(*map(str, sides), n=20, data=f"folder:{tmp_path / 'own'}").protocol["kid"]
     assert held["n_real"] == 12 and held["copies of training images taken out"] >= 12
 
 
 def test_a_column_of_the_record_needs_no_judge(sides, monkeypatch):
-    monkeypatch.setattr(compare, "make_judge", lambda *a: pytest.fail("no images are needed"))
-    c = compare.compare(*map(str, sides), metric="D_real")
+    monkeypatch.setattr(compare_room, "make_judge", lambda *a: pytest.fail("no images are needed"))
+    c = compare(*map(str, sides), metric="D_real")
     assert c.main["metric"] == "D_real" and "kid" not in c.verdicts and "real" not in c.pictures
 
 
 def test_the_judge_of_grey_and_of_colour(monkeypatch, sides):
     monkeypatch.undo()
-    monkeypatch.setattr(compare, "network", lambda name, **k: name)
-    cfg = compare.training_config(compare.open_runs(str(sides[0]))[0])
+    monkeypatch.setattr(compare_room, "network", lambda name, **k: name)
+    cfg = training_config(open_runs(str(sides[0]))[0])
     assert (
-        compare.judging_network(cfg, {"channels": 1, "size": 16}) == "domain"
-        and compare.judging_network(cfg, {"channels": 3, "size": 16})
-        == compare.judging_network(None, {"channels": 1, "size": 16})
+        judging_network(cfg, {"channels": 1, "size": 16}) == "domain"
+        and judging_network(cfg, {"channels": 3, "size": 16})
+        == judging_network(None, {"channels": 1, "size": 16})
         == "effnet-lite0"
     )
 
@@ -214,13 +219,13 @@ def test_a_diverged_seed_stays_in(sides, tmp_path):
     (run / "diverged.json").write_text('{"step": 4, "message": "planted"}')
     (run / "done.json").unlink()
     (run / "snapshots" / "G-epoch-0002.safetensors").unlink()
-    c = compare.compare(str(a), str(sides[1]), n=40)
+    c = compare(str(a), str(sides[1]), n=40)
     assert (
         c.main["verdict"] == "inconclusive"
         and "seed 2" in c.main["sentence"]
         and "n/a (1 of 5 seeds diverged)" in c.table()[0]["A"]
     )
-    page = report.comparison_page(c, tmp_path / "page", "gannb compare a b", 1.0).read_text(encoding="utf-8")
+    page = comparison_page(c, tmp_path / "page", "gannb compare a b", 1.0).read_text(encoding="utf-8")
     assert "1 of 5 seeds diverged" in page
     json.loads(
         (tmp_path / "page" / "compare.json").read_text(),
@@ -301,7 +306,7 @@ def test_command_and_page(sides, tmp_path, capsys, monkeypatch):
         "gannb compare",
     ):
         assert words in text, words
-    report._check_offline(text)
+    _check_offline(text)
     assert len(text) < 3e6 and text.count("data:image/png") == 4
     record = json.loads((page.parent / "compare.json").read_text())
     assert record["verdicts"][0]["metric"] == "kid" and len(record["verdicts"][0]["values"][0]["values"]) == 5
@@ -312,11 +317,11 @@ def test_command_and_page(sides, tmp_path, capsys, monkeypatch):
 
 
 def test_one_seed_each_and_no_page_without_values(sides, tmp_path):
-    c = compare.compare(str(sides[0] / "seed-0"), str(sides[1] / "seed-0"), n=40)
+    c = compare(str(sides[0] / "seed-0"), str(sides[1] / "seed-0"), n=40)
     assert (
         c.names == ("slow/seed-0", "fast/seed-0")
         and c.main["verdict"] == "inconclusive"
         and math.isfinite(c.main["value"])
         and "Only 1" in c.sentence()
     )
-    assert report.comparison_page(c, tmp_path / "p", "gannb compare a b", 1.0).is_file()
+    assert comparison_page(c, tmp_path / "p", "gannb compare a b", 1.0).is_file()

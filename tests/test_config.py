@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from gannb import config
+from gannb.studies.registry import PRESETS, REPORTS, _assigned, check_injected, report_config
 from gannb.base import GannbError
 
 
@@ -16,10 +17,10 @@ def test_importing_config_imports_no_torch():
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize("paper", list(config.PRESETS))
+@pytest.mark.parametrize("paper", list(PRESETS))
 @pytest.mark.parametrize("preset", ["smoke", "quick", "desk", "paper"])
 def test_every_preset_is_whole(paper, preset):
-    r = config.report_config(paper, preset=preset)
+    r = report_config(paper, preset=preset)
     assert r.setting == preset and r.run_name == preset and not r.overrides and r.config.seeds
     if preset in ("desk", "paper"):
         assert len(r.config.seeds) >= 5
@@ -41,7 +42,7 @@ def test_original_dcgan_defaults():
 
 
 def test_paper_preset_is_the_papers():
-    c = config.report_config("dataset_study", preset="paper").config
+    c = report_config("dataset_study", preset="paper").config
     assert (
         c.epochs == 10
         and c.batch_sizes == [128, 64, 64]
@@ -68,26 +69,26 @@ def test_paper_preset_is_the_papers():
     ],
 )
 def test_setting(given, setting):
-    assert config.report_config("dataset_study", preset="desk", **given).setting == setting
+    assert report_config("dataset_study", preset="desk", **given).setting == setting
 
 
 def test_epochs_given_alone_are_exact():
-    assert config.report_config("dataset_study", preset="desk", epochs=3).config.steps == 0
-    assert config.report_config("dataset_study", preset="desk", epochs=3, steps=500).config.steps == 500
+    assert report_config("dataset_study", preset="desk", epochs=3).config.steps == 0
+    assert report_config("dataset_study", preset="desk", epochs=3, steps=500).config.steps == 500
 
 
 def test_run_names_tell_runs_apart():
     names = {
-        config.report_config("dataset_study", **g).run_name
+        report_config("dataset_study", **g).run_name
         for g in ({}, {"epochs": 3}, {"epochs": 4}, {"seeds": "0,1,2"}, {"preset": "desk"})
     }
     assert len(names) == 5
-    assert config.report_config("dataset_study", data_root="elsewhere").run_name == "quick"
+    assert report_config("dataset_study", data_root="elsewhere").run_name == "quick"
 
 
 @pytest.mark.parametrize("text, value", [("0,1,2", [0, 1, 2]), (7, [7]), ("3", [3]), ([4, 5], [4, 5])])
 def test_lists(text, value):
-    assert config.report_config("dataset_study", seeds=text).config.seeds == value
+    assert report_config("dataset_study", seeds=text).config.seeds == value
 
 
 @pytest.mark.parametrize(
@@ -115,39 +116,39 @@ def test_lists(text, value):
 )
 def test_wrong_report_parameters(given, words):
     with pytest.raises(GannbError, match=words):
-        config.report_config("dataset_study", **given)
+        report_config("dataset_study", **given)
 
 
 def test_unknown_paper():
     with pytest.raises(GannbError, match="dataset_study"):
-        config.report_config("dataset-study")
+        report_config("dataset-study")
 
 
 def test_class_specs():
     assert config.split_spec("cifar10@airplane+ship") == ("cifar10", ["airplane", "ship"])
     assert config.split_spec("folder:my@home/pictures@") == ("folder:my@home/pictures", [])
-    assert config.report_config("dataset_study", preset="desk").config.gan(2).classes == ["airplane"]
+    assert report_config("dataset_study", preset="desk").config.gan(2).classes == ["airplane"]
 
 
 def test_injected_parameters_are_checked():
-    config.check_injected(
+    check_injected(
         "dataset_study", ["preset = 'quick'", "# Parameters\nepochs = 3\nseeds = '0'\n", "anything = 1"]
     )
     for cell in ("# Parameters\nepohcs = 3\n", "preset = 'quick'\nepohcs = 3"):
         with pytest.raises(GannbError, match="epochs"):
-            config.check_injected("dataset_study", [cell])
+            check_injected("dataset_study", [cell])
 
 
 def test_template_has_every_parameter():
     import json
     from pathlib import Path
 
-    for paper, model in config.REPORTS.items():
+    for paper, model in REPORTS.items():
         nb = json.loads(
             (Path(__file__).resolve().parents[1] / "papers" / f"{paper}.ipynb").read_text(encoding="utf-8")
         )
         cell = next(c for c in nb["cells"] if "parameters" in c["metadata"].get("tags", []))
-        assert config._assigned("".join(cell["source"])) == set(model.model_fields)
+        assert _assigned("".join(cell["source"])) == set(model.model_fields)
 
 
 def test_set_pairs():

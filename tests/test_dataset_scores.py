@@ -7,17 +7,53 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from gannb import ledger
+from gannb.ledger.claims import load_claims
+from gannb.ledger.judge import judge, judge_all
 from gannb.base import GannbError
-from gannb.config import report_config
+from gannb.studies.registry import report_config
 from gannb.features import climb
-from gannb.ledger import NOT_TESTABLE, VERDICTS
-from gannb.stages import dataset_scores as sc
-from gannb.stages import dataset_study, gan, side_study
+from gannb.ledger.words import NOT_TESTABLE, VERDICTS
+from gannb.studies.dataset_study import rows as rows_room
+from gannb.stages.judges import Scoring, scoring
+from gannb.stages.ladder import asks_network, judge_study, ladder_rows, ladders, may_not_judge
+from gannb.stages.run import epoch_near, kept
+from gannb.stages.score import row
+from gannb.stages.tables import values
+from gannb.studies.dataset_study.rows import (
+    CHANGES,
+    DECIDE,
+    SIDE_ROLES,
+    all_rows,
+    fall_rows,
+    named_rows,
+    same_g_updates,
+    shuffle_tiles,
+)
+from gannb.studies.dataset_study.show import (
+    arm_rows,
+    changed_table,
+    closest,
+    copies_sentence,
+    fall_sentence,
+    half_sentence,
+    knows_table,
+    measured,
+    named_sentence,
+    quality_panels,
+    quality_rows,
+    quality_sentence,
+    score_cards,
+    trend_sentence,
+    update_table,
+)
+from gannb.stages.arms import train_arms
+from gannb.studies.dataset_study.rows import arms, results
+from gannb.studies.dataset_study.side import changed, side_arms
 from gannb.data import set_contrast
-from gannb.stages.score import d_on, judging_part, real_d
+from gannb.stages.discriminator import d_on, real_d
+from gannb.stages.judges import judging_part
 
-CLAIMS = ledger.load_claims(Path(__file__).resolve().parents[1] / "papers" / "dataset_study.yaml")
+CLAIMS = load_claims(Path(__file__).resolve().parents[1] / "papers" / "dataset_study.yaml")
 BY_ID = {c["id"]: c for c in CLAIMS}
 SCORED = (
     "emnist-memorised",
@@ -57,10 +93,10 @@ def a_run(epochs, g=1, spe=10, diverged=None):
 
 
 def test_places_are_the_nearest_kept_epochs():
-    assert sc.kept(a_run(26)) == [1, 2, 3, 5, 7, 10, 15, 20, 26] and sc.kept(
-        a_run(26, diverged=3)
-    ) == sc.kept(a_run(26))
-    assert [sc.epoch_near(a_run(80), s) for s in (1, 390, 400, 401, 9999)] == [1, 30, 50, 50, 80], (
+    assert kept(a_run(26)) == [1, 2, 3, 5, 7, 10, 15, 20, 26] and kept(a_run(26, diverged=3)) == kept(
+        a_run(26)
+    )
+    assert [epoch_near(a_run(80), s) for s in (1, 390, 400, 401, 9999)] == [1, 30, 50, 50, 80], (
         "of two equally near ones the later"
     )
 
@@ -76,7 +112,7 @@ def test_places_are_the_nearest_kept_epochs():
     ],
 )
 def test_equal_generator_updates(more, control, pair):
-    assert sc.same_g_updates(a_run(*more), a_run(control)) == pair
+    assert same_g_updates(a_run(*more), a_run(control)) == pair
 
 
 # ---- what D sees -----------------------------------------------------------------------------------------------------------------------
@@ -93,7 +129,7 @@ def cut(image, k):
 def test_shuffled_tiles_keep_every_pixel_and_lose_the_shape():
     x = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
     for tiles in (2, 4, 8):
-        y = sc.shuffle_tiles(x, tiles)
+        y = shuffle_tiles(x, tiles)
         for a, b in zip(x, y):
             assert (np.sort(a.reshape(-1, 3), axis=0) == np.sort(b.reshape(-1, 3), axis=0)).all(), (
                 "each colour's histogram stays"
@@ -107,22 +143,22 @@ def test_shuffled_tiles_keep_every_pixel_and_lose_the_shape():
         .reshape(1, 16, 16, 1)
         .repeat(200, 0)
     )  # tile k holds the value k
-    places = sc.shuffle_tiles(many)[:, ::4, ::4, 0].reshape(200, 16)
+    places = shuffle_tiles(many)[:, ::4, ::4, 0].reshape(200, 16)
     assert len({p.tobytes() for p in places}) > 190, "each image has an order of its own"
     assert 0.02 < (places == np.arange(16)).mean() < 0.11, (
         "a tile stays in its place by chance only (1 in 16)"
     )
-    assert (sc.shuffle_tiles(x) == sc.shuffle_tiles(x)).all() and (
-        sc.shuffle_tiles(x, seed=1) != sc.shuffle_tiles(x)
+    assert (shuffle_tiles(x) == shuffle_tiles(x)).all() and (
+        shuffle_tiles(x, seed=1) != shuffle_tiles(x)
     ).any()
     for tiles in (1, 5):
         with pytest.raises(GannbError, match="divide the side"):
-            sc.shuffle_tiles(x, tiles)
+            shuffle_tiles(x, tiles)
 
 
 def test_the_two_changes_that_decide():
     x = np.random.default_rng(1).integers(0, 256, (4, 16, 16, 1), dtype=np.uint8)
-    shape, contrast = (sc.CHANGES[k](x) for k in sc.DECIDE.values())
+    shape, contrast = (CHANGES[k](x) for k in DECIDE.values())
     assert shape.std() == x.std() and contrast.astype(float).std() == pytest.approx(
         x.astype(float).std() / 2, rel=0.02
     )
@@ -139,17 +175,17 @@ def test_a_fall_is_what_d_says_less_what_it_said(monkeypatch):
     from gannb.data import ImageSet
 
     letters = ImageSet("letters", np.tile(np.array([0, 255], np.uint8), (8, 16, 8))[..., None])
-    monkeypatch.setattr(sc, "real_d", lambda run, reals: None)
-    monkeypatch.setattr(sc, "d_on", lambda D, images: (float(np.ptp(images.astype(int)) / 255), 0.0))
-    rows = sc.fall_rows([a_run(1), a_run(1, diverged=1)], letters, letters, 8)
+    monkeypatch.setattr(rows_room, "real_d", lambda run, reals: None)
+    monkeypatch.setattr(rows_room, "d_on", lambda D, images: (float(np.ptp(images.astype(int)) / 255), 0.0))
+    rows = fall_rows([a_run(1), a_run(1, diverged=1)], letters, letters, 8)
     fall = [r["value"] for r in rows if r["metric"] == "fall_of_D"]
     assert fall[:2] == [0, pytest.approx(0.5, abs=0.01)] and all(map(math.isnan, fall[2:]))
 
     def gone(run, reals):
         raise GannbError("D was not kept")
 
-    monkeypatch.setattr(sc, "real_d", gone)
-    assert sc.fall_rows([a_run(1)], letters, letters, 8) == []
+    monkeypatch.setattr(rows_room, "real_d", gone)
+    assert fall_rows([a_run(1)], letters, letters, 8) == []
 
 
 def test_d_judges_by_the_statistics_of_real_images(study):
@@ -183,13 +219,13 @@ def study():
         epochs=3,
         limit=32,
     ).config
-    main = dataset_study.arms(cfg)
-    side = side_study.side_arms(cfg, main)
-    runs = gan.train_arms(main, cfg.seeds, show="quiet", say=lambda s: None)
-    side_runs = gan.train_arms(side, cfg.seeds, show="quiet", say=lambda s: None)
-    s = sc.scoring(cfg, main, side, runs | side_runs)
-    rows, can = sc.all_rows(s, say=lambda t: None)
-    return s, rows, can, dataset_study.results(main, runs)
+    main = arms(cfg)
+    side = side_arms(cfg, main)
+    runs = train_arms(main, cfg.seeds, show="quiet", say=lambda s: None)
+    side_runs = train_arms(side, cfg.seeds, show="quiet", say=lambda s: None)
+    s = scoring(cfg, main, side, runs | side_runs)
+    rows, can = all_rows(s, say=lambda t: None)
+    return s, rows, can, results(main, runs)
 
 
 def test_one_network_and_equal_numbers_for_all(study):
@@ -229,12 +265,12 @@ def test_no_judging_image_was_learnt_from(study):
     s, *_ = study
     seen = s.judges["emnist"].net.seen
     assert len(seen)
-    for key, judge in s.judges.items():
+    for key, judge_of in s.judges.items():
         assert (
-            not np.isin(judge.real.pixel_hashes(), seen).any()
-            and not np.isin(judge.real.pixel_hashes(), s.arms[key].data.pixel_hashes()).any()
+            not np.isin(judge_of.real.pixel_hashes(), seen).any()
+            and not np.isin(judge_of.real.pixel_hashes(), s.arms[key].data.pixel_hashes()).any()
         ), key
-    plain = side_study.changed(s.arms["emnist"].held, lambda x: x, "contrast 1")
+    plain = changed(s.arms["emnist"].held, lambda x: x, "contrast 1")
     assert (
         judging_part(s.cfg, plain).pixel_hashes() == judging_part(s.cfg, s.arms["emnist"].held).pixel_hashes()
     ).all(), "changed images are cut as the unchanged ones"
@@ -248,7 +284,7 @@ def test_no_protocol_clash_and_every_claim_gets_a_verdict(study):
         for r in [*rows, *numbers]
         for k in range(5)
     ]
-    judged = {c["id"]: c for c in ledger.judge_all(CLAIMS, five, "desk")}
+    judged = {c["id"]: c for c in judge_all(CLAIMS, five, "desk")}
     assert not [c["id"] for c in judged.values() if "cannot be compared" in c["reason"]]
     hidden = [i for i in SCORED if judged[i]["verdict"] == NOT_TESTABLE]
     assert hidden == ["colour"], "digits have no colour; all others are judged"
@@ -257,7 +293,7 @@ def test_no_protocol_clash_and_every_claim_gets_a_verdict(study):
 
 def test_more_updates_are_compared_at_equal_updates(study):
     s, rows, *_ = study
-    table = sc.update_table(s, rows)
+    table = update_table(s, rows)
     assert [(r["arm"], r["control"]) for r in table] == [
         ("2 a batch", "equal D updates"),
         ("2 a batch", "equal G updates"),
@@ -277,55 +313,49 @@ def test_the_classifier_knows_the_class(study):
         and can["accuracy"] > 0.6
         and can["called"] > 0.5 > 0.2 > can["others called"]
     )
-    share = sc.values(rows, "dcgan", "cifar", "end", "called_airplane")
+    share = values(rows, "dcgan", "cifar", "end", "called_airplane")
     assert len(share) == 1 and 0 <= share[0] <= 1
-    assert "held-out images" in sc.named_sentence(can, rows)
+    assert "held-out images" in named_sentence(can, rows)
 
 
 def test_without_a_class_there_is_a_reason(study):
     s, *_ = study
     cfg = report_config("dataset_study", preset="smoke").config
-    rows, why = sc.named_rows(sc.Scoring(cfg, s.arms, s.runs, s.judges, s.common))
+    rows, why = named_rows(Scoring(cfg, s.arms, s.runs, s.judges, s.common))
     assert (
-        rows == []
-        and why.startswith("n/a (digits-textured stands in")
-        and why in sc.named_sentence(why, rows)
+        rows == [] and why.startswith("n/a (digits-textured stands in") and why in named_sentence(why, rows)
     )
 
 
 def test_tables_sentences_and_cards(study):
     s, rows, can, _ = study
-    found = sc.ladders(s)
-    assert [r["set"] for r in sc.quality_rows(s, rows)] == [
+    found = ladders(s)
+    assert [r["set"] for r in quality_rows(s, rows)] == [
         "digits",
         "digits-low-contrast",
         "digits-textured (3)",
-    ] and len(sc.arm_rows(rows, sc.SIDE_ROLES)) == 9
-    table = sc.ladder_rows(s, found)
+    ] and len(arm_rows(rows, SIDE_ROLES)) == 9
+    table = ladder_rows(s, found)
     assert (
         [r["rung"] for r in table][0] == "real images"
         and [r["rung"] for r in table][-4:]
         == ["untrained G", "the run: early", "the run: its end", "verdict"]
         and table[-2]["celeba"] == found["celeba"].rows[-1]["score"]
     )
-    assert (
-        len(sc.changed_table(rows)) == 7
-        and len(sc.knows_table(s, rows)) == 3
-        and len(sc.quality_panels(s)) == 3
-    )
+    assert len(changed_table(rows)) == 7 and len(knows_table(s, rows)) == 3 and len(quality_panels(s)) == 3
     for measure in ("image size", "amount of data", "number of epochs", "common step"):
-        assert any(ch.isdigit() for ch in sc.measured(measure, s, rows))
-    cards = sc.score_cards(s, can)
+        assert any(ch.isdigit() for ch in measured(measure, s, rows))
+    cards = score_cards(s, can)
     assert len(cards) == 6 and all("seeds" in c for c in cards.values()) and "Called 3" in cards
     for text in (
-        sc.quality_sentence(s, rows),
-        sc.copies_sentence(s, rows),
-        sc.fall_sentence(rows),
-        sc.half_sentence(s),
-        sc.trend_sentence(rows, ["contrast 1"]),
+        quality_sentence(s, rows),
+        copies_sentence(s, rows),
+        fall_sentence(rows),
+        half_sentence(s),
+        trend_sentence(rows, ["contrast 1"]),
     ):
         assert "n/a" not in text and any(ch.isdigit() for ch in text)
-    a, b = sc.closest(s, 4)
+    a, b = closest(s, 4)
     assert a.shape == b.shape == (4, 16, 16, 1)
 
 
@@ -338,9 +368,9 @@ def test_a_second_look_computes_nothing(study, monkeypatch):
 
     monkeypatch.setattr(score, "compare_features", never)
     monkeypatch.setattr(score, "memorised", never)
-    monkeypatch.setattr(sc, "ladder", never)
-    again, _ = sc.all_rows(s, say=lambda t: None)
-    sc.ladders(s)
+    monkeypatch.setattr(rows_room, "ladder", never)
+    again, _ = all_rows(s, say=lambda t: None)
+    ladders(s)
     assert [r for r in again if r["metric"] in ("kid", "quality")] == [
         r for r in rows if r["metric"] in ("kid", "quality")
     ]
@@ -371,9 +401,9 @@ def test_diverged_seeds_stay_in(study):
         ]
         for k, v in s.runs.items()
     }
-    dead = sc.Scoring(s.cfg, s.arms, runs, s.judges, s.common)
-    rows, can = sc.all_rows(dead, say=lambda t: None)
-    found = sc.ladders(dead)
+    dead = Scoring(s.cfg, s.arms, runs, s.judges, s.common)
+    rows, can = all_rows(dead, say=lambda t: None)
+    found = ladders(dead)
     assert all(
         math.isnan(r["value"])
         for r in rows
@@ -382,16 +412,15 @@ def test_diverged_seeds_stay_in(study):
     )
     assert (
         all(v.startswith("n/a") for v in found.values())
-        and sc.ladder_rows(dead, found) == []
-        and sc.may_not_judge(found) == {}
-        and sc.quality_panels(dead) == []
-        and sc.closest(dead) is None
+        and ladder_rows(dead, found) == []
+        and may_not_judge(found) == {}
+        and quality_panels(dead) == []
+        and closest(dead) is None
     )
     assert (
-        "diverged" in sc.quality_sentence(dead, rows)
-        and "diverged" in sc.update_table(dead, rows)[0]["difference"]
+        "diverged" in quality_sentence(dead, rows) and "diverged" in update_table(dead, rows)[0]["difference"]
     )
-    assert {c["verdict"] for c in ledger.judge_all(CLAIMS, rows, "desk")} <= set(VERDICTS)
+    assert {c["verdict"] for c in judge_all(CLAIMS, rows, "desk")} <= set(VERDICTS)
 
 
 # ---- the ladder and the claims ---------------------------------------------------------------------------------------------------------
@@ -406,14 +435,14 @@ GOOD = {
 
 def test_a_network_that_failed_the_ladder_judges_nothing():
     rows = [
-        sc.row(arm, role, seed, at, m, v + 0.01 * seed, {"n_real": 200, "n_fake": 200})
+        row(arm, role, seed, at, m, v + 0.01 * seed, {"n_real": 200, "n_fake": 200})
         for seed in range(5)
         for role in ("emnist", "celeba", "cifar")
         for arm, v in (("dcgan", 0.9 if role == "emnist" else 0.2), ("quarter of the images", 0.9))
         for at in ("common", "end", "half")
         for m in ("quality", "kid", "loss_D")
     ]
-    bad = sc.may_not_judge(
+    bad = may_not_judge(
         {
             "emnist": climb(GOOD, {"epoch 1": 4, "epoch 9": 1}),
             "celeba": climb(GOOD, {"epoch 1": 1, "epoch 9": 4}),
@@ -421,7 +450,7 @@ def test_a_network_that_failed_the_ladder_judges_nothing():
         }
     )
     assert list(bad) == ["celeba"] and "run epoch 9" in bad["celeba"]
-    free, bound = ({c["id"]: c for c in sc.judge_study(CLAIMS, rows, "desk", None, f)} for f in ({}, bad))
+    free, bound = ({c["id"]: c for c in judge_study(CLAIMS, rows, "desk", None, f)} for f in ({}, bad))
     assert (
         free["more-data"]["verdict"] != NOT_TESTABLE
         and bound["more-data"]["verdict"] == NOT_TESTABLE
@@ -433,12 +462,12 @@ def test_a_network_that_failed_the_ladder_judges_nothing():
     assert bound["celeba-loss-d"]["verdict"] == free["celeba-loss-d"]["verdict"] != NOT_TESTABLE, (
         "D's own numbers need no network"
     )
-    shown = {c["id"]: c for c in sc.judge_study(CLAIMS, rows, "quick", None, bad)}
+    shown = {c["id"]: c for c in judge_study(CLAIMS, rows, "quick", None, bad)}
     assert "Measured" in shown["more-data"]["reason"], "a setting that judges nothing shows its values"
 
 
 def test_which_claims_ask_the_network():
-    asks = {c["id"] for c in CLAIMS if sc.asks_network(c["test"])}
+    asks = {c["id"] for c in CLAIMS if asks_network(c["test"])}
     assert asks == set(SCORED) - {"no-airplane", "contrast-over-shape", "emnist-d-overfits"}
 
 
@@ -451,7 +480,7 @@ def test_each_claim_can_come_out_either_way(claim):
 
         def add(arm, role, at, metric, value):
             out.extend(
-                sc.row(
+                row(
                     arm,
                     role,
                     seed,
@@ -478,7 +507,7 @@ def test_each_claim_can_come_out_either_way(claim):
             for e in range(1, 6):
                 for m in ("kid", "loss_D", "loss_G"):
                     out.extend(
-                        sc.row(
+                        row(
                             "dcgan", role, seed, 10 * e, m, (e if good or m == "kid" else -e) + 0.1 * seed, {}
                         )
                         for seed in range(5)
@@ -506,5 +535,5 @@ def test_each_claim_can_come_out_either_way(claim):
         add("contrast changed", "emnist", "end", "fall_of_D", 0.6 if good else 0.1)
         return out
 
-    assert ledger.judge(BY_ID[claim], rows(True), "desk")["verdict"] == "reproduced", claim
-    assert ledger.judge(BY_ID[claim], rows(False), "desk")["verdict"] == "not reproduced", claim
+    assert judge(BY_ID[claim], rows(True), "desk")["verdict"] == "reproduced", claim
+    assert judge(BY_ID[claim], rows(False), "desk")["verdict"] == "not reproduced", claim

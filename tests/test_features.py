@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from gannb import datasets
+from gannb.datasets.registry import load
 from gannb import features as F
 from gannb.base import GannbError, torch_rng
 from gannb.models.dcgan import Discriminator, Generator, init_weights
@@ -229,7 +229,7 @@ def test_inception_refuses(random_inception):
 
 
 def digits():
-    return datasets.load("digits", split="all").split({"judge": 0.4, "train": 0.4, "held": 0.2}, 0)
+    return load("digits", split="all").split({"judge": 0.4, "train": 0.4, "held": 0.2}, 0)
 
 
 def bits(net):

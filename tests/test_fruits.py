@@ -7,13 +7,27 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gannb import datasets, ledger, report
+from gannb.datasets.registry import fruit_arcs
+from gannb.ledger.claims import check_claim
+from gannb.report.page import load_study
 from gannb.base import GannbError
-from gannb.config import report_config
-from gannb.stages import fruits as fr
-from gannb.stages import fruits_tables as ft
-from gannb.stages import gan
-from gannb.stages.dataset_scores import asks_network, judge_study
+from gannb.studies.registry import report_config
+from gannb.stages.judges import panel
+from gannb.stages.pictures import background, border_spread, epoch_change, fine_texture
+from gannb.studies.fruits.rows import (
+    arms as fruit_arms,
+    early_epochs,
+    fact_rows,
+    failed,
+    fruit_sets,
+    gan_rows,
+    inception_table,
+    roles,
+)
+from gannb.stages.pictures import film
+from gannb.studies.fruits.show import data_notes, measured_effect, shares, table1
+from gannb.stages.arms import train_arms
+from gannb.stages.ladder import asks_network, judge_study
 from gannb.train import COLUMNS, History
 
 SMOKE = dict(preset="smoke", seeds=[0, 1])
@@ -21,7 +35,7 @@ SMOKE = dict(preset="smoke", seeds=[0, 1])
 
 @pytest.fixture(scope="module")
 def study():
-    return report.load_study("fruits")
+    return load_study("fruits")
 
 
 @pytest.fixture(scope="module")
@@ -39,20 +53,20 @@ def cfg():
 
 @pytest.fixture(scope="module")
 def done(cfg, study):
-    arms = fr.arms(cfg)
-    runs = gan.train_arms(arms, cfg.seeds, say=lambda s: None, show="quiet")
-    p = fr.panel(cfg, arms)
-    return arms, runs, p, fr.fact_rows(cfg, study, arms, p) + fr.gan_rows(arms, runs, p)
+    arms = fruit_arms(cfg)
+    runs = train_arms(arms, cfg.seeds, say=lambda s: None, show="quiet")
+    p = panel(cfg, arms)
+    return arms, runs, p, fact_rows(cfg, study, arms, p) + gan_rows(arms, runs, p)
 
 
 def test_roles():
-    assert fr.roles(["Apple", "Banana", "Grape", "Tomato"]) == {
+    assert roles(["Apple", "Banana", "Grape", "Tomato"]) == {
         "apple": "Apple",
         "banana": "Banana",
         "tomato": "Tomato",
         "grape": "Grape",
     }
-    assert fr.roles(["3", "1", "8"]) == {"apple": "3", "banana": "1", "tomato": "8"} and fr.roles(
+    assert roles(["3", "1", "8"]) == {"apple": "3", "banana": "1", "tomato": "8"} and roles(
         ["Tomato", "x"]
     ) == {"apple": "x", "tomato": "Tomato"}
 
@@ -81,7 +95,7 @@ def test_wrong_parameters_are_named(given, word):
 
 
 def test_arms(cfg):
-    arms = fr.arms(cfg)
+    arms = fruit_arms(cfg)
     assert list(arms) == [
         "apple/augment",
         "banana/augment",
@@ -136,12 +150,10 @@ def test_official_test_frames_judge_nothing(tmp_path):
         limits="0,0",
         data_root=str(tmp_path),
     ).config
-    train, held = fr.fruit_sets(cfg, cfg.training(dataset="fruits360", classes=["Apple"], batch_size=2))
-    arcs = [
-        set(datasets.fruit_arcs([f.decode() for f in np.asarray(s.files).tolist()])) for s in (train, held)
-    ]
+    train, held = fruit_sets(cfg, cfg.training(dataset="fruits360", classes=["Apple"], batch_size=2))
+    arcs = [set(fruit_arcs([f.decode() for f in np.asarray(s.files).tolist()])) for s in (train, held)]
     names = [f.decode() for s in (train, held) for f in np.asarray(s.files).tolist()]
-    number = datasets.fruit_arcs(names)
+    number = fruit_arcs(names)
     assert (
         all("Training" in n for n in names) and len(train) + len(held) == 210 and len(held) > 20 and all(arcs)
     )
@@ -154,22 +166,22 @@ def test_noise_and_texture_in_grey_levels():
     white = np.full((3, 32, 32, 3), 255, np.uint8)
     rng = np.random.default_rng(0)
     noise = np.clip(rng.normal(128, 10, (3, 32, 32, 3)), 0, 255).astype(np.uint8)
-    where = fr.background(white)
-    assert where.sum() == 32 * 32 - 28 * 28 and fr.border_spread(white, where) == fr.fine_texture(white) == 0
-    assert fr.border_spread(noise, where) == pytest.approx(10, abs=0.8) and fr.fine_texture(
-        noise
-    ) == pytest.approx(10 * math.sqrt(8 / 9), abs=0.7)
+    where = background(white)
+    assert where.sum() == 32 * 32 - 28 * 28 and border_spread(white, where) == fine_texture(white) == 0
+    assert border_spread(noise, where) == pytest.approx(10, abs=0.8) and fine_texture(noise) == pytest.approx(
+        10 * math.sqrt(8 / 9), abs=0.7
+    )
     middle = white.copy()
     middle[:, 8:24, 8:24] = 0
-    assert fr.border_spread(middle, fr.background(middle)) == 0, "what lies inside is no background"
+    assert border_spread(middle, background(middle)) == 0, "what lies inside is no background"
     wide = white.copy()
     wide[:, 8:24, :] = 0
-    where = fr.background(wide)
-    assert not where[8:24].any() and where[:8, :2].all() and fr.border_spread(wide, where) == 0, (
+    where = background(wide)
+    assert not where[8:24].any() and where[:8, :2].all() and border_spread(wide, where) == 0, (
         "where the fruit touches the border it is no background"
     )
     photos = rng.integers(0, 256, (50, 32, 32, 3), dtype=np.uint8)
-    assert not fr.background(photos).any() and math.isnan(fr.border_spread(photos, fr.background(photos)))
+    assert not background(photos).any() and math.isnan(border_spread(photos, background(photos)))
 
 
 def test_change_from_epoch_to_epoch():
@@ -177,9 +189,9 @@ def test_change_from_epoch_to_epoch():
     b = a.copy()
     b[0] = 200
     assert (
-        fr.epoch_change([b, b, b]) == 0
-        and fr.epoch_change([a, b]) == pytest.approx(0.5)
-        and math.isnan(fr.epoch_change([a, a]))
+        epoch_change([b, b, b]) == 0
+        and epoch_change([a, b]) == pytest.approx(0.5)
+        and math.isnan(epoch_change([a, a]))
     )
 
 
@@ -209,14 +221,14 @@ def a_run(tmp_path, acc=0.7, fooled=0.3, diverged=None, epochs=10):
     ],
 )
 def test_failures_as_defined(tmp_path, given, diversity, wanted):
-    assert fr.failed(a_run(tmp_path, **given), diversity) is wanted
+    assert failed(a_run(tmp_path, **given), diversity) is wanted
 
 
 def test_early_is_the_first_two_fifths(tmp_path):
-    assert fr.early_epochs(a_run(tmp_path)) == [1, 2, 3]
+    assert early_epochs(a_run(tmp_path)) == [1, 2, 3]
     one = a_run(tmp_path)
     one.kept_epochs = lambda: [0, 10]
-    assert fr.early_epochs(one) == [10]
+    assert early_epochs(one) == [10]
 
 
 def test_facts_of_the_printed_numbers(done):
@@ -315,37 +327,37 @@ def test_published_protocol_uses_all_images_of_each_fruit(done):
 
 def test_tables(done, study, cfg):
     arms, runs, p, rows = done
-    table = ft.table1(study["table1"], arms, rows, fr.inception_table(arms, runs))
+    table = table1(study["table1"], arms, rows, inception_table(arms, runs))
     assert (
         [r["paper_fid"] for r in table] == [129, 270, 250, 236]
         and all(r["fid"] == "n/a (no Inception here)" for r in table)
         and table[0]["fruit"] == "3 (as apple)"
     )
-    assert len(ft.shares(cfg, arms, rows)) == 6 and ft.shares(cfg, arms, rows)[0]["failed"].endswith(" of 2")
-    frames = ft.film(runs["apple/augment"][0])
+    assert len(shares(cfg, arms, rows)) == 6 and shares(cfg, arms, rows)[0]["failed"].endswith(" of 2")
+    frames = film(runs["apple/augment"][0])
     assert {f.shape for f in frames} == {frames[0].shape} and frames[0].dtype == np.uint8 and len(frames) == 3
-    assert ft.measured_effect(
-        None, rows, "apple"
-    ) == "not measured" and "normalised KID" in ft.measured_effect("more convolutions", rows, "apple")
-    assert any("as apple" in n for n in ft.data_notes(cfg, arms))
+    assert measured_effect(None, rows, "apple") == "not measured" and "normalised KID" in measured_effect(
+        "more convolutions", rows, "apple"
+    )
+    assert any("as apple" in n for n in data_notes(cfg, arms))
 
 
 def test_a_missing_fruit_is_said(study):
     cfg = report_config("fruits", preset="smoke").config
-    arms = fr.arms(cfg)
-    notes = ft.data_notes(cfg, arms)
+    arms = fruit_arms(cfg)
+    notes = data_notes(cfg, arms)
     assert "no grape and no tomato" in notes
 
 
 def test_a_missing_data_set_stops_before_work(tmp_path):
     with pytest.raises(GannbError, match="fruits360 is not in .*by hand"):
-        fr.arms(report_config("fruits", preset="desk", data_root=str(tmp_path)).config)
+        fruit_arms(report_config("fruits", preset="desk", data_root=str(tmp_path)).config)
 
 
 @pytest.mark.pack
 def test_the_pack_has_no_grapes():
     with pytest.raises(GannbError, match="Grape.*Allowed: Apple, Banana, Tomato"):
-        fr.arms(report_config("fruits", preset="desk", fruits="Apple,Grape", limits="0,0").config)
+        fruit_arms(report_config("fruits", preset="desk", fruits="Apple,Grape", limits="0,0").config)
 
 
 def test_published_table_is_the_papers(study):
@@ -355,4 +367,4 @@ def test_published_table_is_the_papers(study):
         "grape": (3419, 3.001, 0.078, 250),
         "tomato": (5103, 1.382, 0.036, 236),
     }
-    assert all(ledger.check_claim({k: v for k, v in c.items()}) for c in study["claims"])
+    assert all(check_claim({k: v for k, v in c.items()}) for c in study["claims"])

@@ -11,18 +11,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gannb import datasets, store
+from gannb import store
+from gannb.datasets.registry import load
 from gannb.base import GannbError
 from gannb.cli import main
 from gannb.config import gan_config
-from gannb.stages import gan, keep
+from gannb.stages import gan
+from gannb.commands.keep import (
+    TRASH,
+    contents,
+    du,
+    find_item,
+    gc,
+    plan_gc,
+    remove,
+    rm,
+    rm_plan,
+    run_words,
+    select,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 BASE = dict(dataset="digits", size=16, epochs=2, batch_size=32, nz=4, ngf=4, ndf=4, threads=1)
 
 
 def train(epochs=2, seed=0, folder=None, **config):
-    data = datasets.load("digits", size=16, progress=False).select(limit=64)
+    data = load("digits", size=16, progress=False).select(limit=64)
     return gan.train_run(gan_config(**BASE | config | {"epochs": epochs}), data, seed, folder, show="quiet")
 
 
@@ -53,7 +67,7 @@ def home(made, i=0):
 
 
 def state(made, i=0):
-    return next(x for x in keep.contents() if x.key == made[i].name).word
+    return next(x for x in contents() if x.key == made[i].name).word
 
 
 def unfinish(folder):
@@ -172,7 +186,7 @@ def test_settings_that_matter_are_said():
         "beta1": 0.5,
     }
     assert (
-        keep.run_words({"fields": f, "data": {"name": "cifar10"}})
+        run_words({"fields": f, "data": {"name": "cifar10"}})
         == "cifar10 seed 7, 5,000 images 32 px RGB, width 8/16, batch 64, lr_G 0.001, augment color"
     )
 
@@ -232,7 +246,7 @@ def test_rm_says_what_it_costs(made):
     parts = store.read_json(home(made) / "timing.json")
     parts["parts"][0]["wall_s"] = 7300.0
     store.write_json(home(made) / "timing.json", parts)
-    plan = keep.rm_plan([keep.find_item(made[0].name, keep.contents())])
+    plan = rm_plan([find_item(made[0].name, contents())])
     assert "2 h 02 min" in plan
 
 
@@ -270,7 +284,7 @@ def test_ambiguous_unknown_and_foreign_keys(made, capsys, place):
 def test_a_whole_key_is_not_ambiguous(made):
     apart = home(made).with_name(made[0].name + "-to4")
     shutil.copytree(made[0], apart)
-    keep.rm(keep.select([made[0].name])[0])
+    rm(select([made[0].name])[0])
     assert apart.is_dir() and not home(made).exists()
 
 
@@ -285,7 +299,7 @@ def test_rm_asks(made, capsys, monkeypatch):
 
 def test_rm_stage_and_unfinished(made):
     unfinish(home(made, 1))
-    assert [i.key for i in keep.select(unfinished=True)[0]] == [made[1].name]
+    assert [i.key for i in select(unfinished=True)[0]] == [made[1].name]
     assert (
         main(["store", "rm", "--unfinished", "--yes"]) == 0
         and home(made).is_dir()
@@ -312,7 +326,7 @@ def test_in_use_is_refused(made, capsys):
         )
         assert listing(home(made)) == before and not home(made, 1).exists()
         assert main(["store", "rm", "--unfinished", "--yes"]) == 0 and home(made).is_dir()
-        left = keep.rm(keep.contents())
+        left = rm(contents())
         assert left[0] == 0 and "in use" in left[1][0] and home(made).is_dir(), (
             "taken into use after it was chosen"
         )
@@ -327,7 +341,7 @@ def test_the_reference_is_never_touched(made, monkeypatch, place):
     monkeypatch.setenv("GANNB_STORE", str(reference))
     before = listing(reference)
     with pytest.raises(GannbError, match="reference"):
-        keep.select(stage="gan")
+        select(stage="gan")
     for path in (
         reference / "gan" / made[0].name,
         ROOT / "outputs" / "reference" / "dataset_study",
@@ -336,7 +350,7 @@ def test_the_reference_is_never_touched(made, monkeypatch, place):
         place / "cache" / "data" / "MNIST",
     ):
         with pytest.raises(GannbError):
-            keep.remove(path)
+            remove(path)
     assert listing(reference) == before
 
 
@@ -366,14 +380,10 @@ def test_killed_while_removing(made, patch, renamed):
     )
     assert done.returncode == 9, done.stderr
     if renamed:
-        assert not keep.contents() and not home(made).exists(), "nothing half-deleted is listed"
-        waste = keep.plan_gc()
+        assert not contents() and not home(made).exists(), "nothing half-deleted is listed"
+        waste = plan_gc()
         assert [w.why for w in waste] == ["half-deleted"]
-        assert (
-            keep.gc(waste)[0] > 0
-            and not keep.plan_gc()
-            and not [p for p in (store.store_dir() / "gan").iterdir()]
-        )
+        assert gc(waste)[0] > 0 and not plan_gc() and not [p for p in (store.store_dir() / "gan").iterdir()]
     else:
         assert state(made) == "finished" and train().reused
 
@@ -423,7 +433,7 @@ def test_gc_of_user_runs(capsys, place):
 
 def test_dry_run_touches_nothing(made, capsys, place):
     (home(made) / ".x.1234.tmp").write_text("left")
-    (store.store_dir() / "gan" / f".old.1234{keep.TRASH}").mkdir()
+    (store.store_dir() / "gan" / f".old.1234{TRASH}").mkdir()
     before = listing(place)
     assert main(["store", "gc", "--dry-run"]) == 0
     out = capsys.readouterr().out
@@ -438,7 +448,7 @@ def test_gc_keeps_the_newest_checkpoint_that_is_whole(made):
     newest.write_bytes(data)
     for i in (0, 1):
         (home(made, 1) / "checkpoints" / f"step-0000000{2 * i + 2}" / "state.json").write_text("cut")
-    keep.gc(keep.plan_gc())
+    gc(plan_gc())
     assert [p.name for p in (home(made) / "checkpoints").iterdir()] == ["step-00000002"], (
         "the newest is damaged: the one before is what goes on"
     )
@@ -450,23 +460,21 @@ def test_gc_leaves_unfinished_trainings_alone(made):
     unfinish(home(made))
     (home(made, 1) / "samples" / "epoch-0003.png").write_bytes(b"")
     before = listing(store.store_dir())
-    assert (
-        keep.plan_gc() == [] and keep.gc(keep.plan_gc()) == (0, []) and listing(store.store_dir()) == before
-    )
+    assert plan_gc() == [] and gc(plan_gc()) == (0, []) and listing(store.store_dir()) == before
     half = home(made) / "checkpoints" / "step-00000001"
     half.mkdir()
     (half / "tensors.safetensors").write_bytes(b"half")
-    keep.gc(keep.plan_gc())
+    gc(plan_gc())
     assert not half.exists() and len(store.list_checkpoints(home(made) / "checkpoints")) == 2, (
         "a half-deleted checkpoint is never read"
     )
 
 
 def test_gc_leaves_alone_what_has_come_into_use(made):
-    waste = keep.plan_gc()
+    waste = plan_gc()
     p = hold(home(made))
     try:
-        freed, left = keep.gc(waste)
+        freed, left = gc(waste)
     finally:
         p.communicate()
     assert (
@@ -477,14 +485,14 @@ def test_gc_leaves_alone_what_has_come_into_use(made):
         and len(store.list_checkpoints(home(made, 1) / "checkpoints")) == 1
     )
     shutil.rmtree(home(made, 1))
-    waste = keep.plan_gc()
+    waste = plan_gc()
     assert len(waste) == 1
     unfinish(home(made))  # the training has gone on since
-    assert "gone on" in keep.gc(waste)[1][0] and len(store.list_checkpoints(home(made) / "checkpoints")) == 2
+    assert "gone on" in gc(waste)[1][0] and len(store.list_checkpoints(home(made) / "checkpoints")) == 2
 
 
 def test_gc_leftovers(made, place):
-    keep.gc(keep.plan_gc())
+    gc(plan_gc())
     young, old = (store.store_dir() / "features" / f".{n}.1234abcd.tmp" for n in ("young", "old"))
     cache = place / "cache" / "images" / ".k.1234abcd.tmp"
     data = place / "cache" / "data" / ".x.tmp"
@@ -499,17 +507,17 @@ def test_gc_leftovers(made, place):
     locked = home(made) / "checkpoints" / ".step.1234.tmp"
     locked.mkdir()
     (locked / "b").write_bytes(b"1")  # young, but its folder is free: nobody writes it
-    waste = keep.plan_gc()
+    waste = plan_gc()
     assert {w.path for w in waste} == {old, cache, locked}
     assert (
-        keep.gc(waste)[0] == 11
+        gc(waste)[0] == 11
         and not any(p.exists() for p in (old, cache, locked))
         and all(p.exists() for p in (young, data, part, mine, reference))
     )
 
 
 def test_gc_damaged_features(place, made):
-    keep.gc(keep.plan_gc())
+    gc(plan_gc())
     root = store.store_dir() / "features"
     array = b"\x93NUMPY" + b"0" * 50
     good, cut, flipped, bare = (
@@ -518,41 +526,41 @@ def test_gc_damaged_features(place, made):
     (cut / "features.npy").write_bytes(array[:-1])
     (flipped / "features.npy").write_bytes(array[:-1] + b"1")
     (bare / "manifest.json").write_text("{")
-    names = {w.path.name for w in keep.plan_gc()}
+    names = {w.path.name for w in plan_gc()}
     assert names == {"cut", "flipped", "bare"}
-    keep.gc(keep.plan_gc())
+    gc(plan_gc())
     assert (
         [p.name for p in root.iterdir()] == ["good"]
         and (good / "features.npy").read_bytes() == array
-        and not keep.plan_gc()
+        and not plan_gc()
     )
     loose = store.store_dir() / "weights"
     loose.mkdir()
     np.save(loose / "a.npy", np.arange(5))
     (loose / "b.npy").write_bytes(b"no")
     (loose / "w.pth").write_bytes(b"whatever")
-    keep.gc(keep.plan_gc())
+    gc(plan_gc())
     assert sorted(p.name for p in loose.iterdir()) == ["a.npy", "w.pth"], "what cannot be judged stays"
 
 
 def test_gc_image_caches(place, capsys):
     images = place / "cache" / "images"
-    before = datasets.load("digits", size=16, progress=False).fingerprint
-    datasets.load("digits", size=32, progress=False)
+    before = load("digits", size=16, progress=False).fingerprint
+    load("digits", size=32, progress=False)
     small, large = sorted(images.iterdir(), key=store.tree_bytes)
-    keep.gc(keep.plan_gc())
+    gc(plan_gc())
     assert small.is_dir() and large.is_dir()
     (small / "labels.npy").unlink()
-    assert any("not whole" in w.why for w in keep.plan_gc())
-    keep.gc(keep.plan_gc())
+    assert any("not whole" in w.why for w in plan_gc())
+    gc(plan_gc())
     assert not small.exists() and large.is_dir()
-    assert datasets.load("digits", size=16, progress=False).fingerprint == before
+    assert load("digits", size=16, progress=False).fingerprint == before
 
 
 def test_keep_days(made, capsys):
-    assert keep.plan_gc(keep_days=2) == []
+    assert plan_gc(keep_days=2) == []
     age(home(made), 3)
-    assert {w.path.parent.parent.name for w in keep.plan_gc(keep_days=2)} == {made[0].name}
+    assert {w.path.parent.parent.name for w in plan_gc(keep_days=2)} == {made[0].name}
     assert "--keep-days" in refused(capsys, "gc", "--keep-days", "-1", "--yes")
 
 
@@ -560,8 +568,8 @@ def test_folders_in_which_nothing_was_trained(made):
     for name in ("nothing", "only-a-lock"):
         (store.store_dir() / "gan" / name).mkdir()
     (store.store_dir() / "gan" / "only-a-lock" / ".lock").touch()
-    keep.gc(keep.plan_gc())
-    assert {i.key for i in keep.contents()} == {f.name for f in made}
+    gc(plan_gc())
+    assert {i.key for i in contents()} == {f.name for f in made}
 
 
 def test_other_artefacts_say_what_they_are():
@@ -577,4 +585,4 @@ def test_other_artefacts_say_what_they_are():
             }
         ).encode(),
     )
-    assert "network effnet-lite0, shape 10x32x32x3, trained on digits, held-out accuracy 0.988" in keep.du()
+    assert "network effnet-lite0, shape 10x32x32x3, trained on digits, held-out accuracy 0.988" in du()

@@ -9,7 +9,10 @@ import pytest
 import yaml
 from scipy import stats
 
-from gannb import ledger as L
+from gannb.ledger.claims import check_claim, load_claims
+from gannb.ledger.intervals import fisher_p, holm, paired_interval, sign_flip_p, t_interval, welch_interval
+from gannb.ledger.judge import claim_hash, judge, judge_all
+from gannb.ledger.words import MARKS, SETTINGS, VERDICTS, counts, fmt_interval, headline, verdict_words
 from gannb.base import GannbError, numpy_rng
 
 NAN = float("nan")
@@ -79,7 +82,7 @@ def two(a, b, **more):
 
 
 def verdict(c, table, setting="paper", **more):
-    return L.judge(c, table, setting, **more)["verdict"]
+    return judge(c, table, setting, **more)["verdict"]
 
 
 # ---------------------------------------------------------------- intervals and p-values
@@ -90,17 +93,17 @@ def test_intervals_agree_with_scipy():
     a, b = rng.normal(3, 2, 7), rng.normal(2, 1, 5)
     for level in (0.90, 0.95, 0.99):
         want = stats.ttest_1samp(a, 0).confidence_interval(level)
-        got = L.t_interval(a, level)
+        got = t_interval(a, level)
         assert got.low == pytest.approx(want.low, abs=1e-10) and got.high == pytest.approx(
             want.high, abs=1e-10
         )
-        want, got = stats.ttest_rel(a[:5], b).confidence_interval(level), L.paired_interval(a[:5], b, level)
+        want, got = stats.ttest_rel(a[:5], b).confidence_interval(level), paired_interval(a[:5], b, level)
         assert got.low == pytest.approx(want.low, abs=1e-10) and got.high == pytest.approx(
             want.high, abs=1e-10
         )
         want, got = (
             stats.ttest_ind(a, b, equal_var=False).confidence_interval(level),
-            L.welch_interval(a, b, level),
+            welch_interval(a, b, level),
         )
         assert got.low == pytest.approx(want.low, abs=1e-10) and got.high == pytest.approx(
             want.high, abs=1e-10
@@ -108,31 +111,31 @@ def test_intervals_agree_with_scipy():
 
 
 def test_interval_limits():
-    assert L.t_interval([2.0, 2.0, 2.0])[:3] == (2.0, 2.0, 2.0)
-    assert L.welch_interval([1.0, 1.0], [0.5, 0.5, 0.5])[:3] == (0.5, 0.5, 0.5)
+    assert t_interval([2.0, 2.0, 2.0])[:3] == (2.0, 2.0, 2.0)
+    assert welch_interval([1.0, 1.0], [0.5, 0.5, 0.5])[:3] == (0.5, 0.5, 0.5)
     for bad in ([1.0], [], [1.0, NAN], [1.0, math.inf]):
         with pytest.raises(GannbError):
-            L.t_interval(bad)
+            t_interval(bad)
     with pytest.raises(GannbError, match="equal numbers"):
-        L.paired_interval([1, 2, 3], [1, 2])
+        paired_interval([1, 2, 3], [1, 2])
     with pytest.raises(GannbError, match="level"):
-        L.t_interval([1, 2], 95)
+        t_interval([1, 2], 95)
 
 
 def test_p_values():
-    assert L.fisher_p(0, 5, 4, 5, "fewer") == pytest.approx(5 / 210)
-    assert L.fisher_p(4, 5, 0, 5, "more") == pytest.approx(5 / 210)
-    assert L.fisher_p(3, 8, 5, 9) == pytest.approx(stats.fisher_exact([[3, 5], [5, 4]])[1])
+    assert fisher_p(0, 5, 4, 5, "fewer") == pytest.approx(5 / 210)
+    assert fisher_p(4, 5, 0, 5, "more") == pytest.approx(5 / 210)
+    assert fisher_p(3, 8, 5, 9) == pytest.approx(stats.fisher_exact([[3, 5], [5, 4]])[1])
     with pytest.raises(GannbError):
-        L.fisher_p(6, 5, 0, 5)
+        fisher_p(6, 5, 0, 5)
     with pytest.raises(GannbError, match="fewer"):
-        L.fisher_p(0, 5, 1, 5, "fewre")
-    assert L.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert L.holm([0.9, 0.8]) == [1.0, 1.0]
-    assert L.sign_flip_p([1, 2, 3, 4, 5]) == 2 / 32 == 0.0625
-    assert L.sign_flip_p([1, -1]) == 1.0
+        fisher_p(0, 5, 1, 5, "fewre")
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert sign_flip_p([1, 2, 3, 4, 5]) == 2 / 32 == 0.0625
+    assert sign_flip_p([1, -1]) == 1.0
     with pytest.raises(GannbError):
-        L.sign_flip_p(range(20))
+        sign_flip_p(range(20))
 
 
 @pytest.mark.parametrize(
@@ -149,12 +152,12 @@ def test_p_values():
     ],
 )
 def test_numbers_in_words(args, text):
-    assert L.fmt_interval(*args) == text
+    assert fmt_interval(*args) == text
 
 
 def test_rounding_does_not_hide_the_comparison():
-    assert L.fmt_interval(0.95, 0.90004, 0.99, against=[0.9]) == "0.95000 [0.90004, 0.99000]"
-    assert "±" not in L.judge(bound(), rows(HIGH), "paper")["reason"]
+    assert fmt_interval(0.95, 0.90004, 0.99, against=[0.9]) == "0.95000 [0.90004, 0.99000]"
+    assert "±" not in judge(bound(), rows(HIGH), "paper")["reason"]
 
 
 # ---------------------------------------------------------------- rule 1: the unit is a seed
@@ -167,7 +170,7 @@ def test_images_and_epochs_are_averaged_inside_the_seed():
         for r in rows([v - 0.01, v + 0.01] * 50, first=0)
         for r in [{**r, "seed": s}]
     ]
-    r, plain = L.judge(bound(), many, "paper"), L.judge(bound(), rows(WIDE), "paper")
+    r, plain = judge(bound(), many, "paper"), judge(bound(), rows(WIDE), "paper")
     assert len(many) == 500 and r["n"] == 5 and r["verdict"] == plain["verdict"] == "inconclusive"
     assert (
         r["interval"] == pytest.approx(plain["interval"])
@@ -180,16 +183,16 @@ def test_the_step_is_the_one_the_claim_names():
     table = rows(HIGH) + rows(LOW, step="common") + rows(LOW, step=3)
     assert verdict(bound(), table) == "reproduced"
     assert verdict(bound(at="common"), table) == verdict(bound(at=3), table) == "not reproduced"
-    assert L.judge(bound(at="all"), table, "paper")["values"][0]["values"][0] == pytest.approx(
+    assert judge(bound(at="all"), table, "paper")["values"][0]["values"][0] == pytest.approx(
         (0.97 + 0.70 + 0.70) / 3
     )
-    gone = L.judge(bound(at="best"), table, "paper")
+    gone = judge(bound(at="best"), table, "paper")
     assert gone["verdict"] == "not testable here" and "common" in gone["reason"]
 
 
 @pytest.mark.parametrize("value", [NAN, math.inf, None])
 def test_a_diverged_seed_stays_in(value):
-    r = L.judge(bound(), rows(HIGH[:4] + [value]), "paper")
+    r = judge(bound(), rows(HIGH[:4] + [value]), "paper")
     assert (
         r["verdict"] == "inconclusive"
         and r["interval"] is None
@@ -227,35 +230,35 @@ def test_facts_need_no_seed():
             verdict(c, [{**row, "value": good}]) == "reproduced"
             and verdict(c, [{**row, "value": bad}]) == "not reproduced"
         )
-    assert "112,800" in L.judge(fact, [row], "paper")["ours"]
+    assert "112,800" in judge(fact, [row], "paper")["ours"]
 
 
 # ---------------------------------------------------------------- rule 2: fixed beforehand
 
 
 def test_amendment():
-    first = L.judge(bound(), rows(HIGH), "desk")
-    assert not first["amended"] and not L.judge(bound(), rows(LOW), "paper", previous=first)["amended"]
-    assert not L.judge(
-        {**bound(bound=0.9), "sentence": "Better worded."}, rows(HIGH), "paper", previous=first
-    )["amended"]
-    changed = L.judge(bound(bound=0.8), rows(HIGH), "paper", previous=first)
-    assert (
-        changed["amended"] and L.judge(bound(bound=0.8), rows(HIGH), "paper", previous=changed)["amended"]
-    ), "the mark stays"
-    assert not L.judge(bound(bound=0.8), rows(HIGH), "paper", previous=L.judge(bound(), rows(HIGH), "quick"))[
+    first = judge(bound(), rows(HIGH), "desk")
+    assert not first["amended"] and not judge(bound(), rows(LOW), "paper", previous=first)["amended"]
+    assert not judge({**bound(bound=0.9), "sentence": "Better worded."}, rows(HIGH), "paper", previous=first)[
+        "amended"
+    ]
+    changed = judge(bound(bound=0.8), rows(HIGH), "paper", previous=first)
+    assert changed["amended"] and judge(bound(bound=0.8), rows(HIGH), "paper", previous=changed)["amended"], (
+        "the mark stays"
+    )
+    assert not judge(bound(bound=0.8), rows(HIGH), "paper", previous=judge(bound(), rows(HIGH), "quick"))[
         "amended"
     ], "quick fixes nothing"
     waiting = {**bound(), "waits_for": "metrics to come"}
-    assert L.claim_hash(waiting) == L.claim_hash(bound()) and L.claim_hash(bound(bound=1)) == L.claim_hash(
+    assert claim_hash(waiting) == claim_hash(bound()) and claim_hash(bound(bound=1)) == claim_hash(
         bound(bound=1.0)
-    ) != L.claim_hash(bound(bound=1.1))
+    ) != claim_hash(bound(bound=1.1))
 
 
 def test_a_judged_claim_cannot_vanish():
     other = {**bound(), "id": "other"}
-    old = L.judge_all([bound(), other], rows(HIGH), "paper")
-    new = L.judge_all([bound()], rows(HIGH), "paper", previous=old)
+    old = judge_all([bound(), other], rows(HIGH), "paper")
+    new = judge_all([bound()], rows(HIGH), "paper", previous=old)
     assert (
         [c["id"] for c in new] == ["a-claim", "other"]
         and new[1]["amended"]
@@ -264,13 +267,13 @@ def test_a_judged_claim_cannot_vanish():
     )
     assert (
         len(
-            L.judge_all(
-                [bound()], rows(HIGH), "paper", previous=L.judge_all([bound(), other], rows(HIGH), "quick")
+            judge_all(
+                [bound()], rows(HIGH), "paper", previous=judge_all([bound(), other], rows(HIGH), "quick")
             )
         )
         == 1
     )
-    assert L.judge_all([bound()], rows(HIGH), "paper", previous=new)[1]["amended"], (
+    assert judge_all([bound()], rows(HIGH), "paper", previous=new)[1]["amended"], (
         "a vanished claim is still listed in the next run"
     )
 
@@ -306,7 +309,7 @@ def test_the_interval_is_the_95_percent_one():
     reach = stats.t.ppf(0.975, 4) * x.std(ddof=1) / np.sqrt(5)
     just_inside, just_outside = rows(x + 0.9 + reach - 2 + 1e-6), rows(x + 0.9 + reach - 2 - 1e-6)
     assert verdict(bound(), just_inside) == "reproduced" and verdict(bound(), just_outside) == "inconclusive"
-    r = L.judge(bound(), rows(x), "paper")
+    r = judge(bound(), rows(x), "paper")
     assert (
         r["interval"] == pytest.approx([2 - reach, 2 + reach])
         and r["parts"][0]["level"] == 0.95
@@ -339,25 +342,25 @@ def test_paired_or_welch():
     luck = np.array([0.0, 5.0, 10.0, -5.0, -10.0])
     a, b = luck + 1 + np.array([0.1, -0.1, 0.0, 0.05, -0.05]), luck
     paired, welch = (
-        L.judge(difference(), two(a, b), "paper"),
-        L.judge(difference(paired=False), two(a, b), "paper"),
+        judge(difference(), two(a, b), "paper"),
+        judge(difference(paired=False), two(a, b), "paper"),
     )
     assert paired["verdict"] == "reproduced" and welch["verdict"] == "inconclusive"
-    assert welch["interval"] == pytest.approx(L.welch_interval(a, b)[1:3]) and paired[
+    assert welch["interval"] == pytest.approx(welch_interval(a, b)[1:3]) and paired[
         "interval"
-    ] == pytest.approx(L.paired_interval(a, b)[1:3])
+    ] == pytest.approx(paired_interval(a, b)[1:3])
     assert paired["parts"][0]["sign_flip_p"] == 0.0625 and welch["parts"][0]["sign_flip_p"] is None
 
 
 def test_pairs_are_matched_by_seed_and_not_by_place():
     a = rows([1, 2, 3, 4, 5.1], "a")
     b = rows([0, 1, 2, 3, 4], "b")
-    assert L.judge(difference(), a + b[::-1], "paper")["interval"] == pytest.approx(
-        L.judge(difference(), a + b, "paper")["interval"]
+    assert judge(difference(), a + b[::-1], "paper")["interval"] == pytest.approx(
+        judge(difference(), a + b, "paper")["interval"]
     )
-    extra = L.judge(difference(), a + b + rows([7], "a", first=9), "paper")
+    extra = judge(difference(), a + b + rows([7], "a", first=9), "paper")
     assert extra["n"] == 5 and "Seed 9 stands in one arm only" in extra["reason"]
-    apart = L.judge(difference(), a + rows([0, 1, 2, 3, 4], "b", first=20), "paper")
+    apart = judge(difference(), a + rows([0, 1, 2, 3, 4], "b", first=20), "paper")
     assert apart["verdict"] == "inconclusive" and apart["interval"] is None
 
 
@@ -388,7 +391,7 @@ def test_equivalence_uses_the_90_percent_interval():
             verdict(make(margin=float(reach + 1e-6)), two(d, 0 * d)) == "reproduced"
             and verdict(make(margin=float(reach - 1e-6)), two(d, 0 * d)) == "inconclusive"
         )
-    assert L.judge(same(margin=9), two(d, 0 * d), "paper")["parts"][0]["level"] == 0.90
+    assert judge(same(margin=9), two(d, 0 * d), "paper")["parts"][0]["level"] == 0.90
 
 
 # ---------------------------------------------------------------- rule 6: best of, all, any
@@ -414,14 +417,14 @@ def test_best_of_needs_every_comparison():
         verdict(order(), two(a, b) + rows(np.array(a) + 1 + np.array([0, 0.1, 0, 0.1, 0]), "c"))
         == "not reproduced"
     )
-    r = L.judge(order(), two(a, b), "paper")
+    r = judge(order(), two(a, b), "paper")
     assert (
         r["verdict"] == "not testable here"
         and "no results for m of c" in r["reason"]
         and len(r["parts"]) == 2
     )
     assert verdict(order(need="any"), two(a, b) + rows(c, "c")) == "reproduced"
-    nobody_listed = L.judge(order(), two(a, b) + rows(b, "c") + rows(np.array(a) + 9, "d"), "paper")
+    nobody_listed = judge(order(), two(a, b) + rows(b, "c") + rows(np.array(a) + 9, "d"), "paper")
     assert nobody_listed["verdict"] == "reproduced" and all(
         "d" not in p["label"].split() for p in nobody_listed["parts"]
     )
@@ -470,7 +473,7 @@ def test_the_same_bound_on_three_data_sets():
     def table(z):
         return rows(HIGH, dataset="x") + rows(HIGH, dataset="y") + rows(z, dataset="z")
 
-    r = L.judge(c, table(HIGH), "paper")
+    r = judge(c, table(HIGH), "paper")
     assert (
         r["verdict"] == "reproduced" and [p["label"] for p in r["parts"]] == ["x", "y", "z"] and r["n"] == 5
     )
@@ -479,7 +482,7 @@ def test_the_same_bound_on_three_data_sets():
         "not reproduced",
         "inconclusive",
     ]
-    missing = L.judge(c, table(HIGH), "desk", missing={"z": "the pack has no z"})
+    missing = judge(c, table(HIGH), "desk", missing={"z": "the pack has no z"})
     assert (
         missing["verdict"] == "not testable here"
         and "the pack has no z" in missing["reason"]
@@ -528,11 +531,11 @@ def test_all_of_several_tests():
 )
 def test_fewer_than_five_units_is_inconclusive(make, table):
     assert verdict(make(), table(5)) == "reproduced"
-    r = L.judge(make(), table(4), "paper")
+    r = judge(make(), table(4), "paper")
     assert r["verdict"] == "inconclusive" and r["n"] == 4 and "at least 5" in r["reason"]
     if make is not events:
         assert r["interval"] and r["value" if "value" in r else "ours"]
-    assert L.judge(make(), table(1), "paper")["verdict"] == "inconclusive"
+    assert judge(make(), table(1), "paper")["verdict"] == "inconclusive"
 
 
 def test_seeds_that_the_claim_fixed():
@@ -540,9 +543,9 @@ def test_seeds_that_the_claim_fixed():
         verdict(bound(seeds=6), rows(HIGH)) == "inconclusive"
         and verdict(bound(seeds=[0, 1, 2, 3, 4]), rows(HIGH + [0.97])) == "reproduced"
     )
-    r = L.judge(bound(seeds=[0, 1, 2, 3, 7]), rows(HIGH), "paper")
+    r = judge(bound(seeds=[0, 1, 2, 3, 7]), rows(HIGH), "paper")
     assert r["verdict"] == "inconclusive" and "seed 7 is missing" in r["reason"]
-    assert "5 classifiers" in L.judge(bound(units="classifier"), rows(HIGH), "paper")["reason"]
+    assert "5 classifiers" in judge(bound(units="classifier"), rows(HIGH), "paper")["reason"]
 
 
 # ---------------------------------------------------------------- rule 8: events
@@ -557,7 +560,7 @@ def test_events():
     assert verdict(events(), two([0] * 6, [1, 1, 1, 1, 0, 0])) == "inconclusive", (
         "one-sided p = 0.030 is not below 0.025"
     )
-    r = L.judge(events(), two([0] * 5, [0] * 5), "paper")
+    r = judge(events(), two([0] * 5, [0] * 5), "paper")
     assert (
         r["verdict"] == "inconclusive"
         and "never happened" in r["reason"]
@@ -576,7 +579,7 @@ def test_events():
         "a diverged seed is an event"
     )
     with pytest.raises(GannbError, match="0 or 1"):
-        L.judge(events(), two([0.5] * 5, [1] * 5), "paper")
+        judge(events(), two([0.5] * 5, [1] * 5), "paper")
 
 
 # ---------------------------------------------------------------- rule 9: the setting decides who is judged
@@ -584,7 +587,7 @@ def test_events():
 
 @pytest.mark.parametrize("setting", ["smoke", "quick", "custom"])
 def test_settings_that_never_judge(setting):
-    r = L.judge(bound(), rows(HIGH), setting)
+    r = judge(bound(), rows(HIGH), setting)
     assert (
         r["verdict"] == "not testable here"
         and setting in r["reason"]
@@ -596,7 +599,7 @@ def test_settings_that_never_judge(setting):
         p["verdict"] == "not testable here" and p["p"] is None and p["sign_flip_p"] is None
         for p in r["parts"]
     ) and "as the claim needs" not in json.dumps(r)
-    nested = L.judge(order(), two(HIGH, LOW) + rows(LOW, "c"), setting)
+    nested = judge(order(), two(HIGH, LOW) + rows(LOW, "c"), setting)
     assert nested["verdict"] == "not testable here" and all(
         p["verdict"] == "not testable here" and p["interval"] for p in nested["parts"]
     )
@@ -611,15 +614,15 @@ def test_settings_that_never_judge(setting):
 
 
 def test_desk_and_paper_judge():
-    desk, paper = L.judge(bound(), rows(HIGH), "desk"), L.judge(bound(), rows(HIGH), "paper")
+    desk, paper = judge(bound(), rows(HIGH), "desk"), judge(bound(), rows(HIGH), "paper")
     assert (
         desk["reason"].startswith("Reproduced (desk setting): ")
         and paper["reason"].startswith("Reproduced: ")
         and "desk" not in paper["reason"]
     )
-    assert L.verdict_words(desk) == "✓ reproduced (desk setting)" and L.verdict_words(paper) == "✓ reproduced"
+    assert verdict_words(desk) == "✓ reproduced (desk setting)" and verdict_words(paper) == "✓ reproduced"
     with pytest.raises(GannbError, match="Did you mean 'paper'"):
-        L.judge(bound(), rows(HIGH), "papre")
+        judge(bound(), rows(HIGH), "papre")
 
 
 @pytest.mark.parametrize(
@@ -630,9 +633,9 @@ def test_desk_and_paper_judge():
         ({"kind": "proposal", "what": "SimCLR"}, "SimCLR"),
     ],
 )
-@pytest.mark.parametrize("setting", L.SETTINGS)
+@pytest.mark.parametrize("setting", SETTINGS)
 def test_what_is_never_testable(test, words, setting):
-    r = L.judge(never(**test), [], setting)
+    r = judge(never(**test), [], setting)
     assert (
         r["verdict"] == "not testable here"
         and words in r["reason"]
@@ -642,10 +645,10 @@ def test_what_is_never_testable(test, words, setting):
 
 
 def test_waiting_and_missing():
-    r = L.judge({**bound(), "waits_for": "metrics to come"}, rows(HIGH), "paper")
+    r = judge({**bound(), "waits_for": "metrics to come"}, rows(HIGH), "paper")
     assert r["verdict"] == "not testable here" and "metrics to come" in r["reason"] and r["interval"] is None
-    assert "no results for m of a on d" in L.judge(bound(), [], "paper")["reason"]
-    gone = L.judge(bound(), rows(HIGH), "paper", missing={"d": "the pack has no Grape."})
+    assert "no results for m of a on d" in judge(bound(), [], "paper")["reason"]
+    gone = judge(bound(), rows(HIGH), "paper", missing={"d": "the pack has no Grape."})
     assert (
         gone["verdict"] == "not testable here"
         and "the pack has no Grape." in gone["reason"]
@@ -668,7 +671,7 @@ def test_unlike_protocols_are_not_compared():
         and verdict(difference(), table({**card, "seeds": [1], "seed": 1})) == "reproduced"
     )
     for other in ({**card, "n_fake": 500}, {k: v for k, v in card.items() if k != "n_fake"}, None, "card"):
-        r = L.judge(difference(), table(other), "paper")
+        r = judge(difference(), table(other), "paper")
         assert (
             r["verdict"] == "not testable here"
             and r["interval"] is None
@@ -692,7 +695,7 @@ def test_fid_of_few_images_decides_nothing():
 
     c = bound(metric="fid", direction="below", bound=10)
     assert verdict(c, table(2048)) == "reproduced"
-    small = L.judge(c, table(2047), "paper")
+    small = judge(c, table(2047), "paper")
     assert small["verdict"] == "not testable here" and "2,048" in small["reason"] and small["interval"]
     assert verdict(c, rows([9, 9.1, 9.2, 9, 9.1], metric="fid")) == "not testable here", (
         "unknown numbers do not help"
@@ -714,10 +717,10 @@ def test_data_sets_are_compared_only_when_normalised():
     c = difference(arms=arms, normalised="untrained G 0, held-out real 1")
     assert (
         verdict(c, rows(HIGH, "dcgan", "x") + rows(LOW, "dcgan", "y")) == "reproduced"
-        and "dcgan on x" in L.judge(c, rows(HIGH, "dcgan", "x") + rows(LOW, "dcgan", "y"), "paper")["reason"]
+        and "dcgan on x" in judge(c, rows(HIGH, "dcgan", "x") + rows(LOW, "dcgan", "y"), "paper")["reason"]
     )
     with pytest.raises(GannbError, match="normalised"):
-        L.check_claim(difference(arms=arms))
+        check_claim(difference(arms=arms))
 
 
 # ---------------------------------------------------------------- rule 11: a range over open choices
@@ -743,7 +746,7 @@ def test_published_number_against_the_range_of_choices():
         verdict(c(21, 2), table(low, high)) == "reproduced"
         and verdict(c(15), table(low, high[:4])) == "inconclusive"
     )
-    assert L.judge(c(15), table(low, high), "paper")["parts"][0]["level"] == pytest.approx(0.95), (
+    assert judge(c(15), table(low, high), "paper")["parts"][0]["level"] == pytest.approx(0.95), (
         "widened for two choices"
     )
     cards = rows(low, "resize-a", protocol={"resize": "a"}) + rows(high, "resize-b", protocol={"resize": "b"})
@@ -802,7 +805,7 @@ def test_artefact_needs_three_things(number, mechanism, removed, want):
 
 def test_scores_on_seen_images_decide_nothing():
     assert verdict(bound(), rows(HIGH, protocol={"held_out": True})) == "reproduced"
-    r = L.judge(bound(), rows(HIGH, protocol={"held_out": False}), "paper")
+    r = judge(bound(), rows(HIGH, protocol={"held_out": False}), "paper")
     assert r["verdict"] == "not testable here" and r["interval"] and "training has seen" in r["reason"]
     seen = rows([x + 0.2 for x in LOW], "a", protocol={"held_out": False}) + rows(
         [x - i / 100 for i, x in enumerate(LOW)], "b", protocol={"held_out": True}
@@ -843,7 +846,7 @@ def test_required_tests_come_first():
         requires=[{"kind": "bound", "metric": "works", "direction": "above", "bound": 0.5, "reason": "r"}]
     )
     assert verdict(c, rows(HIGH) + rows(HIGH, metric="works")) == "reproduced"
-    r = L.judge(c, rows(HIGH) + rows([0.1, 0.2, 0.1, 0.2, 0.1], metric="works"), "paper")
+    r = judge(c, rows(HIGH) + rows([0.1, 0.2, 0.1, 0.2, 0.1], metric="works"), "paper")
     assert r["verdict"] == "inconclusive" and "must pass first" in r["reason"]
     both = bound(datasets=["x", "y"], requires=c["test"]["requires"])
     del both["test"]["dataset"]
@@ -870,7 +873,7 @@ def test_slope_per_seed():
             for r in rows([0.1 * s + k * x + 0.01 * ((s * 7) % 3) * x for s in range(n)], arm)
         ]
 
-    r = L.judge(c, table(1), "paper")
+    r = judge(c, table(1), "paper")
     assert (
         r["verdict"] == "reproduced"
         and r["interval"][0] == pytest.approx(1.0, abs=0.02)
@@ -897,19 +900,19 @@ def test_rank_correlation_of_two_metrics_inside_each_run():
             + rows([f(t, s) for s in range(5)], metric="kid", step=t, protocol={"net": "domain"})
         ]
 
-    r = L.judge(c, table(lambda t, s: t**3), "paper")
+    r = judge(c, table(lambda t, s: t**3), "paper")
     assert (
         r["verdict"] == "reproduced"
         and r["interval"] == pytest.approx([1, 1])
         and verdict(c, table(lambda t, s: -t)) == "not reproduced"
     )
     assert (
-        L.judge({**c, "test": {**c["test"], "method": "pearson"}}, table(lambda t, s: t**3), "paper")[
+        judge({**c, "test": {**c["test"], "method": "pearson"}}, table(lambda t, s: t**3), "paper")[
             "interval"
         ][1]
         < 0.95
     )
-    flat = L.judge(c, table(lambda t, s: 1.0), "paper")
+    flat = judge(c, table(lambda t, s: 1.0), "paper")
     assert flat["verdict"] == "inconclusive" and "nothing varied" in flat["reason"]
 
 
@@ -942,7 +945,7 @@ def test_claims_json_has_exactly_what_the_house_asks():
     }
     for want, table in tables.items():
         r = json.loads(
-            json.dumps(L.judge({**bound(), "evidence": ["tables/x.csv"]}, table, "desk"), allow_nan=False)
+            json.dumps(judge({**bound(), "evidence": ["tables/x.csv"]}, table, "desk"), allow_nan=False)
         )
         assert (
             must <= set(r)
@@ -957,9 +960,9 @@ def test_claims_json_has_exactly_what_the_house_asks():
             and r["rule"]
             and isinstance(r["amended"], bool)
         )
-    assert L.judge({**bound(), "published": None}, [], "desk")["published"].startswith("n/a (")
+    assert judge({**bound(), "published": None}, [], "desk")["published"].startswith("n/a (")
     assert (
-        L.judge({**bound(), "published": {"value": [1, 2.5], "unit": "%"}}, [], "desk")["published"]
+        judge({**bound(), "published": {"value": [1, 2.5], "unit": "%"}}, [], "desk")["published"]
         == "1, 2.5 %"
     )
 
@@ -967,27 +970,27 @@ def test_claims_json_has_exactly_what_the_house_asks():
 def test_judging_changes_nothing_it_was_given():
     c, table = never(**ARTEFACT), rows(HIGH, metric="published")
     before = copy.deepcopy((c, table))
-    L.judge(c, table, "quick")
+    judge(c, table, "quick")
     assert (c, table) == before
 
 
 def test_counts_and_headline():
     found = {"reproduced": "D wins on letters.", "not reproduced": "d loses"}
-    judged = [L.judge({**bound(), "findings": found}, rows(v), "paper") for v in (HIGH, LOW, WIDE)]
-    assert L.counts(judged) == {
+    judged = [judge({**bound(), "findings": found}, rows(v), "paper") for v in (HIGH, LOW, WIDE)]
+    assert counts(judged) == {
         "reproduced": 1,
         "not reproduced": 1,
         "artefact": 0,
         "inconclusive": 1,
         "not testable here": 0,
-    } and list(L.counts([])) == list(L.VERDICTS) == list(L.MARKS)
-    assert L.headline(judged) == "D wins on letters; d loses."
-    plain = [L.judge(bound(), rows(v), "paper") for v in (HIGH, HIGH, LOW, WIDE)]
-    assert L.headline(plain) == "Of 4 claims 2 are reproduced, 1 is not reproduced and 1 is left open."
-    assert "quick run judges nothing" in L.headline(
-        [L.judge(bound(), rows(HIGH), "quick")]
-    ) and "None of the 1" in L.headline([L.judge(bound(), [], "desk")])
-    assert L.MARKS == {
+    } and list(counts([])) == list(VERDICTS) == list(MARKS)
+    assert headline(judged) == "D wins on letters; d loses."
+    plain = [judge(bound(), rows(v), "paper") for v in (HIGH, HIGH, LOW, WIDE)]
+    assert headline(plain) == "Of 4 claims 2 are reproduced, 1 is not reproduced and 1 is left open."
+    assert "quick run judges nothing" in headline(
+        [judge(bound(), rows(HIGH), "quick")]
+    ) and "None of the 1" in headline([judge(bound(), [], "desk")])
+    assert MARKS == {
         "reproduced": "✓",
         "not reproduced": "✗",
         "artefact": "◆",
@@ -1012,12 +1015,12 @@ def test_counts_and_headline():
 )
 def test_malformed_rows(row, words):
     with pytest.raises(GannbError, match=words):
-        L.judge(bound(), [*rows(HIGH), row], "paper")
+        judge(bound(), [*rows(HIGH), row], "paper")
 
 
 def test_a_unit_without_a_seed():
     with pytest.raises(GannbError, match="no seed"):
-        L.judge(bound(), [{**r, "seed": None} for r in rows(HIGH)], "paper")
+        judge(bound(), [{**r, "seed": None} for r in rows(HIGH)], "paper")
 
 
 GOOD = [bound(), difference(), same(), no_harm(), events(), order(), never(**ARTEFACT)]
@@ -1089,10 +1092,10 @@ def test_malformed_claims(how, what, words):
     else:
         del c["test"][what]
     with pytest.raises(GannbError, match=words) as e:
-        L.check_claim(c)
+        check_claim(c)
     assert "claim" in str(e.value)
     with pytest.raises(GannbError):
-        L.judge(c, rows(HIGH), "paper")
+        judge(c, rows(HIGH), "paper")
 
 
 @pytest.mark.parametrize(
@@ -1133,13 +1136,13 @@ def test_malformed_claims(how, what, words):
 )
 def test_malformed_tests_of_each_kind(c, words):
     with pytest.raises(GannbError, match=words):
-        L.check_claim(c)
+        check_claim(c)
 
 
 def test_tolerance_needs_a_reason():
     c = never(kind="fact", metric="m", expected=1, tolerance=1)
     with pytest.raises(GannbError, match="tolerance"):
-        L.check_claim(c)
+        check_claim(c)
 
 
 @pytest.mark.parametrize(
@@ -1150,7 +1153,7 @@ def test_each_field_of_a_claim_is_needed(missing):
     c = bound()
     del c[missing]
     with pytest.raises(GannbError, match=f"{missing} is missing"):
-        L.check_claim(c)
+        check_claim(c)
 
 
 def test_load_claims(tmp_path):
@@ -1161,11 +1164,11 @@ def test_load_claims(tmp_path):
     path = tmp_path / "paper.yaml"
     path.write_text(text, encoding="utf-8")
     assert (
-        L.load_claims(text)
-        == L.load_claims(path)
-        == L.load_claims(str(path))
+        load_claims(text)
+        == load_claims(path)
+        == load_claims(str(path))
         == claims
-        == L.load_claims(yaml.safe_dump(claims))
+        == load_claims(yaml.safe_dump(claims))
     )
     for bad, words in (
         (tmp_path / "none.yaml", "no claims file"),
@@ -1181,7 +1184,7 @@ def test_load_claims(tmp_path):
         ),
     ):
         with pytest.raises(GannbError, match=words):
-            L.load_claims(bad)
+            load_claims(bad)
 
 
 # ---------------------------------------------------------------- who checks the checker
@@ -1199,8 +1202,7 @@ def rate(make, mean_a, mean_b, noise, luck=1.0, want="reproduced"):
     )
     c = make(noise)
     return (
-        sum(L.judge(c, rows(a, "a") + rows(b, "b"), "paper")["verdict"] == want for a, b in x.tolist())
-        / TABLES
+        sum(judge(c, rows(a, "a") + rows(b, "b"), "paper")["verdict"] == want for a, b in x.tolist()) / TABLES
     )
 
 
@@ -1239,7 +1241,7 @@ def test_yaml_merge_keys():
         + yaml.safe_dump(first, default_flow_style=True, width=10_000).strip()
         + "\n  - {<<: *a, id: other, short: changed}\n"
     )
-    claims = L.load_claims(merged)
+    claims = load_claims(merged)
     assert claims[1] == first | {"id": "other", "short": "changed"} and claims[0] == first
     with pytest.raises(GannbError, match="stands twice"):
-        L.load_claims(merged.replace("id: other", "id: other, id: another"))
+        load_claims(merged.replace("id: other", "id: other, id: another"))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gannb.base import SIZES, GannbError, draw_z
+from gannb.base import GannbError, SIZES, draw_z
 from gannb.models.dcgan import Discriminator, Generator, count_parameters, init_weights, layer_table
 from gannb.train import d_step, g_step, make_optimizers
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import yaml
 
-from gannb import ledger
-from gannb.stages import dataset_study as ds
+from gannb.ledger.claims import load_claims
+from gannb.studies.dataset_study.show import published_means
 
 PAPERS = Path(__file__).resolve().parents[1] / "papers"
 STUDY = yaml.safe_load((PAPERS / "dataset_study.yaml").read_text(encoding="utf-8"))
@@ -17,7 +17,7 @@ STUDY = yaml.safe_load((PAPERS / "dataset_study.yaml").read_text(encoding="utf-8
 
 @pytest.mark.parametrize("path", sorted(PAPERS.glob("*.yaml")), ids=lambda p: p.stem)
 def test_claims_are_well_formed_and_shown(path):
-    claims = ledger.load_claims(path)
+    claims = load_claims(path)
     cells = json.loads(path.with_suffix(".ipynb").read_text(encoding="utf-8"))["cells"]
     code = "\n".join(
         line
@@ -34,7 +34,7 @@ def test_claims_are_well_formed_and_shown(path):
 
 @pytest.mark.parametrize("role", ["emnist", "celeba", "cifar"])
 def test_published_numbers_are_means_of_the_printed_lines(role):
-    means = ds.published_means(STUDY["log_lines"][role])
+    means = published_means(STUDY["log_lines"][role])
     claims = {c["id"]: c for c in STUDY["claims"]}
     for claim, column in (("loss-d", "loss_D"), ("loss-g", "loss_G"), ("dx", "D_real")):
         assert claims[f"{role}-{claim}"]["published"] == pytest.approx(means[column], rel=6e-3)

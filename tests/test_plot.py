@@ -11,7 +11,7 @@ from PIL import Image
 
 from gannb import plot
 from gannb.base import GannbError
-from gannb.ledger import t_interval
+from gannb.ledger.intervals import t_interval
 
 RNG = np.random.default_rng(0)
 

@@ -8,9 +8,12 @@ import nbformat
 import numpy as np
 import pytest
 
-from gannb import plot, report
+from gannb import plot
+from gannb.report.numbers import _interval, fmt
+from gannb.report.page import MARKER, Report, _seed_rows
+from gannb.report.site import export_html, index_page
 from gannb.base import GannbError
-from gannb.ledger import judge_all
+from gannb.ledger.judge import judge_all
 
 META = {
     "title": "A study <of> letters",
@@ -77,7 +80,7 @@ def judged(values=(0.97, 0.985, 0.99, 0.98, 0.992), setting="desk", bound=0.9):
 
 def written(folder, claims=None, **meta):
     claims = claims or judged()
-    rep = report.Report(folder, META | meta)
+    rep = Report(folder, META | meta)
     rep.head(claims)
     rep.figure(
         plot.hero([np.zeros((8, 16, 16, 1), np.uint8)], [np.ones((8, 16, 16, 1), np.uint8)], ["letters"]),
@@ -139,24 +142,24 @@ def test_a_finished_run_has_every_file_and_the_marker_last(tmp_path):
 def test_a_new_report_in_an_old_folder_is_unfinished_and_leaves_no_stale_figure(tmp_path):
     written(tmp_path)
     (tmp_path / "figures" / "fig09_old.png").write_bytes(b"x")
-    report.Report(tmp_path, META)
-    assert not (tmp_path / report.MARKER).exists()
+    Report(tmp_path, META)
+    assert not (tmp_path / MARKER).exists()
     written(tmp_path)
     assert not (tmp_path / "figures" / "fig09_old.png").exists()
 
 
 def test_finish_refuses_a_ledger_row_that_leads_nowhere(tmp_path):
-    rep = report.Report(tmp_path, META)
+    rep = Report(tmp_path, META)
     claims = judged()
     rep.head(claims)
     rep.verdict(claims[0])
     with pytest.raises(GannbError, match="later"):
         rep.finish(claims, {}, {}, {})
-    assert not (tmp_path / report.MARKER).exists()
+    assert not (tmp_path / MARKER).exists()
 
 
 def test_head_shows_sentence_counts_and_a_link_for_every_claim(tmp_path):
-    rep = report.Report(tmp_path, META)
+    rep = Report(tmp_path, META)
     rep.head(judged())
     block = rep.blocks[0]
     assert (
@@ -174,7 +177,7 @@ def test_head_shows_sentence_counts_and_a_link_for_every_claim(tmp_path):
 
 
 def test_verdict_block_has_anchor_reason_rule_and_seeds(tmp_path):
-    rep = report.Report(tmp_path, META)
+    rep = Report(tmp_path, META)
     first, second = judged()
     rep.verdict(first)
     rep.verdict(second)
@@ -188,8 +191,8 @@ def test_verdict_block_has_anchor_reason_rule_and_seeds(tmp_path):
     )
     assert 'id="claim-later"' in b and "data:image" not in b and "metrics to come" in b
     assert (
-        report._seed_rows(first)[0]["values"] == [0.97, 0.985, 0.99, 0.98, 0.992]
-        and report._seed_rows(first)[0]["paper"] == 0.9999
+        _seed_rows(first)[0]["values"] == [0.97, 0.985, 0.99, 0.98, 0.992]
+        and _seed_rows(first)[0]["paper"] == 0.9999
     )
 
 
@@ -199,12 +202,12 @@ def test_verdict_block_has_anchor_reason_rule_and_seeds(tmp_path):
 )
 def test_a_figure_needs_name_caption_and_alternative_text(tmp_path, name, caption, alt, word):
     with pytest.raises(GannbError, match=word):
-        report.Report(tmp_path, META).figure(np.zeros((4, 4), np.uint8), name, caption, alt)
+        Report(tmp_path, META).figure(np.zeros((4, 4), np.uint8), name, caption, alt)
     assert not list((tmp_path / "figures").iterdir())
 
 
 def test_empty_cells_unfinished_descriptions_and_double_names_are_refused(tmp_path):
-    rep = report.Report(tmp_path, META)
+    rep = Report(tmp_path, META)
     for cell in (None, ""):
         with pytest.raises(GannbError, match="n/a"):
             rep.table([{"a": cell}], "t", ["a"])
@@ -214,7 +217,7 @@ def test_empty_cells_unfinished_descriptions_and_double_names_are_refused(tmp_pa
     with pytest.raises(GannbError, match="before"):
         rep.table([{"a": 1}], "t", ["a"])
     with pytest.raises(GannbError, match="commit"):
-        report.Report(tmp_path, {k: v for k, v in META.items() if k != "commit"})
+        Report(tmp_path, {k: v for k, v in META.items() if k != "commit"})
 
 
 def test_table_and_csv_say_the_same(tmp_path):
@@ -257,13 +260,13 @@ def test_table_and_csv_say_the_same(tmp_path):
     ],
 )
 def test_numbers_in_words(value, text):
-    assert report.fmt(value) == text
+    assert fmt(value) == text
 
 
 def test_intervals_never_collapse():
     assert (
-        report._interval(0.99981, (0.99978, 0.99984), 3) == "0.99981 [0.99978, 0.99984]"
-        and report._interval(78.12, (77.2, 79.04), 1) == "78.1 [77.2, 79.0]"
+        _interval(0.99981, (0.99978, 0.99984), 3) == "0.99981 [0.99978, 0.99984]"
+        and _interval(78.12, (77.2, 79.04), 1) == "78.1 [77.2, 79.0]"
     )
 
 
@@ -300,7 +303,7 @@ def notebook(tmp_path, blocks):
 
 def test_the_page_opens_with_the_title_and_needs_no_network(tmp_path):
     rep = written(tmp_path / "run")
-    page = report.export_html(notebook(tmp_path, rep.blocks), tmp_path / "r.html").read_text(encoding="utf-8")
+    page = export_html(notebook(tmp_path, rep.blocks), tmp_path / "r.html").read_text(encoding="utf-8")
     body = page.split("<main>")[1]
     assert (
         re.sub(r"\s", "", body).startswith('<headerclass="g-head"><h1>')
@@ -330,10 +333,10 @@ def test_the_page_opens_with_the_title_and_needs_no_network(tmp_path):
 
 def test_the_page_refuses_pictures_from_elsewhere(tmp_path):
     with pytest.raises(GannbError, match="example.org/a.png"):
-        report.export_html(notebook(tmp_path, ['<img src="https://example.org/a.png">']), tmp_path / "r.html")
+        export_html(notebook(tmp_path, ['<img src="https://example.org/a.png">']), tmp_path / "r.html")
     assert not (tmp_path / "r.html").exists()
     with pytest.raises(GannbError, match="does not exist"):
-        report.export_html(tmp_path / "none.ipynb", tmp_path / "r.html")
+        export_html(tmp_path / "none.ipynb", tmp_path / "r.html")
 
 
 def test_the_index_leads_to_the_newest_run_of_each_paper(tmp_path):
@@ -345,7 +348,7 @@ def test_the_index_leads_to_the_newest_run_of_each_paper(tmp_path):
     unfinished.mkdir()
     (unfinished / "claims.json").write_text("[]")
     (tmp_path / "study" / "new" / "report.html").write_text("x")
-    page = report.index_page(tmp_path).read_text(encoding="utf-8")
+    page = index_page(tmp_path).read_text(encoding="utf-8")
     cards = re.findall(r"<li>(?:(?!</li>\s*<li>).)*?<h2>.*?<p class=\"facts\">", page, re.S)
     assert (
         len(cards) == 2
@@ -366,8 +369,8 @@ def test_the_index_leads_to_the_newest_run_of_each_paper(tmp_path):
 
 
 def test_the_index_of_nothing_says_what_to_run(tmp_path):
-    assert "make reproduce" in report.index_page(tmp_path).read_text(encoding="utf-8")
+    assert "make reproduce" in index_page(tmp_path).read_text(encoding="utf-8")
     written(tmp_path / "a" / "b")
     (tmp_path / "a" / "b" / "claims.json").write_text("{")
     with pytest.raises(GannbError, match="damaged"):
-        report.index_page(tmp_path)
+        index_page(tmp_path)

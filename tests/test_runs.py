@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gannb import datasets, store
+from gannb import store
+from gannb.datasets.registry import load
 from gannb.base import GannbError
 from gannb.cli import main
 from gannb.config import gan_config
-from gannb.stages import gan, runs
+from gannb.stages import gan
+from gannb.commands.draw import Source, paths_of_noise, sheet
+from gannb.sample import sample_seeded
+from gannb.stages.run import GAN_VERSION, export_generator, find_folder, open_run, open_runs, seed_folders
 
 SMALL = dict(dataset="digits", size=16, epochs=2, batch_size=16, nz=8, ngf=4, ndf=4, threads=1)
 
@@ -21,7 +25,7 @@ SMALL = dict(dataset="digits", size=16, epochs=2, batch_size=16, nz=8, ngf=4, nd
 def trained(tmp_path_factory):
     "A parent folder with two seeds, and the runs as training gave them."
     parent = tmp_path_factory.mktemp("runs") / "demo"
-    data = datasets.load("digits", size=16, progress=False).select(limit=64)
+    data = load("digits", size=16, progress=False).select(limit=64)
     return (
         parent,
         [
@@ -51,7 +55,7 @@ def diverge(folder: Path, step: int = 6) -> None:
 
 def test_opened_as_it_was_trained(trained):
     for made in trained[1]:
-        run = runs.open_run(made.folder)
+        run = open_run(made.folder)
         assert (run.fields, run.epochs, run.steps_per_epoch, run.diverged, run.notes, run.reused) == (
             made.fields,
             2,
@@ -67,18 +71,16 @@ def test_opened_as_it_was_trained(trained):
 
 @pytest.mark.parametrize("drop_last, steps", [(False, 5), (True, 4)])
 def test_steps_of_an_uneven_epoch(tmp_path, drop_last, steps):
-    data = datasets.load("digits", size=16, progress=False).select(limit=70)
+    data = load("digits", size=16, progress=False).select(limit=70)
     gan.train_run(
         gan_config(**SMALL | {"epochs": 1, "drop_last": drop_last}), data, 0, tmp_path / "r", show="quiet"
     )
-    assert (
-        runs.open_run(tmp_path / "r").steps_per_epoch == steps == len(runs.open_run(tmp_path / "r").history())
-    )
+    assert open_run(tmp_path / "r").steps_per_epoch == steps == len(open_run(tmp_path / "r").history())
 
 
 def test_a_diverged_run_stays_diverged(copy):
     diverge(copy)
-    run = runs.open_run(copy)
+    run = open_run(copy)
     assert (
         run.diverged == 6
         and run.epochs == 2
@@ -86,8 +88,8 @@ def test_a_diverged_run_stays_diverged(copy):
         and len(run.history()) == 8
     )
     with pytest.raises(GannbError, match="diverged at step 6.*kept: 0, 1"):
-        runs.Source("x", "normal", run).generator()
-    assert runs.Source("x", "normal", run).generator(1) is not None
+        Source("x", "normal", run).generator()
+    assert Source("x", "normal", run).generator(1) is not None
 
 
 @pytest.mark.parametrize(
@@ -108,46 +110,46 @@ def test_a_diverged_run_stays_diverged(copy):
 def test_damage_is_found(copy, harm, words):
     harm(copy)
     with pytest.raises(GannbError, match=words):
-        runs.open_run(copy)
+        open_run(copy)
 
 
 def test_names(trained, tmp_path, monkeypatch):
     parent, made, _ = trained
-    assert [r.seed for r in runs.open_runs(str(parent))] == [0, 1] and [
-        r.seed for r in runs.open_runs(str(parent / "seed-1"))
+    assert [r.seed for r in open_runs(str(parent))] == [0, 1] and [
+        r.seed for r in open_runs(str(parent / "seed-1"))
     ] == [1]
     monkeypatch.setenv("GANNB_OUTPUTS", str(tmp_path))
     monkeypatch.setenv("GANNB_STORE", str(tmp_path / "store"))
     shutil.copytree(parent, tmp_path / "runs" / "digits-12345678")
-    home = store.artefact_folder("gan", gan.GAN_VERSION, made[0].fields)
+    home = store.artefact_folder("gan", GAN_VERSION, made[0].fields)
     shutil.copytree(made[0].folder, home)
     assert (
-        len(runs.open_runs("digits-12345678")) == 2
-        and runs.open_runs(home.name)[0].seed == 0
-        and runs.open_runs(home.name[:6])[0].folder == home
+        len(open_runs("digits-12345678")) == 2
+        and open_runs(home.name)[0].seed == 0
+        and open_runs(home.name[:6])[0].folder == home
     )
     with pytest.raises(GannbError, match="digits-12345678"):
-        runs.find_folder("digits-1234567")
+        find_folder("digits-1234567")
     with pytest.raises(GannbError, match="no such run"):
-        runs.find_folder(home.name[:3])
+        find_folder(home.name[:3])
     shutil.copytree(made[0].folder, home.with_name(home.name[:6] + "f" * 14))
     with pytest.raises(GannbError, match="fits 2 keys"):
-        runs.find_folder(home.name[:6])
+        find_folder(home.name[:6])
     (tmp_path / "empty").mkdir()
     with pytest.raises(GannbError, match="neither run.json nor"):
-        runs.open_runs(str(tmp_path / "empty"))
+        open_runs(str(tmp_path / "empty"))
 
 
 def test_seeds_in_the_order_of_their_numbers(trained, tmp_path):
     for seed in (10, 2):
         shutil.copytree(trained[1][0].folder, tmp_path / f"seed-{seed}")
     shutil.copytree(trained[1][0].folder, tmp_path / "seed-2-to1")
-    assert [p.name for p in runs.seed_folders(tmp_path)] == ["seed-2", "seed-10"]
+    assert [p.name for p in seed_folders(tmp_path)] == ["seed-2", "seed-10"]
 
 
 def test_a_sheet_holds_its_pixels():
     images = np.random.default_rng(0).integers(0, 200, (5, 16, 16, 3), dtype=np.uint8)
-    s = runs.sheet(images, 3)
+    s = sheet(images, 3)
     assert (
         s.shape == (2 * 128 + 2, 3 * 128 + 4, 3)
         and (s[:, 128:130] == 255).all()
@@ -178,7 +180,7 @@ def test_paths_single_pictures_and_animation(trained, tmp_path):
     sampled(seed_0, "--n", 3, "--each", "--out", tmp_path / "single")
     found = sorted((tmp_path / "single").rglob("*.png"))
     assert len(found) == 3 and Image.open(found[0]).size == (16, 16)
-    want = runs.sample_seeded(runs.open_run(seed_0).generator(), 3)
+    want = sample_seeded(open_run(seed_0).generator(), 3)
     assert all(np.array_equal(np.asarray(Image.open(f)), w[..., 0]) for f, w in zip(found, want))
     sampled(seed_0, "--gif", "--out", tmp_path / "g.gif")
     assert Image.open(tmp_path / "g.gif").n_frames == 3
@@ -189,20 +191,20 @@ def test_paths_single_pictures_and_animation(trained, tmp_path):
 
 
 def test_a_path_runs_from_end_to_end(trained):
-    G = runs.open_run(trained[0] / "seed-0").generator()
-    z = runs.paths_of_noise(G, 2, 4, 0, "normal")
+    G = open_run(trained[0] / "seed-0").generator()
+    z = paths_of_noise(G, 2, 4, 0, "normal")
     assert (
         z.shape == (8, 8)
         and not np.allclose(z[3], z[4])
-        and not np.allclose(runs.paths_of_noise(G, 2, 4, 1, "normal"), z)
+        and not np.allclose(paths_of_noise(G, 2, 4, 1, "normal"), z)
     )
-    cube = runs.paths_of_noise(G, 4, 5, 0, "uniform")
+    cube = paths_of_noise(G, 4, 5, 0, "uniform")
     assert float(cube.abs().max()) <= 1
 
 
 def test_from_a_generator_file(trained, tmp_path):
     run = trained[1][0]
-    path = gan.export_generator(run, tmp_path / "g.safetensors", trained[2], "CC BY 4.0")
+    path = export_generator(run, tmp_path / "g.safetensors", trained[2], "CC BY 4.0")
     sampled(path, "--n", 4, "--out", tmp_path / "a.png")
     sampled(run.folder, "--n", 4, "--out", tmp_path / "b.png")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
@@ -250,12 +252,12 @@ def test_diverged_and_damaged(trained, tmp_path, capsys, copy):
     diverge(copy)
     assert "diverged at step 6" in refused(capsys, copy, "--out", tmp_path / "o")
     sampled(copy, "--epoch", 1, "--n", 2, "--out", tmp_path / "o")
-    path = gan.export_generator(trained[1][0], tmp_path / "g.safetensors", trained[2], "CC BY 4.0")
+    path = export_generator(trained[1][0], tmp_path / "g.safetensors", trained[2], "CC BY 4.0")
     path.write_bytes(path.read_bytes()[:-3])
     assert "whole safetensors" in refused(capsys, path)
     path.with_suffix(".json").unlink()
     assert "g.json does not exist" in refused(capsys, path)
-    gan.export_generator(trained[1][0], path, trained[2], "CC BY 4.0")
+    export_generator(trained[1][0], path, trained[2], "CC BY 4.0")
     assert "no pictures of its training" in refused(capsys, path, "--gif")
     assert "holds one generator" in refused(capsys, path, "--epoch", 1)
 

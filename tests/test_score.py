@@ -10,11 +10,19 @@ import numpy as np
 import pytest
 import torch
 
-from gannb import datasets, metrics, store
+from gannb import metrics
+from gannb import store
+from gannb.datasets.registry import load
 from gannb.base import GannbError
-from gannb.config import gan_config, report_config
+from gannb.config import gan_config
+from gannb.studies.registry import report_config
 from gannb.data import ImageSet
-from gannb.stages import gan, score
+from gannb.stages import gan
+from gannb.stages import score
+from gannb.stages.discriminator import d_on, d_rows, real_d
+from gannb.stages.judges import Judge, judging_network, pooled, some
+from gannb.stages.memory import memorisation_rows, memorised
+from gannb.stages.run import GanRun
 from gannb.stages.features import network
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,15 +31,15 @@ CFG = dict(dataset="digits", size=16, batch_size=32, nz=8, ngf=4, ndf=4, threads
 
 @pytest.fixture(scope="module")
 def sets():
-    return datasets.load("digits", split="train", size=16, progress=False).select(limit=160), datasets.load(
+    return load("digits", split="train", size=16, progress=False).select(limit=160), load(
         "digits", split="test", size=16, progress=False
     )
 
 
 @pytest.fixture(scope="module")
 def judge(sets):
-    net, held = score.judging_network(report_config("fruits", preset="smoke").config, {"apple": sets[1]})
-    return score.Judge(net, score.some(held["apple"], 40), 48)
+    net, held = judging_network(report_config("fruits", preset="smoke").config, {"apple": sets[1]})
+    return Judge(net, some(held["apple"], 40), 48)
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +50,11 @@ def run(sets, tmp_path_factory):
 
 
 def test_domain_learns_from_one_half_and_the_other_judges(sets):
-    net, held = score.judging_network(report_config("fruits", preset="smoke").config, {"apple": sets[1]})
+    net, held = judging_network(report_config("fruits", preset="smoke").config, {"apple": sets[1]})
     mine, seen = set(held["apple"].pixel_hashes().tolist()), set(np.asarray(net.seen).tolist())
     assert seen and not mine & seen and len(held["apple"]) + len(seen) == len(sets[1])
     assert (
-        score.judging_network(report_config("fruits", preset="smoke").config, {"apple": sets[1]})[1][
+        judging_network(report_config("fruits", preset="smoke").config, {"apple": sets[1]})[1][
             "apple"
         ].fingerprint
         == held["apple"].fingerprint
@@ -56,18 +64,18 @@ def test_domain_learns_from_one_half_and_the_other_judges(sets):
 def test_domain_needs_labels(sets):
     bare = ImageSet("bare", np.asarray(sets[1].images))
     with pytest.raises(GannbError, match="bare has none. Use network=effnet-lite0"):
-        score.judging_network(report_config("fruits", preset="smoke").config, {"apple": bare})
+        judging_network(report_config("fruits", preset="smoke").config, {"apple": bare})
 
 
 def test_a_pool_keeps_classes_apart(sets):
-    both = score.pooled([sets[1], sets[1]])
+    both = pooled([sets[1], sets[1]])
     assert (
         len(both.classes) == 20
         and np.bincount(both.labels).sum() == 2 * len(sets[1])
         and both.labels.max() == 19
     )
     with pytest.raises(GannbError, match="one shape"):
-        score.pooled([sets[1], datasets.load("digits", split="test", size=32, progress=False)])
+        pooled([sets[1], load("digits", split="test", size=32, progress=False)])
 
 
 def test_protocol_names_everything(judge):
@@ -92,8 +100,7 @@ def test_protocol_names_everything(judge):
     )
     assert (
         "reference" not in score.normalised_protocol(judge)
-        and score.Judge(judge.net, judge.real, 48, False).protocol()["split"]
-        == "the training images themselves"
+        and Judge(judge.net, judge.real, 48, False).protocol()["split"] == "the training images themselves"
     )
 
 
@@ -108,7 +115,7 @@ def test_computed_once_and_again_when_damaged(run, judge, monkeypatch, tmp_path)
         f.write_text("{")
     assert score.score(run, judge) == first and len(calls) == 2
     score.score(run, judge, 1)
-    score.score(run, score.Judge(judge.net, judge.real, 47))
+    score.score(run, Judge(judge.net, judge.real, 47))
     assert len(calls) == 4, "another epoch or another protocol is another score"
 
 
@@ -132,15 +139,13 @@ def test_values_are_those_of_the_metrics(run, judge, sets):
 def test_an_epoch_that_was_not_kept_and_a_diverged_run(run, judge, sets):
     with pytest.raises(GannbError, match="not kept. Kept: 0, 1, 2, 3"):
         score.score(run, judge, 9)
-    gone = gan.GanRun(run.folder, run.fields, 3, run.steps_per_epoch, diverged=7)
+    gone = GanRun(run.folder, run.fields, 3, run.steps_per_epoch, diverged=7)
     assert (
         math.isnan(score.score(gone, judge)["kid"])
         and math.isnan(score.quality(gone, judge, sets[0]))
         and not math.isnan(score.score(gone, judge, 1)["kid"])
     )
-    assert all(
-        math.isnan(r["value"]) for r in score.memorisation_rows("augment", "apple", gone, judge, sets[0])
-    )
+    assert all(math.isnan(r["value"]) for r in memorisation_rows("augment", "apple", gone, judge, sets[0]))
 
 
 @pytest.mark.parametrize("often", [True, False])
@@ -152,8 +157,8 @@ def test_scoring_never_moves_a_training(run, judge, sets, tmp_path, often):
         before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].tolist()
         if often:
             score.score(r, judge, epochs)
-            score.d_on(score.real_d(r, sets[0]), sets[0])
-            score.memorised(r, judge, sets[0])
+            d_on(real_d(r, sets[0]), sets[0])
+            memorised(r, judge, sets[0])
         assert (
             torch.equal(before, torch.get_rng_state()) and np.random.get_state()[1].tolist() == numpy_before
         ), "whoever scores in a loop of their own must not find it moved"
@@ -165,8 +170,8 @@ def test_rows_as_the_ledger_reads_them(run, judge, sets):
     rows = (
         score.score_rows("augment", "apple", run, judge, sets[0])
         + score.curve_rows("augment", "apple", run, judge)
-        + score.memorisation_rows("augment", "apple", run, judge, sets[0])
-        + score.d_rows("augment", "apple", run, sets[0], sets[1])
+        + memorisation_rows("augment", "apple", run, judge, sets[0])
+        + d_rows("augment", "apple", run, sets[0], sets[1])
     )
     assert all(
         set(r) == {"arm", "dataset", "seed", "step", "metric", "value", "protocol"} and r["seed"] == 0
@@ -185,7 +190,7 @@ def test_planted_copies_are_found_among_honest_fakes(run, judge, sets, monkeypat
     seen = set(judge.real.pixel_hashes().tolist())
     others = np.asarray(sets[1].images)[[h not in seen for h in sets[1].pixel_hashes().tolist()]]
     monkeypatch.setattr(score, "fakes_of", lambda *a: others)
-    own, planted = score.memorised(run, judge, sets[0])
+    own, planted = memorised(run, judge, sets[0])
     assert (
         own.n_train == own.n_held == len(judge.real) and 0.35 < own.share < 0.65 and planted.share > own.share
     )
@@ -193,11 +198,11 @@ def test_planted_copies_are_found_among_honest_fakes(run, judge, sets, monkeypat
 
 def test_d_is_asked_with_the_statistics_of_real_images(run, sets):
     "Batch norm of the stored D mixes reals and fakes; its statistics are taken anew from real training images, and D answers in evaluation mode."
-    D = score.real_d(run, sets[0])
+    D = real_d(run, sets[0])
     x = torch.from_numpy(np.asarray(sets[1].images).astype(np.float32) / 127.5 - 1).permute(0, 3, 1, 2)
     with torch.no_grad():
         logits = D(x)
-    p, a = score.d_on(D, sets[1], batch=50)
+    p, a = d_on(D, sets[1], batch=50)
     assert (
         not D.training
         and p == pytest.approx(float(logits.sigmoid().mean()), abs=1e-5)
@@ -226,7 +231,7 @@ def test_without_inception_the_reason_stands_there(run, sets, monkeypatch, tmp_p
 
 def test_judges_agree_or_may_not_be_compared(run, judge):
     a = score.as_score("kid", score.score(run, judge), judge, [0])
-    other = score.Judge(judge.net, score.some(judge.real, 30), 48)
+    other = Judge(judge.net, some(judge.real, 30), 48)
     with pytest.raises(GannbError, match="n_real"):
         metrics.difference(a, score.as_score("kid", score.score(run, other), other, [0]))
 

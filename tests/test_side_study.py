@@ -3,9 +3,18 @@
 import numpy as np
 import pytest
 
-from gannb.config import report_config
+from gannb.studies.registry import report_config
 from gannb.data import ImageSet
-from gannb.stages import dataset_study, side_study
+from gannb.studies.dataset_study.rows import arms
+from gannb.studies.dataset_study.side import (
+    SIZES,
+    changed,
+    dimension_arms,
+    grey,
+    in_colour,
+    side_arms,
+    update_arms,
+)
 
 
 def config(**given):
@@ -19,12 +28,12 @@ def pixels(s):
 @pytest.fixture(scope="module")
 def study():
     cfg = config()
-    main = dataset_study.arms(cfg)
-    return cfg, main, side_study.side_arms(cfg, main)
+    main = arms(cfg)
+    return cfg, main, side_arms(cfg, main)
 
 
 def test_names_and_roles(study):
-    from gannb.stages.dataset_scores import SIDE_ROLES
+    from gannb.studies.dataset_study.rows import SIDE_ROLES
 
     _, _, side = study
     assert [k for k in side if not k.startswith("size")] == [
@@ -75,9 +84,9 @@ def test_photos_of_training_and_judging_backgrounds_are_different(study):
 
 def test_faces_at_three_sizes_show_the_same_faces(study):
     cfg, _, side = study
-    assert [side[f"size {n}"].data.size for n in side_study.SIZES] == list(side_study.SIZES)
-    assert all((side[f"size {n}"].held.labels == side["size 16"].held.labels).all() for n in side_study.SIZES)
-    assert len({(side[f"size {n}"].steps, len(side[f"size {n}"].data)) for n in side_study.SIZES}) == 1
+    assert [side[f"size {n}"].data.size for n in SIZES] == list(SIZES)
+    assert all((side[f"size {n}"].held.labels == side["size 16"].held.labels).all() for n in SIZES)
+    assert len({(side[f"size {n}"].steps, len(side[f"size {n}"].data)) for n in SIZES}) == 1
     assert not [k for k in side if "grey" in k], "digits are grey as they are"
 
 
@@ -96,15 +105,15 @@ def test_colour_gives_grey_arms_where_the_network_can_see_both(tmp_path):
         side_images=16,
     )
     cfg = config(**given, network="effnet-lite0")
-    side = side_study.side_arms(cfg, main := dataset_study.arms(cfg))
+    side = side_arms(cfg, main := arms(cfg))
     assert (
-        [k for k in side if "grey" in k] == [f"size {n} grey" for n in side_study.SIZES]
+        [k for k in side if "grey" in k] == [f"size {n} grey" for n in SIZES]
         and side["size 32 grey"].data.channels == 1
         and side["size 32"].data.channels == 3
     )
-    assert (pixels(side["size 16 grey"].data) == side_study.grey(pixels(side["size 16"].data))).mean() > 0.9
+    assert (pixels(side["size 16 grey"].data) == grey(pixels(side["size 16"].data))).mean() > 0.9
     assert side["natural background"].data.channels == main["emnist"].data.channels == 1
-    assert not [k for k in side_study.dimension_arms(config(**given)) if "grey" in k], (
+    assert not [k for k in dimension_arms(config(**given)) if "grey" in k], (
         "the network `domain` judges only what has its channels"
     )
 
@@ -142,32 +151,29 @@ def test_updates_of_the_desk_setting():
             },
         )()
     }
-    made = side_study.update_arms(report_config("dataset_study", preset="desk").config, main)
+    made = update_arms(report_config("dataset_study", preset="desk").config, main)
     assert (made["g_steps 2"].config.epochs, made["g_steps 5"].config.epochs) == (26, 5)
 
 
 def test_grey_and_colour():
     x = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [9, 9, 9]], np.uint8).reshape(1, 2, 2, 3)
+    assert grey(x).ravel().tolist() == [76, 150, 29, 9] and (grey(x[..., :1]) == x[..., :1]).all()
     assert (
-        side_study.grey(x).ravel().tolist() == [76, 150, 29, 9]
-        and (side_study.grey(x[..., :1]) == x[..., :1]).all()
-    )
-    assert (
-        side_study.in_colour(x[..., :1]).shape == x.shape
-        and (side_study.in_colour(x[..., :1])[..., 2] == x[..., 0]).all()
-        and (side_study.in_colour(x) == x).all()
+        in_colour(x[..., :1]).shape == x.shape
+        and (in_colour(x[..., :1])[..., 2] == x[..., 0]).all()
+        and (in_colour(x) == x).all()
     )
 
 
 def test_a_changed_set_says_so():
     s = ImageSet("letters", np.full((3, 16, 16, 1), 200, np.uint8))
-    t = side_study.changed(s, lambda x: x // 2, "halved")
+    t = changed(s, lambda x: x // 2, "halved")
     assert (
         "halved" in t.name
         and t.fingerprint != s.fingerprint
         and (pixels(t) == 100).all()
         and (pixels(s) == 200).all()
     )
-    assert side_study.changed(s, lambda x: x, "nothing").fingerprint != s.fingerprint, (
+    assert changed(s, lambda x: x, "nothing").fingerprint != s.fingerprint, (
         "the change is part of the identity even where no pixel moved"
     )

