@@ -20,19 +20,20 @@ from torch import Tensor, nn
 from .base import GannbError, check_choice, numpy_rng, to_float, torch_rng
 
 # %% auto #0
-__all__ = ['INCEPTION_LAYERS', 'DOMAIN_DIM', 'DOMAIN_IMAGES', 'DOMAIN_BATCH', 'SLIGHT', 'STRONG', 'scale', 'FeatureNet',
+__all__ = ['INCEPTION_LAYERS', 'DOMAIN_DIM', 'DOMAIN_IMAGES', 'DOMAIN_BATCH', 'SLIGHT', 'STRONG', 'Rung', 'scale', 'FeatureNet',
            'resized', 'effnet_names', 'check_input_size', 'effnet_lite0', 'inception', 'DomainNet', 'new_domain_net',
            'one_thread', 'train_domain', 'domain_accuracy', 'domain', 'distort', 'Ladder', 'climb', 'ladder']
 
 # %% ../nbs/10_features.ipynb #19c4dce9
 def scale(x: Tensor) -> Tensor:  # (N, d) feature vectors
-    "The vectors scaled to length sqrt(d), so that a number in them is of size 1; a vector of zeros stays one."
+    "The vectors scaled to length sqrt(d), so that a number in them is of size 1; zeros stay zeros."
     return x * (math.sqrt(x.shape[1]) / x.norm(dim=1, keepdim=True).clamp_min(1e-12))
 
 # %% ../nbs/10_features.ipynb #1f1d9a34
 @dataclass(eq=False)
 class FeatureNet:
-    "A network that judges. Called with uint8 images it gives their features; raises `GannbError` for images it cannot take."
+    """A network that judges. Called with uint8 images it gives their features;
+    raises `GannbError` for images it cannot take."""
 
     name: str  # "inception", "effnet-lite0" or "domain"
     layer: str  # where the features are taken
@@ -59,22 +60,29 @@ class FeatureNet:
             "rounding": self.rounding,
         }
 
+    def _check(self, images: np.ndarray) -> None:
+        "Raises `GannbError` for images it cannot take."
+        shape = tuple(images.shape)
+        if str(images.dtype) != "uint8" or len(shape) != 4 or not shape[0] or shape[3] not in self.channels:
+            channels = " or ".join(map(str, self.channels))
+            raise GannbError(
+                f"{self.name} takes uint8 images of shape (N,H,W,C), N from 1, C {channels}; "
+                f"these are {images.dtype} {shape}."
+            )
+
     @torch.inference_mode()
     def __call__(
         self,
         images: np.ndarray,  # (N,H,W,C) uint8
     ) -> np.ndarray:  # (N, dim) float32
-        "The features of the images, in evaluation mode. Raises `GannbError` for images it cannot take, or features that are not finite."
-        shape = tuple(images.shape)
-        if str(images.dtype) != "uint8" or len(shape) != 4 or not shape[0] or shape[3] not in self.channels:
-            raise GannbError(
-                f"{self.name} takes uint8 images of shape (N,H,W,C), N from 1, C {' or '.join(map(str, self.channels))}; these are {images.dtype} {shape}."
-            )
+        """The features of the images, in evaluation mode.
+        Raises `GannbError` for images it cannot take, or features that are not finite."""
+        self._check(images)
         device = next(self.module.parameters()).device
         self.module.eval()
         batches = (
             torch.from_numpy(np.array(images[i : i + self.batch])).permute(0, 3, 1, 2).to(device)
-            for i in range(0, shape[0], self.batch)
+            for i in range(0, len(images), self.batch)
         )
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             found = torch.cat([self.module(x).float().cpu() for x in batches])
@@ -88,7 +96,7 @@ def resized(
     x: Tensor,  # (N,C,H,W) uint8
     size: int,  # side of the result
 ) -> Tensor:  # (N,C,size,size) float32 in [-1, 1], channels-last
-    "Images at the size a network wants: bicubic, antialiased when they shrink, clipped to the range of pixels."
+    "Images at the size a network wants: bicubic, antialiased when they shrink, clipped to the pixels' range."
     x = to_float(x)
     if x.shape[-2:] != (size, size):
         x = F.interpolate(x, size=(size, size), mode="bicubic", antialias=True, align_corners=False).clamp_(
@@ -110,12 +118,12 @@ class _EffNet(nn.Module):
 
 # %% ../nbs/10_features.ipynb #64ce8782
 def _timm_net() -> nn.Module:
+    "timm's EfficientNet-Lite0 without weights of its own."
     import timm
 
     with torch.random.fork_rng(devices=[]):
-        return timm.create_model(
-            "tf_efficientnet_lite0", pretrained=False
-        )  # its first weights are drawn and thrown away
+        # its first weights are drawn and thrown away
+        return timm.create_model("tf_efficientnet_lite0", pretrained=False)
 
 # %% ../nbs/10_features.ipynb #688b43a5
 def effnet_names(
@@ -125,7 +133,8 @@ def effnet_names(
     want = _timm_net().state_dict()
     if [tuple(t.shape) for t in tensors.values()] != [tuple(t.shape) for t in want.values()]:
         raise GannbError(
-            f"These {len(tensors)} tensors are not those of EfficientNet-Lite0 ({len(want)} tensors in timm's order)."
+            f"These {len(tensors)} tensors are not those of EfficientNet-Lite0 "
+            f"({len(want)} tensors in timm's order)."
         )
     return {name: t.contiguous() for name, t in zip(want, tensors.values())}
 
@@ -143,7 +152,8 @@ def effnet_lite0(
     size: int = 64,  # side that images are resized to, 32 to 320
     scaled: bool = True,  # False only to show why it must be True
 ) -> FeatureNet:
-    "EfficientNet-Lite0 (Tan and Le 2019; the Lite variant of 2020) as a judge. Raises `GannbError` for an impossible size."
+    """EfficientNet-Lite0 (Tan and Le 2019; the Lite variant of 2020) as a judge.
+    Raises `GannbError` for an impossible size."""
     check_input_size(size)
     net = _timm_net()
     net.load_state_dict(tensors)
@@ -184,7 +194,8 @@ def inception(
     weights: str,  # sha256 of the file they came from
     layer: str = "2048",  # a key of INCEPTION_LAYERS; logits_unbiased is for the Inception Score
 ) -> FeatureNet:
-    "Inception-v3 as torchmetrics and torch-fidelity use it (Heusel et al. 2017, Salimans et al. 2016). Raises `GannbError` for an unknown layer or tensors of another network."
+    """Inception-v3 as torchmetrics and torch-fidelity use it (Heusel et al. 2017, Salimans et al. 2016).
+    Raises `GannbError` for an unknown layer or tensors of another network."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     check_choice("layer", layer, INCEPTION_LAYERS)
@@ -209,15 +220,14 @@ def inception(
     )
 
 # %% ../nbs/10_features.ipynb #5af7abcc
-DOMAIN_DIM, DOMAIN_IMAGES, DOMAIN_BATCH = (
-    128,
-    40_000,
-    64,
-)  # numbers in a feature vector; images shown in training; images in a batch
+DOMAIN_DIM = 128  # numbers in a feature vector
+DOMAIN_IMAGES = 40_000  # images shown in training
+DOMAIN_BATCH = 64  # images in a batch
 
 
 class DomainNet(nn.Module):
-    "Strided convolutions down to a map of 4 to 7 pixels, one more, mean over the map: 128 numbers, and a linear classifier of them."
+    """Strided convolutions down to a map of 4 to 7 pixels, one more, mean over the map: 128 numbers,
+    and a linear classifier of them."""
 
     def __init__(self, size: int, channels: int, n_classes: int):
         super().__init__()
@@ -271,14 +281,16 @@ def train_domain(
     seed: int = 0,
     shown: int = DOMAIN_IMAGES,  # images shown in all, repeats counted; at least 4 epochs
 ) -> DomainNet:  # in evaluation mode
-    "A small CNN that tells the classes apart: Adam, learning rate falling to 0, on the CPU. Raises `GannbError` for fewer than two classes."
+    """A small CNN that tells the classes apart: Adam, learning rate falling to 0, on the CPU.
+    Raises `GannbError` for fewer than two classes."""
     images, labels = np.asarray(images), np.asarray(labels)
-    n_classes = int(labels.max()) + 1 if len(labels) else 0
-    if len(images) != len(labels) or len(np.unique(labels)) < 2:
+    n_seen = len(np.unique(labels))
+    if len(images) != len(labels) or n_seen < 2:
         raise GannbError(
-            f"train_domain takes images with one label each and at least two classes; these are {len(images)} images, {len(labels)} labels of {len(np.unique(labels))} classes."
+            "train_domain takes images with one label each and at least two classes; "
+            f"these are {len(images)} images, {len(labels)} labels of {n_seen} classes."
         )
-    net = new_domain_net(images.shape[1], images.shape[3], n_classes, seed).train()
+    net = new_domain_net(images.shape[1], images.shape[3], int(labels.max()) + 1, seed).train()
     batch = min(DOMAIN_BATCH, len(images))
     per_epoch = len(images) // batch
     epochs = max(4, round(shown / len(images)))
@@ -304,13 +316,10 @@ def domain_accuracy(
     labels: np.ndarray,  # (N,) int64
 ) -> float:  # 0 to 1
     "The share of images whose class the network names."
-    right = [
-        net.classifier(net(torch.from_numpy(np.array(images[i : i + 256])).permute(0, 3, 1, 2)))
-        .argmax(1)
-        .numpy()
-        == labels[i : i + 256]
-        for i in range(0, len(images), 256)
-    ]
+    right = []
+    for i in range(0, len(images), 256):
+        x = torch.from_numpy(np.array(images[i : i + 256])).permute(0, 3, 1, 2)
+        right.append(net.classifier(net(x)).argmax(1).numpy() == labels[i : i + 256])
     return float(np.concatenate(right).mean())
 
 # %% ../nbs/10_features.ipynb #daa53a5d
@@ -334,10 +343,8 @@ def domain(
     )
 
 # %% ../nbs/10_features.ipynb #a15c62d3
-SLIGHT, STRONG = (
-    {"blur": 0.03, "noise": 0.05},
-    {"blur": 0.08, "noise": 0.2, "shuffle": 0.25},
-)  # kind -> amount, see `distort`
+SLIGHT = {"blur": 0.03, "noise": 0.05}  # kind -> amount, see `distort`
+STRONG = {"blur": 0.08, "noise": 0.2, "shuffle": 0.25}
 
 
 def _shuffle(images: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -355,11 +362,13 @@ def _shuffle(images: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray
 # %% ../nbs/10_features.ipynb #ba1cbd83
 def distort(
     images: np.ndarray,  # (N,H,W,C) uint8
-    kind: str,  # "blur" (Gaussian, reflecting edges), "noise" (Gaussian, clipped) or "shuffle" (tiles in another order)
-    amount: float,  # sigma of the blur or side of a tile as a share of the image's side; sigma of the noise as a share of the range
+    kind: str,  # "blur" (Gaussian, reflecting edges), "noise" (Gaussian, clipped) or "shuffle" (of tiles)
+    # blur: sigma, shuffle: side of a tile, as a share of the image's side; noise: sigma, share of the range
+    amount: float,
     seed: int = 0,  # of noise and shuffle
 ) -> np.ndarray:  # (N,H,W,C) uint8
-    "Images made worse by a known amount. Raises `GannbError` for another kind, an amount that is not above 0, or tiles that do not fill the image."
+    """Images made worse by a known amount.
+    Raises `GannbError` for another kind, an amount not above 0, or tiles that do not fill the image."""
     from scipy.ndimage import gaussian_filter
 
     check_choice("kind", kind, STRONG)
@@ -397,40 +406,52 @@ class Ladder:
 
 # %% ../nbs/10_features.ipynb #1820cf87
 def climb(
-    rungs: Mapping[
-        str, Mapping[str, float]
-    ],  # rung -> {what: score}, best rung first; a lower score is better
+    rungs: Mapping[str, Mapping[str, float]],  # rung -> {what: score}, best rung first; lower is better
     run: Mapping[str, float],  # epoch (as text) -> score, in the order of training
 ) -> Ladder:
-    "Every score of a rung must be below the next rung's (blur against blur, noise against noise), and the run's scores must fall from each to the next."
+    """Every score of a rung must be below the next rung's (blur against blur, noise against noise),
+    and the run's scores must fall from each to the next."""
     rows = [
-        {"rung": rung, "what": what, "score": float(s)}
-        for rung, scores in rungs.items()
-        for what, s in scores.items()
-    ] + [{"rung": "run", "what": what, "score": float(s)} for what, s in run.items()]
+        {"rung": rung, "what": what, "score": float(score)}
+        for rung, scores in [*rungs.items(), ("run", run)]
+        for what, score in scores.items()
+    ]
     names, epochs = list(rungs), list(run)
-    pairs = [
-        ((a, i, rungs[a][i]), (b, j, rungs[b][j]))
-        for a, b in zip(names, names[1:])
-        for i in rungs[a]
-        for j in rungs[b]
-        if i == j or i not in rungs[b] or j not in rungs[a]
-    ] + [(("run", b, run[b]), ("run", a, run[a])) for a, b in zip(epochs, epochs[1:])]
-    return Ladder(
-        rows,
-        [
-            f"{' '.join(better[:2])} ({better[2]:.4g}) should score below {' '.join(worse[:2])} ({worse[2]:.4g})"
-            for better, worse in pairs
-            if not better[2] < worse[2]
-        ],
-    )
+    pairs = [pair for better, worse in zip(names, names[1:]) for pair in _compared(rungs, better, worse)]
+    pairs += [(("run", later), ("run", earlier)) for earlier, later in zip(epochs, epochs[1:])]
+    scores = {(r["rung"], r["what"]): r["score"] for r in rows}
+    return Ladder(rows, [_complaint(scores, *pair) for pair in pairs if not _below(scores, *pair)])
+
+# %% ../nbs/10_features.ipynb #fee366ee
+Rung = tuple[str, str]  # rung, what
+
+
+def _compared(rungs: Mapping[str, Mapping[str, float]], better: str, worse: str) -> list[tuple[Rung, Rung]]:
+    "What is compared of two neighbouring rungs: like with like; what one has alone, with all of the other."
+    pairs = []
+    for i in rungs[better]:
+        for j in rungs[worse]:
+            alone = i not in rungs[worse] or j not in rungs[better]
+            if i == j or alone:
+                pairs.append(((better, i), (worse, j)))
+    return pairs
+
+
+def _below(scores: Mapping[Rung, float], better: Rung, worse: Rung) -> bool:
+    "Is the better one's score lower? Never where one of them is NaN."
+    return scores[better] < scores[worse]
+
+
+def _complaint(scores: Mapping[Rung, float], better: Rung, worse: Rung) -> str:
+    "What is wrong with two rungs."
+    a, b = (f"{' '.join(rung)} ({scores[rung]:.4g})" for rung in (better, worse))
+    return f"{a} should score below {b}"
 
 # %% ../nbs/10_features.ipynb #ad480adc
 def ladder(
     embed: Callable[[np.ndarray], np.ndarray],  # images -> features: a FeatureNet, or one that remembers
-    distance: Callable[
-        [np.ndarray, np.ndarray], float
-    ],  # (real features, other features) -> how far, lower is better: KID
+    # (real features, other features) -> how far, lower is better: KID
+    distance: Callable[[np.ndarray, np.ndarray], float],
     real: np.ndarray,  # (N,H,W,C) uint8, the reference
     held_out: np.ndarray,  # (M,H,W,C) uint8, other reals
     untrained: np.ndarray,  # (M,H,W,C) uint8, images of a generator before training

@@ -448,11 +448,11 @@ def test_domain_needs_labels():
 
 
 DOMAIN_ENTRIES = (("stages.features", "_domain"),)
-DOMAIN_KNOWN = {1: "8193dff52d33e49d"}
+DOMAIN_KNOWN = {1: "3214332326706212"}
 FEATURES_ENTRIES = (("stages.features", "features"), ("stages.features", "network"))
-FEATURES_KNOWN = {1: "0b3a9894da273652"}
+FEATURES_KNOWN = {1: "07e9946680e60ddd"}
 FAKES_ENTRIES = (("stages.features", "fake_features"), ("stages.features", "network"))
-FAKES_KNOWN = {1: "b0503cb5cac62221"}
+FAKES_KNOWN = {1: "fcda18c3efe296b9"}
 
 
 def test_domain_version_names_this_code():
