@@ -1,9 +1,9 @@
 """The hash of all code that a stored number can depend on.
 
-A stage names its entry functions; what they use of the package, and what that uses, is followed by name. So nobody
-keeps a list by hand, and a private helper that computes is never forgotten. Docstrings, comments, annotations and
-positions do not count; neither does what only stores, draws, words errors or checks settings (`WITHOUT`: what a
-setting says is part of the key of what is stored, and so is the fingerprint of the images).
+A stage names its entry functions; what they use of the package, and what that uses, is followed by name.
+So nobody keeps a list by hand, and a private helper that computes is never forgotten. Docstrings, comments,
+annotations and positions do not count; neither does what only stores, draws, words errors or checks settings
+(`WITHOUT`: what a setting says is part of the key of what is stored, and so is the fingerprint of the images).
 
 In a test:
 
@@ -16,8 +16,8 @@ In a test:
 
 (or SOME_KNOWN with SOME_ENTRIES, where a file has several).
 
-`python tests/stagehash.py` prints which recorded hashes are out of date; with `--record` it writes the new ones into
-the tests. Record only where the values stay the same; else raise the version first.
+`python tests/stagehash.py` prints which recorded hashes are out of date; with `--record` it writes the new ones
+into the tests. Record only where the values stay the same; else raise the version first.
 """
 
 import argparse
@@ -100,7 +100,7 @@ class Package:
             self.imported[module][alias.asname or alias.name] = (base, alias.name)
 
     def find(self, module: str, name: str) -> tuple[str, str | None] | None:
-        "Where a name is defined, followed through imports; (module, None) for a module; None for what is not ours."
+        "Where a name is defined, through imports; (module, None) for a module; None for what is not ours."
         if name in self.defs.get(module, {}):
             return module, name
         if name not in self.imported.get(module, {}):
@@ -128,7 +128,8 @@ class Package:
             if (module, name) in seen:
                 continue
             seen.add((module, name))
-            for node in ast.walk(self.defs[module][name]):  # annotations too: `run: GanRun` uses G
+            # in annotations too: who takes a `run: GanRun` uses what GanRun does
+            for node in ast.walk(self.defs[module][name]):
                 hit = self._used(module, node)
                 if hit and hit[1] and not f"{hit[0]}.{hit[1]}".startswith(WITHOUT):
                     todo.append(hit)
@@ -169,7 +170,9 @@ def recorded() -> list[tuple[Path, str, int, str, str]]:  # test file, name of t
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Are the recorded hashes of the stages up to date?")
-    parser.add_argument("--record", action="store_true", help="write the hashes of today's code into the tests")
+    parser.add_argument(
+        "--record", action="store_true", help="write the hashes of today's code into the tests"
+    )
     record = parser.parse_args().record
     sys.path.insert(0, str(ROOT / "tests"))
     for path, name, version, old, new in recorded():

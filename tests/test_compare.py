@@ -1,4 +1,5 @@
-"""Two trainings over their seeds: the ledger's verdict in words, a judge that saw nothing, refusals that name the reason, and a page that needs no network."""
+"""Two trainings over their seeds: the ledger's verdict in words, a scorer that saw nothing,
+refusals that name the reason, and a page that needs no network."""
 
 import json
 import math
@@ -183,13 +184,11 @@ def test_kid_is_of_the_right_images(found):
 
 def compares(found, arm: str, seed: int, metric: str = "kid") -> float:
     "What a comparison shows for one seed."
-    return next(
-        r["value"] for r in found.rows if (r["arm"], r["seed"], r["metric"]) == (arm, seed, metric)
-    )
+    return next(r["value"] for r in found.rows if (r["arm"], r["seed"], r["metric"]) == (arm, seed, metric))
 
 
 def test_a_report_and_compare_show_the_same_numbers(sides, monkeypatch):
-    "Two stored trainings: every number of `gannb compare` is that of the report's own scorer, to the last bit."
+    "Two stored trainings: every number of `gannb compare` is that of the report's scorer, to the last bit."
     monkeypatch.undo()  # the real network, though quickly trained
     monkeypatch.setattr(judges, "DOMAIN_IMAGES", 1500)
     report = checked(ReportConfig, {"network": "domain", "judge_images": 40})

@@ -17,7 +17,7 @@ from gannb.data import ImageSet
 from gannb.stages import gan
 from gannb.stages import memory, score
 from gannb.stages.discriminator import d_on, d_rows, real_d
-from gannb.stages.judges import Scorer, judging_network, pooled, scorers_for, some_images
+from gannb.stages.judges import Scorer, judging_network, pooled, some_images
 from gannb.stages.memory import memorisation_rows, memorised
 from gannb.stages.run import GanRun
 from gannb.stages.features import network
@@ -126,9 +126,9 @@ def test_values_are_those_of_the_metrics(run, scorer, sets):
     )
     assert found["diversity"] == pytest.approx(metrics.diversity_ratio(fake, real), abs=1e-9)
     zero, top = score.score(run, scorer, 0)["kid"], score.score_reals(sets[0], scorer)["kid"]
-    assert score.quality(run, scorer, sets[0], 0) == 0 and score.quality(run, scorer, sets[0]) == pytest.approx(
-        (zero - found["kid"]) / (zero - top)
-    )
+    assert score.quality(run, scorer, sets[0], 0) == 0 and score.quality(
+        run, scorer, sets[0]
+    ) == pytest.approx((zero - found["kid"]) / (zero - top))
     assert abs(top) < 0.1 * zero, "real training images are near to held-out ones"
 
 
@@ -146,7 +146,8 @@ def test_an_epoch_that_was_not_kept_and_a_diverged_run(run, scorer, sets):
 
 @pytest.mark.parametrize("often", [True, False])
 def test_scoring_never_moves_a_training(run, scorer, sets, tmp_path, often):
-    "Trained in one go, or epoch by epoch with scores in between: the same bytes; torch's own generator is not touched."
+    """Trained in one go, or epoch by epoch with scores in between: the same bytes;
+    torch's own generator is not touched."""
     folder = tmp_path / "run"
     for epochs in (1, 2, 3) if often else (3,):
         r = gan.train_run(gan_config(**CFG, epochs=epochs), sets[0], 0, folder, "quiet")
@@ -182,18 +183,22 @@ def test_rows_as_the_ledger_reads_them(run, scorer, sets):
 
 
 def test_planted_copies_are_found_among_honest_fakes(run, scorer, sets, monkeypatch):
-    "Other real digits in place of fakes: no nearer to the training set than to the judges, until copies are planted."
+    """Other real digits in place of fakes: no nearer to the training set than to the judges,
+    until copies are planted."""
     seen = set(scorer.real.pixel_hashes().tolist())
     others = np.asarray(sets[1].images)[[h not in seen for h in sets[1].pixel_hashes().tolist()]]
     monkeypatch.setattr(memory, "fake_features", lambda run, net, n: net(others))
     own, planted = memorised(run, scorer, sets[0])
     assert (
-        own.n_train == own.n_held == len(scorer.real) and 0.35 < own.share < 0.65 and planted.share > own.share
+        own.n_train == own.n_held == len(scorer.real)
+        and 0.35 < own.share < 0.65
+        and planted.share > own.share
     )
 
 
 def test_d_is_asked_with_the_statistics_of_real_images(run, sets):
-    "Batch norm of the stored D mixes reals and fakes; its statistics are taken anew from real training images, and D answers in evaluation mode."
+    """Batch norm of the stored D mixes reals and fakes; its statistics are taken anew from real training images,
+    and D answers in evaluation mode."""
     D = real_d(run, sets[0])
     x = torch.from_numpy(np.asarray(sets[1].images).astype(np.float32) / 127.5 - 1).permute(0, 3, 1, 2)
     with torch.no_grad():

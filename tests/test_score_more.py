@@ -19,7 +19,7 @@ from test_score import run, scorer, sets  # noqa: F401
 from test_ledger import bound, difference, no_harm, rows, same, two
 from test_ledger import verdict as verdict_on
 
-# ---- amounts ---------------------------------------------------------------------------------------------------------------------------
+# ---- amounts -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_an_interval_that_touches_the_bound_decides_nothing(low, high, region):
 
 
 def test_the_interval_of_memorisation_is_the_95_percent_one():
-    "Each image its own group: the resampled interval is the binomial one, half width 1.96 sqrt(p (1 - p) / n)."
+    "Each image its own group: the resampled interval is the binomial one, 1.96 sqrt(p (1 - p) / n) a side."
     rng = numpy_rng(0, "memorisation width")
     wide = []
     for _ in range(8):
@@ -81,8 +81,7 @@ def test_a_better_score_has_a_higher_normalised_one():
     assert values == sorted(values) and values[0] == 0 and values[3] == 1 < values[4]
 
 
-# ---- what a stored score must be told --------------------------------------------------------------------------------------------------
-
+# ---- what a stored score must be told ----------------------------------------------------------------------
 
 
 def test_memorisation_is_told_what_belongs_together(run, scorer, sets, monkeypatch):  # noqa: F811
@@ -101,7 +100,9 @@ def test_memorisation_is_told_what_belongs_together(run, scorer, sets, monkeypat
 def test_quality_of_a_snapshot_is_its_own(run, scorer, sets):  # noqa: F811
     found = {}
     for epoch in (0, 1, 3):
-        named = {r["metric"]: r["value"] for r in score.score_rows("a", "b", run, scorer, sets[0], epoch, "x")}
+        named = {
+            r["metric"]: r["value"] for r in score.score_rows("a", "b", run, scorer, sets[0], epoch, "x")
+        }
         found[epoch] = named["quality"]
         assert named["kid"] == score.score(run, scorer, epoch)["kid"]
     assert found[0] == 0 and found[1] != found[3]
@@ -121,7 +122,7 @@ def test_fid_by_number_ends_at_the_score(run, scorer):  # noqa: F811
     assert by_number[48] == pytest.approx(score.score(run, scorer)["fid"], rel=1e-9)
 
 
-# ---- the ladder ------------------------------------------------------------------------------------------------------------------------
+# ---- the ladder --------------------------------------------------------------------------------------------
 
 GOOD = climb(
     {
@@ -199,7 +200,7 @@ def test_the_ladder_of_an_arm_is_that_of_its_first_whole_seed(run, scorer, sets,
     assert str(again) == str(found) and again.rows == found.rows
 
 
-# ---- what D has learnt to look at ------------------------------------------------------------------------------------------------------
+# ---- what D has learnt to look at --------------------------------------------------------------------------
 
 
 def test_features_of_d_are_its_pooled_maps(run, sets):  # noqa: F811
@@ -208,7 +209,9 @@ def test_features_of_d_are_its_pooled_maps(run, sets):  # noqa: F811
     widths = [4, 8]  # ndf 4, 16 px: maps of 8 and 4 pixels
     assert x.shape == (20, sum(widths) * 16) and x.dtype == np.float32 and np.isfinite(x).all()
     assert np.array_equal(x, d_features(run, train, np.asarray(held.images))), "the same, twice"
-    assert np.allclose(x, d_features(run, train, held, batch=7), atol=1e-5), "an image does not depend on others"
+    assert np.allclose(x, d_features(run, train, held, batch=7), atol=1e-5), (
+        "an image does not depend on others"
+    )
     assert np.array_equal(d_features(run, train, held, layers=[-1]), x[:, 4 * 16 :])
     assert d_features(run, train, held, layers=[0], grid=1).shape == (20, 4)
 
@@ -230,7 +233,7 @@ def test_blocks_that_d_has_not(run, sets, layers):  # noqa: F811
         d_features(run, sets[0], sets[1], layers)
 
 
-# ---- names ---------------------------------------------------------------------------------------------------------------------------
+# ---- names -------------------------------------------------------------------------------------------------
 
 
 def test_a_namer_learns_late_and_names_right(scorer, sets, monkeypatch):  # noqa: F811

@@ -1,4 +1,4 @@
-"""The hash behind the versions of stages: what must change it, and what must not. Tried on a copy of the package."""
+"""The hash behind the versions of stages: what must change it, and what must not, on a copy of the package."""
 
 import re
 import shutil

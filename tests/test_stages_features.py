@@ -1,4 +1,5 @@
-"""Judging networks bound to the store: weights checked before they are read, everything computed once, nothing damaged ever used."""
+"""Judging networks bound to the store: weights checked before they are read, everything computed once,
+nothing damaged ever used."""
 
 import io
 import threading
@@ -70,7 +71,7 @@ def quietly(f, *a):
         return f(*a)
 
 
-# ---- features, once --------------------------------------------------------------------------------------------------------------------
+# ---- features, once ----------------------------------------------------------------------------------------
 
 
 def test_reals_are_looked_at_once():
@@ -152,7 +153,7 @@ def test_what_fails_leaves_nothing(own_store):
     assert not list((own_store / "features").iterdir())
 
 
-# ---- fakes, once ----------------------------------------------------------------------------------------------------------------------
+# ---- fakes, once -------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +198,7 @@ def test_fakes_of_an_epoch_that_was_not_kept(run, own_store):
     assert not (own_store / "fakes").exists()
 
 
-# ---- one door --------------------------------------------------------------------------------------------------------------------------
+# ---- one door ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -218,7 +219,7 @@ def test_networks_that_cannot_be_are_refused_before_any_work(name, options, word
     assert not own_store.exists()
 
 
-# ---- effnet-lite0 ----------------------------------------------------------------------------------------------------------------------
+# ---- effnet-lite0 ------------------------------------------------------------------------------------------
 
 
 def test_effnet_gives_the_known_outputs_and_is_converted_once(own_store, monkeypatch):
@@ -248,7 +249,8 @@ def test_effnet_gives_the_known_outputs_and_is_converted_once(own_store, monkeyp
 
 
 def test_scaled_vectors_climb_the_ladder_and_raw_ones_do_not():
-    "Reals, and a small GAN on digits at epochs 0 to 20: raw vectors find the untrained generator better than one trained for five epochs."
+    """Reals, and a small GAN on digits at epochs 0 to 20: raw vectors find the untrained generator better than one
+    trained for five epochs."""
     from gannb.models.dcgan import Discriminator, Generator, init_weights
     from gannb.sample import sample_seeded
     from gannb.train import make_optimizers, train_gan
@@ -295,13 +297,14 @@ def test_scaled_vectors_climb_the_ladder_and_raw_ones_do_not():
     assert any("run 5" in w and "run 0" in w for w in raw.wrong), str(raw)
 
 
-# ---- inception -------------------------------------------------------------------------------------------------------------------------
+# ---- inception ---------------------------------------------------------------------------------------------
 
 
 def test_missing_weights_say_what_to_do(own_store, monkeypatch, tmp_path):
     with pytest.raises(
         GannbError,
-        match=r"not here.*weights-inception-2015-12-05-6726825d.pth.*96 MB, sha256 6726825d0af5.*download=True.*GANNB_WEIGHTS",
+        match=r"not here.*weights-inception-2015-12-05-6726825d.pth.*96 MB, sha256 6726825d0af5"
+        r".*download=True.*GANNB_WEIGHTS",
     ):
         SF.network("inception")
     monkeypatch.setenv("GANNB_WEIGHTS", str(tmp_path / "nowhere"))
@@ -365,7 +368,8 @@ def server(tmp_path, monkeypatch):
 
 
 def test_the_whole_way_of_inception(server, tmp_path, own_store, monkeypatch):
-    "Random weights in place of the real ones: served, fetched on request, checked, read, and the network looks at an image."
+    """Random weights in place of the real ones: served, fetched on request, checked, read,
+    and the network looks at an image."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3 as Net
 
     empty = io.BytesIO()
@@ -395,7 +399,7 @@ def test_no_download_unless_asked(monkeypatch):
         SF.network("inception")
 
 
-# ---- domain ----------------------------------------------------------------------------------------------------------------------------
+# ---- domain ------------------------------------------------------------------------------------------------
 
 
 def digits():
@@ -444,7 +448,7 @@ def test_domain_needs_labels():
         SF.network("domain", data=ImageSet("mine", x, np.zeros(20, np.int64), ("a",)))
 
 
-# ---- the version of the stage ----------------------------------------------------------------------------------------------------------
+# ---- the version of the stage ------------------------------------------------------------------------------
 
 
 DOMAIN_ENTRIES = (("stages.features", "_domain"),)
