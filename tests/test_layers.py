@@ -22,7 +22,7 @@ BELOW_STUDIES = (*BELOW_STAGES, "stages", "report")
 TABLE = {
     "base": (0, ()),
     "store": (1, GROUND),
-    "plot": (2, GROUND),
+    "plot": (2, STORES),
     "fetch": (3, STORES),
     "files": (3, GROUND),
     "data": (3, (*STORES, "plot")),
