@@ -35,7 +35,8 @@ def _features(name: str, x: np.ndarray, least: int = 2) -> np.ndarray:
         raise GannbError(f"{name} must be a matrix (N, d), one row an image; this has shape {x.shape}.")
     if x.dtype.kind != "f":
         raise GannbError(
-            f"{name} must hold floats: vectors of a feature network, or `pixels(images)`; this holds {x.dtype}."
+            f"{name} must hold floats: vectors of a feature network, or `pixels(images)`; "
+            f"this holds {x.dtype}."
         )
     if len(x) < least or x.shape[1] < 1:
         raise GannbError(f"{name} needs at least {least} rows and 1 column; this has shape {x.shape}.")
@@ -54,7 +55,8 @@ def _pair(
     a, b = _features(a_name, a, least), _features(b_name, b, least)
     if a.shape[1] != b.shape[1]:
         raise GannbError(
-            f"{a_name} and {b_name} must come from the same network; they have {a.shape[1]} and {b.shape[1]} columns."
+            f"{a_name} and {b_name} must come from the same network; they have {a.shape[1]} and "
+            f"{b.shape[1]} columns."
         )
     return a, b
 
@@ -78,7 +80,8 @@ def _slices(n: int, size: int = 1024) -> Iterator[slice]:
 def pixels(
     images: np.ndarray,  # (N,H,W,C) uint8
 ) -> np.ndarray:  # (N, H*W*C) float32 in [0, 1]
-    "Images as vectors of pixels, for the metrics that also make sense there. Raises `GannbError` for anything but uint8 images."
+    """Images as vectors of pixels, for the metrics that also make sense there. Raises `GannbError`
+    for anything but uint8 images."""
     images = np.asarray(images)
     if images.dtype != np.uint8 or images.ndim != 4:
         raise GannbError(f"images must be uint8 (N,H,W,C); this is {images.dtype} {images.shape}.")
@@ -147,7 +150,8 @@ def _factor(cov: np.ndarray) -> np.ndarray:
 def statistics(
     x: np.ndarray,  # (N,d) features, N >= 2
 ) -> Statistics:
-    "What FID needs of one set, to be computed once and kept. Raises `GannbError` for anything but a float matrix."
+    """What FID needs of one set, to be computed once and kept. Raises `GannbError` for
+    anything but a float matrix."""
     return _statistics(_features("x", x))
 
 # %% ../nbs/11_metrics.ipynb #1750ee7a
@@ -163,7 +167,8 @@ def statistics_from(
     cov: np.ndarray,  # (d,d) unbiased covariance
     n: int,  # how many images they were taken from
 ) -> Statistics:
-    "The statistics of a set of which only mean and covariance were published. Raises `GannbError` if they are no mean and covariance."
+    """The statistics of a set of which only mean and covariance were published. Raises `GannbError`
+    if they are no mean and covariance."""
     mean, cov = np.asarray(mean, float), np.asarray(cov, float)
     if mean.ndim != 1 or cov.shape != (len(mean),) * 2:
         raise GannbError(f"mean must be (d,) and cov (d,d); they are {mean.shape} and {cov.shape}.")
@@ -195,14 +200,16 @@ def fid(
     real: np.ndarray | Statistics,  # (N,d) features, or their `statistics`
     fake: np.ndarray | Statistics,  # (M,d)
 ) -> float:  # 0 or more, lower is better
-    "Fréchet distance of two sets of features (Heusel et al. 2017, eq. 6). Raises `GannbError` for anything but two float matrices of one width."
+    """Fréchet distance of two sets of features (Heusel et al. 2017, eq. 6). Raises `GannbError` for
+    anything but two float matrices of one width."""
     r, f = (
         s if isinstance(s, Statistics) else _statistics(_features(name, s))
         for name, s in (("real", real), ("fake", fake))
     )
     if len(r.mean) != len(f.mean):
         raise GannbError(
-            f"real and fake must come from the same network; they have {len(r.mean)} and {len(f.mean)} columns."
+            f"real and fake must come from the same network; they have {len(r.mean)} and "
+            f"{len(f.mean)} columns."
         )
     gap = r.mean - f.mean
     rest = float(gap @ gap + (r.factor**2).sum() + (f.factor**2).sum())
@@ -295,7 +302,8 @@ def fid_curve(
 def fd_infinity(
     curve: Curve,  # from `fid_curve`, three sizes or more
 ) -> Line:
-    "The line FID = value + slope/n by least squares (Chong & Forsyth 2020, eq. 5). Raises `GannbError` for fewer than three sizes."
+    """The line FID = value + slope/n by least squares (Chong & Forsyth 2020, eq. 5). Raises
+    `GannbError` for fewer than three sizes."""
     if len(curve.sizes) < 3:
         raise GannbError(
             f"a line through FID against 1/n needs at least 3 sizes; there are {len(curve.sizes)}."
@@ -340,7 +348,8 @@ def kid(
     real: np.ndarray,  # (N,d) features
     fake: np.ndarray,  # (M,d)
 ) -> float:  # 0 on average for equal distributions, lower is better
-    "The unbiased kernel distance over all pairs (Binkowski et al. 2018, eq. 4). Raises `GannbError` for anything but two float matrices of one width."
+    """The unbiased kernel distance over all pairs (Binkowski et al. 2018, eq. 4). Raises
+    `GannbError` for anything but two float matrices of one width."""
     real, fake = _pair("real", real, "fake", fake)
     n, m = len(real), len(fake)
     return float(
@@ -374,7 +383,8 @@ def kid_subsets(
     size: int | None = None,  # images of each set in a draw; None: 1,000 or all there are
     seed: int = 0,  # of the draws
 ) -> Spread:
-    "KID of random subsets as other libraries print it: shown for comparison, it decides nothing. Raises `GannbError` for a size that the sets do not have."
+    """KID of random subsets as other libraries print it: shown for comparison, it decides nothing.
+    Raises `GannbError` for a size that the sets do not have."""
     real, fake = _pair("real", real, "fake", fake)
     most = min(len(real), len(fake))
     size = min(1000, most) if size is None else _whole("size", size, 2, most)
@@ -403,7 +413,9 @@ def kid_interval(
     real: np.ndarray,  # (N,d) features
     fake: np.ndarray,  # (M,d)
 ) -> Estimate:
-    "`kid` with the interval that other images of the same two sources would give: 1.96 standard errors of the jackknife. Says nothing about other trainings. Raises as `kid`, and for fewer than 3 rows."
+    """`kid` with the interval that other images of the same two sources would give: 1.96
+    standard errors of the jackknife. Says nothing about other trainings. Raises as `kid`, and
+    for fewer than 3 rows."""
     real, fake = _pair("real", real, "fake", fake, least=3)
     n, m = len(real), len(fake)
     R, F, (r, f) = _within(real), _within(fake), _across(real, fake)
@@ -428,7 +440,8 @@ def inception_score(
     splits: int = 10,  # parts the images are dealt into; the score's mean and std are over them
     seed: int = 0,  # of the dealing
 ) -> Spread:
-    "exp of the mean divergence between an image's classes and all images' classes (Salimans et al. 2016, sec. 4). Raises `GannbError` for fewer images than splits."
+    """exp of the mean divergence between an image's classes and all images' classes (Salimans et
+    al. 2016, sec. 4). Raises `GannbError` for fewer images than splits."""
     logits = _features("logits", logits, least=1)
     n, splits = len(logits), _whole("splits", splits, 1, len(logits))
     order = numpy_rng(seed, "inception score").permutation(n)
@@ -495,7 +508,8 @@ def precision_recall(
     fake: np.ndarray,  # (M,d)
     k: int = 3,  # neighbours that fix a ball
 ) -> PrecisionRecall:
-    "Improved precision and recall (Kynkäänniemi et al. 2019, eq. 2). Raises `GannbError` where a set has not more than k rows."
+    """Improved precision and recall (Kynkäänniemi et al. 2019, eq. 2). Raises `GannbError` where a
+    set has not more than k rows."""
     real, fake = _pair("real", real, "fake", fake)
     _whole("k", k, 1, min(len(real), len(fake)) - 1)
     return PrecisionRecall(
@@ -525,7 +539,8 @@ def coverage(
     fake: np.ndarray,  # (M,d)
     k: int = 5,  # neighbours that fix a ball
 ) -> float:  # 0 to 1
-    "Share of reals whose ball of k nearest reals holds a fake (Naeem et al. 2020, eq. 9). Raises `GannbError` where the reals are not more than k."
+    """Share of reals whose ball of k nearest reals holds a fake (Naeem et al. 2020, eq. 9). Raises
+    `GannbError` where the reals are not more than k."""
     real, fake = _pair("real", real, "fake", fake)
     _whole("k", k, 1, len(real) - 1)
     return float(_inside(fake, real, _radii(real, k))[1].mean())
@@ -628,11 +643,13 @@ def same_size(
     held_groups: Sequence[Hashable],  # (M,) group of each held-out image
     seed: int = 0,  # of the draw
 ) -> tuple[np.ndarray, np.ndarray]:  # indices kept of each, equally many
-    "The larger set cut to the size of the smaller by whole groups. Raises `GannbError` for a group that stands in both sets."
+    """The larger set cut to the size of the smaller by whole groups. Raises `GannbError` for a
+    group that stands in both sets."""
     train, held = np.asarray(train_groups), np.asarray(held_groups)
     if both := set(train.tolist()) & set(held.tolist()):
         raise GannbError(
-            f"groups must not stand in both sets (split by group before training); {len(both)} do, for example {sorted(both, key=str)[0]!r}."
+            f"groups must not stand in both sets (split by group before training); {len(both)} do, for "
+            f"example {sorted(both, key=str)[0]!r}."
         )
     n = min(len(train), len(held))
     rng = numpy_rng(seed, "memorisation size")
@@ -655,7 +672,8 @@ def _cluster_interval(
 
 # %% ../nbs/11_metrics.ipynb #e0d0605a
 class Memorisation(NamedTuple):
-    "Share of fakes nearer to the training set than to as many held-out images, with its 95 % interval; 0.5 if nothing was memorised."
+    """Share of fakes nearer to the training set than to as many held-out images, with its 95 %
+    interval; 0.5 if nothing was memorised."""
 
     share: float
     low: float
@@ -674,7 +692,8 @@ def memorisation(
     | None = None,  # of train and of held: what belongs together; None: each image alone
     seed: int = 0,  # of the cut to equal sizes and of the resampling
 ) -> Memorisation:
-    "How much nearer fakes are to the training set (LEDGER.md rule 14); a tie counts half. Raises `GannbError` for groups in both sets, or matrices that do not fit."
+    """How much nearer fakes are to the training set (LEDGER.md rule 14); a tie counts half. Raises
+    `GannbError` for groups in both sets, or matrices that do not fit."""
     fake, train = _pair("fake", fake, "train", train, least=1)
     train, held = _pair("train", train, "held", held, least=1)
     g_train, g_held = _groups(groups, len(train), len(held))
@@ -710,7 +729,8 @@ def plant_copies(
     share: float = 0.2,  # of the fakes that become copies, 0 to 1
     seed: int = 0,  # of the draw
 ) -> np.ndarray:  # (M,d): `fake` with that share replaced by rows of train
-    "Fakes with copies planted on purpose: a memorisation test that does not find them says nothing. Raises `GannbError` for a share outside 0 to 1."
+    """Fakes with copies planted on purpose: a memorisation test that does not find them says
+    nothing. Raises `GannbError` for a share outside 0 to 1."""
     fake, train = _pair("fake", fake, "train", train, least=1)
     if not 0 <= share <= 1:
         raise GannbError(f"share must lie between 0 and 1; this is {share!r}.")
@@ -734,7 +754,8 @@ def planted_memorisation(
     share: float = 0.2,  # of the fakes that become copies, 0 to 1
     seed: int = 0,  # as in `memorisation`
 ) -> Memorisation:
-    "`memorisation` after copies of the training images that it looks at were planted: the control that must come out high. Raises as `memorisation` and `plant_copies`."
+    """`memorisation` after copies of the training images that it looks at were planted: the control
+    that must come out high. Raises as `memorisation` and `plant_copies`."""
     _, train = _pair("fake", fake, "train", train, least=1)
     t, _ = same_size(*_groups(groups, len(train), len(held)), seed)
     return memorisation(plant_copies(fake, train[t], share, seed), train, held, groups, seed)
@@ -753,7 +774,8 @@ def closest_pairs(
     train: np.ndarray,  # (N,d)
     n: int = 8,  # pairs at most
 ) -> Pairs:
-    "The n fakes that come nearest to a training image, each with that image. Raises `GannbError` for n below 1."
+    """The n fakes that come nearest to a training image, each with that image. Raises
+    `GannbError` for n below 1."""
     fake, train = _pair("fake", fake, "train", train, least=1)
     at, d = _nearest(fake, train)
     first = np.argsort(d, kind="stable")[: _whole("n", n, 1)]
@@ -767,7 +789,8 @@ def _():
 
 # %% ../nbs/11_metrics.ipynb #19c85523
 class NearDuplicates(NamedTuple):
-    "Share of images with a near-duplicate, share of pairs that are near-duplicates, and the threshold with its rule."
+    """Share of images with a near-duplicate, share of pairs that are near-duplicates, and the
+    threshold with its rule."""
 
     share: float
     pair_share: float
@@ -781,7 +804,8 @@ def group_gap(
     x: np.ndarray,  # (N,d) features or pixels
     groups: Sequence[Hashable],  # (N,) what belongs together
 ) -> float:  # root-mean-square distance per feature
-    "The median distance to the nearest image of another group. Raises `GannbError` for fewer than two groups."
+    """The median distance to the nearest image of another group. Raises `GannbError` for
+    fewer than two groups."""
     x = _features("x", x)
     groups = _labels("groups", groups, len(x))
     x = x - x.mean(0)
@@ -855,7 +879,8 @@ def near_duplicate_share(
     held: np.ndarray,  # (M,d)
     threshold: float,  # root-mean-square distance per feature, as `near_duplicates` reports it
 ) -> float:  # 0 to 1
-    "Share of held-out images with a near-duplicate in the training set: how leaky a split is. Raises `GannbError` for a threshold that is no distance."
+    """Share of held-out images with a near-duplicate in the training set: how leaky a split is.
+    Raises `GannbError` for a threshold that is no distance."""
     train, held = _pair("train", train, "held", held, least=1)
     limit, _ = _threshold(threshold, 0.5, None)
     return float((_nearest(held, train)[1] < limit * math.sqrt(train.shape[1])).mean())

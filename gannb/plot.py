@@ -72,7 +72,8 @@ def _check_images(name: str, images: np.ndarray) -> np.ndarray:
     images = np.asarray(images)
     if images.ndim != 4 or images.dtype != np.uint8 or images.shape[3] not in (1, 3) or not len(images):
         raise GannbError(
-            f"{name} must be uint8 images (N,H,W,C) with C = 1 or 3 and N at least 1; this is {images.dtype} {images.shape}."
+            f"{name} must be uint8 images (N,H,W,C) with C = 1 or 3 and N at least 1; this is "
+            f"{images.dtype} {images.shape}."
         )
     return images
 
@@ -95,7 +96,8 @@ def untile(
     size: int,  # height = width of one image
     n: int | None = None,  # how many images; all places of the sheet by default
 ) -> np.ndarray:  # (n,size,size,C) uint8
-    "The images of a sheet: the exact inverse of `tile`. Raises `GannbError` when the sheet is no whole number of images."
+    """The images of a sheet: the exact inverse of `tile`. Raises `GannbError` when the sheet is no
+    whole number of images."""
     array = np.asarray(array)
     array = array[..., None] if array.ndim == 2 else array
     h, w, c = array.shape
@@ -118,7 +120,8 @@ def _pixels(picture: Figure | np.ndarray, max_width: int) -> Image.Image:
         array = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
         if array.dtype != np.uint8 or array.ndim not in (2, 3):
             raise GannbError(
-                f"a picture is a Figure or a uint8 array (H,W) or (H,W,C); this is {array.dtype} {array.shape}."
+                "a picture is a Figure or a uint8 array (H,W) or (H,W,C); this is "
+                f"{array.dtype} {array.shape}."
             )
         image = Image.fromarray(array).convert("RGB" if array.ndim == 3 else "L")
     if image.width > max_width:
@@ -129,7 +132,8 @@ def _pixels(picture: Figure | np.ndarray, max_width: int) -> Image.Image:
 
 # %% ../nbs/02_plot.ipynb #224539a5
 def _palette(image: Image.Image, colors: int | None) -> Image.Image:
-    "The image with the fewest colours that look the same (`colors` given: with that many; 0: with all); without a good palette, levels in steps of 8."
+    """The image with the fewest colours that look the same (`colors` given: with that many; 0: with
+    all); without a good palette, levels in steps of 8."""
     if image.mode == "L" or colors == 0:
         return image
     exact = np.asarray(image)
@@ -208,7 +212,8 @@ def grid(
     row_labels: Sequence[str] | None = None,  # one a row: class names
     title: str | None = None,  # above the grid
 ) -> Figure:
-    "Images in rows, pixels shown as they are. Raises `GannbError` for wrong images or another number of labels than rows."
+    """Images in rows, pixels shown as they are. Raises `GannbError` for wrong images or another
+    number of labels than rows."""
     images = _check_images("images", images)
     cols = min(cols, len(images))
     images = images[: min(MAX_IMAGES // cols * cols, len(images) if rows is None else rows * cols)]
@@ -232,7 +237,8 @@ def grid(
 
 # %% ../nbs/02_plot.ipynb #3ff9b400
 def _block(size: int, n: int, width: float) -> tuple[int, int]:
-    "Columns and whole multiple for `n` images of `size` pixels in a block of `width` page pixels: large, but not taller than wide."
+    """Columns and whole multiple for `n` images of `size` pixels in a block of `width` page pixels:
+    large, but not taller than wide."""
     for scale in range(_scale(size), 0, -1):
         cols = max(1, int((width + GAP) // (size * scale + GAP)))
         rows = -(-n // cols)
@@ -246,16 +252,19 @@ def beside(
     names: Sequence[str],  # one a data set
     n: int = 8,  # images in each block, fewer where the figure would exceed 64
 ) -> Figure:
-    "Blocks of images side by side, one column a heading, one row a data set. Raises `GannbError` when sizes or numbers of sets differ."
+    """Blocks of images side by side, one column a heading, one row a data set. Raises `GannbError`
+    when sizes or numbers of sets differ."""
     if not names or not columns or any(len(c) != len(names) for c in columns.values()):
         raise GannbError(
-            f"beside: {len(names)} names; {', '.join(f'{len(c)} sets under {w!r}' for w, c in columns.items()) or 'no columns'}."
+            f"beside: {len(names)} names; "
+            f"{', '.join(f'{len(c)} sets under {w!r}' for w, c in columns.items()) or 'no columns'}."
         )
     sets = [[_check_images(w, c[i]) for w, c in columns.items()] for i in range(len(names))]
     for name, row in zip(names, sets):
         if len({a.shape[1:3] for a in row}) > 1:
             raise GannbError(
-                f"beside: the images of {name} have different sizes: {', '.join(str(a.shape[1:3]) for a in row)}."
+                f"beside: the images of {name} have different sizes: "
+                f"{', '.join(str(a.shape[1:3]) for a in row)}."
             )
     n = min(n, MAX_IMAGES // (len(names) * len(columns)), *(len(a) for row in sets for a in row))
     if n < 1:
@@ -298,7 +307,8 @@ def hero(
     names: Sequence[str],  # one a data set
     n: int = 8,  # images on each side of a data set
 ) -> Figure:
-    "Real images beside generated ones, per data set. Raises `GannbError` when sizes or the numbers of sets differ."
+    """Real images beside generated ones, per data set. Raises `GannbError` when sizes or the
+    numbers of sets differ."""
     return beside({"real": real, "generated": fake}, names, n)
 
 # %% ../nbs/02_plot.ipynb #03b4a994
@@ -338,7 +348,8 @@ def _thin(x: np.ndarray, y: np.ndarray, bins: int, extremes: bool) -> tuple[np.n
 
 # %% ../nbs/02_plot.ipynb #2e6e9665
 def _mean_band(y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    "Mean over seeds and the ends of its 95 % t-interval (equal to the mean where fewer than two seeds are left)."
+    """Mean over seeds and the ends of its 95 % t-interval (equal to the mean where fewer than
+    two seeds are left)."""
     n = np.isfinite(y).sum(0)
     filled = np.where(np.isfinite(y), y, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -582,7 +593,8 @@ def probabilities(
     paper: Mapping[str, Mapping[str, float]] | None = None,  # {data set: {column: value}}, drawn dashed
     **kw: Any,  # further arguments of `curves`
 ) -> Figure:
-    "D's probability of *real* for real images and for fakes, before and after D's own update. Raises `GannbError` for a missing column."
+    """D's probability of *real* for real images and for fakes, before and after D's own update.
+    Raises `GannbError` for a missing column."""
     return curves(
         _history_panels(history, PROBABILITIES, paper),
         ylabel="probability of real",
@@ -868,7 +880,8 @@ def architecture(
     ],  # {name, out_shape (C,H,W), params, norm, activation, kernel, stride}, first to last
     layers_D: Sequence[Mapping[str, Any]],  # the same of D
 ) -> Figure:
-    "Both networks layer by layer, drawn from what the modules say of themselves. Raises `GannbError` without layers."
+    """Both networks layer by layer, drawn from what the modules say of themselves. Raises
+    `GannbError` without layers."""
     if not layers_G or not layers_D:
         raise GannbError("architecture needs the layers of both networks.")
     fig, ax = _canvas(520)
@@ -901,7 +914,8 @@ def _stretch(maps: np.ndarray) -> np.ndarray:
 
 # %% ../nbs/02_plot.ipynb #bf3fb702
 def filters(
-    weights: np.ndarray,  # (O,I,k,k): weights of a convolution; shown in colour when I = 3, else input channel 0
+    # (O,I,k,k): weights of a convolution; shown in colour when I = 3, else input channel 0
+    weights: np.ndarray,
     cols: int = 16,  # filters in a row
 ) -> Figure:
     "The filters of a convolution, each stretched to its own range. Raises `GannbError` for another shape."
@@ -931,10 +945,12 @@ def gif(
     path: str | Path,  # the file to make or replace
     ms: int = 200,  # milliseconds a frame
 ) -> Path:  # `path`
-    "Write an endless animation, atomically; its last frame stays five times as long. Raises `GannbError` for no frames or unequal sizes."
+    """Write an endless animation, atomically; its last frame stays five times as long. Raises
+    `GannbError` for no frames or unequal sizes."""
     if len({np.shape(f) for f in frames}) != 1:
         raise GannbError(
-            f"gif needs frames of one size; got {len(frames)} of sizes {sorted({np.shape(f) for f in frames})}."
+            f"gif needs frames of one size; got {len(frames)} of sizes "
+            f"{sorted({np.shape(f) for f in frames})}."
         )
     images = [_pixels(f, 2 * WIDTH) for f in frames]
     buffer = io.BytesIO()

@@ -1,4 +1,5 @@
-"""gannb doctor: every fault that would break a report is provoked once and must be found; what is merely missing is no failure."""
+"""gannb doctor: every fault that would break a report is provoked once and must be found; what is
+merely missing is no failure."""
 
 import errno
 import os
@@ -100,7 +101,7 @@ def test_old_python(monkeypatch):
     fails(check_python(), "3.10.4")
 
 
-# --- packages ------------------------------------------------------------------------------------------------------
+# --- packages -----------------------------------------------------------------------------------------------
 
 
 def test_a_package_is_absent_too_old_or_broken(monkeypatch, tmp_path):
@@ -145,7 +146,7 @@ def test_mismatched_torchvision(monkeypatch):
     fails(check_torchvision(), "kept 2 of two equal boxes")
 
 
-# --- machine -------------------------------------------------------------------------------------------------------
+# --- machine ------------------------------------------------------------------------------------------------
 
 
 def test_memory(monkeypatch):
@@ -227,7 +228,7 @@ def test_folders_are_left_as_they_were(place):
     assert {p.relative_to(place).as_posix() for p in place.rglob("*")} == {"store", "store/a"}
 
 
-# --- what judges ---------------------------------------------------------------------------------------------------
+# --- what judges --------------------------------------------------------------------------------------------
 
 
 def test_corrupted_effnet_weights(monkeypatch, tmp_path):
@@ -285,7 +286,7 @@ def test_the_real_self_test(monkeypatch):
     fails(check_metrics(), "kid")
 
 
-# --- data, kernel, golden value ------------------------------------------------------------------------------------
+# --- data, kernel, golden value -----------------------------------------------------------------------------
 
 
 def test_data_that_are_not_here(monkeypatch, tmp_path):

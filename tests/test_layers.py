@@ -1,4 +1,4 @@
-"""Who may import whom: a notebook imports only from lower numbers, and its module only what this table names."""
+"Who may import whom: a notebook imports only from lower numbers, and its module only what this table names."
 
 import ast
 import json
@@ -85,15 +85,18 @@ ONLY_FOR_DEVELOPERS = {"nbdev", "fastcore", "execnb", "ghapi", "pytest"}
 
 
 def room_of(module: str) -> str | None:
-    "The room of a module (`gannb.` taken off): a room may have rooms of its own, `stages.gan` belongs to `stages`."
+    """The room of a module (`gannb.` taken off): a room may have rooms of its own, `stages.gan`
+    belongs to `stages`."""
     return next(
         (r for r in sorted(NUMBER, key=len, reverse=True) if module == r or module.startswith(r + ".")), None
     )
 
 
 def imports(tree: ast.Module, package: str = "gannb", at_load: bool = False) -> set[str]:
-    """Full names of all that a module imports, `from a import b` as `a.b`; relative names are resolved against `package`.
-    `at_load`: only what runs when the module is imported (not what stands in functions or under TYPE_CHECKING)."""
+    """Full names of all that a module imports, `from a import b` as `a.b`; relative names are
+    resolved against `package`.
+    `at_load`: only what runs when the module is imported (not what stands in functions or
+    under TYPE_CHECKING)."""
     found, todo = set(), list(tree.body)
     while todo:
         node = todo.pop()
@@ -187,7 +190,8 @@ def code_of(notebook: Path) -> str:
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.name)
 def test_notebook_stands_where_its_number_says(notebook):
-    "Number and name as in the table, one module of that name, and nothing from higher numbers even in its examples."
+    """Number and name as in the table, one module of that name, and nothing from higher numbers
+    even in its examples."""
     number, room = re.fullmatch(r"(\d\d)_(.+)", notebook.stem).groups()
     assert room_of(room), f"{notebook.name}: no room of the table"
     assert int(number) == NUMBER[room_of(room)], (
@@ -241,7 +245,10 @@ def test_no_cycles():
 def test_light_modules_load_without_torch():
     "Also through third parties: what the sources do not show."
     light = [m for m in MODULES if room_of(m) in WITHOUT_TORCH]
-    code = f"import sys\nfor m in {light!r}: __import__('gannb.' + m)\nassert 'torch' not in sys.modules, 'torch was loaded'"
+    code = (
+        f"import sys\nfor m in {light!r}: __import__('gannb.' + m)\n"
+        "assert 'torch' not in sys.modules, 'torch was loaded'"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
@@ -282,7 +289,8 @@ def test_the_check_finds(room, source, word):
     [
         (
             "base",
-            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch\ndef f():\n    import torch",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch\n"
+            "def f():\n    import torch",
         ),
         ("data", "from .store import sha256_file\nfrom gannb.plot import grid"),
         ("stages.score", "from .train import train_gan\nfrom gannb.stages.judges import Scorer"),

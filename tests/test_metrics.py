@@ -1,4 +1,4 @@
-"""Each metric at its known limits, against other implementations, on awkward numbers, and broken on purpose."""
+"Each metric at its known limits, against other implementations, on awkward numbers, and broken on purpose."
 
 import math
 import sys
@@ -85,7 +85,8 @@ def test_fid_of_a_set_with_itself_is_zero(n, d):
 
 @pytest.mark.parametrize("n,m", [(10, 12), (12, 90), (90, 12)])
 def test_fid_with_fewer_images_than_features_equals_the_definition(n, m):
-    "Embedding both sets in more features by an isometry changes no distance: the answer is known from the small space, where n > d."
+    """Embedding both sets in more features by an isometry changes no distance: the answer is known
+    from the small space, where n > d."""
     x, y = cloud(n, 5, 1), cloud(m, 5, 2, 2.0)
     up = np.linalg.qr(cloud(40, 40, 3))[0][:5]
     assert abs(fid(x @ up, y @ up) / sqrtm_fid(x, y) - 1) < 1e-6

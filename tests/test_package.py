@@ -1,4 +1,5 @@
-"""What a user of the package gets: a wheel with gannb alone, light to import, needing neither nbdev nor the notebooks."""
+"""What a user of the package gets: a wheel with gannb alone, light to import, needing neither
+nbdev nor the notebooks."""
 
 import ast
 import configparser
@@ -170,7 +171,8 @@ for name in {modules!r}:
 
 def test_importing_gannb_is_light():
     heavy = python(
-        "import sys, gannb; print(*[m for m in ('torch', 'matplotlib', 'numpy', 'nbdev', 'fastcore') if m in sys.modules])"
+        "import sys, gannb; print(*[m for m in ('torch', 'matplotlib', 'numpy', 'nbdev', 'fastcore') if "
+        "m in sys.modules])"
     )
     assert heavy.split() == []
     assert python("import gannb; print(gannb.__version__)").strip() == metadata()["version"]

@@ -92,7 +92,8 @@ def _first_line(error: Exception) -> str:
 
 # %% ../../nbs/18_commands.doctor.ipynb #ad26afdd
 def _requirements() -> list[Any]:  # packaging's Requirement
-    "What an installed gannb declares, without its extras. Raises `PackageNotFoundError` where it is not installed."
+    """What an installed gannb declares, without its extras. Raises `PackageNotFoundError` where
+    it is not installed."""
     from packaging.requirements import Requirement
 
     declared = map(Requirement, metadata.requires("gannb") or [])
@@ -149,43 +150,41 @@ def _version(name: str) -> str:
     except metadata.PackageNotFoundError:
         return "absent"
 
+# %% ../../nbs/18_commands.doctor.ipynb #885f4f5f
+def _check_gpu() -> Check:
+    "Whether the GPU computes, and computes right."
+    import torch
+
+    try:
+        right = float((torch.ones(8, device="cuda") * 2).sum()) == 16
+    except RuntimeError as e:
+        found = f"a GPU is there but cannot compute ({_first_line(e)})"
+        return Check("device", "FAIL", found, "mend the driver, or hide the GPU with CUDA_VISIBLE_DEVICES=")
+    total = torch.cuda.get_device_properties(0).total_memory
+    found = f"cuda: {torch.cuda.get_device_name(0)}, {fmt_bytes(total)}"
+    if not right:
+        return Check("device", "FAIL", f"{found}, which computes wrong numbers", "do not train on it")
+    return Check("device", "ok", found)
+
 # %% ../../nbs/18_commands.doctor.ipynb #0d1b3dfe
 def check_device() -> Check:
     "What would train: GPU or CPU, and with how many threads."
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if torch.cuda.is_available():
-        try:
-            works = float((torch.ones(8, device="cuda") * 2).sum()) == 16
-        except RuntimeError as e:
-            return Check(
-                "device",
-                "FAIL",
-                f"a GPU is there but cannot compute ({str(e).splitlines()[0][:120]})",
-                "mend the driver, or hide the GPU with CUDA_VISIBLE_DEVICES=",
-            )
-        total = torch.cuda.get_device_properties(0).total_memory
-        return Check(
-            "device",
-            "ok" if works else "FAIL",
-            f"cuda: {torch.cuda.get_device_name(0)}, {fmt_bytes(total)}"
-            + ("" if works else ", which computes wrong numbers"),
-            "" if works else "do not train on it",
-        )
+        return _check_gpu()
     every = os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else every
     if every > cores:
-        return Check(
-            "device",
-            "warning",
-            f"cpu: {every} cores, of which this process may use {cores}; gannb would start {every} threads",
-            f"give --set threads={cores}",
+        found = (
+            f"cpu: {every} cores, of which this process may use {cores}; gannb would start {every} threads"
         )
-    return Check(
-        "device",
-        "ok",
-        f"cpu, {cores} core{'s' * (cores != 1)}, torch uses {torch.get_num_threads()} thread(s) (no GPU: the presets smoke, quick and desk are made for this)",
+        return Check("device", "warning", found, f"give --set threads={cores}")
+    found = (
+        f"cpu, {cores} core{'s' * (cores != 1)}, torch uses {torch.get_num_threads()} thread(s) "
+        "(no GPU: the presets smoke, quick and desk are made for this)"
     )
+    return Check("device", "ok", found)
 
 # %% ../../nbs/18_commands.doctor.ipynb #6c1aea28
 MEMORY_FAIL, MEMORY_WARNING = 1_000_000_000, 3_000_000_000  # bytes; a desk report takes about 1 GB in all
@@ -293,7 +292,8 @@ def check_effnet() -> Check:
 
 # %% ../../nbs/18_commands.doctor.ipynb #d83400dd
 def check_inception() -> Check:
-    "Whether Inception's weights are here and the known ones. Absent is a warning: nothing breaks, some numbers are missing."
+    """Whether Inception's weights are here and the known ones. Absent is a warning: nothing breaks,
+    some numbers are missing."""
     from gannb.stages import features
 
     try:
@@ -378,7 +378,8 @@ def check_golden(run: bool = False) -> Check:
     data = load("cifar10", split="train", data_root=root, progress=False)
     if len(data) != 50_000 or data.notes:
         return not_run(
-            f"the CIFAR-10 here is not the original ({'; '.join(data.notes) or f'{len(data):,} training images'})",
+            "the CIFAR-10 here is not the original "
+            f"({'; '.join(data.notes) or f'{len(data):,} training images'})",
             "gannb data get cifar10 into a folder of its own, with --data-root",
         )
     value = golden_score(data)
@@ -423,7 +424,10 @@ def check_report(paper: str) -> Check:
     text = (
         f"presets with data: {', '.join(can) or 'none'}"
         + (
-            f"; {', '.join(p for p in lacking if lacking[p])} lack{'s' * (len(lacking) - len(can) == 1)} {', '.join(without)}"
+            (
+                f"; {', '.join(p for p in lacking if lacking[p])} "
+                f"lack{'s' * (len(lacking) - len(can) == 1)} {', '.join(without)}"
+            )
             if without
             else ""
         )
