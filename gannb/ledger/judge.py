@@ -11,9 +11,9 @@ from typing import Any
 
 from ..base import check_choice, stable_hash
 from gannb.ledger.claims import (
-    _LEAF,
-    _NEVER,
-    _PARTS,
+    SINGLE_KINDS,
+    NEVER_KINDS,
+    SEVERAL_KINDS,
     _PLACE,
     _cell,
     _cells,
@@ -55,7 +55,7 @@ __all__ = ['claim_hash', 'describe', 'judge', 'judge_all']
 def _split(test: Mapping, setting: str) -> list[dict] | None:
     "The parts of a test that has parts, else None."
     kind = test["kind"]
-    if "datasets" in test and kind in _LEAF:
+    if "datasets" in test and kind in SINGLE_KINDS:
         whole = {k: v for k, v in test.items() if k != "datasets"}
         return [{**whole, "dataset": d, "label": d} for d in test["datasets"]]
     if kind == "order":
@@ -82,7 +82,7 @@ def _leaves(parts: Sequence[dict], path: str = "") -> list[tuple[str, dict]]:
     found = []
     for p in parts:
         name = f"{path}, {p['label']}" if path else p["label"]
-        found += _leaves(p["parts"], name) if p["kind"] in _PARTS else [(name, p)]
+        found += _leaves(p["parts"], name) if p["kind"] in SEVERAL_KINDS else [(name, p)]
     return found
 
 # %% ../../nbs/13_ledger.judge.ipynb #d47b0511
@@ -168,8 +168,8 @@ def _combine(test: Mapping, parts: list[dict]) -> dict:
     if kind == "artefact":
         text += "".join(f" ({p['label']}) {p['text']}" for p in parts)
     ours = (
-        (", " if test["kind"] in _LEAF and "datasets" in test else "; ").join(
-            f"{p['label']}{':' if p['kind'] in _PARTS or ' ' in p['label'] else ''} {p['ours']}"
+        (", " if test["kind"] in SINGLE_KINDS and "datasets" in test else "; ").join(
+            f"{p['label']}{':' if p['kind'] in SEVERAL_KINDS or ' ' in p['label'] else ''} {p['ours']}"
             for p in parts
         )
         if len(_leaves(parts)) <= 6
@@ -229,7 +229,7 @@ def _judge_test(test: Mapping, table: Table, setting: str) -> dict:
             out = how(test, table)
         except _Untestable as e:
             return _out(test, NOT_TESTABLE, str(e), e.measured)
-    if "datasets" in test and kind in _LEAF:
+    if "datasets" in test and kind in SINGLE_KINDS:
         return out  # each data set had its own gates
     gates = [_judge_test(g, table, setting) for g in _gates(test)]
     failed = [g for g in gates if g["verdict"] != REPRODUCED]
@@ -301,7 +301,7 @@ def _where_why(test: Mapping) -> str:
 def describe(test: Mapping) -> str:
     "The rule of a test in a sentence: what must be seen for *reproduced*."
     kind = test["kind"]
-    if kind in _NEVER:
+    if kind in NEVER_KINDS:
         return {
             "people": "Only people can judge this.",
             "waits": f"Waits for {test.get('what')}.",

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import special
 
 from ..base import GannbError
-from .claims import Cell, _LEAF, _cells
+from .claims import Cell, SINGLE_KINDS, _cells
 from .intervals import Interval, fisher_p, sign_flip_p, t_interval, welch_interval
 from gannb.ledger.table import (
     Measured,
@@ -197,7 +197,7 @@ def _out(test: Mapping, verdict: str, text: str, measured: Sequence[Measured] = 
     "One judged test: the fields that claims.json keeps of it."
     out = {
         "label": test.get("label")
-        or (_subject(test) if test["kind"] in _LEAF and "comparisons" not in test else test["kind"]),
+        or (_subject(test) if test["kind"] in SINGLE_KINDS and "comparisons" not in test else test["kind"]),
         "kind": test["kind"],
         "verdict": verdict,
         "text": text,
