@@ -43,7 +43,7 @@ class _Wrong(ValueError):
         super().__init__(text)
         self.field = field
 
-# %% ../../nbs/13_ledger.claims.ipynb #fb4ecf1b
+# %% ../../nbs/13_ledger.claims.ipynb #1922eadb
 def _told(accepted: Any, words: str) -> Any:
     "The type `accepted`, whose refusal reads `must be WORDS; this is VALUE`."
 
@@ -60,19 +60,19 @@ def _told(accepted: Any, words: str) -> Any:
 def _is_number(v: Any) -> bool:
     return isinstance(v, numbers.Real) and not isinstance(v, bool) and math.isfinite(v)
 
-# %% ../../nbs/13_ledger.claims.ipynb #c92557c4
+# %% ../../nbs/13_ledger.claims.ipynb #7b45ccb5
 def _finite(v: Any) -> Any:
     if not _is_number(v):
         raise ValueError("no finite number")
     return v
 
-# %% ../../nbs/13_ledger.claims.ipynb #103d98e3
+# %% ../../nbs/13_ledger.claims.ipynb #20a7ca2e
 def _not_negative(v: Any) -> Any:
     if _finite(v) < 0:
         raise ValueError("below zero")
     return v
 
-# %% ../../nbs/13_ledger.claims.ipynb #63787b4b
+# %% ../../nbs/13_ledger.claims.ipynb #3377c467
 def _rising(ends: list) -> list:
     if ends[0] >= ends[1]:
         raise ValueError("the second is not above the first")
@@ -120,7 +120,7 @@ Seeds = _told(
     f"a whole number of at least {MIN_UNITS}, or a list of at least {MIN_UNITS} different seeds",
 )
 
-# %% ../../nbs/13_ledger.claims.ipynb #d5ff791c
+# %% ../../nbs/13_ledger.claims.ipynb #be4f86b0
 class _Schema(BaseModel):
     "What a mapping of the YAML may hold. A field left out is None; a field written as null is refused."
 
@@ -164,7 +164,7 @@ Arms = _told(_TwoArms, f"two different arms, each {_ARM}")
 Comparisons = _told(_list_of(_TwoArms), f"a list of pairs [first, second], each {_ARM}")
 Choices = _told(_list_of(_Arm), f"a list of arms, each {_ARM}")
 
-# %% ../../nbs/13_ledger.claims.ipynb #f70b0dab
+# %% ../../nbs/13_ledger.claims.ipynb #322528ec
 _PLACE = ("dataset", "datasets", "arm", "at", "units", "seeds", "factor", "normalised", "reason")
 _WHOLE = ("tests", "number", "counterpart", "mechanism", "removed")  # parts that take over everything
 _FIRST = ("requires", "planted", "quality")  # tests that must hold first: they take over the place
@@ -183,7 +183,7 @@ def _inherit(test: Mapping, part: Mapping, **more) -> dict:
     taken = [f for f in (schema.names() if schema else ()) if f in test and f not in left]
     return {**{f: test[f] for f in taken}, **own}
 
-# %% ../../nbs/13_ledger.claims.ipynb #5a82fb84
+# %% ../../nbs/13_ledger.claims.ipynb #5b658e09
 def _place(test: Mapping) -> dict:
     "What a test that must hold first takes over: where to look, not what to ask."
     return {f: v for f, v in test.items() if f in _PLACE}
@@ -196,7 +196,7 @@ def _handed_down(test: Mapping, field: str) -> Any:
         return [_inherit(around, t) if isinstance(t, dict) else t for t in held]
     return _inherit(around, held) if isinstance(held, dict) else held
 
-# %% ../../nbs/13_ledger.claims.ipynb #d0e0bd0e
+# %% ../../nbs/13_ledger.claims.ipynb #cfcee33e
 def _tests(least: int, words: str) -> Any:
     "A list of at least `least` tests."
 
@@ -209,7 +209,7 @@ def _tests(least: int, words: str) -> Any:
 
     return Annotated[list["ClaimTest"], BeforeValidator(check)]
 
-# %% ../../nbs/13_ledger.claims.ipynb #1c25688a
+# %% ../../nbs/13_ledger.claims.ipynb #65de5105
 class Never(_Schema):
     "What no run can test."
 
@@ -233,7 +233,7 @@ class Proposal(Never):
     kind: Literal["proposal"]
     what: Text
 
-# %% ../../nbs/13_ledger.claims.ipynb #a1cee83a
+# %% ../../nbs/13_ledger.claims.ipynb #c2187bea
 class Shared(_Schema):
     "What every test may say that looks at results."
 
@@ -306,7 +306,7 @@ class Single(Shared):
             )
         return self
 
-# %% ../../nbs/13_ledger.claims.ipynb #23588f91
+# %% ../../nbs/13_ledger.claims.ipynb #f22fe9df
 def _check_ends(field: str, target: Any, direction: str | None) -> None:
     "Two ends with between, one number otherwise."
     if (direction == "between") != isinstance(target, list):
@@ -315,7 +315,7 @@ def _check_ends(field: str, target: Any, direction: str | None) -> None:
             field,
         )
 
-# %% ../../nbs/13_ledger.claims.ipynb #991549f9
+# %% ../../nbs/13_ledger.claims.ipynb #6c274d25
 class AgainstBound(Single):
     "Kinds that compare one number a seed with a bound."
 
@@ -331,12 +331,12 @@ class AgainstBound(Single):
             raise _Wrong("does not go with between: write the two bounds as they are meant.", "margin")
         return self
 
-# %% ../../nbs/13_ledger.claims.ipynb #649c7fe5
+# %% ../../nbs/13_ledger.claims.ipynb #9d32b4ec
 class Bound(AgainstBound):
     kind: Literal["bound"]
     arm: Arm
 
-# %% ../../nbs/13_ledger.claims.ipynb #469a0b93
+# %% ../../nbs/13_ledger.claims.ipynb #8345f388
 class Difference(Single):
     kind: Literal["difference"]
     subtracts: ClassVar[bool] = True
@@ -346,7 +346,7 @@ class Difference(Single):
     reason: Text
     paired: Flag = None
 
-# %% ../../nbs/13_ledger.claims.ipynb #6ccabc52
+# %% ../../nbs/13_ledger.claims.ipynb #dc2e2694
 class TheSame(Single):
     "Kinds that show that nothing, or no harm, was done."
 
@@ -371,7 +371,7 @@ class NoHarm(TheSame):
     kind: Literal["no_harm"]
     better: Literal["higher", "lower"]
 
-# %% ../../nbs/13_ledger.claims.ipynb #8151440e
+# %% ../../nbs/13_ledger.claims.ipynb #0162a2a9
 class Order(Single):
     kind: Literal["order"]
     subtracts: ClassVar[bool] = True
@@ -382,7 +382,7 @@ class Order(Single):
     need: Literal["all", "any"] = None
     paired: Flag = None
 
-# %% ../../nbs/13_ledger.claims.ipynb #da45611a
+# %% ../../nbs/13_ledger.claims.ipynb #275b6bb7
 class Line(AgainstBound):
     "Kinds that draw one line through the numbers of each seed."
 
@@ -413,14 +413,14 @@ class Correlation(Line):
             raise _Wrong("or over: a correlation needs one of the two.", "with")
         return self
 
-# %% ../../nbs/13_ledger.claims.ipynb #4b14bd83
+# %% ../../nbs/13_ledger.claims.ipynb #78bfa44d
 class Events(Single):
     kind: Literal["events"]
     arms: Arms
     direction: Literal["fewer", "more"]
     event: Text
 
-# %% ../../nbs/13_ledger.claims.ipynb #e48a21da
+# %% ../../nbs/13_ledger.claims.ipynb #68f76cc2
 class Fact(Single):
     kind: Literal["fact"]
     expected: Target
@@ -436,7 +436,7 @@ class Fact(Single):
             raise _Wrong("is missing: say why this tolerance.", "reason")
         return self
 
-# %% ../../nbs/13_ledger.claims.ipynb #85b29cbb
+# %% ../../nbs/13_ledger.claims.ipynb #9df1eed3
 class Range(Single):
     kind: Literal["range"]
     value: Number
@@ -445,7 +445,7 @@ class Range(Single):
     reason: Text
     counted: ClassVar[bool] = False
 
-# %% ../../nbs/13_ledger.claims.ipynb #8b34da34
+# %% ../../nbs/13_ledger.claims.ipynb #3009ed0b
 class Memorisation(Single):
     kind: Literal["memorisation"]
     arm: Arm
@@ -454,7 +454,7 @@ class Memorisation(Single):
     quality: ClaimTest
     reason: Text
 
-# %% ../../nbs/13_ledger.claims.ipynb #989a24f4
+# %% ../../nbs/13_ledger.claims.ipynb #88af89df
 class Several(Shared):
     "Kinds that hold tests; whatever they say besides is handed down."
 
@@ -476,7 +476,7 @@ class Several(Shared):
     value: Number = None
     choices: Choices = None
 
-# %% ../../nbs/13_ledger.claims.ipynb #2fa0c50c
+# %% ../../nbs/13_ledger.claims.ipynb #00c8df7d
 class Every(Several):
     kind: Literal["all"]
     tests: _tests(2, "a list of at least two tests")
@@ -506,7 +506,7 @@ class Artefact(Several):
     mechanism: ClaimTest
     removed: ClaimTest
 
-# %% ../../nbs/13_ledger.claims.ipynb #b1b188d3
+# %% ../../nbs/13_ledger.claims.ipynb #63374c8d
 _SINGLE = (
     Bound,
     Difference,
@@ -588,13 +588,13 @@ def _arms_of(test: Mapping) -> list:
         return list(test["over"])
     return [test.get("arm")]
 
-# %% ../../nbs/13_ledger.claims.ipynb #e6f4b738
+# %% ../../nbs/13_ledger.claims.ipynb #50ba5e6d
 def _cells(test: Mapping) -> list[Cell]:
     "Every cell that a test reads."
     cells = [_cell(test, a) for a in _arms_of(test)]
     return cells + [cells[0]._replace(metric=test["with"])] if "with" in test else cells
 
-# %% ../../nbs/13_ledger.claims.ipynb #dd7b3ae4
+# %% ../../nbs/13_ledger.claims.ipynb #3643a4ea
 class PublishedValue(_Schema):
     value: Published
     unit: Text = None
@@ -628,7 +628,7 @@ class Claim(_Schema):
     evidence: _told(_Words, "a list of different file names") = None
     findings: Annotated[dict[Literal[VERDICTS], Text], BeforeValidator(_is_mapping)] = None
 
-# %% ../../nbs/13_ledger.claims.ipynb #2dd5cd6b
+# %% ../../nbs/13_ledger.claims.ipynb #aa3e08d6
 _HOLD = ("test", *_WHOLE, *_FIRST)  # fields under which tests stand
 
 
@@ -644,7 +644,7 @@ def _locate(loc: tuple) -> tuple[list[str], type[_Schema] | None, list]:
         schema = TESTS[rest.pop(0)] if rest else None  # pydantic names the kind that it chose
     return way, schema, rest
 
-# %% ../../nbs/13_ledger.claims.ipynb #6f4c285f
+# %% ../../nbs/13_ledger.claims.ipynb #15316326
 def _not_known(name: str, value: Any, allowed: Any) -> str:
     "The words of `check_choice`."
     try:
@@ -653,7 +653,7 @@ def _not_known(name: str, value: Any, allowed: Any) -> str:
         return str(e)
     return f"{name}={value!r} is not known."  # it only looks like an allowed one, as True and "True"
 
-# %% ../../nbs/13_ledger.claims.ipynb #2537c5ba
+# %% ../../nbs/13_ledger.claims.ipynb #f0a62a79
 def _no_test(at: str, kind_of_error: str, given: Any) -> str:
     "Why something is no test at all."
     if kind_of_error == "union_tag_invalid":
@@ -662,7 +662,7 @@ def _no_test(at: str, kind_of_error: str, given: Any) -> str:
         return f"{at}.kind is missing. Allowed: {', '.join(KINDS)}."
     return f"{at} must be a mapping with a kind; this is {given!r}."
 
-# %% ../../nbs/13_ledger.claims.ipynb #2003424b
+# %% ../../nbs/13_ledger.claims.ipynb #0274a591
 def _missing(at: str, schema: type[_Schema], field: str) -> str:
     "Which field is missing, and what else is needed."
     needed = ", ".join(schema.needed())
@@ -671,7 +671,7 @@ def _missing(at: str, schema: type[_Schema], field: str) -> str:
     kind = get_args(schema.model_fields["kind"].annotation)[0]
     return f"{at}{field} is missing: a test of kind {kind} needs {needed}."
 
-# %% ../../nbs/13_ledger.claims.ipynb #3667298a
+# %% ../../nbs/13_ledger.claims.ipynb #c392cc15
 def _in_words(where: str, error: Mapping) -> tuple[tuple[str, ...], str]:
     "Where a refusal belongs, and its sentence."
     loc, refused, given = error["loc"], error["type"], error["input"]
@@ -693,11 +693,11 @@ def _in_words(where: str, error: Mapping) -> tuple[tuple[str, ...], str]:
 
 # %% ../../nbs/13_ledger.claims.ipynb #8f181af1
 def _refusal(where: str, error: ValidationError) -> GannbError:
-    "Everything that is wrong with a claim, unknown fields first; what a part only took over is said once."
+    "Everything wrong with a claim, unknown fields first; of a test with faults its parts are left out."
     errors = sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
     found = [_in_words(where, e) for e in errors]
-    ways = {way for way, _ in found}
-    outermost = [text for way, text in found if not any(way[: len(w)] == w != way for w in ways)]
+    faulty = {way for way, _ in found if way}  # what a part took over from such a test would be said again
+    outermost = [text for way, text in found if not any(way[: len(w)] == w != way for w in faulty)]
     return GannbError("\n".join(dict.fromkeys(outermost)))
 
 # %% ../../nbs/13_ledger.claims.ipynb #bab9ad73
@@ -738,7 +738,7 @@ def _refuse_twins(loader: _Strict, node: yaml.MappingNode) -> None:
             )
         written.add(key)
 
-# %% ../../nbs/13_ledger.claims.ipynb #f085f476
+# %% ../../nbs/13_ledger.claims.ipynb #52cf58a3
 def _mapping(loader: _Strict, node: yaml.MappingNode) -> dict:
     _refuse_twins(loader, node)
     loader.flatten_mapping(node)  # merged keys first, own keys last
@@ -748,7 +748,7 @@ def _mapping(loader: _Strict, node: yaml.MappingNode) -> dict:
 
 _Strict.add_constructor("tag:yaml.org,2002:map", _mapping)
 
-# %% ../../nbs/13_ledger.claims.ipynb #a6b437ba
+# %% ../../nbs/13_ledger.claims.ipynb #9961f019
 def _read_yaml(source: str | Path) -> Any:
     "A YAML file, or text with a line break in it, read strictly."
     text = source if isinstance(source, str) and "\n" in source else None
