@@ -1266,6 +1266,9 @@ def test_parts_take_over_what_they_know():
     judged = judge(c, table, "paper")
     assert [p["verdict"] for p in judged["parts"]] == ["reproduced", "not reproduced"]
     assert [v["dataset"] for v in judged["values"]] == ["x", "y", "z"]
+    part = {"kind": "bound", "datasets": ["x", "y"]}
+    several = claim(kind="all", arm="a", dataset="z", direction="above", bound=0.9, tests=[part, part])
+    assert [v["dataset"] for v in judge(several, table, "paper")["values"]] == ["x", "y"] * 2
 
 
 @pytest.mark.parametrize(

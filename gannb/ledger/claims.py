@@ -43,7 +43,7 @@ class _Wrong(ValueError):
         super().__init__(text)
         self.field = field
 
-# %% ../../nbs/13_ledger.claims.ipynb #1922eadb
+# %% ../../nbs/13_ledger.claims.ipynb #96240c6e
 def _told(accepted: Any, words: str) -> Any:
     "The type `accepted`, whose refusal reads `must be WORDS; this is VALUE`."
 
@@ -60,19 +60,19 @@ def _told(accepted: Any, words: str) -> Any:
 def _is_number(v: Any) -> bool:
     return isinstance(v, numbers.Real) and not isinstance(v, bool) and math.isfinite(v)
 
-# %% ../../nbs/13_ledger.claims.ipynb #7b45ccb5
+# %% ../../nbs/13_ledger.claims.ipynb #455760c9
 def _finite(v: Any) -> Any:
     if not _is_number(v):
         raise ValueError("no finite number")
     return v
 
-# %% ../../nbs/13_ledger.claims.ipynb #20a7ca2e
+# %% ../../nbs/13_ledger.claims.ipynb #c807835b
 def _not_negative(v: Any) -> Any:
     if _finite(v) < 0:
         raise ValueError("below zero")
     return v
 
-# %% ../../nbs/13_ledger.claims.ipynb #3377c467
+# %% ../../nbs/13_ledger.claims.ipynb #9a1c330e
 def _rising(ends: list) -> list:
     if ends[0] >= ends[1]:
         raise ValueError("the second is not above the first")
@@ -120,7 +120,7 @@ Seeds = _told(
     f"a whole number of at least {MIN_UNITS}, or a list of at least {MIN_UNITS} different seeds",
 )
 
-# %% ../../nbs/13_ledger.claims.ipynb #be4f86b0
+# %% ../../nbs/13_ledger.claims.ipynb #8f51f166
 class _Schema(BaseModel):
     "What a mapping of the YAML may hold. A field left out is None; a field written as null is refused."
 
@@ -164,7 +164,7 @@ Arms = _told(_TwoArms, f"two different arms, each {_ARM}")
 Comparisons = _told(_list_of(_TwoArms), f"a list of pairs [first, second], each {_ARM}")
 Choices = _told(_list_of(_Arm), f"a list of arms, each {_ARM}")
 
-# %% ../../nbs/13_ledger.claims.ipynb #322528ec
+# %% ../../nbs/13_ledger.claims.ipynb #8dec5be2
 _PLACE = ("dataset", "datasets", "arm", "at", "units", "seeds", "factor", "normalised", "reason")
 _WHOLE = ("tests", "number", "counterpart", "mechanism", "removed")  # parts that take over everything
 _FIRST = ("requires", "planted", "quality")  # tests that must hold first: they take over the place
@@ -183,7 +183,7 @@ def _inherit(test: Mapping, part: Mapping, **more) -> dict:
     taken = [f for f in (schema.names() if schema else ()) if f in test and f not in left]
     return {**{f: test[f] for f in taken}, **own}
 
-# %% ../../nbs/13_ledger.claims.ipynb #5b658e09
+# %% ../../nbs/13_ledger.claims.ipynb #46cabbc8
 def _place(test: Mapping) -> dict:
     "What a test that must hold first takes over: where to look, not what to ask."
     return {f: v for f, v in test.items() if f in _PLACE}
@@ -196,7 +196,7 @@ def _handed_down(test: Mapping, field: str) -> Any:
         return [_inherit(around, t) if isinstance(t, dict) else t for t in held]
     return _inherit(around, held) if isinstance(held, dict) else held
 
-# %% ../../nbs/13_ledger.claims.ipynb #cfcee33e
+# %% ../../nbs/13_ledger.claims.ipynb #1b7c6388
 def _tests(least: int, words: str) -> Any:
     "A list of at least `least` tests."
 
@@ -209,7 +209,7 @@ def _tests(least: int, words: str) -> Any:
 
     return Annotated[list["ClaimTest"], BeforeValidator(check)]
 
-# %% ../../nbs/13_ledger.claims.ipynb #65de5105
+# %% ../../nbs/13_ledger.claims.ipynb #60eddb28
 class Never(_Schema):
     "What no run can test."
 
@@ -218,22 +218,22 @@ class Never(_Schema):
     setting: Setting = None
     reason: Text = None
 
-
+# %% ../../nbs/13_ledger.claims.ipynb #4813626a
 class People(Never):
     kind: Literal["people"]
     question: Text
 
-
+# %% ../../nbs/13_ledger.claims.ipynb #b57582b0
 class Waits(Never):
     kind: Literal["waits"]
     what: Text
 
-
+# %% ../../nbs/13_ledger.claims.ipynb #458bceae
 class Proposal(Never):
     kind: Literal["proposal"]
     what: Text
 
-# %% ../../nbs/13_ledger.claims.ipynb #c2187bea
+# %% ../../nbs/13_ledger.claims.ipynb #77bbf108
 class Shared(_Schema):
     "What every test may say that looks at results."
 
@@ -271,7 +271,7 @@ class Shared(_Schema):
 # rule 10: shown, and never decides
 _NEVER_DECIDES = re.compile(r"(fd|fid)_?inf|kid_?(std|sd|spread|subset)", re.I)
 
-
+# %% ../../nbs/13_ledger.claims.ipynb #4a970dbe
 class Single(Shared):
     "One comparison."
 
@@ -306,7 +306,7 @@ class Single(Shared):
             )
         return self
 
-# %% ../../nbs/13_ledger.claims.ipynb #f22fe9df
+# %% ../../nbs/13_ledger.claims.ipynb #6d2cec4f
 def _check_ends(field: str, target: Any, direction: str | None) -> None:
     "Two ends with between, one number otherwise."
     if (direction == "between") != isinstance(target, list):
@@ -315,7 +315,7 @@ def _check_ends(field: str, target: Any, direction: str | None) -> None:
             field,
         )
 
-# %% ../../nbs/13_ledger.claims.ipynb #6c274d25
+# %% ../../nbs/13_ledger.claims.ipynb #4c300915
 class AgainstBound(Single):
     "Kinds that compare one number a seed with a bound."
 
@@ -331,12 +331,12 @@ class AgainstBound(Single):
             raise _Wrong("does not go with between: write the two bounds as they are meant.", "margin")
         return self
 
-# %% ../../nbs/13_ledger.claims.ipynb #9d32b4ec
+# %% ../../nbs/13_ledger.claims.ipynb #1f2b8338
 class Bound(AgainstBound):
     kind: Literal["bound"]
     arm: Arm
 
-# %% ../../nbs/13_ledger.claims.ipynb #8345f388
+# %% ../../nbs/13_ledger.claims.ipynb #967ed554
 class Difference(Single):
     kind: Literal["difference"]
     subtracts: ClassVar[bool] = True
@@ -346,7 +346,7 @@ class Difference(Single):
     reason: Text
     paired: Flag = None
 
-# %% ../../nbs/13_ledger.claims.ipynb #dc2e2694
+# %% ../../nbs/13_ledger.claims.ipynb #4d3de7f4
 class TheSame(Single):
     "Kinds that show that nothing, or no harm, was done."
 
@@ -362,16 +362,16 @@ class TheSame(Single):
             raise _Wrong("must be above zero: without a margin 'the same' cannot be shown.", "margin")
         return self
 
-
+# %% ../../nbs/13_ledger.claims.ipynb #60cc898b
 class Equivalence(TheSame):
     kind: Literal["equivalence"]
 
-
+# %% ../../nbs/13_ledger.claims.ipynb #ffea6517
 class NoHarm(TheSame):
     kind: Literal["no_harm"]
     better: Literal["higher", "lower"]
 
-# %% ../../nbs/13_ledger.claims.ipynb #0162a2a9
+# %% ../../nbs/13_ledger.claims.ipynb #a2318043
 class Order(Single):
     kind: Literal["order"]
     subtracts: ClassVar[bool] = True
@@ -382,7 +382,7 @@ class Order(Single):
     need: Literal["all", "any"] = None
     paired: Flag = None
 
-# %% ../../nbs/13_ledger.claims.ipynb #275b6bb7
+# %% ../../nbs/13_ledger.claims.ipynb #3a2b75a0
 class Line(AgainstBound):
     "Kinds that draw one line through the numbers of each seed."
 
@@ -395,13 +395,13 @@ class Line(AgainstBound):
             raise _Wrong("is needed, unless over maps arms to numbers.", "arm")
         return self
 
-
+# %% ../../nbs/13_ledger.claims.ipynb #4a6817b8
 class Slope(Line):
     kind: Literal["slope"]
     subtracts: ClassVar[bool] = True
     over: Over
 
-
+# %% ../../nbs/13_ledger.claims.ipynb #3df775ad
 class Correlation(Line):
     kind: Literal["correlation"]
     with_: Text = Field(None, alias="with")
@@ -413,14 +413,14 @@ class Correlation(Line):
             raise _Wrong("or over: a correlation needs one of the two.", "with")
         return self
 
-# %% ../../nbs/13_ledger.claims.ipynb #78bfa44d
+# %% ../../nbs/13_ledger.claims.ipynb #0ebdeacc
 class Events(Single):
     kind: Literal["events"]
     arms: Arms
     direction: Literal["fewer", "more"]
     event: Text
 
-# %% ../../nbs/13_ledger.claims.ipynb #68f76cc2
+# %% ../../nbs/13_ledger.claims.ipynb #2d9fb57b
 class Fact(Single):
     kind: Literal["fact"]
     expected: Target
@@ -436,7 +436,7 @@ class Fact(Single):
             raise _Wrong("is missing: say why this tolerance.", "reason")
         return self
 
-# %% ../../nbs/13_ledger.claims.ipynb #9df1eed3
+# %% ../../nbs/13_ledger.claims.ipynb #a0afca65
 class Range(Single):
     kind: Literal["range"]
     value: Number
@@ -445,7 +445,7 @@ class Range(Single):
     reason: Text
     counted: ClassVar[bool] = False
 
-# %% ../../nbs/13_ledger.claims.ipynb #3009ed0b
+# %% ../../nbs/13_ledger.claims.ipynb #11bb74ca
 class Memorisation(Single):
     kind: Literal["memorisation"]
     arm: Arm
@@ -454,7 +454,7 @@ class Memorisation(Single):
     quality: ClaimTest
     reason: Text
 
-# %% ../../nbs/13_ledger.claims.ipynb #88af89df
+# %% ../../nbs/13_ledger.claims.ipynb #172ad4a4
 class Several(Shared):
     "Kinds that hold tests; whatever they say besides is handed down."
 
@@ -476,12 +476,12 @@ class Several(Shared):
     value: Number = None
     choices: Choices = None
 
-# %% ../../nbs/13_ledger.claims.ipynb #00c8df7d
+# %% ../../nbs/13_ledger.claims.ipynb #fb10be7a
 class Every(Several):
     kind: Literal["all"]
     tests: _tests(2, "a list of at least two tests")
 
-
+# %% ../../nbs/13_ledger.claims.ipynb #01373a17
 class AtLeastOne(Several):
     kind: Literal["any"]
     tests: _tests(2, "a list of at least two tests")
@@ -498,7 +498,7 @@ class AtLeastOne(Several):
                 raise _Wrong("of kind any name one dataset each; write one test for each data set.", "tests")
         return self
 
-
+# %% ../../nbs/13_ledger.claims.ipynb #12b6f8b1
 class Artefact(Several):
     kind: Literal["artefact"]
     number: ClaimTest
@@ -506,7 +506,7 @@ class Artefact(Several):
     mechanism: ClaimTest
     removed: ClaimTest
 
-# %% ../../nbs/13_ledger.claims.ipynb #63374c8d
+# %% ../../nbs/13_ledger.claims.ipynb #81489598
 _SINGLE = (
     Bound,
     Difference,
@@ -588,13 +588,13 @@ def _arms_of(test: Mapping) -> list:
         return list(test["over"])
     return [test.get("arm")]
 
-# %% ../../nbs/13_ledger.claims.ipynb #50ba5e6d
+# %% ../../nbs/13_ledger.claims.ipynb #d4f593c6
 def _cells(test: Mapping) -> list[Cell]:
     "Every cell that a test reads."
     cells = [_cell(test, a) for a in _arms_of(test)]
     return cells + [cells[0]._replace(metric=test["with"])] if "with" in test else cells
 
-# %% ../../nbs/13_ledger.claims.ipynb #3643a4ea
+# %% ../../nbs/13_ledger.claims.ipynb #26fde545
 class PublishedValue(_Schema):
     value: Published
     unit: Text = None
@@ -609,7 +609,7 @@ def _is_mapping(v: Any) -> Any:
         raise _Wrong(f"must map verdicts to clauses; this is {v!r}.")
     return v
 
-
+# %% ../../nbs/13_ledger.claims.ipynb #0544bc89
 class Claim(_Schema):
     "One entry of `claims:`."
 
@@ -628,7 +628,7 @@ class Claim(_Schema):
     evidence: _told(_Words, "a list of different file names") = None
     findings: Annotated[dict[Literal[VERDICTS], Text], BeforeValidator(_is_mapping)] = None
 
-# %% ../../nbs/13_ledger.claims.ipynb #aa3e08d6
+# %% ../../nbs/13_ledger.claims.ipynb #faebf951
 _HOLD = ("test", *_WHOLE, *_FIRST)  # fields under which tests stand
 
 
@@ -644,7 +644,7 @@ def _locate(loc: tuple) -> tuple[list[str], type[_Schema] | None, list]:
         schema = TESTS[rest.pop(0)] if rest else None  # pydantic names the kind that it chose
     return way, schema, rest
 
-# %% ../../nbs/13_ledger.claims.ipynb #15316326
+# %% ../../nbs/13_ledger.claims.ipynb #69d39932
 def _not_known(name: str, value: Any, allowed: Any) -> str:
     "The words of `check_choice`."
     try:
@@ -653,7 +653,7 @@ def _not_known(name: str, value: Any, allowed: Any) -> str:
         return str(e)
     return f"{name}={value!r} is not known."  # it only looks like an allowed one, as True and "True"
 
-# %% ../../nbs/13_ledger.claims.ipynb #f0a62a79
+# %% ../../nbs/13_ledger.claims.ipynb #2f7b8d62
 def _no_test(at: str, kind_of_error: str, given: Any) -> str:
     "Why something is no test at all."
     if kind_of_error == "union_tag_invalid":
@@ -662,7 +662,7 @@ def _no_test(at: str, kind_of_error: str, given: Any) -> str:
         return f"{at}.kind is missing. Allowed: {', '.join(KINDS)}."
     return f"{at} must be a mapping with a kind; this is {given!r}."
 
-# %% ../../nbs/13_ledger.claims.ipynb #0274a591
+# %% ../../nbs/13_ledger.claims.ipynb #54eeaf57
 def _missing(at: str, schema: type[_Schema], field: str) -> str:
     "Which field is missing, and what else is needed."
     needed = ", ".join(schema.needed())
@@ -671,7 +671,7 @@ def _missing(at: str, schema: type[_Schema], field: str) -> str:
     kind = get_args(schema.model_fields["kind"].annotation)[0]
     return f"{at}{field} is missing: a test of kind {kind} needs {needed}."
 
-# %% ../../nbs/13_ledger.claims.ipynb #c392cc15
+# %% ../../nbs/13_ledger.claims.ipynb #ae4b92fb
 def _in_words(where: str, error: Mapping) -> tuple[tuple[str, ...], str]:
     "Where a refusal belongs, and its sentence."
     loc, refused, given = error["loc"], error["type"], error["input"]
@@ -738,7 +738,7 @@ def _refuse_twins(loader: _Strict, node: yaml.MappingNode) -> None:
             )
         written.add(key)
 
-# %% ../../nbs/13_ledger.claims.ipynb #52cf58a3
+# %% ../../nbs/13_ledger.claims.ipynb #a2494666
 def _mapping(loader: _Strict, node: yaml.MappingNode) -> dict:
     _refuse_twins(loader, node)
     loader.flatten_mapping(node)  # merged keys first, own keys last
@@ -748,7 +748,7 @@ def _mapping(loader: _Strict, node: yaml.MappingNode) -> dict:
 
 _Strict.add_constructor("tag:yaml.org,2002:map", _mapping)
 
-# %% ../../nbs/13_ledger.claims.ipynb #9961f019
+# %% ../../nbs/13_ledger.claims.ipynb #8cdd39b3
 def _read_yaml(source: str | Path) -> Any:
     "A YAML file, or text with a line break in it, read strictly."
     text = source if isinstance(source, str) and "\n" in source else None
