@@ -1,4 +1,4 @@
-"ImageSet: splits without leaks, batches that depend on (seed, epoch) alone, fingerprints, audit, the cache file."
+"ImageSet: splits without leaks, batches that depend on (seed, epoch) alone, fingerprints, audit, the cache."
 
 import numpy as np
 import pytest
