@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..base import GannbError, check_channels, check_size, torch_rng
 
 # %% auto #0
-__all__ = ['MAX_MULTIPLE', 'Generator', 'Discriminator', 'init_weights', 'count_parameters', 'layer_table']
+__all__ = ['MAX_MULTIPLE', 'FIRST_WEIGHTS', 'Generator', 'Discriminator', 'init_weights', 'count_parameters', 'layer_table']
 
 # %% ../../nbs/06_models.dcgan.ipynb #7bd235cf
 MAX_MULTIPLE = 16  # widths double towards the small maps, up to 16 x ngf (or ndf)
@@ -136,21 +136,36 @@ class Discriminator(nn.Module):
         return x
 
 # %% ../../nbs/06_models.dcgan.ipynb #d19f22a3
+# mean and spread of first weights; a later kind of layer needs a line here
+FIRST_WEIGHTS = {
+    nn.Conv2d: (0.0, 0.02),
+    nn.ConvTranspose2d: (0.0, 0.02),
+    nn.Linear: (0.0, 0.02),
+    nn.BatchNorm2d: (1.0, 0.02),
+    nn.BatchNorm1d: (1.0, 0.02),
+    nn.Embedding: (0.0, 1.0),
+}
+
+
 @torch.no_grad()
 def init_weights(
     net: nn.Module,  # changed in place
     seed: int,  # the run's seed
     name: str,  # "G" or "D": names the random stream
 ) -> nn.Module:  # `net`
-    "First weights as in the DCGAN paper: convolutions N(0, 0.02), batch-norm scale N(1, 0.02), shift 0."
-    means = {nn.Conv2d: 0.0, nn.ConvTranspose2d: 0.0, nn.Linear: 0.0, nn.BatchNorm2d: 1.0}
+    """First weights as in the DCGAN paper: convolutions N(0, 0.02), batch-norm scale N(1, 0.02), shift 0.
+
+    Raises `GannbError` for a layer whose first weights would be left to torch's own random numbers."""
     for i, module in enumerate(net.modules()):
-        mean = next((m for kind, m in means.items() if isinstance(module, kind)), None)
-        if mean is None:
+        if not list(module.parameters(recurse=False)):
             continue
+        if type(module) not in FIRST_WEIGHTS:
+            raise GannbError(f"No first weights are known for {type(module).__name__}: see FIRST_WEIGHTS.")
         first = torch.empty(module.weight.shape)
-        module.weight.copy_(first.normal_(mean, 0.02, generator=torch_rng(seed, f"init.{name}", i)))
-        if module.bias is not None:
+        module.weight.copy_(
+            first.normal_(*FIRST_WEIGHTS[type(module)], generator=torch_rng(seed, f"init.{name}", i))
+        )
+        if getattr(module, "bias", None) is not None:
             module.bias.zero_()
     return net
 
@@ -201,7 +216,7 @@ def _path_rows(layers: list[nn.Module], shapes: dict[nn.Module, tuple[int, ...]]
     for layer in layers:
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.Embedding)):
             rows.append(_layer_row(layer, shapes[layer]))
-        elif isinstance(layer, nn.BatchNorm2d):
+        elif isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
             rows[-1].update(norm="batch norm", params=rows[-1]["params"] + count_parameters(layer))
         elif type(layer).__module__ == "torch.nn.modules.activation":
             rows[-1]["activation"] = type(layer).__name__
