@@ -142,10 +142,10 @@ def update_arms(cfg: DatasetStudyConfig, arms: Mapping[str, Arm]) -> dict[str, A
     return out
 
 # %% ../../../nbs/17_studies.dataset_study.side.ipynb #47472171
-def data_arms(arms: Mapping[str, Arm]) -> dict[str, Arm]:
+def data_arms(cfg: DatasetStudyConfig, arms: Mapping[str, Arm]) -> dict[str, Arm]:
     "A quarter of the faces, as many steps."
     arm = arms["celeba"]
-    gan = arm.config.model_copy(update={"epochs": 1, "threads": arm.config.threads or 1})
+    gan = arm.config.model_copy(update={"epochs": 1, "threads": cfg.threads or 1})
     part = arm.data.select(limit=max(len(arm.data) // 4, gan.batch_size))
     return {
         "quarter of the images": Arm(
@@ -163,4 +163,4 @@ def side_arms(
     arms: Mapping[str, Arm],  # role -> main arm, with held-out images
 ) -> dict[str, Arm]:  # name -> arm
     "All side arms of the dataset study."
-    return contrast_arms(cfg, arms) | dimension_arms(cfg) | update_arms(cfg, arms) | data_arms(arms)
+    return contrast_arms(cfg, arms) | dimension_arms(cfg) | update_arms(cfg, arms) | data_arms(cfg, arms)
