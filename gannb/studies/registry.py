@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any, TYPE_CHECKING
 
 from ..base import GannbError, check_choice, nearest
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from gannb.studies.study import Study
 
 # %% auto #0
-__all__ = ['PLANS', 'REPORTS', 'PRESETS', 'report_config', 'check_injected']
+__all__ = ['PLANS', 'REPORTS', 'PRESETS', 'report_config', 'check_injected', 'open_study']
 
 # %% ../../nbs/17_studies.registry.ipynb #e55a7834
 PLANS = {
@@ -82,3 +83,18 @@ def check_injected(
                     + (f" Did you mean {hint!r}?" if hint else "")
                     + f" Allowed: {', '.join(known)}."
                 )
+
+# %% ../../nbs/17_studies.registry.ipynb #618d195e
+def open_study(
+    paper: str,  # name of the report
+    notebook: Mapping[str, Any],  # `globals()` of its notebook: the parameters, and the cells run so far
+) -> Study:
+    "The study of a paper; its parameters are checked before torch is imported. Raises `GannbError`."
+    check_injected(paper, list(notebook.get("In", ()))[:-1])
+    request = report_config(paper, **{name: notebook.get(name) for name in REPORTS[paper].model_fields})
+    # Only now, as these rooms bring torch with them: a wrong parameter has been refused in a second.
+    from gannb.report.page import load_study
+    from gannb.studies.study import Study
+
+    rows, show = (import_module(f"gannb.studies.{paper}.{room}") for room in ("rows", "show"))
+    return Study(request, rows, show, load_study(paper))

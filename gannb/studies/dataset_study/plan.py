@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from ...config import GanConfig, ReportConfig, as_list, check_dataset, split_spec
 
 # %% auto #0
-__all__ = ['CONFIG', 'DIGIT_FACES', 'SMOKE', 'QUICK', 'DESK', 'PRESETS', 'DatasetStudyConfig']
+__all__ = ['CONFIG', 'DIGIT_FACES', 'SMOKE', 'QUICK', 'DESK', 'GIVEN', 'PRESETS', 'DatasetStudyConfig']
 
 # %% ../../../nbs/17_studies.dataset_study.plan.ipynb #a457bc73
 class DatasetStudyConfig(ReportConfig):
@@ -58,16 +58,17 @@ class DatasetStudyConfig(ReportConfig):
     def data_sets(self) -> list[str]:
         return [split_spec(s)[0] for s in self.datasets]
 
-    def gan(self, i: int) -> GanConfig:
-        "The training of data set number `i`."
+    def gan(self, i: int, **changes: Any) -> GanConfig:
+        "The training of data set number `i`, with what a side arm changes."
         name, classes = split_spec(self.datasets[i])
-        return self.training(
-            dataset=name,
-            classes=classes,
-            batch_size=self.batch_sizes[i],
-            limit=self.limit,
-            threads=self.main_threads or self.threads,
-        )
+        settings = {
+            "dataset": name,
+            "classes": classes,
+            "batch_size": self.batch_sizes[i],
+            "limit": self.limit,
+            "threads": self.main_threads or self.threads,
+        }
+        return self.training(**settings | changes)
 
 # %% ../../../nbs/17_studies.dataset_study.plan.ipynb #e80909f6
 CONFIG = DatasetStudyConfig  # what the registry reads: the parameters ...
@@ -112,9 +113,12 @@ DESK = {
     # The trainings behind the reference result took two threads, and the thread count is part of a training's
     # key: with another one none of them would be found again.
     "main_threads": 2,
+    "threads": 1,
     "side_steps": 600,
     "side_width": 16,
     "side_images": 1600,
     "judge_images": 400,
 }
+# (role, arm) of the trained generators that are given away with the reference result
+GIVEN = (("emnist", "dcgan"), ("celeba", "dcgan"), ("cifar", "dcgan"))
 PRESETS = {"smoke": SMOKE, "quick": QUICK, "desk": DESK, "paper": {"judge_images": 5000}}  # ... and presets

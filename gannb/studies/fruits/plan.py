@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from ...config import ReportConfig, as_list, check_dataset
 
 # %% auto #0
-__all__ = ['CONFIG', 'SMOKE', 'QUICK', 'DESK', 'PRESETS', 'FruitsConfig']
+__all__ = ['CONFIG', 'SMOKE', 'QUICK', 'DESK', 'GIVEN', 'PRESETS', 'FruitsConfig']
 
 # %% ../../../nbs/17_studies.fruits.plan.ipynb #7f11f626
 class FruitsConfig(ReportConfig):
@@ -115,4 +115,6 @@ DESK = {
     "threads": 1,
     "judge_images": 400,
 }
+# (role, arm) of the trained generators that are given away with the reference result
+GIVEN = (("apple", "augment"),)
 PRESETS = {"smoke": SMOKE, "quick": QUICK, "desk": DESK, "paper": {"judge_images": 5000}}  # ... and presets
