@@ -22,15 +22,14 @@ from ..models.guidelines import guidelines
 from ..report.page import Report, load_study, previous_claims, run_folder, study_meta
 from ..stages import cards
 from ..stages.arms import Arm, Trained, train_arms
-from ..stages.judges import Judge as Scorer, judging_network, judging_part, some as some_images
-from ..stages.ladder import climbed, judge_study, may_not_judge
+from ..stages.judges import Scorer, judging_part, scorers_for, some_images
+from ..stages.ladder import judge_study, ladder_of, may_not_judge
 from ..stages.memory import nearest_pairs
 from ..stages.tables import Results
 
 # %% auto #0
-__all__ = ['LADDER_COLUMNS', 'plain', 'Table', 'Figure', 'Film', 'Logs', 'Page', 'RowsRoom', 'ShowRoom', 'first_of_each_role',
-           'Study', 'scorers_of', 'ladder_of', 'ladder_rows', 'ladder_sentence', 'architecture', 'guidelines_table',
-           'closest_pairs']
+__all__ = ['plain', 'Table', 'Figure', 'Film', 'Logs', 'Page', 'RowsRoom', 'ShowRoom', 'first_of_each_role', 'Study',
+           'scorers_of', 'architecture', 'guidelines_table', 'closest_pairs']
 
 # %% ../../nbs/17_studies.study.ipynb #cfb3e4bf
 def plain(value: Any) -> Any:
@@ -278,85 +277,14 @@ def scorers_of(
 ) -> dict[tuple[str, str], tuple[Scorer, ImageSet]]:  # key -> scorer, all images that may judge
     "One network and equal numbers of images for all arms; arms with the same held-out images share a scorer."
     main = {role: arm.held for role, arm in first_of_each_role(arms).items()}
-    net, held = judging_network(cfg, main)
-    n = min(cfg.judge_images, *(len(images) for images in held.values()))
-    made: dict[int, tuple[Scorer, ImageSet]] = {}
-    for role, images in held.items():
-        made[id(main[role])] = Scorer(net, some_images(images, n), cfg.judge_images), images
+    net, scorers, judging = scorers_for(cfg, main)
+    made = {id(main[role]): (scorers[role], judging[role]) for role in main}
+    n = len(next(iter(scorers.values())).real)
     for arm in arms:
         if id(arm.held) not in made:
             images = judging_part(cfg, arm.held)
             made[id(arm.held)] = Scorer(net, some_images(images, n), cfg.judge_images), images
     return {arm.key: made[id(arm.held)] for arm in arms}
-
-# %% ../../nbs/17_studies.study.ipynb #fe8cc981
-LADDER_COLUMNS = {
-    "fruit": "Fruit",
-    "real": "Real images",
-    "blur": "Slight blur",
-    "noise": "Slight noise",
-    "blur2": "Strong blur",
-    "noise2": "Strong noise",
-    "untrained": "Untrained G",
-    "run": "Along the training",
-    "passed": "The ladder",
-}
-
-
-def ladder_of(runs, scorer, train):
-    whole = [r for r in runs if r.diverged is None]
-    return climbed(whole[0], scorer, train) if whole else f"n/a (all {len(runs)} seeds diverged)"
-
-
-def ladder_rows(names, found, layout="rungs"):
-    from gannb.stages import ladder
-
-    if layout == "rungs":
-        return ladder.ladder_rows(None, found)
-
-    def of(v, rung, what):
-        return (
-            v
-            if isinstance(v, str)
-            else next(r["score"] for r in v.rows if r["rung"] == rung and r["what"] == what)
-        )
-
-    def along(v):
-        return (
-            v
-            if isinstance(v, str)
-            else ", ".join(f"{r['score']:.3g} ({r['what']})" for r in v.rows if r["rung"] == "run")
-        )
-
-    return [
-        {
-            "fruit": names[r],
-            "real": of(v, "held-out reals", ""),
-            "blur": of(v, "slightly", "blur"),
-            "noise": of(v, "slightly", "noise"),
-            "blur2": of(v, "strongly", "blur"),
-            "noise2": of(v, "strongly", "noise"),
-            "untrained": of(v, "untrained G", ""),
-            "run": along(v),
-            "passed": "n/a"
-            if isinstance(v, str)
-            else "passed"
-            if v.passed
-            else "FAILED: " + "; ".join(v.wrong),
-        }
-        for r, v in found.items()
-    ]
-
-
-def ladder_sentence(net, names, found):
-    failed = may_not_judge(found)
-    if not failed:
-        return f"The network {net.name} climbs the ladder on each of the data sets: it may judge."
-    return (
-        "**Warning.** "
-        + " ".join(f"On {names[r]} {why}." for r, why in failed.items())
-        + " Claims that rest on it get no verdict there."
-    )
 
 # %% ../../nbs/17_studies.study.ipynb #369524c9
 def architecture(G: Generator, D: Discriminator, caption: str) -> Figure:

@@ -20,12 +20,13 @@ from ...models.dcgan import Discriminator, Generator, layer_table
 from ...models.guidelines import guidelines
 from ...stages.arms import Arm, Trained, epochs_for
 from ...stages.discriminator import D_MODE, d_on, d_rows, real_d
-from ...stages.features import features, network
+from ...stages.classifier import Namer, balanced
+from ...stages.features import fake_features, features, network
 from ...stages.gan import load_data, load_held_out
-from ...stages.judges import Judge as Scorer, some as some_images
+from ...stages.judges import Scorer, some_images
 from ...stages.memory import memorisation_rows
 from ...stages.run import GanRun, epoch_near, kept, window_rows
-from ...stages.score import curve_rows, fakes_of, kept_numbers, row, score, score_rows
+from ...stages.score import curve_rows, kept_numbers, row, score, score_rows
 from .plan import DatasetStudyConfig
 from .side import FACES, LETTERS, QUARTER, UPDATES, side_arms
 from ..study import Study
@@ -34,7 +35,7 @@ from ..study import Study
 __all__ = ['ROLES', 'NAMES', 'CELEBA_WIDTH', 'TILES', 'HALF', 'CHANGES', 'DECIDE', 'PER_CLASS', 'main_arms', 'arms',
            'common_step', 'facts', 'listed_networks', 'printed_rows', 'kid_row', 'main_rows', 'side_rows',
            'quarter_rows', 'same_g_updates', 'update_rows', 'shuffle_tiles', 'answers_of', 'fall_rows', 'knows_rows',
-           'chosen_class', 'balanced', 'class_sets', 'named_rows', 'memory_scorer', 'rows']
+           'chosen_class', 'class_sets', 'can_name', 'share_called', 'named_rows', 'memory_scorer', 'rows']
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #a770355c
 ROLES = {"emnist": "EMNIST", "celeba": "CelebA", "cifar": "CIFAR-10 airplanes"}
@@ -259,20 +260,6 @@ def chosen_class(cfg: DatasetStudyConfig) -> str | Missing:
         return classes[0]
     return Missing(f"{cfg.datasets[2]} stands in for the airplanes, and no class of it was chosen")
 
-# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #d39e69cb
-def balanced(s: ImageSet, n: int, seed: int = 0) -> ImageSet:
-    "At most n images of each class."
-    return s.rows(
-        np.sort(
-            np.concatenate(
-                [
-                    numpy_rng(seed, "balanced", k).permutation(np.flatnonzero(s.labels == k))[:n]
-                    for k in range(len(s.classes))
-                ]
-            )
-        )
-    )
-
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #83f55bbb
 def class_sets(cfg: DatasetStudyConfig) -> tuple[ImageSet, ImageSet]:  # to learn from, to be tested on
     "Labelled images of all classes of the third data set, equally many of each."
@@ -281,71 +268,46 @@ def class_sets(cfg: DatasetStudyConfig) -> tuple[ImageSet, ImageSet]:  # to lear
     return tuple(balanced(images, PER_CLASS) for images in sets)
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #b1662deb
+def can_name(namer: Namer, held: ImageSet, name: str) -> dict[str, float]:
+    "What the classifier can do on held-out reals: right in all, and how often it says `name` of whom."
+    x, named = features(held, namer.net), held.labels == held.classes.index(name)
+    return {
+        "accuracy": namer.accuracy(held),
+        "called": namer.share_called(name, x[named]),
+        "others called": namer.share_called(name, x[~named]),
+    }
+
+# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #babfb1df
+def share_called(namer: Namer, key: dict[str, Any], name: str, run: GanRun, n: int) -> float:
+    "Share of a run's fakes that the classifier calls `name`; NaN for a run that diverged."
+    if run.diverged is not None:
+        return math.nan
+    key = key | {"G": run.sha256(), "seed": run.seed, "z_dist": run.fields["z_dist"], "n_fake": n}
+    found = kept_numbers(key, lambda: {"called": namer.share_called(name, fake_features(run, namer.net, n))})
+    return found["called"]
+
+# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #c344e691
 def named_rows(study: Study) -> list[dict]:
     """Share of fakes that a softmax regression calls by the name of the chosen class. What it can do on
     held-out reals goes into `study.facts["named"]`."""
-    name = chosen_class(study.cfg)
+    name, n = chosen_class(study.cfg), study.cfg.judge_images
     if isinstance(name, Missing):
         study.facts["named"] = name
         return []
-    t, n, net = (
-        study["cifar", "dcgan"],
-        study.cfg.judge_images,
-        network("effnet-lite0", device=study.cfg.device),
-    )
     train, held = class_sets(study.cfg)
-    at, fitted = train.classes.index(name), []
-
-    def says(x: np.ndarray) -> np.ndarray:
-        from sklearn.linear_model import LogisticRegression
-
-        if not fitted:
-            fitted.append(LogisticRegression(C=0.01, max_iter=500).fit(features(train, net), train.labels))
-        return fitted[0].predict(x)
-
-    fields = net.card() | {
-        "what": "classifier",
-        "classifier": "softmax regression, C 0.01",
-        "weights": net.weights,
-        "train": train.fingerprint,
-        "class": name,
-    }
-
-    def on_reals() -> dict[str, float]:
-        answer = says(features(held, net))
-        return {
-            "accuracy": (answer == held.labels).mean(),
-            "called": (answer[held.labels == at] == at).mean(),
-            "others called": (answer[held.labels != at] == at).mean(),
-        }
-
-    can = kept_numbers(fields | {"held": held.fingerprint}, on_reals)
-    protocol = net.card() | {
+    namer, classes = Namer(train, network("effnet-lite0", device=study.cfg.device)), len(train.classes)
+    key = namer.card() | {"what": "classifier", "weights": namer.net.weights, "class": name}
+    can = kept_numbers(key | {"held": held.fingerprint}, lambda: can_name(namer, held, name))
+    protocol = namer.net.card() | {
         "classifier": "softmax regression",
-        "trained on": f"{len(train):,} images of {len(train.classes)} classes",
+        "trained on": f"{len(train):,} images of {classes} classes",
         "n_fake": n,
         "held_out": True,
     }
-    out = []
-    for run in t.runs:
-        share = (
-            float("nan")
-            if run.diverged is not None
-            else kept_numbers(
-                fields | {"G": run.sha256(), "seed": run.seed, "z_dist": run.fields["z_dist"], "n_fake": n},
-                lambda run=run: {"called": (says(net(fakes_of(run, run.epochs, n))) == at).mean()},
-            )["called"]
-        )
-        out.append(row("dcgan", "cifar", run.seed, "end", "called_airplane", share, protocol))
-    study.facts["named"] = {
-        "class": name,
-        "classes": len(train.classes),
-        "per class": len(train) // len(train.classes),
-        "n_held": len(held),
-        **can,
-        "protocol": protocol,
-    }
-    return out
+    counted = {"class": name, "classes": classes, "per class": len(train) // classes, "n_held": len(held)}
+    study.facts["named"] = counted | can | {"protocol": protocol}
+    shares = {run.seed: share_called(namer, key, name, run, n) for run in study["cifar", "dcgan"].runs}
+    return [row("dcgan", "cifar", s, "end", "called_airplane", v, protocol) for s, v in shares.items()]
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #4777f25d
 def memory_scorer(t: Trained) -> Scorer:

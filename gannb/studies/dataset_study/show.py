@@ -18,7 +18,8 @@ from ...models.dcgan import Discriminator, Generator, layer_table
 from ...stages import cards as cards_room
 from ...stages.arms import Trained
 from ...stages.gan import build_networks
-from ...stages.judges import some as some_images
+from ...stages.judges import some_images
+from ...stages.ladder import ladder_rows, ladder_sentence
 from ...stages.run import GanRun, epoch_near, kept
 from ...stages.score import score, score_reals
 from ...stages.tables import difference, middle, number, paired, stacked, window
@@ -42,8 +43,6 @@ from gannb.studies.study import (
     architecture,
     closest_pairs,
     guidelines_table,
-    ladder_rows,
-    ladder_sentence,
 )
 from ...train import COLUMNS, d_step, g_step, load_state, log_line, make_optimizers
 
@@ -458,8 +457,8 @@ def score_tables(study: Study) -> tuple[Table, Table]:
     )
     spread = (
         "The same images. Precision: share of fakes where reals live; recall: share of reals where fakes "
-        "live; coverage: share of reals with a fake near them; diversity: mean distance of two fakes over that "
-        "of two reals."
+        "live; coverage: share of reals with a fake near them; diversity: mean distance of two fakes over "
+        "that of two reals."
     )
     head = {"set": "Data set"}
     return Table("quality", rows, head | QUALITY, quality), Table("spread", rows, head | SPREAD, spread)

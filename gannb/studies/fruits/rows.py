@@ -21,7 +21,7 @@ from ...stages.arms import Arm, Trained, epochs_for
 from ...stages.discriminator import d_rows
 from ...stages.features import features
 from ...stages.gan import load_data, load_held_out
-from ...stages.judges import Judge as Scorer, some as some_images
+from ...stages.judges import Scorer, some_images
 from ...stages.memory import memorisation_rows
 from ...stages.pictures import EARLY, picture_rows
 from ...stages.run import GanRun

@@ -16,13 +16,14 @@ from ...base import Missing
 from ...models.dcgan import layer_table
 from ...stages import cards as cards_room
 from ...stages.arms import Trained
-from ...stages.judges import some as some_images
+from ...stages.features import fakes_of
+from ...stages.judges import some_images
+from ...stages.ladder import LADDER_COLUMNS, ladder_rows
 from ...stages.pictures import EARLY, film, strip
-from ...stages.score import fakes_of, fid_by_number, score
+from ...stages.score import fid_by_number, score
 from ...stages.tables import cell_of, number, score_curve
 from .rows import ROLES, published_scorer, trained_networks
 from gannb.studies.study import (
-    LADDER_COLUMNS,
     Figure,
     Film,
     Study,
@@ -30,7 +31,6 @@ from gannb.studies.study import (
     architecture,
     closest_pairs,
     guidelines_table,
-    ladder_rows,
 )
 
 # %% auto #0
