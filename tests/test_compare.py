@@ -16,11 +16,18 @@ from gannb.ledger.intervals import paired_interval, welch_interval
 from gannb.report.site import _check_offline
 from gannb.base import GannbError
 from gannb.cli import main
-from gannb.config import TrainConfig, checked
+from gannb.config import ReportConfig, TrainConfig, checked
+from gannb.data import ImageSet
 from gannb.features import FeatureNet
 from gannb.commands import compare as compare_room
-from gannb.stages import gan
-from gannb.commands.compare import METRICS, compare, judging_network, training_config, verdict
+from gannb.metrics import kid
+from gannb.sample import sample_seeded
+from gannb.stages import features as stage_features
+from gannb.stages import gan, judges
+from gannb.stages.judges import scorers_for, some_images
+from gannb.stages.memory import memorised
+from gannb.stages.score import score
+from gannb.commands.compare import METRICS, compare, judging_config, training_config, verdict
 from gannb.stages.run import GanRun, open_runs
 
 SMALL = dict(dataset="digits", size=16, limit=48, epochs=2, batch_size=16, nz=8, ngf=4, ndf=4, threads=1)
@@ -37,13 +44,17 @@ class Flat(torch.nn.Module):
         return x[:, :, ::4, ::4].flatten(1).float() / 255
 
 
-def flat(*_):
+def flat():
     return FeatureNet("flat", "pixels", 16, "0" * 64, "none", Flat())
+
+
+def flat_network(cfg, held):
+    return flat(), dict(held)
 
 
 @pytest.fixture(autouse=True)
 def cheap_judge(monkeypatch):
-    monkeypatch.setattr(compare_room, "judging_network", flat)
+    monkeypatch.setattr(compare_room, "judging_network", flat_network)
 
 
 def train(folder: Path, seeds=range(5), **change) -> Path:
@@ -129,7 +140,7 @@ def test_unlike_protocols_get_no_verdict():
 @pytest.fixture(scope="module")
 def found(sides):
     with pytest.MonkeyPatch.context() as m:
-        m.setattr(compare_room, "judging_network", flat)
+        m.setattr(compare_room, "judging_network", flat_network)
         return compare(*map(str, sides), n=40)
 
 
@@ -161,18 +172,47 @@ def test_swapped_sides_swap_the_verdict(sides, found):
     assert back.main["verdict"] == word.get(found.main["verdict"], found.main["verdict"])
 
 
-def test_kid_is_of_the_right_images(sides, found):
-    from gannb.base import draw_z
-    from gannb.metrics import kid
-    from gannb.sample import sample
-    from gannb.stages.features import features
-
+def test_kid_is_of_the_right_images(found):
+    "The fakes are those that scores are made of, the reals those that reports choose."
     run = found.runs["B"][2]
-    fakes = sample(run.generator(), draw_z(40, 8, 2, "compare"))
-    held = load("digits", split="test", size=16, progress=False).select(limit=40)
-    want = kid(features(held, flat()), features(fakes, flat()))
-    got = next(r["value"] for r in found.rows if (r["arm"], r["seed"], r["metric"]) == ("B", 2, "kid"))
-    assert got == pytest.approx(want)
+    fakes = sample_seeded(run.generator(), 40, 2)
+    held = some_images(load("digits", split="test", size=16, progress=False), 40)
+    want = kid(flat()(np.asarray(held.images)), flat()(fakes))
+    assert compares(found, "B", 2) == pytest.approx(want)
+
+
+def compares(found, arm: str, seed: int, metric: str = "kid") -> float:
+    "What a comparison shows for one seed."
+    return next(
+        r["value"] for r in found.rows if (r["arm"], r["seed"], r["metric"]) == (arm, seed, metric)
+    )
+
+
+def test_a_report_and_compare_show_the_same_numbers(sides, monkeypatch):
+    "Two stored trainings: every number of `gannb compare` is that of the report's own scorer, to the last bit."
+    monkeypatch.undo()  # the real network, though quickly trained
+    monkeypatch.setattr(judges, "DOMAIN_IMAGES", 1500)
+    report = checked(ReportConfig, {"network": "domain", "judge_images": 40})
+    _, scorers, _ = scorers_for(report, {"digits": load("digits", split="test", size=16, progress=False)})
+    found = compare(*map(str, sides), n=40)
+    assert found.protocol["kid"]["network"] == "domain"
+    for arm, runs in found.runs.items():
+        for run in runs[:2]:
+            ours = score(run, scorers["digits"])
+            shown = {m: compares(found, arm, run.seed, m) for m in compare_room.IMAGE_METRICS}
+            assert shown == {m: ours[m] for m in shown}
+    assert found.rows[-1]["protocol"] == scorers["digits"].protocol()
+
+
+def test_fakes_are_looked_at_once(sides, monkeypatch, tmp_path):
+    "A second comparison draws nothing, and neither does the memorisation test after it."
+    monkeypatch.setenv("GANNB_STORE", str(tmp_path / "store"))
+    first = compare(*map(str, sides), n=20)
+    monkeypatch.setattr(stage_features, "fakes_of", lambda *a: pytest.fail("drawn again"))
+    scorer, _ = compare_room.make_scorer(first.runs["A"][0], 20)
+    data = gan.load_data(training_config(first.runs["A"][0]), progress=False)
+    memorised(first.runs["A"][0], scorer, data)
+    assert compare(*map(str, sides), n=20).rows == first.rows
 
 
 def test_no_image_that_judges_was_trained_on(sides, tmp_path):
@@ -193,21 +233,17 @@ def test_no_image_that_judges_was_trained_on(sides, tmp_path):
 
 
 def test_a_column_of_the_record_needs_no_judge(sides, monkeypatch):
-    monkeypatch.setattr(compare_room, "make_judge", lambda *a: pytest.fail("no images are needed"))
+    monkeypatch.setattr(compare_room, "make_scorer", lambda *a: pytest.fail("no images are needed"))
     c = compare(*map(str, sides), metric="D_real")
     assert c.main["metric"] == "D_real" and "kid" not in c.verdicts and "real" not in c.pictures
 
 
-def test_the_judge_of_grey_and_of_colour(monkeypatch, sides):
-    monkeypatch.undo()
-    monkeypatch.setattr(compare_room, "network", lambda name, **k: name)
-    cfg = training_config(open_runs(str(sides[0]))[0])
-    assert (
-        judging_network(cfg, {"channels": 1, "size": 16}) == "domain"
-        and judging_network(cfg, {"channels": 3, "size": 16})
-        == judging_network(None, {"channels": 1, "size": 16})
-        == "effnet-lite0"
-    )
+def test_the_network_of_grey_and_of_colour():
+    grey = load("digits", split="test", size=16, progress=False)
+    bare = ImageSet("bare", np.asarray(grey.images))
+    colour = ImageSet("colour", np.repeat(np.asarray(grey.images), 3, -1), grey.labels, grey.classes)
+    networks = [judging_config(held, 40).network for held in (grey, bare, colour)]
+    assert networks == ["domain", "effnet-lite0", "effnet-lite0"]
 
 
 def test_a_diverged_seed_stays_in(sides, tmp_path):

@@ -1,15 +1,12 @@
 """Scores of stored generators: computed once, with their protocol, and never moving a training."""
 
-import ast
-import hashlib
-import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import stagehash
 from gannb import metrics
 from gannb import store
 from gannb.datasets.registry import load
@@ -18,14 +15,13 @@ from gannb.config import gan_config
 from gannb.studies.registry import report_config
 from gannb.data import ImageSet
 from gannb.stages import gan
-from gannb.stages import score
+from gannb.stages import memory, score
 from gannb.stages.discriminator import d_on, d_rows, real_d
-from gannb.stages.judges import Judge, judging_network, pooled, some
+from gannb.stages.judges import Scorer, judging_network, pooled, scorers_for, some_images
 from gannb.stages.memory import memorisation_rows, memorised
 from gannb.stages.run import GanRun
 from gannb.stages.features import network
 
-ROOT = Path(__file__).resolve().parents[1]
 CFG = dict(dataset="digits", size=16, batch_size=32, nz=8, ngf=4, ndf=4, threads=1)
 
 
@@ -37,9 +33,9 @@ def sets():
 
 
 @pytest.fixture(scope="module")
-def judge(sets):
+def scorer(sets):
     net, held = judging_network(report_config("fruits", preset="smoke").config, {"apple": sets[1]})
-    return Judge(net, some(held["apple"], 40), 48)
+    return Scorer(net, some_images(held["apple"], 40), 48)
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +74,8 @@ def test_a_pool_keeps_classes_apart(sets):
         pooled([sets[1], load("digits", split="test", size=32, progress=False)])
 
 
-def test_protocol_names_everything(judge):
-    p = judge.protocol()
+def test_protocol_names_everything(scorer):
+    p = scorer.protocol()
     assert (
         set(p)
         == {
@@ -99,66 +95,66 @@ def test_protocol_names_everything(judge):
         and p["held_out"] is True
     )
     assert (
-        "reference" not in score.normalised_protocol(judge)
-        and Judge(judge.net, judge.real, 48, False).protocol()["split"] == "the training images themselves"
+        "reference" not in score.normalised_protocol(scorer)
+        and Scorer(scorer.net, scorer.real, 48, False).protocol()["split"] == "the training images themselves"
     )
 
 
-def test_computed_once_and_again_when_damaged(run, judge, monkeypatch, tmp_path):
+def test_computed_once_and_again_when_damaged(run, scorer, monkeypatch, tmp_path):
     monkeypatch.setenv("GANNB_STORE", str(tmp_path))
     calls = []
     real = score.compare_features
     monkeypatch.setattr(score, "compare_features", lambda *a: calls.append(1) or real(*a))
-    first = score.score(run, judge)
-    assert score.score(run, judge) == first and len(calls) == 1 and set(first) == set(score.MEASURES)
+    first = score.score(run, scorer)
+    assert score.score(run, scorer) == first and len(calls) == 1 and set(first) == set(score.MEASURES)
     for f in (tmp_path / "score").rglob("score.json"):
         f.write_text("{")
-    assert score.score(run, judge) == first and len(calls) == 2
-    score.score(run, judge, 1)
-    score.score(run, Judge(judge.net, judge.real, 47))
+    assert score.score(run, scorer) == first and len(calls) == 2
+    score.score(run, scorer, 1)
+    score.score(run, Scorer(scorer.net, scorer.real, 47))
     assert len(calls) == 4, "another epoch or another protocol is another score"
 
 
-def test_values_are_those_of_the_metrics(run, judge, sets):
-    found = score.score(run, judge)
-    real = judge.net(np.asarray(judge.real.images))
-    fake = judge.net(score.fakes_of(run, 3, 48))
+def test_values_are_those_of_the_metrics(run, scorer, sets):
+    found = score.score(run, scorer)
+    real = scorer.net(np.asarray(scorer.real.images))
+    fake = scorer.net(score.fakes_of(run, 3, 48))
     assert (
         found["kid"] == pytest.approx(metrics.kid(real, fake), abs=1e-9)
         and found["fid"] == pytest.approx(metrics.fid(real, fake), abs=1e-6)
         and found["kid_low"] < found["kid"] < found["kid_high"]
     )
     assert found["diversity"] == pytest.approx(metrics.diversity_ratio(fake, real), abs=1e-9)
-    zero, top = score.score(run, judge, 0)["kid"], score.score_reals(sets[0], judge)["kid"]
-    assert score.quality(run, judge, sets[0], 0) == 0 and score.quality(run, judge, sets[0]) == pytest.approx(
+    zero, top = score.score(run, scorer, 0)["kid"], score.score_reals(sets[0], scorer)["kid"]
+    assert score.quality(run, scorer, sets[0], 0) == 0 and score.quality(run, scorer, sets[0]) == pytest.approx(
         (zero - found["kid"]) / (zero - top)
     )
     assert abs(top) < 0.1 * zero, "real training images are near to held-out ones"
 
 
-def test_an_epoch_that_was_not_kept_and_a_diverged_run(run, judge, sets):
+def test_an_epoch_that_was_not_kept_and_a_diverged_run(run, scorer, sets):
     with pytest.raises(GannbError, match="not kept. Kept: 0, 1, 2, 3"):
-        score.score(run, judge, 9)
+        score.score(run, scorer, 9)
     gone = GanRun(run.folder, run.fields, 3, run.steps_per_epoch, diverged=7)
     assert (
-        math.isnan(score.score(gone, judge)["kid"])
-        and math.isnan(score.quality(gone, judge, sets[0]))
-        and not math.isnan(score.score(gone, judge, 1)["kid"])
+        math.isnan(score.score(gone, scorer)["kid"])
+        and math.isnan(score.quality(gone, scorer, sets[0]))
+        and not math.isnan(score.score(gone, scorer, 1)["kid"])
     )
-    assert all(math.isnan(r["value"]) for r in memorisation_rows("augment", "apple", gone, judge, sets[0]))
+    assert all(math.isnan(r["value"]) for r in memorisation_rows("augment", "apple", gone, scorer, sets[0]))
 
 
 @pytest.mark.parametrize("often", [True, False])
-def test_scoring_never_moves_a_training(run, judge, sets, tmp_path, often):
+def test_scoring_never_moves_a_training(run, scorer, sets, tmp_path, often):
     "Trained in one go, or epoch by epoch with scores in between: the same bytes; torch's own generator is not touched."
     folder = tmp_path / "run"
     for epochs in (1, 2, 3) if often else (3,):
         r = gan.train_run(gan_config(**CFG, epochs=epochs), sets[0], 0, folder, "quiet")
         before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].tolist()
         if often:
-            score.score(r, judge, epochs)
+            score.score(r, scorer, epochs)
             d_on(real_d(r, sets[0]), sets[0])
-            memorised(r, judge, sets[0])
+            memorised(r, scorer, sets[0])
         assert (
             torch.equal(before, torch.get_rng_state()) and np.random.get_state()[1].tolist() == numpy_before
         ), "whoever scores in a loop of their own must not find it moved"
@@ -166,11 +162,11 @@ def test_scoring_never_moves_a_training(run, judge, sets, tmp_path, often):
         assert (folder / f).read_bytes() == (run.folder / f).read_bytes()
 
 
-def test_rows_as_the_ledger_reads_them(run, judge, sets):
+def test_rows_as_the_ledger_reads_them(run, scorer, sets):
     rows = (
-        score.score_rows("augment", "apple", run, judge, sets[0])
-        + score.curve_rows("augment", "apple", run, judge)
-        + memorisation_rows("augment", "apple", run, judge, sets[0])
+        score.score_rows("augment", "apple", run, scorer, sets[0])
+        + score.curve_rows("augment", "apple", run, scorer)
+        + memorisation_rows("augment", "apple", run, scorer, sets[0])
         + d_rows("augment", "apple", run, sets[0], sets[1])
     )
     assert all(
@@ -185,14 +181,14 @@ def test_rows_as_the_ledger_reads_them(run, judge, sets):
     assert gap["D_acc_gap"] == pytest.approx(gap["D_acc_train"] - gap["D_acc_held"])
 
 
-def test_planted_copies_are_found_among_honest_fakes(run, judge, sets, monkeypatch):
+def test_planted_copies_are_found_among_honest_fakes(run, scorer, sets, monkeypatch):
     "Other real digits in place of fakes: no nearer to the training set than to the judges, until copies are planted."
-    seen = set(judge.real.pixel_hashes().tolist())
+    seen = set(scorer.real.pixel_hashes().tolist())
     others = np.asarray(sets[1].images)[[h not in seen for h in sets[1].pixel_hashes().tolist()]]
-    monkeypatch.setattr(score, "fakes_of", lambda *a: others)
-    own, planted = memorised(run, judge, sets[0])
+    monkeypatch.setattr(memory, "fake_features", lambda run, net, n: net(others))
+    own, planted = memorised(run, scorer, sets[0])
     assert (
-        own.n_train == own.n_held == len(judge.real) and 0.35 < own.share < 0.65 and planted.share > own.share
+        own.n_train == own.n_held == len(scorer.real) and 0.35 < own.share < 0.65 and planted.share > own.share
     )
 
 
@@ -213,14 +209,6 @@ def test_d_is_asked_with_the_statistics_of_real_images(run, sets):
     assert torch.equal(norm.weight, stored.weight) and not torch.equal(norm.running_mean, stored.running_mean)
 
 
-def test_a_score_prints_with_its_protocol(run, judge):
-    line = score.as_score("fid", score.score(run, judge), judge, [0]).line()
-    assert (
-        all(w in line for w in ("48 fakes", "40 reals", "domain", "seed 0", judge.net.weights[:16]))
-        and "2,048" in line
-    )
-
-
 def test_without_inception_the_reason_stands_there(run, sets, monkeypatch, tmp_path):
     monkeypatch.setenv("GANNB_STORE", str(tmp_path))
     monkeypatch.delenv("GANNB_WEIGHTS", raising=False)
@@ -229,84 +217,41 @@ def test_without_inception_the_reason_stands_there(run, sets, monkeypatch, tmp_p
         score.inception_reals(sets[0])
 
 
-def test_judges_agree_or_may_not_be_compared(run, judge):
-    a = score.as_score("kid", score.score(run, judge), judge, [0])
-    other = Judge(judge.net, some(judge.real, 30), 48)
-    with pytest.raises(GannbError, match="n_real"):
-        metrics.difference(a, score.as_score("kid", score.score(run, other), other, [0]))
+def test_scorers_that_differ_differ_in_their_protocol(scorer):
+    "The ledger compares rows of one protocol only; the fields that differ are named."
+    other = Scorer(scorer.net, some_images(scorer.real, 30), 48)
+    mine, theirs = scorer.protocol(), other.protocol()
+    assert {k for k in mine if mine[k] != theirs[k]} == {"n_real", "reference"}
 
 
-def test_network_by_name_is_what_judges(judge):
+def test_network_by_name_is_what_judges(scorer):
     assert (
-        judge.net.card()["network"] == "domain"
+        scorer.net.card()["network"] == "domain"
         and network("effnet-lite0").card()["network"] == "effnet-lite0"
     )
 
 
-def code_hash() -> str:
-    "What decides a score: the metrics, the draws of the fakes, and how the stage joins them; without docstrings and comments."
-
-    def shape(node):
-        if isinstance(node, ast.AST):
-            body = [(k, v) for k, v in ast.iter_fields(node) if k not in ("type_comment", "kind")]
-            if (
-                isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Module))
-                and node.body
-                and isinstance(node.body[0], ast.Expr)
-                and isinstance(getattr(node.body[0], "value", None), ast.Constant)
-            ):
-                body = [(k, v[1:] if k == "body" else v) for k, v in body]
-            return [type(node).__name__, [[k, shape(v)] for k, v in body]]
-        return [shape(v) for v in node] if isinstance(node, list) else repr(node)
-
-    wanted = {
-        "metrics.py": {
-            "kid",
-            "kid_interval",
-            "kid_subsets",
-            "fid",
-            "statistics",
-            "trace_root",
-            "precision_recall",
-            "coverage",
-            "diversity",
-            "diversity_ratio",
-            "normalised",
-            "memorisation",
-            "plant_copies",
-        },
-        "sample.py": {"sample", "sample_seeded"},
-        "stages/score.py": {
-            "compare_features",
-            "fakes_of",
-            "score",
-            "score_reals",
-            "quality",
-            "some",
-            "_halves",
-        },
-    }
-    found = [
-        shape(n)
-        for f, names in wanted.items()
-        for n in ast.walk(ast.parse((ROOT / "gannb" / f).read_text(encoding="utf-8")))
-        if isinstance(n, ast.FunctionDef) and n.name in names
-    ]
-    assert len(found) == sum(map(len, wanted.values())), (
-        "a function that decides a score was renamed; mend this list"
-    )
-    return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16]
-
-
-KNOWN = {1: "3952565e0c15ce75"}
+ENTRIES = (  # what is stored under "score"; all that they use belongs to what a score means
+    ("stages.score", "score"),
+    ("stages.score", "score_reals"),
+    ("stages.score", "quality"),
+    ("stages.score", "fid_by_number"),
+    ("stages.score", "inception_scores"),
+    ("stages.score", "inception_reals"),
+    ("stages.memory", "memorised"),
+    ("stages.ladder", "climbed"),
+    ("stages.judges", "scorers_for"),
+    ("stages.judges", "judging_part"),
+    ("stages.classifier", "Namer"),
+    ("stages.classifier", "balanced"),
+)
+KNOWN = {1: "03441d225269accd"}
 
 
 def test_score_version_names_this_code():
-    assert KNOWN.get(score.SCORE_VERSION) == code_hash(), (
-        f"What a score means changed (now {code_hash()}): raise SCORE_VERSION in nbs/15_stages.score.ipynb unless the values stay the same, then put the hash into KNOWN."
-    )
+    stagehash.check("SCORE_VERSION", score.SCORE_VERSION, KNOWN, *ENTRIES)
 
 
-def test_store_is_where_scores_live(run, judge):
-    score.score(run, judge)
+def test_store_is_where_scores_live(run, scorer):
+    score.score(run, scorer)
     assert list((store.store_dir() / "score").glob("*/score.json"))

@@ -14,25 +14,25 @@ from typing import Any
 import numpy as np
 
 from .. import store
-from ..base import GannbError, check_choice, draw_z
-from ..config import TrainConfig, checked
+from ..base import GannbError, check_choice
+from ..config import ReportConfig, TrainConfig, checked
 from ..data import ImageSet
 from ..datasets.registry import check_name, load
-from ..features import FeatureNet
 from ..ledger.judge import judge
 from ..ledger.words import MIN_UNITS, NOT_REPRODUCED, NOT_TESTABLE, REPRODUCED
-from ..metrics import coverage, diversity_ratio, kid, precision_recall
-from ..sample import sample, sample_seeded
-from ..stages.features import check_unseen, features, network
+from ..sample import sample_seeded
+from ..stages.features import check_unseen
 from ..stages.gan import load_data, load_held_out
+from ..stages.judges import Scorer, judging_network, judging_part, some_images
 from ..stages.run import GanRun, find_folder, open_runs, window_rows
+from ..stages.score import row, score
 from ..stages.tables import mean_cell
 from ..train import COLUMNS
 
 # %% auto #0
-__all__ = ['IMAGE_METRICS', 'RECORD_METRICS', 'METRICS', 'PICTURES', 'check_sides', 'check_same_data', 'training_config',
-           'held_out_images', 'judging_network', 'Judge', 'make_judge', 'image_scores', 'score_rows', 'verdict',
-           'Comparison', 'compare']
+__all__ = ['IMAGE_METRICS', 'RECORD_METRICS', 'METRICS', 'LEAST_REALS', 'PICTURES', 'RECORD_PROTOCOL', 'check_sides',
+           'check_same_data', 'training_config', 'held_out_images', 'judging_config', 'make_scorer', 'seed_rows',
+           'verdict', 'Comparison', 'compare']
 
 # %% ../../nbs/18_commands.compare.ipynb #8778b107
 IMAGE_METRICS = {  # name -> what it is, and which side is better
@@ -42,8 +42,6 @@ IMAGE_METRICS = {  # name -> what it is, and which side is better
     "coverage": ("coverage (share of reals with a fake nearby)", "higher"),
     "diversity": ("diversity of the fakes over that of the reals", None),
 }
-
-
 RECORD_METRICS = {
     "loss_D": ("loss of D", None),
     "loss_G": ("loss of G", None),
@@ -54,40 +52,43 @@ RECORD_METRICS = {
     "acc_fake": ("D's accuracy on fakes", None),
     "accuracy": ("D's accuracy", None),
 }
-
-
 METRICS = IMAGE_METRICS | RECORD_METRICS
 
-
+# %% ../../nbs/18_commands.compare.ipynb #5dba1978
 def _fields(runs: Sequence[GanRun]) -> dict[str, Any]:
     "The settings of a side: fields without the seed, and the number of epochs."
-    return {k: v for k, v in runs[0].fields.items() if k != "seed"} | {"epochs": max(r.epochs for r in runs)}
+    fields = {k: v for k, v in runs[0].fields.items() if k != "seed"}
+    return fields | {"epochs": max(run.epochs for run in runs)}
 
 # %% ../../nbs/18_commands.compare.ipynb #093384d5
 def check_sides(name: str, runs: Sequence[GanRun]) -> None:
     "Raises `GannbError` unless the seeds of one side differ in the seed alone and were trained equally long."
-    for r in runs[1:]:
-        if differ := store.differing_fields(_fields(runs[:1]) | {"epochs": 0}, _fields([r]) | {"epochs": 0}):
+    first = _fields(runs[:1]) | {"epochs": 0}
+    for run in runs[1:]:
+        if differ := store.differing_fields(first, _fields([run]) | {"epochs": 0}):
             raise GannbError(
-                f"{name} mixes trainings: seed {runs[0].seed} and seed {r.seed} differ in {'; '.join(differ)}."
+                f"{name} mixes trainings: seed {runs[0].seed} and seed {run.seed} "
+                f"differ in {'; '.join(differ)}."
             )
-    lengths = {r.epochs: r.seed for r in runs if r.diverged is None}
+    lengths = {run.epochs: run.seed for run in runs if run.diverged is None}
     if len(lengths) > 1:
-        raise GannbError(
-            f"{name} mixes lengths: {', '.join(f'seed {s} has {e} epochs' for e, s in sorted(lengths.items()))}. Train all of its seeds to one number of epochs."
-        )
+        said = ", ".join(f"seed {seed} has {epochs} epochs" for epochs, seed in sorted(lengths.items()))
+        raise GannbError(f"{name} mixes lengths: {said}. Train all of its seeds to one number of epochs.")
 
 # %% ../../nbs/18_commands.compare.ipynb #c335f8b8
+def _data_of(run: GanRun) -> str:
+    "The images of a training, in words."
+    name, f = store.read_json(run.folder / "run.json")["data"]["name"], run.fields
+    shape = f"{f['size']} x {f['size']} x {f['channels']}"
+    return f"{name}, {f['n']:,} images of {shape} (fingerprint {f['data']})"
+
+
 def check_same_data(names: Sequence[str], a: GanRun, b: GanRun) -> None:
     "Raises `GannbError` naming both data sets unless the two sides were trained on the same images."
-
-    def of(r: GanRun) -> str:
-        about = store.read_json(r.folder / "run.json")["data"]
-        return f"{about['name']}, {r.fields['n']:,} images of {r.fields['size']} x {r.fields['size']} x {r.fields['channels']} (fingerprint {r.fields['data']})"
-
     if a.fields["data"] != b.fields["data"]:
         raise GannbError(
-            f"The two cannot be compared: they were trained on different data. {names[0]}: {of(a)}; {names[1]}: {of(b)}."
+            "The two cannot be compared: they were trained on different data. "
+            f"{names[0]}: {_data_of(a)}; {names[1]}: {_data_of(b)}."
         )
 
 # %% ../../nbs/18_commands.compare.ipynb #bf687af3
@@ -96,162 +97,138 @@ def training_config(run: GanRun) -> TrainConfig | None:
     path = run.folder.resolve().parent / "config.json"
     return checked(TrainConfig, store.read_json(path), str(path)) if path.is_file() else None
 
+# %% ../../nbs/18_commands.compare.ipynb #9e86d0e6
+def _training_images(cfg: TrainConfig, run: GanRun) -> ImageSet:
+    "What a run was trained on, loaded again. Raises `GannbError` when it changed since."
+    trained = load_data(cfg, cfg.data_root, on_error=cfg.on_error)
+    if trained.fingerprint != run.fields["data"]:
+        raise GannbError(
+            f"{cfg.dataset} is no longer what {run.folder} was trained on: "
+            f"its fingerprint is {trained.fingerprint}, that of the run is {run.fields['data']}."
+        )
+    return trained
+
 # %% ../../nbs/18_commands.compare.ipynb #7c557d15
 def held_out_images(
     run: GanRun,  # of the training that is judged
-    given: str
-    | None = None,  # other images: a name, folder:PATH or idx:PATH; None: the test part of the training's own data
-) -> tuple[
-    ImageSet, ImageSet | None
-]:  # the images that judge; those that were trained on, where that is known
-    "Images that the training has not seen. Raises `GannbError` when none were held out, or when the training's data changed since."
-    cfg, f = training_config(run), run.fields
+    given: str | None = None,  # other images: a name, folder:PATH or idx:PATH; None: the data's own test part
+) -> tuple[ImageSet, ImageSet | None]:  # held-out images; those trained on, where that is known
+    """Images that the training has not seen.
+    Raises `GannbError` when none were held out, or when the training's data changed since."""
+    cfg = training_config(run)
     if cfg is None and given is None:
         raise GannbError(
-            f"{run.folder} does not say where its images came from (no config.json beside the seeds); name the judging images with --data."
+            f"{run.folder} does not say where its images came from (no config.json beside the seeds); "
+            "name the judging images with --data."
         )
-    trained = load_data(cfg, cfg.data_root, on_error=cfg.on_error) if cfg else None
-    if trained is not None and trained.fingerprint != f["data"]:
+    trained = _training_images(cfg, run) if cfg else None
+    if given is not None:
+        return _given_images(given, run, cfg.data_root if cfg else None), trained
+    if cfg.split in ("test", "all"):
         raise GannbError(
-            f"{cfg.dataset} is no longer what {run.folder} was trained on: its fingerprint is {trained.fingerprint}, that of the run is {f['data']}."
+            f"{run.folder} was trained on split={cfg.split}, so no image of {cfg.dataset} was held out. "
+            "Name other images with --data."
         )
-    if given is None:
-        if cfg.split in ("test", "all"):
-            raise GannbError(
-                f"{run.folder} was trained on split={cfg.split}, so no image of {cfg.dataset} was held out. Name other images with --data."
-            )
-        held = load_held_out(cfg, cfg.data_root, on_error=cfg.on_error)
-    else:
-        held = load(
-            given,
-            split="all" if given.startswith(("folder:", "idx:")) else "test",
-            size=f["size"],
-            channels=f["channels"],
-            data_root=cfg.data_root if cfg else None,
-        )
-    return held, trained
+    return load_held_out(cfg, cfg.data_root, on_error=cfg.on_error), trained
+
+# %% ../../nbs/18_commands.compare.ipynb #1abdf7bf
+def _given_images(name: str, run: GanRun, data_root: str | None) -> ImageSet:
+    "The images named with --data, in the shape of the run's: all of a folder, the test part of a data set."
+    split = "all" if name.startswith(("folder:", "idx:")) else "test"
+    size, channels = run.fields["size"], run.fields["channels"]
+    return load(name, split=split, size=size, channels=channels, data_root=data_root)
 
 # %% ../../nbs/18_commands.compare.ipynb #9138d85d
-def judging_network(cfg: TrainConfig | None, f: Mapping[str, Any]) -> FeatureNet:
-    "`domain` for grey images of a training part with labels, else `effnet-lite0`."
-    if cfg is not None and f["channels"] == 1:
-        pooled = load(
-            cfg.dataset,
-            split=cfg.split,
-            size=f["size"],
-            channels=1,
-            fit=cfg.fit,
-            data_root=cfg.data_root,
-            on_error=cfg.on_error,
+LEAST_REALS = 10  # fewer unseen images score nothing
+
+
+def judging_config(
+    held: ImageSet,  # held-out images
+    n: int,  # fakes, and held-out images at most
+) -> ReportConfig:
+    "How a report would score these images: `domain` for grey ones with labels, else `effnet-lite0`."
+    grey_with_labels = held.channels == 1 and len(held.classes) > 1
+    name = "domain" if grey_with_labels else "effnet-lite0"
+    return checked(ReportConfig, {"network": name, "judge_images": n})
+
+# %% ../../nbs/18_commands.compare.ipynb #b8fbd2a6
+def _without_copies(
+    images: ImageSet, seen: np.ndarray
+) -> tuple[ImageSet, int]:  # what no training has seen; how many copies were taken out
+    "Images that are not among those seen (pixel hashes). Raises `GannbError` when fewer than 10 are left."
+    copies = np.isin(images.pixel_hashes(), seen)
+    n_copies = int(copies.sum())
+    if len(images) - n_copies < LEAST_REALS:
+        raise GannbError(
+            f"{images.title} has {len(images) - n_copies} images that training has not seen "
+            f"({n_copies} are copies of training images); at least {LEAST_REALS} are needed."
         )
-        if len(pooled.classes) > 1:
-            return network("domain", data=pooled)
-    return network("effnet-lite0")
-
-# %% ../../nbs/18_commands.compare.ipynb #6ebc943e
-@dataclass
-class Judge:
-    "Held-out images, the network that looks at them, and what both are, in words."
-
-    real: ImageSet
-    net: FeatureNet
-    protocol: dict[str, Any]
+    return (images.rows(np.flatnonzero(~copies)) if n_copies else images), n_copies
 
 # %% ../../nbs/18_commands.compare.ipynb #dbd29cb3
-def make_judge(run: GanRun, n: int, given: str | None = None) -> Judge:
-    "The judge of a training. Raises `GannbError` when fewer than 10 unseen images are left."
+def make_scorer(
+    run: GanRun,
+    n: int,  # fakes, and held-out images at most
+    given: str | None = None,  # see `held_out_images`
+) -> tuple[Scorer, dict[str, Any]]:  # the scorer; its protocol with what a reader should know
+    "The scorer of a training. Raises `GannbError` when fewer than 10 unseen images are left."
     held, trained = held_out_images(run, given)
-    net = judging_network(training_config(run), run.fields)
-    seen = np.concatenate([net.seen, *([trained.pixel_hashes()] if trained is not None else [])])
-    copies = np.isin(held.pixel_hashes(), seen)
-    fresh = held.rows(np.flatnonzero(~copies)).select(limit=n) if not copies.all() else None
-    if fresh is None or len(fresh) < 10:
-        raise GannbError(
-            f"{held.title} has {int((~copies).sum())} images that training has not seen ({int(copies.sum())} are copies of training images); at least 10 are needed."
-        )
+    cfg = judging_config(held, n)
+    learnt = np.empty(0, np.uint64) if trained is None else trained.pixel_hashes()
+    _without_copies(judging_part(cfg, held), learnt)  # refused before a network is trained
+    net, judging = judging_network(cfg, {"held-out": held})
+    fresh, n_copies = _without_copies(judging["held-out"], np.concatenate([learnt, net.seen]))
     check_unseen(net, fresh)
-    protocol = {
-        "n_real": len(fresh),
-        "n_fake": n,
-        **net.card(),
+    scorer = Scorer(net, some_images(fresh, n), n)
+    known = n_copies if trained is not None else "not known: the training images are not named"
+    return scorer, scorer.protocol() | {
         "real images": held.title,
-        "fingerprint of the real images": fresh.fingerprint,
-        "copies of training images taken out": int(copies.sum())
-        if trained is not None
-        else "not known: the training images are not named",
-        "held_out": True,
+        "copies of training images taken out": known,
         "noise": "drawn by the seed of the training, the same on both sides",
-    }
-    return Judge(fresh, net, protocol)
-
-# %% ../../nbs/18_commands.compare.ipynb #df8ac9ab
-def image_scores(
-    real: np.ndarray,  # (n, d) features of the held-out images
-    fake: np.ndarray,  # (m, d) features of the fakes
-) -> dict[str, float]:
-    "Every metric of `IMAGE_METRICS` for one seed."
-    precision, recall = precision_recall(real, fake)
-    return {
-        "kid": kid(real, fake),
-        "precision": precision,
-        "recall": recall,
-        "coverage": coverage(real, fake),
-        "diversity": diversity_ratio(fake, real),
     }
 
 # %% ../../nbs/18_commands.compare.ipynb #2ec38277
-def score_rows(
-    arm: str, dataset: str, run: GanRun, judge_of: Judge | None, n: int
+def seed_rows(
+    arm: str,  # "A" or "B"
+    dataset: str,
+    run: GanRun,
+    scorer: Scorer | None,  # None: the record alone
 ) -> list[dict]:  # ledger rows
     "All numbers of one seed; a diverged one has rows without numbers, so that it is never left out."
     rows = window_rows(arm, dataset, run, run.steps, "end")
-    if judge_of is None:
+    if scorer is None:
         return rows
-    if run.diverged is not None:
-        scores: Mapping[str, float | None] = dict.fromkeys(IMAGE_METRICS)
-    else:
-        fakes = sample(
-            run.generator(), draw_z(n, run.fields["nz"], run.seed, "compare", 0, run.fields["z_dist"])
-        )
-        scores = image_scores(features(judge_of.real, judge_of.net), features(fakes, judge_of.net))
-    return rows + [
-        {
-            "arm": arm,
-            "dataset": dataset,
-            "seed": run.seed,
-            "step": "end",
-            "metric": m,
-            "value": v,
-            "protocol": judge_of.protocol,
-        }
-        for m, v in scores.items()
-    ]
+    found, protocol = score(run, scorer), scorer.protocol()
+    return rows + [row(arm, dataset, run.seed, "end", m, found[m], protocol) for m in IMAGE_METRICS]
 
 # %% ../../nbs/18_commands.compare.ipynb #b035c729
 _FREE = ["mean over steps"]  # the last tenth of each training: other steps where the lengths differ
 
 
 def _claim(metric: str, dataset: str, direction: str, margin: float, paired: bool) -> dict:
+    "The claim that A lies on one side of B, as the ledger takes it."
+    what = METRICS[metric][0]
+    test = {
+        "kind": "difference",
+        "metric": metric,
+        "arms": ["A", "B"],
+        "dataset": dataset,
+        "direction": direction,
+        "quantity": what,
+        "margin": margin,
+        "paired": paired,
+        "factor": _FREE,
+        "reason": "the margin that was asked for",
+    }
     return {
         "id": f"a-is-{direction}",
         "short": f"A {direction} B",
-        "sentence": f"{METRICS[metric][0]} of A is {direction} that of B.",
+        "sentence": f"{what} of A is {direction} that of B.",
         "where": "these trainings",
         "supported_by_paper": None,
         "supported_reason": "no paper says so",
         "published": None,
-        "test": {
-            "kind": "difference",
-            "metric": metric,
-            "arms": ["A", "B"],
-            "dataset": dataset,
-            "direction": direction,
-            "quantity": METRICS[metric][0],
-            "margin": margin,
-            "paired": paired,
-            "factor": _FREE,
-            "reason": "the margin that was asked for",
-        },
+        "test": test,
     }
 
 # %% ../../nbs/18_commands.compare.ipynb #4b058657
@@ -262,28 +239,16 @@ def verdict(
     margin: float = 0,  # how far apart they must be
 ) -> dict[str, Any]:  # verdict, sentence, ours, value, interval, n, seeds, paired, effects
     "What the ledger says of A minus B, in words."
-    seeds = [{r["seed"] for r in rows if r["arm"] == arm and r["metric"] == metric} for arm in "AB"]
-    paired = seeds[0] == seeds[1]
-    lower, higher = (
-        judge(_claim(metric, dataset, d, margin, paired), rows, "paper") for d in ("below", "above")
-    )
+    seeds = {arm: {r["seed"] for r in rows if (r["arm"], r["metric"]) == (arm, metric)} for arm in "AB"}
+    paired = seeds["A"] == seeds["B"]
+    lower = judge(_claim(metric, dataset, "below", margin, paired), rows, "paper")
+    higher = judge(_claim(metric, dataset, "above", margin, paired), rows, "paper")
+    word, why = _word(metric, lower, higher, margin)
     part = lower["parts"][0]
-    what, better = METRICS[metric]
-    head = lower["reason"].partition(": ")[2]
-    if (
-        lower["n"] < MIN_UNITS
-        or lower["interval"] is None
-        or NOT_TESTABLE in (lower["verdict"], higher["verdict"])
-    ):
-        word, why = "inconclusive", head
-    else:
-        word, why = _decided(lower["verdict"], higher["verdict"], better, margin)
-    if word != "inconclusive":
-        why = f"{what}, A minus B: {lower['ours']}. {why}"
     return {
         "metric": metric,
-        "what": what,
-        "better": better,
+        "what": METRICS[metric][0],
+        "better": METRICS[metric][1],
         "quantity": METRICS[metric][0],
         "margin": margin,
         "paired": paired,
@@ -298,30 +263,93 @@ def verdict(
         "values": lower["values"],
     }
 
+# %% ../../nbs/18_commands.compare.ipynb #c0d2c785
+def _word(metric: str, lower: Mapping, higher: Mapping, margin: float) -> tuple[str, str]:
+    "Word and reason for the two records of one metric."
+    what, better = METRICS[metric]
+    untested = NOT_TESTABLE in (lower["verdict"], higher["verdict"])
+    if untested or lower["n"] < MIN_UNITS or lower["interval"] is None:
+        return "inconclusive", lower["reason"].partition(": ")[2]
+    word, why = _decided(lower["verdict"], higher["verdict"], better, margin)
+    return word, f"{what}, A minus B: {lower['ours']}. {why}"
+
 # %% ../../nbs/18_commands.compare.ipynb #1eee674c
 def _decided(lower: str, higher: str, better: str | None, margin: float) -> tuple[str, str]:
     "Word and reason for two verdicts that were both reached with enough seeds."
-    beyond = f" by more than {margin:g}" if margin else ""
-    for verdict_, side in ((lower, "lower"), (higher, "higher")):
-        if verdict_ == REPRODUCED:
-            word = f"A {side}" if better is None else "A better" if side == better else "B better"
-            return word, f"The whole 95 % interval says that A is {side}{beyond}" + (
-                f"; {better} is better." if better else "; neither side of it is better as such."
-            )
+    if REPRODUCED in (lower, higher):
+        return _beyond("lower" if lower == REPRODUCED else "higher", better, margin)
     if lower == higher == NOT_REPRODUCED:
-        return (
-            "same",
-            f"The whole 95 % interval lies within the margin of {margin:g}: no difference that matters.",
-        )
-    return (
-        "open",
-        f"The 95 % interval reaches across {'the margin' if margin else 'zero'}, so these seeds do not settle it. More seeds make it narrower.",
+        why = f"The whole 95 % interval lies within the margin of {margin:g}: no difference that matters."
+        return "same", why
+    across = "the margin" if margin else "zero"
+    return "open", (
+        f"The 95 % interval reaches across {across}, so these seeds do not settle it. "
+        "More seeds make it narrower."
     )
 
+# %% ../../nbs/18_commands.compare.ipynb #c4b90f2b
+def _beyond(side: str, better: str | None, margin: float) -> tuple[str, str]:
+    "Word and reason where A lies wholly on one side of B: lower or higher."
+    beyond = f" by more than {margin:g}" if margin else ""
+    why = f"The whole 95 % interval says that A is {side}{beyond}"
+    if better is None:
+        return f"A {side}", f"{why}; neither side of it is better as such."
+    return "A better" if side == better else "B better", f"{why}; {better} is better."
+
+# %% ../../nbs/18_commands.compare.ipynb #313195d1
+def _sentence(v: Mapping, names: Sequence[str], n: str) -> str:
+    "A verdict in one line, with the names of the two sides and the number of seeds in words."
+    short, (a, b), word = v["what"].partition(" (")[0], names, v["verdict"]
+    if word in ("A better", "B better"):
+        better, worse = (a, b) if word[0] == "A" else (b, a)
+        return f"{better} is better than {worse} by {short}, over {n} seeds a side."
+    if word in ("A lower", "A higher"):
+        return f"{short} is {word[2:]} in {a} than in {b}, over {n} seeds a side."
+    if word == "same":
+        return f"{a} and {b} differ in {short} by less than the margin of {v['margin']:g}."
+    return f"{a} or {b}? Open by {short}: {_why_open(v)}"
+
+# %% ../../nbs/18_commands.compare.ipynb #e6400218
+def _why_open(v: Mapping) -> str:
+    "Why a verdict is open: the seeds, their number, or that there is no interval at all."
+    if v["verdict"] == "open":
+        return "the seeds do not settle it."
+    at = v["sentence"].find("Only")
+    return v["sentence"][at:] if at >= 0 else "no interval can be formed."
+
+# %% ../../nbs/18_commands.compare.ipynb #8c0b784e
+def _values(v: Mapping, arm: str) -> list[float | None]:
+    "The seeds of one side."
+    return next(measured["values"] for measured in v["values"] if measured["arm"] == arm)
+
+
+def _side_cell(v: Mapping, arm: str) -> Any:
+    "Mean of one side with its interval, as the tables take it."
+    return mean_cell([math.nan if x is None else x for x in _values(v, arm)])
+
+
+def _gap_cell(v: Mapping) -> Any:
+    "The difference with its interval; its value alone, or words, where there is none."
+    if v["value"] is None:
+        return v["ours"]
+    interval = {} if v["interval"] is None else {"interval": v["interval"]}
+    return {"mean": v["value"], **interval, "n": v["n"]}
+
+# %% ../../nbs/18_commands.compare.ipynb #c3c6c92a
+def _dots(v: Mapping, names: Sequence[str]) -> list[dict]:
+    "Every seed of a verdict, as `plot.seed_dots` takes it; the axis of the difference is its own."
+    sides = [
+        {"label": f"{arm}: {name}", "values": _values(v, arm), "axis": "sides"}
+        for arm, name in zip("AB", names)
+    ]
+    by_seed = v["effects"][0]["values"] if v["paired"] and v["effects"] else []
+    if not by_seed and not v["interval"]:
+        return sides
+    label = "A minus B" + (", seed by seed" if v["paired"] else "")
+    gap = {"label": label, "values": by_seed, "interval": v["interval"], "axis": "difference", "bound": 0}
+    return [*sides, gap]
+
 # %% ../../nbs/18_commands.compare.ipynb #b1e5d3be
-PICTURES = 16  # images of each side shown
-
-
 @dataclass
 class Comparison:
     "Two sides, their numbers and what can be said of them."
@@ -332,126 +360,99 @@ class Comparison:
     dataset: str
     verdicts: dict[str, dict]  # metric -> see `verdict`; the first is the one that was asked for
     rows: list[dict]  # ledger rows
-    pictures: dict[
-        str, np.ndarray
-    ]  # "A", "B" and, with a judge, "real" -> (16,H,W,C) uint8 of the same noise; empty where none can be made
+    # "A", "B" and, with a scorer, "real" -> (16,H,W,C) uint8 of the same noise; empty where none can be made
+    pictures: dict[str, np.ndarray]
     settings: list[dict[str, str]]  # what the two sides did differently: setting, A, B
     protocol: dict[str, dict]  # metric -> what its numbers rest on
 
     @property
     def main(self) -> dict:
+        "The verdict that was asked for."
         return next(iter(self.verdicts.values()))
 
     def sentence(self) -> str:
         "What came out, in one line, with the names of the two."
-        v, (a, b) = self.main, self.names
-        short = v["what"].partition(" (")[0]
-        n = " and ".join(sorted({str(len(r)) for r in self.runs.values()}))
-        if v["verdict"] in ("A better", "B better"):
-            return f"{a if v['verdict'][0] == 'A' else b} is better than {b if v['verdict'][0] == 'A' else a} by {short}, over {n} seeds a side."
-        if v["verdict"] in ("A lower", "A higher"):
-            return f"{short} is {v['verdict'][2:]} in {a} than in {b}, over {n} seeds a side."
-        if v["verdict"] == "same":
-            return f"{a} and {b} differ in {short} by less than the margin of {v['margin']:g}."
-        return f"{a} or {b}? Open by {short}: " + (
-            "the seeds do not settle it."
-            if v["verdict"] == "open"
-            else v["sentence"][v["sentence"].find("Only") :]
-            if "Only" in v["sentence"]
-            else "no interval can be formed."
-        )
+        n = " and ".join(sorted({str(len(runs)) for runs in self.runs.values()}))
+        return _sentence(self.main, self.names, n)
 
     def table(self) -> list[dict[str, Any]]:  # metric, A, B, difference
         "One row a metric: both sides and their difference, each with its interval."
-
-        def side(v: Mapping, arm: str) -> Any:
-            return mean_cell(
-                [
-                    math.nan if x is None else x
-                    for x in next(m["values"] for m in v["values"] if m["arm"] == arm)
-                ]
-            )
-
-        def gap(v: Mapping) -> Any:
-            if v["interval"] is not None:
-                return {"mean": v["value"], "interval": v["interval"], "n": v["n"]}
-            return {"mean": v["value"], "n": v["n"]} if v["value"] is not None else v["ours"]
-
         return [
-            {"metric": v["what"], "A": side(v, "A"), "B": side(v, "B"), "difference": gap(v)}
+            {
+                "metric": v["what"],
+                "A": _side_cell(v, "A"),
+                "B": _side_cell(v, "B"),
+                "difference": _gap_cell(v),
+            }
             for v in self.verdicts.values()
         ]
 
     def histories(self) -> dict[str, dict[str, list[np.ndarray]]]:  # name -> column -> one array a seed
+        "The records of both sides, as the plots take them."
         return {
-            f"{arm}: {name}": {c: [r.history()[c] for r in self.runs[arm]] for c in COLUMNS}
+            f"{arm}: {name}": {c: [run.history()[c] for run in self.runs[arm]] for c in COLUMNS}
             for arm, name in zip("AB", self.names)
         }
 
     def dots(self) -> list[dict]:
-        "Every seed of the metric that was asked for, as `plot.seed_dots` takes it; the axis of the difference is its own."
-        v = self.main
-        sides = [
-            {"label": f"{m['arm']}: {name}", "values": m["values"], "axis": "sides"}
-            for m, name in zip(v["values"], self.names)
-        ]
-        gap = {
-            "label": "A minus B" + (", seed by seed" if v["paired"] else ""),
-            "values": v["effects"][0]["values"] if v["paired"] and v["effects"] else [],
-            "interval": v["interval"],
-            "axis": "difference",
-            "bound": 0,
-        }
-        return sides + ([gap] if gap["values"] or gap["interval"] else [])
+        "Every seed of the metric that was asked for, as `plot.seed_dots` takes it."
+        return _dots(self.main, self.names)
 
     def record(self) -> dict[str, Any]:
         "Everything in numbers, for a JSON file."
-        return {
-            "A": {"name": self.names[0], "seeds": [r.seed for r in self.runs["A"]]},
-            "B": {"name": self.names[1], "seeds": [r.seed for r in self.runs["B"]]},
-            "data": self.dataset,
-            "sentence": self.sentence(),
-            "verdicts": [{k: v for k, v in d.items() if k != "effects"} for d in self.verdicts.values()],
-            "settings": self.settings,
-            "protocol": self.protocol,
-            "rows": [
-                {
-                    k: None if isinstance(v, float) and not math.isfinite(v) else v
-                    for k, v in r.items()
-                    if k != "protocol"
-                }
-                for r in self.rows
-            ],
-        }
+        return _record(self)
+
+# %% ../../nbs/18_commands.compare.ipynb #01ea71ab
+def _finite(value: Any) -> Any:
+    "A value as JSON takes it: None for NaN and infinity, also inside lists."
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _record(c: Comparison) -> dict[str, Any]:
+    "A comparison in numbers: its rows without their protocols, which stand once for each metric."
+    sides = {
+        arm: {"name": name, "seeds": [run.seed for run in c.runs[arm]]} for arm, name in zip("AB", c.names)
+    }
+    verdicts = [{k: v for k, v in d.items() if k != "effects"} for d in c.verdicts.values()]
+    return sides | {
+        "data": c.dataset,
+        "sentence": c.sentence(),
+        "verdicts": _finite(verdicts),
+        "settings": c.settings,
+        "protocol": c.protocol,
+        "rows": [_finite({k: v for k, v in r.items() if k != "protocol"}) for r in c.rows],
+    }
 
 # %% ../../nbs/18_commands.compare.ipynb #94b1e474
 def _settings(a: Sequence[GanRun], b: Sequence[GanRun]) -> list[dict[str, str]]:
     "What the two sides did differently."
     x, y = _fields(a), _fields(b)
-    return [
-        {"setting": k, "A": str(x.get(k, "n/a (not set)")), "B": str(y.get(k, "n/a (not set)"))}
-        for k in sorted(x.keys() | y.keys())
-        if x.get(k) != y.get(k)
-    ]
+    differ = [k for k in sorted(x.keys() | y.keys()) if x.get(k) != y.get(k)]
+    not_set = "n/a (not set)"
+    return [{"setting": k, "A": str(x.get(k, not_set)), "B": str(y.get(k, not_set))} for k in differ]
 
 # %% ../../nbs/18_commands.compare.ipynb #da9ea461
-def _pictures(runs: Mapping[str, Sequence[GanRun]], judge_of: Judge | None) -> dict[str, np.ndarray]:
-    "The same number from the same noise, by the first seed that has a G on both sides."
-    good = {arm: {r.seed: r for r in rs if r.diverged is None} for arm, rs in runs.items()}
+PICTURES = 16  # images of each side shown
+
+
+def _pictures(runs: Mapping[str, Sequence[GanRun]], scorer: Scorer | None) -> dict[str, np.ndarray]:
+    "The same number from the same noise, by the first seed that has a G on both sides; reals beside them."
+    good = {arm: {run.seed: run for run in side if run.diverged is None} for arm, side in runs.items()}
     if not all(good.values()):
         return {}
-    both = [s for s in good["A"] if s in good["B"]]
-    pair = [good[arm][both[0]] if both else next(iter(good[arm].values())) for arm in "AB"]
-    out = {arm: sample_seeded(r.generator(), PICTURES, 0, r.fields["z_dist"]) for arm, r in zip("AB", pair)}
-    return out | (
-        {
-            "real": judge_of.real.take(
-                np.linspace(0, len(judge_of.real) - 1, min(PICTURES, len(judge_of.real))).astype(int)
-            )
-        }
-        if judge_of
-        else {}
-    )
+    both = [seed for seed in good["A"] if seed in good["B"]]
+    out = {}
+    for arm in "AB":
+        run = good[arm][both[0]] if both else next(iter(good[arm].values()))
+        out[arm] = sample_seeded(run.generator(), PICTURES, 0, run.fields["z_dist"])
+    if scorer is not None:
+        n = len(scorer.real)
+        out["real"] = scorer.real.take(np.linspace(0, n - 1, min(PICTURES, n)).astype(int))
+    return out
 
 # %% ../../nbs/18_commands.compare.ipynb #36306864
 def _names(a: Path, b: Path) -> tuple[str, str]:
@@ -463,7 +464,40 @@ def _names(a: Path, b: Path) -> tuple[str, str]:
     a, b = a.resolve(), b.resolve()
     return (name(a, a.name == b.name), name(b, a.name == b.name))
 
+# %% ../../nbs/18_commands.compare.ipynb #7ee4339f
+def _check_request(metric: str, data: str | None, n: int, margin: float) -> None:
+    "Raises `GannbError` for what cannot be asked, before any file is read."
+    check_choice("metric", metric, METRICS)
+    if isinstance(n, bool) or not isinstance(n, int) or n < LEAST_REALS:
+        raise GannbError(f"n must be a whole number of {LEAST_REALS} or more; this is {n!r}.")
+    if not (math.isfinite(margin) and margin >= 0):
+        raise GannbError(f"margin must be zero or more; this is {margin!r}.")
+    if data is not None:
+        check_name(data, store.data_root())
+
+# %% ../../nbs/18_commands.compare.ipynb #d397f255
+def _open_sides(
+    run_a: str, run_b: str
+) -> tuple[tuple[Path, Path], tuple[str, str], dict[str, list[GanRun]]]:  # folders, names, runs
+    "Both sides, read and checked. Raises `GannbError` for unknown, equal, mixed or unlike ones."
+    folders = find_folder(run_a), find_folder(run_b)
+    if folders[0].resolve() == folders[1].resolve():
+        raise GannbError(f"{run_a} and {run_b} are the same run; there is nothing to compare.")
+    names = _names(*folders)
+    runs = {"A": open_runs(run_a), "B": open_runs(run_b)}
+    for name, side in zip(names, runs.values()):
+        check_sides(name, side)
+    check_same_data(names, runs["A"][0], runs["B"][0])
+    return folders, names, runs
+
 # %% ../../nbs/18_commands.compare.ipynb #c0c183fe
+RECORD_PROTOCOL = {
+    "mean over": "the last tenth of each training's steps",
+    "mode": "training batches",
+    "feature network": "none: these numbers come from D itself",
+}
+
+
 def compare(
     run_a: str,  # a folder of seeds, one seed, a name in outputs/runs or a key in the store
     run_b: str,  # the other
@@ -472,32 +506,19 @@ def compare(
     n: int = 1000,  # fakes a seed, and held-out images at most
     margin: float = 0,  # how far apart the two must be
 ) -> Comparison:
-    "The ledger's statistics for two trainings over their seeds. Raises `GannbError` for unknown runs or metrics, unlike data, mixed seeds, or missing judges."
-    check_choice("metric", metric, METRICS)
-    if isinstance(n, bool) or not isinstance(n, int) or n < 10:
-        raise GannbError(f"n must be a whole number of 10 or more; this is {n!r}.")
-    if not (math.isfinite(margin) and margin >= 0):
-        raise GannbError(f"margin must be zero or more; this is {margin!r}.")
-    if data is not None:
-        check_name(data, store.data_root())
-    folders = find_folder(run_a), find_folder(run_b)
-    if folders[0].resolve() == folders[1].resolve():
-        raise GannbError(f"{run_a} and {run_b} are the same run; there is nothing to compare.")
-    names = _names(*folders)
-    runs = {"A": open_runs(run_a), "B": open_runs(run_b)}
-    for name, rs in zip(names, runs.values()):
-        check_sides(name, rs)
+    """The ledger's statistics for two trainings over their seeds.
+    Raises `GannbError` for unknown runs or metrics, unlike data, mixed seeds, or missing held-out images."""
+    _check_request(metric, data, n, margin)
+    folders, names, runs = _open_sides(run_a, run_b)
     first = runs["A"][0]
-    check_same_data(names, first, runs["B"][0])
-    judge_of = make_judge(first, n, data) if metric in IMAGE_METRICS else None
+    scorer, protocol = make_scorer(first, n, data) if metric in IMAGE_METRICS else (None, {})
     dataset = store.read_json(first.folder / "run.json")["data"]["name"]
-    rows = [row for arm, rs in runs.items() for r in rs for row in score_rows(arm, dataset, r, judge_of, n)]
-    order = [metric, *(m for m in (METRICS if judge_of else RECORD_METRICS) if m != metric)]
-    record = {
-        "mean over": "the last tenth of each training's steps",
-        "mode": "training batches",
-        "feature network": "none: these numbers come from D itself",
-    }
+    rows = []
+    for arm, side in runs.items():
+        for run in side:
+            rows += seed_rows(arm, dataset, run, scorer)
+    shown = METRICS if scorer else RECORD_METRICS
+    order = [metric, *(m for m in shown if m != metric)]
     return Comparison(
         names,
         folders,
@@ -505,7 +526,7 @@ def compare(
         dataset,
         {m: verdict(rows, m, dataset, margin if m == metric else 0) for m in order},
         rows,
-        _pictures(runs, judge_of),
+        _pictures(runs, scorer),
         _settings(runs["A"], runs["B"]),
-        {m: judge_of.protocol if judge_of and m in IMAGE_METRICS else record for m in order},
+        {m: protocol if m in IMAGE_METRICS else RECORD_PROTOCOL for m in order},
     )

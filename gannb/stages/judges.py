@@ -118,7 +118,7 @@ def scorers_for(
     cfg: ReportConfig,
     held: Mapping[str, ImageSet],  # role -> its held-out images
 ) -> tuple[FeatureNet, dict[str, Scorer], dict[str, ImageSet]]:
-    """The judging network; role -> its scorer, all with equal numbers; role -> all held-out images that judge.
+    """The network; role -> its scorer, all with equal numbers; role -> all held-out images that may judge.
     Raises `GannbError` when `domain` finds no labels to learn from."""
     net, judging = judging_network(cfg, held)
     n = min(cfg.judge_images, *(len(images) for images in judging.values()))

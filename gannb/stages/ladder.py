@@ -10,127 +10,187 @@ from typing import Any
 
 import numpy as np
 
+from ..base import Missing, check_choice
 from ..data import ImageSet
-from ..features import Ladder, SLIGHT, STRONG, climb, ladder
+from ..features import FeatureNet, Ladder, SLIGHT, STRONG, climb, ladder
 from ..ledger.judge import judge, judge_all
 from ..ledger.table import Table
 from ..ledger.words import JUDGING
 from ..metrics import kid
-from .judges import Judge, Scoring, some
+from .features import fakes_of
+from .judges import Scorer, some_images
 from .run import GanRun, epoch_near, kept
-from .score import fakes_of, kept_numbers
+from .score import kept_numbers
 
 # %% auto #0
-__all__ = ['NETWORK_METRICS', 'climbed', 'ladders', 'may_not_judge', 'ladder_rows', 'ladder_sentence', 'asks_network',
-           'judge_study']
+__all__ = ['LADDER_COLUMNS', 'NETWORK_METRICS', 'climbed', 'ladder_of', 'may_not_judge', 'ladder_sentence', 'ladder_rows',
+           'asks_network', 'judge_study']
 
 # %% ../../nbs/15_stages.ladder.ipynb #7c678725
-def climbed(run: GanRun, judge: Judge, train: ImageSet) -> Ladder:
-    "The ladder on one data set: KID of `judge` for training images, the same distorted, and the run's fakes. Computed once."
-    epochs, others = (
-        sorted({kept(run)[0], epoch_near(run, run.steps / 5), run.epochs}),
-        some(train, judge.n_fake),
-    )
-    fields = judge.protocol() | {
+def climbed(run: GanRun, scorer: Scorer, train: ImageSet) -> Ladder:
+    """The ladder on one data set: KID for training images, the same distorted, and the run's fakes.
+    Computed once."""
+    epochs = sorted({kept(run)[0], epoch_near(run, run.steps / 5), run.epochs})
+    others = some_images(train, scorer.n_fake)
+    fields = scorer.protocol() | {
         "what": "ladder",
-        "weights": judge.net.weights,
+        "weights": scorer.net.weights,
         "G": [run.sha256(e) for e in (0, *epochs)],
         "seed": run.seed,
         "images": others.fingerprint,
         "distortions": [SLIGHT, STRONG],
     }
+    found = kept_numbers(fields, lambda: _scores_of_rungs(run, scorer, others, epochs))
+    return _climb_again(found, epochs)
 
-    def compute() -> dict[str, float]:
-        fakes = {e: fakes_of(run, e, judge.n_fake) for e in (0, *epochs)}
-        found = ladder(
-            judge.net,
-            kid,
-            np.asarray(judge.real.images),
-            np.asarray(others.images),
-            fakes[0],
-            {f"epoch {e}": fakes[e] for e in epochs},
-        )
-        return {f"{r['rung']}|{r['what']}": r["score"] for r in found.rows}
+# %% ../../nbs/15_stages.ladder.ipynb #65b7a5a4
+def _scores_of_rungs(
+    run: GanRun, scorer: Scorer, others: ImageSet, epochs: Sequence[int]
+) -> dict[str, float]:  # "rung|what" -> KID: the store keeps flat numbers
+    "Look at every rung."
+    fakes = {e: fakes_of(run, e, scorer.n_fake) for e in (0, *epochs)}
+    found = ladder(
+        scorer.net,
+        kid,
+        np.asarray(scorer.real.images),
+        np.asarray(others.images),
+        fakes[0],
+        {f"epoch {e}": fakes[e] for e in epochs},
+    )
+    return {f"{r['rung']}|{r['what']}": r["score"] for r in found.rows}
 
+# %% ../../nbs/15_stages.ladder.ipynb #e773ab00
+def _climb_again(found: Mapping[str, float], epochs: Sequence[int]) -> Ladder:
+    "The ladder of stored scores, its rungs in order: a JSON file has none."
     rungs: dict[str, dict[str, float]] = {}
-    for name, value in kept_numbers(fields, compute).items():
-        rungs.setdefault(name.partition("|")[0], {})[name.partition("|")[2]] = value
-    order = [f"epoch {e}" for e in epochs]
+    for key, value in found.items():
+        rung, _, what = key.partition("|")
+        rungs.setdefault(rung, {})[what] = value
     along = rungs.pop("run")
     return climb(
         {k: rungs[k] for k in ("held-out reals", "slightly", "strongly", "untrained G")},
-        {e: along[e] for e in order},
+        {f"epoch {e}": along[f"epoch {e}"] for e in epochs},
     )
 
 # %% ../../nbs/15_stages.ladder.ipynb #9bd36419
-def ladders(s: Scoring) -> dict[str, Ladder | str]:
-    "The ladder on each data set, with the first run that did not diverge; in words why there is none."
-    whole = {r: [run for run in s.runs[r] if run.diverged is None] for r in s.roles}
-    return {
-        r: climbed(whole[r][0], s.judges[r], s.arms[r].data)
-        if whole[r]
-        else f"n/a (all {len(s.runs[r])} seeds diverged)"
-        for r in s.roles
-    }
+def ladder_of(
+    runs: Sequence[GanRun],  # the seeds of one arm
+    scorer: Scorer,
+    train: ImageSet,  # what they were trained on
+) -> Ladder | Missing:
+    "The ladder on one data set, with the first run that did not diverge; or why there is none."
+    whole = [run for run in runs if run.diverged is None]
+    if not whole:
+        return Missing(f"all {len(runs)} seeds diverged")
+    return climbed(whole[0], scorer, train)
 
 # %% ../../nbs/15_stages.ladder.ipynb #07e640c4
-def may_not_judge(found: Mapping[str, Ladder | str]) -> dict[str, str]:  # role -> why
+def may_not_judge(found: Mapping[str, Ladder | Missing]) -> dict[str, str]:  # role -> why
     "The data sets on which the network failed."
+    failed = {role: v for role, v in found.items() if isinstance(v, Ladder) and not v.passed}
     return {
-        r: f"the network may not judge here, it failed the ladder: {'; '.join(v.wrong)}"
-        for r, v in found.items()
-        if isinstance(v, Ladder) and not v.passed
+        role: f"the network may not judge here, it failed the ladder: {'; '.join(v.wrong)}"
+        for role, v in failed.items()
     }
-
-# %% ../../nbs/15_stages.ladder.ipynb #c0d27ba0
-def ladder_rows(s: Scoring, found: Mapping[str, Ladder | str]) -> list[dict]:
-    "The table of the ladders: a row a rung, a column a data set."
-    names = {
-        "held-out reals": "real images",
-        "slightly": "slight",
-        "strongly": "strong",
-        "untrained G": "untrained G",
-    }
-    cells: dict[str, dict[str, float]] = {}
-    for role, v in found.items():
-        climbs = v.rows if isinstance(v, Ladder) else []
-        along = [r["what"] for r in climbs if r["rung"] == "run"]
-        for r in climbs:
-            at = "its end" if r["what"] == along[-1] else "early" if r["what"] == along[0] else "a fifth"
-            label = (
-                f"the run: {at}"
-                if r["rung"] == "run"
-                else " ".join(filter(None, [names[r["rung"]], r["what"]]))
-            )
-            cells.setdefault(label, {})[role] = r["score"]
-    rows = [
-        {"rung": label, **{role: got.get(role, "n/a (no such rung)") for role in found}}
-        for label, got in cells.items()
-    ]
-    if not rows:
-        return []
-    return [
-        *rows,
-        {
-            "rung": "verdict",
-            **{k: v if isinstance(v, str) else "passed" if v.passed else "failed" for k, v in found.items()},
-        },
-    ]
 
 # %% ../../nbs/15_stages.ladder.ipynb #18185f5e
-def ladder_sentence(s: Scoring, found: Mapping[str, Ladder | str]) -> str:
+def ladder_sentence(
+    net: FeatureNet,
+    names: Mapping[str, str],  # role -> name of the data set
+    found: Mapping[str, Ladder | Missing],  # by role
+) -> str:
     "What came of the ladders."
-    net, failed = s.judges[s.roles[0]].net, may_not_judge(found)
+    failed = may_not_judge(found)
     if not failed:
         return f"The network {net.name} climbs the ladder on each of the data sets: it may judge."
-    return (
-        "**Warning.** "
-        + " ".join(f"On {s.arms[r].name} {why}." for r, why in failed.items())
-        + " Claims that rest on it get no verdict there."
-    )
+    where = " ".join(f"On {names[role]} {why}." for role, why in failed.items())
+    return f"**Warning.** {where} Claims that rest on it get no verdict there."
+
+# %% ../../nbs/15_stages.ladder.ipynb #c0d27ba0
+LADDER_COLUMNS = {  # of the layout "data"
+    "fruit": "Fruit",
+    "real": "Real images",
+    "blur": "Slight blur",
+    "noise": "Slight noise",
+    "blur2": "Strong blur",
+    "noise2": "Strong noise",
+    "untrained": "Untrained G",
+    "run": "Along the training",
+    "passed": "The ladder",
+}
+
+
+def ladder_rows(
+    names: Mapping[str, str],  # role -> name of the data set
+    found: Mapping[str, Ladder | Missing],  # by role
+    layout: str = "rungs",  # "rungs": a row a rung, a column a role; "data": a row a data set, LADDER_COLUMNS
+) -> list[dict]:
+    "The table of the ladders. Raises `GannbError` for another layout."
+    check_choice("layout", layout, ("rungs", "data"))
+    if layout == "data":
+        return [{"fruit": names[role]} | _data_cells(v) for role, v in found.items()]
+    return _rung_rows(found)
+
+# %% ../../nbs/15_stages.ladder.ipynb #853dc20f
+def _rung_label(rung: Mapping[str, Any], along: Sequence[str]) -> str:
+    "What a rung is called in the table; `along`: the epochs of the run, in order."
+    if rung["rung"] != "run":
+        names = {
+            "held-out reals": "real images",
+            "slightly": "slight",
+            "strongly": "strong",
+            "untrained G": "untrained G",
+        }
+        return f"{names[rung['rung']]} {rung['what']}".strip()
+    if rung["what"] == along[-1]:
+        return "the run: its end"
+    return "the run: early" if rung["what"] == along[0] else "the run: a fifth"
+
+# %% ../../nbs/15_stages.ladder.ipynb #17e49b73
+def _rung_rows(found: Mapping[str, Ladder | Missing]) -> list[dict]:
+    "A row a rung, a column a role, the verdicts below; nothing where there is no ladder at all."
+    cells: dict[str, dict[str, float]] = {}
+    for role, climbs in found.items():
+        rungs = [] if isinstance(climbs, Missing) else climbs.rows
+        along = [r["what"] for r in rungs if r["rung"] == "run"]
+        for r in rungs:
+            cells.setdefault(_rung_label(r, along), {})[role] = r["score"]
+    if not cells:
+        return []
+    nothing = str(Missing("no such rung"))
+    rows = [
+        {"rung": label} | {role: got.get(role, nothing) for role in found} for label, got in cells.items()
+    ]
+    return [*rows, {"rung": "verdict"} | {role: _word(v) for role, v in found.items()}]
+
+# %% ../../nbs/15_stages.ladder.ipynb #71f68d0c
+def _word(climbs: Ladder | Missing) -> str:
+    "What came of one ladder, in a word."
+    if isinstance(climbs, Missing):
+        return str(climbs)
+    return "passed" if climbs.passed else "failed"
+
+
+def _data_cells(climbs: Ladder | Missing) -> dict[str, Any]:
+    "The cells of one data set, keys as in LADDER_COLUMNS."
+    if isinstance(climbs, Missing):
+        missing = dict.fromkeys(("real", "blur", "noise", "blur2", "noise2", "untrained", "run"), str(climbs))
+        return missing | {"passed": "n/a"}
+    scores = {(r["rung"], r["what"]): r["score"] for r in climbs.rows}
+    along = [f"{r['score']:.3g} ({r['what']})" for r in climbs.rows if r["rung"] == "run"]
+    return {
+        "real": scores["held-out reals", ""],
+        "blur": scores["slightly", "blur"],
+        "noise": scores["slightly", "noise"],
+        "blur2": scores["strongly", "blur"],
+        "noise2": scores["strongly", "noise"],
+        "untrained": scores["untrained G", ""],
+        "run": ", ".join(along),
+        "passed": "passed" if climbs.passed else "FAILED: " + "; ".join(climbs.wrong),
+    }
 
 # %% ../../nbs/15_stages.ladder.ipynb #6f82ca94
-NETWORK_METRICS = (
+NETWORK_METRICS = (  # what the judging network says
     "kid",
     "quality",
     "gain",
@@ -139,7 +199,7 @@ NETWORK_METRICS = (
     "diversity_rise",
     "near_duplicates",
     "nearer_to_training",
-)  # what the judging network says
+)
 
 
 def asks_network(test: Any) -> bool:
@@ -156,23 +216,20 @@ def judge_study(
     previous: Sequence[Mapping] | None = None,
     failed: Mapping[str, str] | None = None,  # data set -> why the network may not judge there
 ) -> list[dict]:
-    "The verdicts on all claims; where the network failed the ladder, claims that rest on it are not testable here. Settings that judge nothing show their values all the same."
+    """The verdicts on all claims; where the network failed the ladder, what rests on it is not testable.
+    Settings that judge nothing show their values all the same."""
     rows = list(rows)
     judged = judge_all(claims, rows, setting, previous=previous)
     if not failed or setting not in JUDGING:
         return judged
-    table, old, by_id = (
-        Table(rows, failed),
-        {p["id"]: p for p in previous or ()},
-        {c["id"]: c for c in claims},
-    )
+    table = Table(rows, failed)
+    earlier = {record["id"]: record for record in previous or ()}
+    resting = {claim["id"]: claim for claim in claims if asks_network(claim["test"])}
 
     def again(record: dict) -> dict:
-        claim = by_id.get(record["id"])
-        return (
-            judge(claim, table, setting, previous=old.get(record["id"]))
-            if claim and asks_network(claim["test"])
-            else record
-        )
+        claim = resting.get(record["id"])
+        if claim is None:
+            return record
+        return judge(claim, table, setting, previous=earlier.get(record["id"]))
 
-    return [again(r) for r in judged]
+    return [again(record) for record in judged]

@@ -12,71 +12,77 @@ import numpy as np
 from .. import metrics
 from ..base import GannbError
 from ..data import ImageSet
-from .features import features
-from .judges import Judge
+from .features import fake_features, fakes_of, features
+from .judges import Scorer
 from .run import GanRun
-from .score import fakes_of, kept_numbers, row
+from .score import kept_numbers, row
 
 # %% auto #0
 __all__ = ['memorised', 'memorisation_rows', 'nearest_pairs']
 
 # %% ../../nbs/15_stages.memory.ipynb #8c87109f
 def memorised(
-    run: GanRun, judge: Judge, train: ImageSet
-) -> tuple[metrics.Memorisation, metrics.Memorisation]:  # of the fakes, of the fakes with planted copies
-    "The memorisation test of a run's last generator, and the same with a fifth of the fakes replaced by training images."
+    run: GanRun,
+    scorer: Scorer,
+    train: ImageSet,  # what the run was trained on
+) -> tuple[metrics.Memorisation, metrics.Memorisation]:  # of the fakes; of the fakes with planted copies
+    """The memorisation test of a run's last generator, and the same with a fifth of the fakes replaced by
+    training images. Raises `GannbError` for a run that diverged."""
     if run.diverged is not None:
         raise GannbError(f"seed {run.seed} diverged: there is no last generator to test.")
-    fake, t, h = (
-        judge.net(fakes_of(run, run.epochs, judge.n_fake)),
-        features(train, judge.net),
-        features(judge.real, judge.net),
-    )
-    groups = None if train.groups is None or judge.real.groups is None else (train.groups, judge.real.groups)
-    return metrics.memorisation(fake, t, h, groups, run.seed), metrics.planted_memorisation(
-        fake, t, h, groups, seed=run.seed
-    )
+    fakes = fake_features(run, scorer.net, scorer.n_fake)
+    seen, unseen = features(train, scorer.net), features(scorer.real, scorer.net)
+    groups = None
+    if train.groups is not None and scorer.real.groups is not None:
+        groups = (train.groups, scorer.real.groups)  # images of one group are no independent witnesses
+    own = metrics.memorisation(fakes, seen, unseen, groups, run.seed)
+    return own, metrics.planted_memorisation(fakes, seen, unseen, groups, seed=run.seed)
 
 # %% ../../nbs/15_stages.memory.ipynb #7c1e61e1
 def memorisation_rows(
-    arm: str, role: str, run: GanRun, judge: Judge, train: ImageSet, label: str = "end"
+    arm: str, role: str, run: GanRun, scorer: Scorer, train: ImageSet, label: str = "end"
 ) -> list[dict]:
     "Rows of the memorisation test: the run's, and the planted copies'."
-    if run.diverged is not None:
+
+    def rows(own: float, planted: float, protocol: dict) -> list[dict]:
         return [
-            row(a, role, run.seed, label, "nearer_to_training", math.nan, judge.protocol())
-            for a in (arm, "planted copies")
+            row(arm, role, run.seed, label, "nearer_to_training", own, protocol),
+            row("planted copies", role, run.seed, label, "nearer_to_training", planted, protocol),
         ]
-    fields = judge.protocol() | {
+
+    if run.diverged is not None:
+        return rows(math.nan, math.nan, scorer.protocol())
+    found = _kept_memorisation(run, scorer, train)
+    return rows(found["share"], found["planted"], scorer.protocol() | {"n_train": int(found["n"])})
+
+# %% ../../nbs/15_stages.memory.ipynb #c1b2de31
+def _kept_memorisation(run: GanRun, scorer: Scorer, train: ImageSet) -> dict[str, float]:
+    "The numbers of the memorisation test, computed once."
+    fields = scorer.protocol() | {
         "what": "memorisation",
         "G": run.sha256(),
-        "weights": judge.net.weights,
+        "weights": scorer.net.weights,
         "seed": run.seed,
         "train": train.fingerprint,
     }
 
     def compute() -> dict[str, float]:
-        found, planted = memorised(run, judge, train)
+        own, planted = memorised(run, scorer, train)
         return {
-            "share": found.share,
-            "low": found.low,
-            "high": found.high,
-            "n": found.n_train,
+            "share": own.share,
+            "low": own.low,
+            "high": own.high,
+            "n": own.n_train,
             "planted": planted.share,
         }
 
-    found = kept_numbers(fields, compute)
-    protocol = judge.protocol() | {"n_train": int(found["n"])}
-    return [
-        row(arm, role, run.seed, label, "nearer_to_training", found["share"], protocol),
-        row("planted copies", role, run.seed, label, "nearer_to_training", found["planted"], protocol),
-    ]
+    return kept_numbers(fields, compute)
 
 # %% ../../nbs/15_stages.memory.ipynb #aec5b71c
 def nearest_pairs(
-    run: GanRun, judge: Judge, train: ImageSet, n: int = 8
+    run: GanRun, scorer: Scorer, train: ImageSet, n: int = 8
 ) -> tuple[np.ndarray, np.ndarray]:  # fakes, training images: (n,H,W,C) uint8
     "The fakes that come closest to a training image, with that image."
-    fakes = fakes_of(run, run.epochs, judge.n_fake)
-    found = metrics.closest_pairs(judge.net(fakes), features(train, judge.net), n)
-    return fakes[found.fake], train.take(found.train)
+    seen = features(train, scorer.net)
+    found = metrics.closest_pairs(fake_features(run, scorer.net, scorer.n_fake), seen, n)
+    return fakes_of(run, run.epochs, scorer.n_fake)[found.fake], train.take(found.train)

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from ..data import ImageSet
 from ..plot import tile
-from .judges import some
+from .judges import some_images
 from .run import GanRun
 from .score import row
 
@@ -21,18 +22,20 @@ __all__ = ['EARLY', 'BORDER', 'background', 'border_spread', 'fine_texture', 'ep
 
 # %% ../../nbs/15_stages.pictures.ipynb #f5b6f792
 EARLY = 0.4  # of the steps: "the first 20 epochs" of about 50
-
-
 BORDER = 2  # px
 
 
 def background(reals: np.ndarray) -> np.ndarray:  # (N,H,W,C) uint8 -> (H,W) bool
-    "The pixels of the border where nine in ten reals show background: within 10 grey levels of the median colour of their corners. Fruits that fill the frame leave the rest of the border to themselves."
+    """The pixels of the border where nine in ten reals show background:
+    within 10 grey levels of the median colour of their corners.
+    Fruits that fill the frame leave the rest of the border to themselves."""
     x = np.asarray(reals, np.float64)
     border = np.ones(x.shape[1:3], bool)
     border[BORDER:-BORDER, BORDER:-BORDER] = False
-    colour = np.median(x[:, [0, 0, -1, -1], [0, -1, 0, -1]].reshape(-1, x.shape[3]), axis=0)
-    return border & ((np.abs(x - colour).max(axis=3) <= 10).mean(axis=0) >= 0.9)
+    corners = x[:, [0, 0, -1, -1], [0, -1, 0, -1]]
+    colour = np.median(corners.reshape(-1, x.shape[3]), axis=0)
+    near = np.abs(x - colour).max(axis=3) <= 10
+    return border & (near.mean(axis=0) >= 0.9)
 
 # %% ../../nbs/15_stages.pictures.ipynb #385258c0
 def border_spread(
@@ -40,7 +43,9 @@ def border_spread(
     where: np.ndarray,  # (H,W) bool, from `background`
 ) -> float:  # grey levels; NaN where no pixel is background
     "Mean over images of the standard deviation of their background pixels."
-    return float(np.asarray(images, np.float64)[:, where].std(axis=1).mean()) if where.any() else math.nan
+    if not where.any():
+        return math.nan
+    return float(np.asarray(images, np.float64)[:, where].std(axis=1).mean())
 
 # %% ../../nbs/15_stages.pictures.ipynb #5f3a6f11
 def fine_texture(images: np.ndarray) -> float:  # (N,H,W,C) uint8 -> grey levels
@@ -53,81 +58,79 @@ def fine_texture(images: np.ndarray) -> float:  # (N,H,W,C) uint8 -> grey levels
 
 # %% ../../nbs/15_stages.pictures.ipynb #4d7a9c8d
 def epoch_change(
-    sheets: Sequence[np.ndarray],
-) -> float:  # two or more (N,H,W,C) uint8 of the same z; NaN where all images are equal
+    sheets: Sequence[np.ndarray],  # two or more (N,H,W,C) uint8 of the same z
+) -> float:  # NaN where all images are equal
     "RMS change from sheet to sheet over the RMS difference of two different images of the last sheet."
-    x = [np.asarray(s, np.float64) for s in sheets]
-    moved = np.mean([np.sqrt(((b - a) ** 2).mean((1, 2, 3))).mean() for a, b in zip(x, x[1:])])
-    last = x[-1]
-    apart = np.sqrt(((last - np.roll(last, 1, axis=0)) ** 2).mean((1, 2, 3))).mean()
-    return float(moved / apart) if apart > 0 else math.nan
+
+    def apart(a: np.ndarray, b: np.ndarray) -> float:
+        return np.sqrt(((b - a) ** 2).mean((1, 2, 3))).mean()
+
+    x = [np.asarray(sheet, np.float64) for sheet in sheets]
+    moved = np.mean([apart(a, b) for a, b in zip(x, x[1:])])
+    last = apart(np.roll(x[-1], 1, axis=0), x[-1])
+    return float(moved / last) if last > 0 else math.nan
+
+# %% ../../nbs/15_stages.pictures.ipynb #8c422781
+def _excess(
+    run: GanRun,
+    measure: Callable[[np.ndarray], float],
+    reals: float,  # what the reals have of it
+    epochs: Sequence[int],
+) -> float:
+    "Mean over epochs of a measure of the fixed-noise pictures, beyond the reals'."
+    return float(np.mean([measure(run.samples(e)) for e in epochs])) - reals
 
 # %% ../../nbs/15_stages.pictures.ipynb #0d071433
 def picture_rows(name: str, role: str, run: GanRun, reals: ImageSet) -> list[dict]:
-    "Noise and texture beyond the reals', early and at the end, and the change from epoch to epoch; from the 64 pictures of fixed noise."
-    x = some(reals, 1000).images
+    """Noise and texture beyond the reals', early and at the end, and the change from epoch to epoch;
+    from the 64 pictures of fixed noise."""
+    x = some_images(reals, 1000).images
     where = background(x)
-    measure = {"border_excess": lambda images: border_spread(images, where), "texture_excess": fine_texture}
-    base = {m: f(x) for m, f in measure.items()}
+    measures = {"border_excess": lambda images: border_spread(images, where), "texture_excess": fine_texture}
     protocol = {
         "pictures": "64 from fixed noise",
         "reals": f"{min(1000, len(reals))} held-out images",
         "background pixels": int(where.sum()),
     }
+
+    def one(label: str, metric: str, value: float) -> dict:
+        return row(name, role, run.seed, label, metric, value, protocol)
+
     if run.diverged is not None:
-        return [
-            row(name, role, run.seed, at, m, math.nan, protocol) for m in base for at in ("early", "end")
-        ] + [row(name, role, run.seed, "end", "epoch_change", math.nan, protocol)]
+        rows = [one(label, metric, math.nan) for metric in measures for label in ("early", "end")]
+        return [*rows, one("end", "epoch_change", math.nan)]
+    early, last, moving = _picture_epochs(run)
+    base = {metric: f(x) for metric, f in measures.items()}
+    rows = [
+        one(label, metric, _excess(run, f, base[metric], epochs))
+        for metric, f in measures.items()
+        for label, epochs in (("early", early), ("end", last))
+    ]
+    return [*rows, one("end", "epoch_change", epoch_change([run.samples(e) for e in moving]))]
+
+# %% ../../nbs/15_stages.pictures.ipynb #48f9aa00
+def _picture_epochs(run: GanRun) -> tuple[list[int], list[int], list[int]]:
+    "Epochs whose pictures count as early, as the end, and those of the last tenth, between which they move."
     epochs = run.sample_epochs()
     early = [e for e in epochs if 0 < e <= EARLY * run.epochs] or epochs[1:2]
-    out = [
-        row(
-            name,
-            role,
-            run.seed,
-            label,
-            m,
-            float(np.mean([f(run.samples(e)) for e in chosen])) - base[m],
-            protocol,
-        )
-        for m, f in measure.items()
-        for label, chosen in (("early", early), ("end", epochs[-1:]))
-    ]
-    last = epochs[-max(2, round(len(epochs) / 10) + 1) :]
-    return [
-        *out,
-        row(
-            name,
-            role,
-            run.seed,
-            "end",
-            "epoch_change",
-            epoch_change([run.samples(e) for e in last]),
-            protocol,
-        ),
-    ]
+    return early, epochs[-1:], epochs[-max(2, round(len(epochs) / 10) + 1) :]
 
 # %% ../../nbs/15_stages.pictures.ipynb #60f87848
 def film(
-    run: GanRun, n: int = 8, most: int = 10
-) -> list[np.ndarray]:  # (H,W,C) uint8, one frame an epoch (at most `most` of them)
+    run: GanRun,
+    n: int = 8,
+    most: int = 10,  # frames
+) -> list[np.ndarray]:  # (H,W,C) uint8, one frame an epoch
     "Frames of the first n fixed-noise pictures over the epochs."
     epochs = run.sample_epochs()
-    chosen = sorted(
-        {epochs[i] for i in np.linspace(0, len(epochs) - 1, min(most, len(epochs))).round().astype(int)}
-    )
-
-    def frame(e: int) -> np.ndarray:
-        x = tile(run.samples(e)[:n], 8)
-        return x if x.ndim == 3 else x[..., None]
-
-    return [frame(e) for e in chosen]
+    at = np.linspace(0, len(epochs) - 1, min(most, len(epochs))).round().astype(int)
+    frames = [tile(run.samples(epoch)[:n], 8) for epoch in sorted({epochs[i] for i in at})]
+    return [x if x.ndim == 3 else x[..., None] for x in frames]
 
 # %% ../../nbs/15_stages.pictures.ipynb #f25306c6
 def strip(run: GanRun, columns: int = 8) -> tuple[np.ndarray, list[int]]:  # (columns, size, size, C), epochs
-    "One z over the epochs."
+    "One z over the epochs, more of them early: there a picture changes most."
     epochs = run.sample_epochs()
-    chosen = sorted(
-        {epochs[i] for i in (np.linspace(0, 1, columns) ** 2 * (len(epochs) - 1)).round().astype(int)}
-    )
+    at = (np.linspace(0, 1, columns) ** 2 * (len(epochs) - 1)).round().astype(int)
+    chosen = sorted({epochs[i] for i in at})
     return np.concatenate([run.samples(e)[:1] for e in chosen]), chosen
