@@ -154,7 +154,6 @@ def reference(paper: str) -> int:
     "The committed `desk` result of a paper: page, figures, tables, records; and generators with their cards."
     import shutil
     from gannb import store
-    from gannb.studies.registry import report_config
 
     source, target = store.outputs_dir() / paper / "desk", ROOT / "outputs" / "reference" / paper
     done = store.read_json(source / "finished.json")
@@ -175,36 +174,29 @@ def reference(paper: str) -> int:
         shutil.copytree(source / part, target / part)
     for name in names:
         shutil.copy(source / name, target)
-    give_generators(
-        paper,
-        report_config(paper, preset="desk").config,
-        ROOT / "outputs" / "reference" / "generators",
-    )
+    give_generators(paper, ROOT / "outputs" / "reference" / "generators")
     print(f"{target.relative_to(ROOT)}: {size:,} bytes")
     return 0
 
 
-def give_generators(paper: str, cfg, folder: Path) -> None:
-    "The first seed's generator of each data set of the dataset study, and of the first fruit, from the store."
+def give_generators(paper: str, folder: Path) -> None:
+    "The first seed's generator of each arm that the paper gives away (its plan's GIVEN), from the store."
+    from importlib import import_module
     from gannb import store
     from gannb.datasets.registry import DATASETS
     from gannb.stages import gan
     from gannb.stages.run import GAN_VERSION, export_generator
-    from gannb.studies.dataset_study import rows as dataset_rows
-    from gannb.studies.fruits import rows as fruit_rows
+    from gannb.studies.registry import PLANS, report_config
 
-    arms = (
-        dataset_rows.arms(cfg)
-        if paper == "dataset_study"
-        else {"apple": fruit_rows.arms(cfg)["apple/augment"]}
-    )
-    for role, arm in arms.items():
+    cfg = report_config(paper, preset="desk").config
+    arms = {arm.key: arm for arm in import_module(f"gannb.studies.{paper}.rows").arms(cfg)}
+    for arm in (arms[key] for key in PLANS[paper].GIVEN):
         home = store.artefact_folder("gan", GAN_VERSION, gan.gan_fields(arm.config, arm.data, cfg.seeds[0]))
         if not gan.is_done(home, arm.config.epochs, arm.steps // arm.config.epochs):
             raise SystemExit(f"{arm.name} is not in the store: run the desk report first.")
         path = export_generator(
             gan.train_run(arm.config, arm.data, cfg.seeds[0]),
-            folder / f"{role}-{arm.data.size}px-w{arm.config.ngf}.safetensors",
+            folder / f"{arm.role}-{arm.data.size}px-w{arm.config.ngf}.safetensors",
             arm.data,
             DATASETS[arm.config.dataset].licence,
         )

@@ -16,50 +16,14 @@ from typing import Any
 from ..base import GannbError, check_choice
 
 # %% auto #0
-__all__ = ['fmt']
+__all__ = []
 
 # %% ../../nbs/16_report.numbers.ipynb #999db18a
-def _decimals(values: Sequence[float], digits: int = 3) -> int:
-    "Decimals that give the largest value `digits` significant digits (at least none, at most 4)."
-    largest = max((abs(v) for v in values if math.isfinite(v)), default=0)
-    return 0 if largest == 0 else min(4, max(0, digits - 1 - math.floor(math.log10(largest))))
-
-# %% ../../nbs/16_report.numbers.ipynb #d67493f7
-def fmt(
-    value: Any,  # a number, text, a truth value; None and NaN are refused
-    decimals: int | None = None,  # digits behind the point; by default three significant digits in all
-) -> str:
-    "A value in words for a reader: `0.943`, `112,800`, `yes`, `< 0.0001`. Raises `GannbError` for a missing value: say `n/a (why)`."
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, str):
-        return value
-    if value is None:
-        raise GannbError("a value is missing; write 'n/a (why)' in its place.")
-    if hasattr(value, "item"):
-        value = value.item()
-    if isinstance(value, int):
-        return f"{value:,}"
-    if not math.isfinite(value):
-        return "n/a (not a finite number)"
-    d = _decimals([value]) if decimals is None else decimals
-    if value and abs(value) < 0.5 * 10**-d:
-        return f"{'<' if value > 0 else '> -'} {10**-d:.{d}f}".replace("> - ", "> -")
-    return f"{value:,.{d}f}"
-
-# %% ../../nbs/16_report.numbers.ipynb #59ce0b2f
-def _interval(value: float, interval: Sequence[float], decimals: int) -> str:
-    "A value with its interval, `78.1 [77.2, 79.0]`: the same decimals, at least as many as asked, enough of them for the ends to differ."
-    low, high = (float(v) for v in interval)
-    d = _apart(low, high, decimals)
-    return f"{value:,.{d}f} [{low:,.{d}f}, {high:,.{d}f}]"
-
-# %% ../../nbs/16_report.numbers.ipynb #6b2e360d
-def _apart(low: float, high: float, d: int) -> int:
-    "Decimals, at least `d` and at most 6, at which two different numbers look different."
-    while low != high and d < 6 and f"{low:.{d}f}" == f"{high:.{d}f}":
-        d += 1
-    return d
+# one room says numbers (`ledger.words`); here they are laid out
+from ..ledger.words import apart as _apart
+from ..ledger.words import decimals_for as _decimals
+from ..ledger.words import fmt
+from ..ledger.words import interval_words as _interval
 
 # %% ../../nbs/16_report.numbers.ipynb #1a074329
 def _is_number(v: Any) -> bool:

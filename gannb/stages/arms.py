@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 from .. import store
@@ -19,22 +20,62 @@ from .gan import estimate, gan_fields, is_done, train_run
 from .run import GAN_VERSION, GanRun
 
 # %% auto #0
-__all__ = ['Arm', 'epochs_for', 'train_arms']
+__all__ = ['Arm', 'Trained', 'epochs_for', 'train_arms']
 
 # %% ../../nbs/15_stages.arms.ipynb #fbbf9bcd
 @dataclass
 class Arm:
-    "One arm of a study: a name, what to train, on which images."
+    "One arm of a study: whom it stands for, what is done, what to train and on which images."
 
-    name: str
+    name: str  # for a reader: "CelebA", "Apple, augment"
     config: GanConfig
     data: ImageSet
-    role: str = ""  # which of the paper's data sets it stands for
+    role: str = ""  # which of the paper's data sets it stands for: `dataset` in the ledger
     held: ImageSet | None = None  # images of the same kind that no training has seen: they judge
+    arm: str = ""  # what is done: `arm` in the ledger; by default the name
+    label: str = ""  # in records, such as "apple/augment"; by default role/arm
+
+    def __post_init__(self) -> None:
+        self.arm = self.arm or self.name
+        self.label = self.label or f"{self.role}/{self.arm}"
+
+    @property
+    def key(self) -> tuple[str, str]:
+        "Role and arm: no two arms of a study share both."
+        return self.role, self.arm
 
     @property
     def steps(self) -> int:
         return self.config.epochs * self.data.n_batches(self.config.batch_size, self.config.drop_last)
+
+# %% ../../nbs/15_stages.arms.ipynb #0a541a3a
+@dataclass(frozen=True)
+class Trained:
+    "An arm, its finished trainings (one a seed), and who scores them."
+
+    arm: Arm
+    runs: list[GanRun]
+    scorer: Any  # `judges.Scorer`: a network, as many held-out images as every arm has, and how many fakes
+    judging: ImageSet  # all held-out images that may judge; those of `scorer` are some of them
+
+    def __getattr__(self, name: str) -> Any:  # role, data, held, config, steps ... are the arm's
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self.arm, name)
+
+    @property
+    def ledger_arm(self) -> str:
+        "What was done: the arm's name in the ledger."
+        return self.arm.arm
+
+    @property
+    def first(self) -> GanRun:
+        return self.runs[0]
+
+    @property
+    def whole(self) -> list[GanRun]:
+        "The runs that did not diverge."
+        return [run for run in self.runs if run.diverged is None]
 
 # %% ../../nbs/15_stages.arms.ipynb #26a8cd9a
 def epochs_for(cfg: GanConfig, data: ImageSet, steps: int) -> int:

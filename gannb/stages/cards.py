@@ -5,72 +5,137 @@
 # %% ../../nbs/15_stages.cards.ipynb #90332001
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 
+from ..base import Missing
 from ..data import audit
 from ..datasets.registry import DATASETS
-from .arms import Arm
+from .arms import Arm, Trained
+from .discriminator import D_MODE
 from .run import GanRun
 from ..store import peak_memory, read_json
 
 # %% auto #0
-__all__ = ['licences', 'audit_card', 'trained_by', 'earlier_seconds', 'timing']
+__all__ = ['FAKES', 'licences', 'audit_card', 'data_record', 'training_card', 'score_card', 'd_card', 'trained_by',
+           'generator_hashes', 'timings', 'earlier_seconds', 'seconds_of', 'timing']
 
 # %% ../../nbs/15_stages.cards.ipynb #aabf4f58
-def licences(arms: Mapping[str, Arm]) -> str:
+def licences(arms: Iterable[Arm | Trained]) -> str:
     "One sentence on who may use the images."
-    said = {a.name: DATASETS[a.config.dataset] for a in arms.values() if a.config.dataset in DATASETS}
-    return (
-        "Licences, as the publishers state them: "
-        + "; ".join(f"{n}: {i.licence} ({i.where})" for n, i in said.items())
-        + "."
-        if said
-        else "These are your own images; no licence is known here."
-    )
+    known = {a.config.dataset: DATASETS[a.config.dataset] for a in arms if a.config.dataset in DATASETS}
+    if not known:
+        return "These are your own images; no licence is known here."
+    said = "; ".join(f"{name}: {info.licence} ({info.where})" for name, info in known.items())
+    return f"Licences, as the publishers state them: {said}."
 
 # %% ../../nbs/15_stages.cards.ipynb #2b640f5e
-def audit_card(arm: Arm) -> dict:
-    "Counts and exact copies among the training images of an arm, for a card."
-    found = audit(arm.data)
+def audit_card(arm: Arm | Trained) -> dict:
+    "Counts and exact copies among the training images of an arm."
+    found, groups = audit(arm.data), arm.data.groups
     return {
         "images": len(arm.data),
+        "groups": Missing("no groups") if groups is None else len(np.unique(groups)),
         "groups of exact copies": found["n_groups"],
         "copies beyond the first": found["n_extra"],
         "copies with different labels": found["n_labels_differ"],
     }
 
-# %% ../../nbs/15_stages.cards.ipynb #c59b9411
-def trained_by(runs: Mapping[str, Sequence[GanRun]]) -> list[str]:
-    "Which commits and torch versions trained the runs: a report may be younger than its trainings."
-    found = {
-        f"commit {p['commit']}, torch {p['versions']['torch']}, {p['device']}, {p['threads']} threads"
-        for rs in runs.values()
-        for r in rs
-        for p in read_json(r.folder / "provenance.json")
+# %% ../../nbs/15_stages.cards.ipynb #f3a00d34
+def data_record(data: Any) -> dict:  # of an ImageSet
+    "What a training saw, for the records."
+    return {
+        "name": data.name,
+        "n": len(data),
+        "fingerprint": data.fingerprint,
+        "notes": list(data.notes),
     }
-    return sorted(found)
 
-# %% ../../nbs/15_stages.cards.ipynb #f3d36c25
-def earlier_seconds(runs: Mapping[str, Sequence[GanRun]]) -> float:
-    "Wall clock that the trainings took before this sitting: all of what was found in the store, and the earlier parts of what went on."
-    return sum(
-        p["wall_s"]
-        for rs in runs.values()
-        for r in rs
-        for p in (_timings(r) if r.reused else _timings(r)[:-1])
+# %% ../../nbs/15_stages.cards.ipynb #2be4c2ce
+def training_card(t: Trained) -> dict:
+    "What a training rests on."
+    settings = {k: v for k, v in t.first.fields.items() if k not in ("seed", "data", "n")}
+    return {
+        "training images": len(t.data),
+        "fingerprint": t.data.fingerprint,
+        "notes on the data": list(t.data.notes) or "none",
+        **settings,
+        "epochs": t.config.epochs,
+        "steps": t.steps,
+        "seeds": [run.seed for run in t.runs],
+    }
+
+# %% ../../nbs/15_stages.cards.ipynb #43cd4cc6
+FAKES = "G in evaluation mode, noise from a stream of its own seeded by the run's seed"
+
+
+def score_card(arms: Sequence[Trained], what: str, **more: Any) -> dict:
+    "What the scores of some arms rest on: one network, one number of images, the reference images of each."
+    scorer = arms[0].scorer
+    protocol = {k: v for k, v in scorer.protocol().items() if k != "reference"}
+    return {
+        "what": what,
+        **protocol,
+        "reference images": [f"{t.label}: {t.scorer.real.name} {t.scorer.real.fingerprint}" for t in arms],
+        "fakes": FAKES,
+        "seeds": [run.seed for run in arms[0].runs],
+        "full sha256 of the weights": scorer.net.weights,
+        **more,
+    }
+
+# %% ../../nbs/15_stages.cards.ipynb #32fa91a3
+def d_card(**more: Any) -> dict:
+    "What the answers of D rest on."
+    return {
+        "what": "the last D",
+        "mode": D_MODE,
+        "feature network": "none: these numbers come from D itself",
+        **more,
+    }
+
+# %% ../../nbs/15_stages.cards.ipynb #c59b9411
+def trained_by(runs: Mapping[Any, Sequence[GanRun]]) -> list[str]:
+    "Which commits and torch versions trained the runs: a report may be younger than its trainings."
+    parts = [p for some in runs.values() for r in some for p in read_json(r.folder / "provenance.json")]
+    return sorted(
+        {
+            f"commit {p['commit']}, torch {p['versions']['torch']}, {p['device']}, {p['threads']} threads"
+            for p in parts
+        }
     )
 
+# %% ../../nbs/15_stages.cards.ipynb #5b8d0bc8
+def generator_hashes(arms: Iterable[Trained]) -> dict[str, str]:  # "apple/augment seed 0" -> sha256
+    "The weights of each last G, so that a reader can tell whether it is the same one."
+    return {f"{t.label} seed {run.seed}": run.sha256() for t in arms for run in t.runs}
+
 # %% ../../nbs/15_stages.cards.ipynb #50d87253
-def _timings(run: GanRun) -> list[dict]:
+def timings(run: GanRun) -> list[dict]:
+    "Wall-clock figures of a training, a sitting each; none where they were not kept."
     path = run.folder / "timing.json"
     return read_json(path)["parts"] if path.is_file() else []
 
+# %% ../../nbs/15_stages.cards.ipynb #f3d36c25
+def earlier_seconds(arms: Iterable[Trained]) -> float:
+    "Wall clock before this sitting: what was found in the store, and earlier parts of what went on."
+    runs = [run for t in arms for run in t.runs]
+    parts = [p for run in runs for p in (timings(run) if run.reused else timings(run)[:-1])]
+    return sum(p["wall_s"] for p in parts)
+
+# %% ../../nbs/15_stages.cards.ipynb #359bdd8a
+def seconds_of(run: GanRun) -> float:
+    "Wall-clock seconds of a training, all its sittings; NaN where they were not kept."
+    parts = timings(run)
+    return sum(p["wall_s"] for p in parts) if parts else math.nan
+
 # %% ../../nbs/15_stages.cards.ipynb #205bccb2
-def timing(runs: Mapping[str, Sequence[GanRun]], seconds: float) -> dict:
+def timing(arms: Iterable[Trained], seconds: float) -> dict:
     "Wall-clock figures of the report and of each training."
     return {
         "report_s": round(seconds, 1),
         "peak_memory_bytes": peak_memory(),
-        "trainings": {f"{role} seed {r.seed}": _timings(r) for role in runs for r in runs[role]},
+        "trainings": {f"{t.label} seed {run.seed}": timings(run) for t in arms for run in t.runs},
     }

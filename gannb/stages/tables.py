@@ -10,38 +10,88 @@ from typing import Any
 
 import numpy as np
 
+from ..base import Missing
 from ..ledger.intervals import t_interval
-from .arms import Arm
-from .judges import Panel
+from .arms import Trained
 from .run import GanRun
 from .score import score
 from ..train import COLUMNS
 
 # %% auto #0
-__all__ = ['values', 'cell', 'paired', 'stacked', 'window', 'mean_cell', 'without_n', 'middle', 'difference', 'words',
-           'curves_of']
+__all__ = ['mean_cell', 'without_n', 'cell_of', 'paired', 'middle', 'difference', 'number', 'Results', 'stacked', 'window',
+           'score_curve']
 
-# %% ../../nbs/15_stages.tables.ipynb #812a6ca0
-def values(rows: Iterable[Mapping], arm: str, role: str, step: Any, metric: str) -> list[float]:
-    "The values of a cell, one a seed."
-    return [
-        r["value"]
-        for r in rows
-        if (r["arm"], r["dataset"], r["step"], r["metric"]) == (arm, role, step, metric)
-    ]
+# %% ../../nbs/15_stages.tables.ipynb #8cc8698a
+def mean_cell(
+    values: Sequence[float],  # one a seed
+) -> dict | Missing:  # {"mean", "interval", "n"}; one seed has no interval
+    "Mean over seeds with its 95 % t-interval; `Missing` when a seed diverged."
+    values = [float(v) for v in values]
+    lost = sum(not np.isfinite(v) for v in values)
+    if lost:
+        return Missing(f"{lost} of {len(values)} seeds diverged")
+    if len(values) == 1:
+        return {"mean": values[0], "n": 1}
+    found = t_interval(values)
+    return {"mean": found.mean, "interval": (found.low, found.high), "n": len(values)}
+
+# %% ../../nbs/15_stages.tables.ipynb #17c4fab3
+def without_n(cell: Any) -> Any:
+    "A cell as the tables show it, where a caption says how many seeds there are."
+    return {k: v for k, v in cell.items() if k != "n"} if isinstance(cell, Mapping) else cell
 
 # %% ../../nbs/15_stages.tables.ipynb #21d94001
-def cell(rows: Iterable[Mapping], arm: str, role: str, step: Any, metric: str) -> Any:
-    "Mean over seeds with its interval; `n/a` with a reason where nothing was measured."
-    found = values(rows, arm, role, step, metric)
-    return without_n(mean_cell(found)) if found else "n/a (not measured)"
+def cell_of(values: Sequence[float]) -> dict | Missing:  # {"mean", "interval"}
+    "A cell as the tables show it; `Missing` where nothing was measured."
+    return without_n(mean_cell(values)) if len(values) else Missing("not measured")
 
 # %% ../../nbs/15_stages.tables.ipynb #9927a13f
-def paired(a: Sequence[float], b: Sequence[float]) -> Any:
+def paired(a: Sequence[float], b: Sequence[float]) -> dict | Missing:
     "Mean of a - b over seeds, with its interval."
-    if not a or len(a) != len(b):
-        return "n/a (not measured)"
-    return without_n(mean_cell([x - y for x, y in zip(a, b)]))
+    return cell_of([x - y for x, y in zip(a, b)] if len(a) == len(b) else [])
+
+# %% ../../nbs/15_stages.tables.ipynb #7af4bb41
+def middle(cell: Any) -> float:
+    "The mean of a cell; NaN where there is none."
+    return cell["mean"] if isinstance(cell, Mapping) else float("nan")
+
+# %% ../../nbs/15_stages.tables.ipynb #dbea26bf
+def difference(cell: Any, published: float) -> Any:
+    "A cell less the published number, with the same interval moved."
+    if not isinstance(cell, Mapping):
+        return cell
+    moved = {**cell, "mean": cell["mean"] - published}
+    if "interval" in cell:
+        moved["interval"] = tuple(v - published for v in cell["interval"])
+    return moved
+
+# %% ../../nbs/15_stages.tables.ipynb #06043823
+def number(cell: Any, form: str = ".3g") -> str:
+    "A cell's mean in a sentence, or why there is none."
+    return format(cell["mean"], form) if isinstance(cell, Mapping) else str(cell)
+
+# %% ../../nbs/15_stages.tables.ipynb #812a6ca0
+class Results:
+    "Ledger rows, found by role, arm, metric and place."
+
+    def __init__(self, rows: Iterable[Mapping]):
+        self.rows = list(rows)
+        self._values: dict[tuple, list[float]] = {}
+        for r in self.rows:
+            key = (r["dataset"], r["arm"], r["metric"], r["step"])
+            self._values.setdefault(key, []).append(r["value"])
+
+    def values(self, role: str | None, arm: str, metric: str, at: Any = "end") -> list[float]:
+        "One value a seed; none where nothing was measured."
+        return self._values.get((role, arm, metric, at), [])
+
+    def cell(self, role: str | None, arm: str, metric: str, at: Any = "end") -> dict | Missing:
+        "Mean over seeds with its interval, or why there is none."
+        return cell_of(self.values(role, arm, metric, at))
+
+    def cells(self, role: str | None, arm: str, metrics: Iterable[str], at: Any = "end") -> dict[str, Any]:
+        "metric -> cell: one row of a table."
+        return {m: self.cell(role, arm, m, at) for m in metrics}
 
 # %% ../../nbs/15_stages.tables.ipynb #ba0d9e57
 def stacked(
@@ -56,68 +106,12 @@ def window(run: GanRun, step: int | None = None) -> int:
     "Steps of the smoothing window of a plot: a fiftieth of the run, an odd number."
     return max(3, (step or run.steps) // 50 | 1)
 
-# %% ../../nbs/15_stages.tables.ipynb #8cc8698a
-def mean_cell(
-    values: Sequence[float],
-) -> dict | str:  # {"mean", "interval", "n"}, or words where there is no number
-    "Mean over seeds with its 95 % t-interval; without an interval for a single seed, `n/a` with a reason when a seed diverged."
-    values = [float(v) for v in values]
-    if not np.isfinite(values).all():
-        return f"n/a ({sum(not np.isfinite(v) for v in values)} of {len(values)} seeds diverged)"
-    if len(values) == 1:
-        return {"mean": values[0], "n": 1}
-    i = t_interval(values)
-    return {"mean": i.mean, "interval": (i.low, i.high), "n": len(values)}
-
-# %% ../../nbs/15_stages.tables.ipynb #17c4fab3
-def without_n(cell: Any) -> Any:
-    "A cell as the tables show it, where a caption says how many seeds there are; words stay words."
-    return {k: v for k, v in cell.items() if k != "n"} if isinstance(cell, Mapping) else cell
-
-# %% ../../nbs/15_stages.tables.ipynb #7af4bb41
-def middle(cell: Any) -> float:
-    "The mean of a cell; NaN where there is none."
-    return cell["mean"] if isinstance(cell, Mapping) else float("nan")
-
-# %% ../../nbs/15_stages.tables.ipynb #dbea26bf
-def difference(cell: Any, published: float) -> Any:
-    "A cell less the published number, with the same interval moved."
-    if not isinstance(cell, Mapping):
-        return cell
-    return {**cell, "mean": cell["mean"] - published} | (
-        {"interval": tuple(v - published for v in cell["interval"])} if "interval" in cell else {}
-    )
-
-# %% ../../nbs/15_stages.tables.ipynb #06043823
-def words(cell: Any) -> str:
-    "A cell's mean in a sentence, or why there is none."
-    return f"{cell['mean']:.3g}" if isinstance(cell, Mapping) else str(cell)
-
-# %% ../../nbs/15_stages.tables.ipynb #8ce538d5
-def _percent(cell: Any) -> str:
-    return f"{cell['mean']:.0%}" if isinstance(cell, Mapping) else str(cell)
-
 # %% ../../nbs/15_stages.tables.ipynb #39915d89
-def curves_of(
-    arms: Mapping[str, Arm],
-    runs: Mapping[str, Sequence[GanRun]],
-    p: Panel,
-    metric: str,
-    names: Mapping[str, tuple[str, str]],
-) -> list[dict]:  # key of the arm -> (label, colour)
-    "Series of a score over the kept epochs, every seed: as `plot.curves` takes them."
-    out = []
-    for key, (label, color) in names.items():
-        judge = p.judges[arms[key].role]
-        done = [r for r in runs[key] if r.diverged is None]
-        epochs = [e for e in done[0].kept_epochs() if e > 0] if done else []
-        if epochs:
-            out.append(
-                {
-                    "label": label,
-                    "color": color,
-                    "x": [e * done[0].steps_per_epoch for e in epochs],
-                    "y": np.array([[score(r, judge, e)[metric] for e in epochs] for r in done]),
-                }
-            )
-    return out
+def score_curve(t: Trained, metric: str, label: str, color: str) -> list[dict]:  # one series, or none
+    "A score over the kept epochs, every seed that did not diverge: as `plot.curves` takes it."
+    epochs = [e for e in t.whole[0].kept_epochs() if e > 0] if t.whole else []
+    if not epochs:
+        return []
+    steps = [e * t.whole[0].steps_per_epoch for e in epochs]
+    y = [[score(run, t.scorer, e)[metric] for e in epochs] for run in t.whole]
+    return [{"label": label, "color": color, "x": steps, "y": np.array(y)}]

@@ -6,120 +6,41 @@
 from __future__ import annotations
 
 import ast
-from typing import Any
-
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, TYPE_CHECKING
 
 from ..base import GannbError, check_choice, nearest
 from ..config import Checked, Report, checked
-from .dataset_study.plan import DIGIT_FACES, DatasetStudyConfig
-from .fruits.plan import FruitsConfig, _DIGIT_FRUITS
+from .dataset_study import plan as dataset_study
+from .fruits import plan as fruits
+
+if TYPE_CHECKING:
+    from gannb.studies.study import Study
 
 # %% auto #0
-__all__ = ['PRESETS', 'REPORTS', 'report_config', 'check_injected']
+__all__ = ['PLANS', 'REPORTS', 'PRESETS', 'report_config', 'check_injected', 'open_study']
 
 # %% ../../nbs/17_studies.registry.ipynb #e55a7834
-PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    "dataset_study": {
-        "smoke": {
-            "datasets": DIGIT_FACES,
-            "epochs": 1,
-            "seeds": [0],
-            "limit": 48,
-            "size": 16,
-            "batch_sizes": [16, 16, 16],
-            "nz": 16,
-            "ngf": 8,
-            "ndf": 8,
-            "side_steps": 2,
-            "side_width": 8,
-            "side_images": 32,
-            "judge_images": 24,
-            "network": "domain",
-        },
-        "quick": {
-            "datasets": DIGIT_FACES,
-            "epochs": 12,
-            "seeds": [0, 1],
-            "size": 16,
-            "batch_sizes": [64, 64, 64],
-            "ngf": 16,
-            "ndf": 16,
-            "side_steps": 30,
-            "side_width": 8,
-            "side_images": 400,
-            "judge_images": 200,
-            "network": "domain",
-        },
-        "desk": {
-            "epochs": 10,
-            "steps": 2000,
-            "ngf": 32,
-            "ndf": 32,
-            "side_steps": 600,
-            "side_width": 16,
-            "side_images": 1600,
-            "judge_images": 400,
-        },
-        "paper": {"judge_images": 5000},
-    },
-    "fruits": {
-        "smoke": _DIGIT_FRUITS
-        | {
-            "fruits": ["0", "1"],
-            "limits": [0, 32],
-            "epochs": 1,
-            "seeds": [0],
-            "batch_size": 16,
-            "nz": 16,
-            "ngf": 8,
-            "ndf": 8,
-            "fractions": [1.0, 0.5],
-            "more_convs": 1,
-            "judge_images": 24,
-            "network": "domain",
-        },
-        "quick": _DIGIT_FRUITS
-        | {
-            "fruits": ["3", "1", "8"],
-            "limits": [0, 36, 110],
-            "epochs": 40,
-            "steps": 300,
-            "seeds": [0, 1],
-            "batch_size": 32,
-            "ngf": 16,
-            "ndf": 16,
-            "network": "domain",
-            "judge_images": 200,
-        },
-        "desk": {
-            "fruits": ["Apple", "Banana", "Tomato"],
-            "limits": [1536, 384, 1216],
-            "epochs": 40,
-            "steps": 1000,
-            "size": 32,
-            "ngf": 32,
-            "ndf": 32,
-            "threads": 1,
-            "judge_images": 400,
-        },
-        "paper": {"judge_images": 5000},
-    },
-}
-
-
-REPORTS: dict[str, type[Checked]] = {"fruits": FruitsConfig, "dataset_study": DatasetStudyConfig}
+PLANS = {
+    "dataset_study": dataset_study,
+    "fruits": fruits,
+}  # a new paper is one line here, its own rooms, and papers/
+REPORTS: dict[str, type[Checked]] = {name: plan.CONFIG for name, plan in PLANS.items()}
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {name: plan.PRESETS for name, plan in PLANS.items()}
 
 # %% ../../nbs/17_studies.registry.ipynb #f7000f0d
 def report_config(paper: str, /, **given: Any) -> Report:
-    "The checked parameters of a report: the preset, then what was given (None means: as the preset says). Raises `GannbError`."
+    """The checked parameters of a report: the preset, then what was given (None means: as the preset says).
+    Raises `GannbError`."""
     check_choice("paper", paper, REPORTS)
     model = REPORTS[paper]
     given = {k: v for k, v in given.items() if v is not None}
     preset = check_choice("preset", str(given.pop("preset", "quick")), PRESETS[paper])
     base = checked(model, {"preset": preset} | PRESETS[paper][preset])
-    fixed = PRESETS[paper][preset] | (
-        {"steps": 0} if "epochs" in given and "steps" in model.model_fields else {}
-    )  # epochs given alone means exactly so many
+    fixed = dict(PRESETS[paper][preset])
+    if "epochs" in given and "steps" in model.model_fields:
+        fixed["steps"] = 0  # epochs given alone means exactly so many
     config = checked(model, {"preset": preset} | fixed | given)
     overrides = {k: v for k, v in config.model_dump().items() if v != getattr(base, k)}
     more_seeds = set(config.seeds) >= set(base.seeds)
@@ -162,3 +83,18 @@ def check_injected(
                     + (f" Did you mean {hint!r}?" if hint else "")
                     + f" Allowed: {', '.join(known)}."
                 )
+
+# %% ../../nbs/17_studies.registry.ipynb #618d195e
+def open_study(
+    paper: str,  # name of the report
+    notebook: Mapping[str, Any],  # `globals()` of its notebook: the parameters, and the cells run so far
+) -> Study:
+    "The study of a paper; its parameters are checked before torch is imported. Raises `GannbError`."
+    check_injected(paper, list(notebook.get("In", ()))[:-1])
+    request = report_config(paper, **{name: notebook.get(name) for name in REPORTS[paper].model_fields})
+    # Only now, as these rooms bring torch with them: a wrong parameter has been refused in a second.
+    from gannb.report.page import load_study
+    from gannb.studies.study import Study
+
+    rows, show = (import_module(f"gannb.studies.{paper}.{room}") for room in ("rows", "show"))
+    return Study(request, rows, show, load_study(paper))

@@ -12,25 +12,22 @@ from pydantic import Field, field_validator, model_validator
 from ...config import GanConfig, ReportConfig, as_list, check_dataset, split_spec
 
 # %% auto #0
-__all__ = ['DIGIT_FACES', 'DatasetStudyConfig']
+__all__ = ['CONFIG', 'DIGIT_FACES', 'SMOKE', 'QUICK', 'DESK', 'GIVEN', 'PRESETS', 'DatasetStudyConfig']
 
 # %% ../../../nbs/17_studies.dataset_study.plan.ipynb #a457bc73
 class DatasetStudyConfig(ReportConfig):
-    "Parameters of `papers/dataset_study.ipynb`. The three data sets stand in the paper's order: EMNIST, CelebA, CIFAR-10 airplanes."
+    "Parameters of `papers/dataset_study.ipynb`: EMNIST, CelebA, CIFAR-10 airplanes, in this order."
 
-    datasets: list[str] = [
-        "emnist-balanced",
-        "celeba",
-        "cifar10@airplane",
-    ]  # NAME or NAME@class+class, three of them
+    # NAME or NAME@class+class, three of them
+    datasets: list[str] = ["emnist-balanced", "celeba", "cifar10@airplane"]
     limit: int | None = Field(None, ge=2)  # at most this many images a data set
     size: int = 32
     batch_sizes: list[int] = [128, 64, 64]  # one for each data set
     ngf: int = Field(128, ge=1)
     ndf: int = Field(128, ge=1)
-    side_steps: int = Field(
-        2000, ge=1
-    )  # steps of the small side studies (contrast, backgrounds, size and colour), each with equal images
+    main_threads: int = Field(0, ge=0)  # CPU threads of the three main trainings; 0: as `threads`
+    # steps of the small side studies (contrast, backgrounds, size and colour), each with equal images
+    side_steps: int = Field(2000, ge=1)
     side_width: int = Field(32, ge=1)  # ngf = ndf there
     side_images: int = Field(4000, ge=8)  # images of each arm there, at most
 
@@ -61,10 +58,67 @@ class DatasetStudyConfig(ReportConfig):
     def data_sets(self) -> list[str]:
         return [split_spec(s)[0] for s in self.datasets]
 
-    def gan(self, i: int) -> GanConfig:
-        "The training of data set number `i`."
+    def gan(self, i: int, **changes: Any) -> GanConfig:
+        "The training of data set number `i`, with what a side arm changes."
         name, classes = split_spec(self.datasets[i])
-        return self.training(dataset=name, classes=classes, batch_size=self.batch_sizes[i], limit=self.limit)
+        settings = {
+            "dataset": name,
+            "classes": classes,
+            "batch_size": self.batch_sizes[i],
+            "limit": self.limit,
+            "threads": self.main_threads or self.threads,
+        }
+        return self.training(**settings | changes)
 
 # %% ../../../nbs/17_studies.dataset_study.plan.ipynb #e80909f6
+CONFIG = DatasetStudyConfig  # what the registry reads: the parameters ...
 DIGIT_FACES = ["digits", "digits-low-contrast", "digits-textured"]
+SMOKE = {
+    "datasets": DIGIT_FACES,
+    "epochs": 1,
+    "seeds": [0],
+    "limit": 48,
+    "size": 16,
+    "batch_sizes": [16, 16, 16],
+    "nz": 16,
+    "ngf": 8,
+    "ndf": 8,
+    "threads": 1,
+    "side_steps": 2,
+    "side_width": 8,
+    "side_images": 32,
+    "judge_images": 24,
+    "network": "domain",
+}
+QUICK = {
+    "datasets": DIGIT_FACES,
+    "epochs": 12,
+    "seeds": [0, 1],
+    "size": 16,
+    "batch_sizes": [64, 64, 64],
+    "ngf": 16,
+    "ndf": 16,
+    "threads": 1,
+    "side_steps": 30,
+    "side_width": 8,
+    "side_images": 400,
+    "judge_images": 200,
+    "network": "domain",
+}
+DESK = {
+    "epochs": 10,
+    "steps": 2000,
+    "ngf": 32,
+    "ndf": 32,
+    # The trainings behind the reference result took two threads, and the thread count is part of a training's
+    # key: with another one none of them would be found again.
+    "main_threads": 2,
+    "threads": 1,
+    "side_steps": 600,
+    "side_width": 16,
+    "side_images": 1600,
+    "judge_images": 400,
+}
+# (role, arm) of the trained generators that are given away with the reference result
+GIVEN = (("emnist", "dcgan"), ("celeba", "dcgan"), ("cifar", "dcgan"))
+PRESETS = {"smoke": SMOKE, "quick": QUICK, "desk": DESK, "paper": {"judge_images": 5000}}  # ... and presets

@@ -5,113 +5,177 @@
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #642ed824
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from torch import nn
 
-from ...base import GannbError, numpy_rng
+from ...base import GannbError, Missing, numpy_rng
 from ...config import split_spec
 from ...data import ImageSet, set_contrast
 from ...datasets.registry import CLASS_NAMES
-from ...models.dcgan import layer_table
+from ...models.dcgan import Discriminator, Generator, layer_table
 from ...models.guidelines import guidelines
-from ...stages.arms import Arm, epochs_for
+from ...stages.arms import Arm, Trained, epochs_for
 from ...stages.discriminator import D_MODE, d_on, d_rows, real_d
-from ...stages.features import features, network
+from ...stages.classifier import Namer, balanced
+from ...stages.features import fake_features, features, network
 from ...stages.gan import load_data, load_held_out
-from ...stages.judges import Judge, Scoring, judging_part, some
+from ...stages.judges import Scorer, some_images
 from ...stages.memory import memorisation_rows
 from ...stages.run import GanRun, epoch_near, kept, window_rows
-from ...stages.score import curve_rows, fakes_of, kept_numbers, row, score, score_rows
+from ...stages.score import curve_rows, kept_numbers, row, score, score_rows
 from .plan import DatasetStudyConfig
-from .side import CONTRASTS, SIZES
-from ...train import COLUMNS
+from .side import FACES, LETTERS, QUARTER, UPDATES, side_arms
+from ..study import Study
 
 # %% auto #0
-__all__ = ['SIDE_ROLES', 'TILES', 'HALF', 'CHANGES', 'DECIDE', 'PER_CLASS', 'PAPER_RUNS', 'ROLES', 'SHOWN', 'CELEBA_WIDTH',
-           'same_g_updates', 'main_rows', 'side_rows', 'update_rows', 'shuffle_tiles', 'fall_rows', 'knows_rows',
-           'chosen_class', 'balanced', 'named_rows', 'memory_judge', 'all_rows', 'arms', 'common_step', 'facts',
-           'results']
+__all__ = ['ROLES', 'NAMES', 'CELEBA_WIDTH', 'TILES', 'HALF', 'CHANGES', 'DECIDE', 'PER_CLASS', 'main_arms', 'arms',
+           'common_step', 'facts', 'listed_networks', 'printed_rows', 'kid_row', 'main_rows', 'side_rows',
+           'quarter_rows', 'same_g_updates', 'update_rows', 'shuffle_tiles', 'answers_of', 'fall_rows', 'knows_rows',
+           'chosen_class', 'class_sets', 'can_name', 'share_called', 'named_rows', 'memory_scorer', 'rows']
+
+# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #a770355c
+ROLES = {"emnist": "EMNIST", "celeba": "CelebA", "cifar": "CIFAR-10 airplanes"}
+NAMES = dict(zip(("emnist-balanced", "celeba", "cifar10@airplane"), ROLES.values()))
+
+
+def main_arms(cfg: DatasetStudyConfig) -> dict[str, Arm]:  # role -> arm
+    """The three data sets, loaded, with their epochs. Raises `GannbError` when data are missing or a batch is
+    larger than the data."""
+    out = {}
+    for i, (role, spec) in enumerate(zip(ROLES, cfg.datasets, strict=True)):
+        gan = cfg.gan(i)
+        data = load_data(gan, cfg.data_root, on_error=cfg.on_error)
+        held = load_held_out(gan, cfg.data_root, on_error=cfg.on_error)
+        name, classes = split_spec(spec)
+        own_name = name + (f" ({', '.join(classes)})" if classes else "")
+        gan = cfg.gan(i, epochs=epochs_for(gan, data, cfg.steps))
+        out[role] = Arm(NAMES.get(spec, own_name), gan, data, role, held, "dcgan", label=role)
+    return out
+
+# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #88ce5f98
+def arms(cfg: DatasetStudyConfig) -> list[Arm]:
+    "The three main arms, then the side arms."
+    main = main_arms(cfg)
+    return [*main.values(), *side_arms(cfg, main).values()]
+
+# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #c0bc16bc
+def common_step(study: Study) -> int:
+    "The last step that every main arm reaches."
+    return min(t.steps for t in study.main.values())
+
+# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #578518d6
+CELEBA_WIDTH = 178  # px: aligned and cropped CelebA images are 178 x 218 (Liu et al. 2015, data set page)
+
+
+def facts(
+    full_sets: Mapping[str, Mapping[str, Any]],  # of the paper's YAML: role -> images, batch
+    G: nn.Module,
+    D: nn.Module,  # the layers that section 4 lists
+) -> list[dict]:
+    "Ledger rows about the text: iterations, output size, guidelines, letters, native size."
+
+    def fact(arm: str, role: str | None, metric: str, value: float) -> dict:
+        return row(arm, role, None, None, metric, value, {})
+
+    letters = sum(not c.isdigit() for c in CLASS_NAMES["emnist-balanced"])
+    return [
+        *(fact("full set", r, "iterations", -(-f["images"] // f["batch"])) for r, f in full_sets.items()),
+        fact("listed layers", None, "output_size", layer_table(G)[-1]["out_shape"][1]),
+        fact("listed layers", None, "guidelines_met", sum(r["met"] for r in guidelines(G, D))),
+        fact("full set", "emnist", "letter_classes", letters),
+        fact("full set", "celeba", "native_width", CELEBA_WIDTH),
+    ]
+
+# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #2c51f1f8
+def listed_networks() -> tuple[Generator, Discriminator]:
+    "The layers that section 4 lists."
+    return Generator(32, 3, 100, 128), Discriminator(32, 3, 128)
+
+# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #f774cd9e
+def printed_rows(study: Study) -> list[dict]:
+    "The printed numbers of every main run: at the common step and at the run's own end."
+    return [
+        found
+        for role, t in study.main.items()
+        for run in t.runs
+        for step, at in ((common_step(study), "common"), (run.steps, "end"))
+        for found in window_rows("dcgan", role, run, step, at)
+    ]
+
+# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #f6a0ac8b
+def kid_row(t: Trained, run: GanRun, epoch: int, at: str) -> dict:
+    "KID of one snapshot."
+    kid = score(run, t.scorer, epoch)["kid"]
+    return row(t.ledger_arm, t.role, run.seed, at, "kid", kid, t.scorer.protocol())
+
+# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #11ad1098
+def main_rows(study: Study) -> list[dict]:
+    """Every score of the three data sets at the end and at the common step, KID at half the run, KID with
+    the losses at every kept epoch."""
+    out = []
+    for role, t in study.main.items():
+        for run in t.runs:
+            common = epoch_near(run, common_step(study))
+            out += score_rows("dcgan", role, run, t.scorer, t.data)
+            out += score_rows("dcgan", role, run, t.scorer, t.data, common, "common")
+            out.append(kid_row(t, run, epoch_near(run, run.steps / 2), "half"))
+            out += curve_rows("dcgan", role, run, t.scorer)
+    return out
+
+# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #7e9af86f
+def side_rows(study: Study) -> list[dict]:
+    "Scores of contrasts, backgrounds, sizes and colours: equally many steps, so that end is common."
+    return [
+        found
+        for t in study
+        if t.ledger_arm in LETTERS + FACES
+        for run in t.runs
+        for at in ("common", "end")
+        for found in score_rows(t.ledger_arm, t.role, run, t.scorer, t.data, None, at)
+    ]
+
+# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #082fdb52
+def quarter_rows(study: Study) -> list[dict]:
+    "KID of the training on a quarter of the faces, at the common step."
+    t = study["celeba", QUARTER]
+    return [kid_row(t, run, epoch_near(run, common_step(study)), "common") for run in t.runs]
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #a361135f
 def same_g_updates(
     more: GanRun,  # updates G several times a batch
     control: GanRun,  # once
 ) -> tuple[int, int]:  # kept epoch of each
-    "The last two kept epochs at which both had as many updates of G, give or take a twentieth; the nearest two where there are none."
+    """The last two kept epochs at which both had as many updates of G, give or take a twentieth; the
+    nearest two where there are none."""
 
-    def updates(run: GanRun, e: int) -> int:
-        return e * run.steps_per_epoch * run.fields["g_steps"]
+    def updates(run: GanRun, epoch: int) -> int:
+        return epoch * run.steps_per_epoch * run.fields["g_steps"]
 
     def unlike(pair: tuple[int, int]) -> float:
-        return abs(updates(more, pair[0]) - updates(control, pair[1])) / max(
-            updates(more, pair[0]), updates(control, pair[1])
-        )
+        a, b = updates(more, pair[0]), updates(control, pair[1])
+        return abs(a - b) / max(a, b)
 
     pairs = [(a, b) for a in kept(more) for b in kept(control)]
-    return max((p for p in pairs if unlike(p) <= 0.05), default=min(pairs, key=unlike))
-
-# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #f6a0ac8b
-def _kid_row(arm: str, role: str, run: GanRun, judge: Judge, epoch: int, label: str) -> dict:
-    return row(arm, role, run.seed, label, "kid", score(run, judge, epoch)["kid"], judge.protocol())
-
-# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #11ad1098
-def main_rows(s: Scoring) -> list[dict]:
-    "Every score of the three data sets at the end, at the common step and at half the run, and KID with the losses at every kept epoch."
-    out = []
-    for role in s.roles:
-        arm, judge = s.arms[role], s.judges[role]
-        for run in s.runs[role]:
-            out += score_rows("dcgan", role, run, judge, arm.data) + score_rows(
-                "dcgan", role, run, judge, arm.data, epoch_near(run, s.common), "common"
-            )
-            out += [_kid_row("dcgan", role, run, judge, epoch_near(run, run.steps / 2), "half")] + curve_rows(
-                "dcgan", role, run, judge
-            )
-    return out
-
-# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #7e9af86f
-SIDE_ROLES = {
-    **{f"contrast {c:g}": "emnist" for c in CONTRASTS},
-    **{f"{b} background": "emnist" for b in ("flat", "textured", "natural")},
-    **{f"size {n}{tail}": "celeba" for tail in ("", " grey") for n in SIZES},
-}  # side arms that are judged by quality, all after equally many steps
-
-
-def side_rows(s: Scoring) -> list[dict]:
-    "Scores of contrasts, backgrounds, sizes and colours (at their equal ends), of more generator updates and of fewer images."
-    equal = [
-        r
-        for k, role in SIDE_ROLES.items()
-        if k in s.arms
-        for run in s.runs[k]
-        for at in ("common", "end")
-        for r in score_rows(k, role, run, s.judges[k], s.arms[k].data, None, at)
-    ]
-    fewer = [
-        _kid_row(k, "celeba", run, s.judges[k], epoch_near(run, s.common), "common")
-        for k in ("quarter of the images",)
-        if k in s.arms
-        for run in s.runs[k]
-    ]
-    return equal + fewer + [r for k in ("g_steps 2", "g_steps 5") if k in s.arms for r in update_rows(s, k)]
+    return max((pair for pair in pairs if unlike(pair) <= 0.05), default=min(pairs, key=unlike))
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #792c378c
-def update_rows(s: Scoring, key: str) -> list[dict]:
-    "KID of an arm with more generator updates, and of the control after as many updates of D and after as many of G."
+def update_rows(study: Study, name: str) -> list[dict]:
+    "KID of an arm with more generator updates, and of the control after as many updates of D and of G."
+    t, control = study["cifar", name], study["cifar", "dcgan"]
     out = []
-    for more, control in zip(s.runs[key], s.runs["cifar"], strict=True):
-        e_more, e_control = same_g_updates(more, control)
-        at = [
-            (key, more, s.judges[key], epoch_near(more, s.common), "common"),
-            (key, more, s.judges[key], e_more, "equal G updates"),
-            ("dcgan", control, s.judges["cifar"], e_control, f"G updates of {key}"),
-            (key, more, s.judges[key], more.epochs, "equal D updates"),
-            ("dcgan", control, s.judges["cifar"], epoch_near(control, more.steps), f"D updates of {key}"),
+    for more, one in zip(t.runs, control.runs, strict=True):
+        epoch_more, epoch_one = same_g_updates(more, one)
+        out += [
+            kid_row(t, more, epoch_near(more, common_step(study)), "common"),
+            kid_row(t, more, epoch_more, "equal G updates"),
+            kid_row(control, one, epoch_one, f"G updates of {name}"),
+            kid_row(t, more, more.epochs, "equal D updates"),
+            kid_row(control, one, epoch_near(one, more.steps), f"D updates of {name}"),
         ]
-        out += [_kid_row(arm, "cifar", run, judge, e, label) for arm, run, judge, e, label in at]
     return out
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #fc481602
@@ -123,23 +187,17 @@ def shuffle_tiles(
     tiles: int = TILES,  # tiles a side; must divide the image's side
     seed: int = 0,  # of the orders, one for each image
 ) -> np.ndarray:  # (N,H,W,C) uint8
-    "The images cut into tiles that change places: all pixel values stay, the shape goes. Raises `GannbError` when the tiles do not fit."
+    """The images cut into tiles that change places: all pixel values stay, the shape goes. Raises
+    `GannbError` when the tiles do not fit."""
     x = np.asarray(images)
     n, h, w, c = x.shape
     if tiles < 2 or h % tiles or w % tiles:
         raise GannbError(f"tiles must be at least 2 and divide the side of the images, {h}; this is {tiles}.")
-    parts = (
-        x.reshape(n, tiles, h // tiles, tiles, w // tiles, c)
-        .swapaxes(2, 3)
-        .reshape(n, tiles**2, h // tiles, w // tiles, c)
-    )
+    cut = x.reshape(n, tiles, h // tiles, tiles, w // tiles, c).swapaxes(2, 3)
+    parts = cut.reshape(n, tiles**2, h // tiles, w // tiles, c)
     order = numpy_rng(seed, "shuffled tiles").permuted(np.tile(np.arange(tiles**2), (n, 1)), axis=1)
-    return (
-        parts[np.arange(n)[:, None], order]
-        .reshape(n, tiles, tiles, h // tiles, w // tiles, c)
-        .swapaxes(2, 3)
-        .reshape(x.shape)
-    )
+    moved = parts[np.arange(n)[:, None], order].reshape(n, tiles, tiles, h // tiles, w // tiles, c)
+    return moved.swapaxes(2, 3).reshape(x.shape)
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #ac95fe49
 CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -151,42 +209,42 @@ CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "contrast 0.5": lambda x: set_contrast(x, HALF),
     "contrast 0.25": lambda x: set_contrast(x, 0.25),
 }
+# arm of the claim -> change
+DECIDE = {"shape destroyed": "4 x 4 tiles shuffled", "contrast changed": "contrast 0.5"}
 
+# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #4e5e343a
+def answers_of(run: GanRun, train: ImageSet, images: np.ndarray) -> dict[str, float] | None:
+    "D(x) under every change; NaN for a run that diverged, None for one whose D was not kept."
+    if run.diverged is not None:
+        return dict.fromkeys(CHANGES, math.nan)
+    try:
+        D = real_d(run, train)
+    except GannbError:
+        return None
+    return {name: d_on(D, change(images))[0] for name, change in CHANGES.items()}
 
-DECIDE = {
-    "shape destroyed": "4 x 4 tiles shuffled",
-    "contrast changed": "contrast 0.5",
-}  # arm of the claim -> change
-
-
-def fall_rows(runs: Sequence[GanRun], train: ImageSet, held: ImageSet, n: int) -> list[dict]:
-    "D(x) on held-out letters under every change, and how far it falls under the two that decide. Nothing for a run whose D was not kept."
-    images, out = np.asarray(some(held, n).images), []
+# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #65bd7245
+def fall_rows(runs: list[GanRun], train: ImageSet, held: ImageSet, n: int) -> list[dict]:
+    "D(x) on held-out letters under every change, and how far it falls under the two that decide."
+    images, out = np.asarray(some_images(held, n).images), []
     protocol = {"n_real": min(n, len(held)), "reference": held.fingerprint, "mode": D_MODE, "held_out": True}
     for run in runs:
-        if run.diverged is not None:
-            answers = dict.fromkeys(CHANGES, float("nan"))
-        else:
-            try:
-                D = real_d(run, train)
-            except GannbError:
-                continue
-            answers = {k: d_on(D, change(images))[0] for k, change in CHANGES.items()}
-        out += [row(k, "emnist", run.seed, "end", "D_on_changed", v, protocol) for k, v in answers.items()]
-        out += [
-            row(arm, "emnist", run.seed, "end", "fall_of_D", answers["as they are"] - answers[k], protocol)
-            for arm, k in DECIDE.items()
-        ]
+        answers = answers_of(run, train, images)
+        if answers is None:
+            continue
+        fall = {arm: answers["as they are"] - answers[change] for arm, change in DECIDE.items()}
+        for metric, values in (("D_on_changed", answers), ("fall_of_D", fall)):
+            out += [row(arm, "emnist", run.seed, "end", metric, v, protocol) for arm, v in values.items()]
     return out
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #5d3429e9
-def knows_rows(s: Scoring) -> list[dict]:
+def knows_rows(study: Study) -> list[dict]:
     "D on training against held-out reals, for each data set. Nothing for a run whose D was not kept."
     out = []
-    for role in s.roles:
-        for run in s.runs[role]:
+    for role, t in study.main.items():
+        for run in t.runs:
             try:
-                out += d_rows("dcgan", role, run, s.arms[role].data, s.arms[role].held)
+                out += d_rows("dcgan", role, run, t.data, t.held)
             except GannbError:
                 continue
     return out
@@ -195,206 +253,81 @@ def knows_rows(s: Scoring) -> list[dict]:
 PER_CLASS = 400  # labelled training images of each class, at most
 
 
-def chosen_class(cfg: DatasetStudyConfig) -> str:
-    "The one class that the third data set is cut to; a text beginning with n/a where there is none."
+def chosen_class(cfg: DatasetStudyConfig) -> str | Missing:
+    "The one class that the third data set is cut to."
     classes = split_spec(cfg.datasets[2])[1]
-    return (
-        classes[0]
-        if len(classes) == 1
-        else f"n/a ({cfg.datasets[2]} stands in for the airplanes, and no class of it was chosen)"
-    )
-
-# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #d39e69cb
-def balanced(s: ImageSet, n: int, seed: int = 0) -> ImageSet:
-    "At most n images of each class."
-    return s.rows(
-        np.sort(
-            np.concatenate(
-                [
-                    numpy_rng(seed, "balanced", k).permutation(np.flatnonzero(s.labels == k))[:n]
-                    for k in range(len(s.classes))
-                ]
-            )
-        )
-    )
+    if len(classes) == 1:
+        return classes[0]
+    return Missing(f"{cfg.datasets[2]} stands in for the airplanes, and no class of it was chosen")
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #83f55bbb
-def named_rows(
-    s: Scoring,
-) -> tuple[list[dict], dict[str, Any] | str]:  # rows, what the classifier can do (or why there is none)
-    "Share of fakes that a softmax regression calls by the name of the chosen class; the classifier's accuracy and its share on held-out reals stand beside."
-    name = chosen_class(s.cfg)
-    if name.startswith("n/a"):
-        return [], name
-    gan = s.cfg.gan(2).model_copy(update={"classes": [], "limit": None})
-    net = network("effnet-lite0", device=s.cfg.device)
-    train, held = (
-        balanced(x, PER_CLASS)
-        for x in (
-            load_data(gan, s.cfg.data_root, on_error=s.cfg.on_error),
-            load_held_out(gan, s.cfg.data_root, on_error=s.cfg.on_error),
-        )
-    )
-    at, fitted = train.classes.index(name), []
+def class_sets(cfg: DatasetStudyConfig) -> tuple[ImageSet, ImageSet]:  # to learn from, to be tested on
+    "Labelled images of all classes of the third data set, equally many of each."
+    gan = cfg.gan(2, classes=[], limit=None)
+    sets = (load(gan, cfg.data_root, on_error=cfg.on_error) for load in (load_data, load_held_out))
+    return tuple(balanced(images, PER_CLASS) for images in sets)
 
-    def says(x: np.ndarray) -> np.ndarray:
-        from sklearn.linear_model import LogisticRegression
-
-        if not fitted:
-            fitted.append(LogisticRegression(C=0.01, max_iter=500).fit(features(train, net), train.labels))
-        return fitted[0].predict(x)
-
-    fields = net.card() | {
-        "what": "classifier",
-        "classifier": "softmax regression, C 0.01",
-        "weights": net.weights,
-        "train": train.fingerprint,
-        "class": name,
+# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #b1662deb
+def can_name(namer: Namer, held: ImageSet, name: str) -> dict[str, float]:
+    "What the classifier can do on held-out reals: right in all, and how often it says `name` of whom."
+    x, named = features(held, namer.net), held.labels == held.classes.index(name)
+    return {
+        "accuracy": namer.accuracy(held),
+        "called": namer.share_called(name, x[named]),
+        "others called": namer.share_called(name, x[~named]),
     }
 
-    def on_reals() -> dict[str, float]:
-        answer = says(features(held, net))
-        return {
-            "accuracy": (answer == held.labels).mean(),
-            "called": (answer[held.labels == at] == at).mean(),
-            "others called": (answer[held.labels != at] == at).mean(),
-        }
+# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #babfb1df
+def share_called(namer: Namer, key: dict[str, Any], name: str, run: GanRun, n: int) -> float:
+    "Share of a run's fakes that the classifier calls `name`; NaN for a run that diverged."
+    if run.diverged is not None:
+        return math.nan
+    key = key | {"G": run.sha256(), "seed": run.seed, "z_dist": run.fields["z_dist"], "n_fake": n}
+    found = kept_numbers(key, lambda: {"called": namer.share_called(name, fake_features(run, namer.net, n))})
+    return found["called"]
 
-    can = kept_numbers(fields | {"held": held.fingerprint}, on_reals)
-    n = s.cfg.judge_images
-    protocol = net.card() | {
+# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #c344e691
+def named_rows(study: Study) -> list[dict]:
+    """Share of fakes that a softmax regression calls by the name of the chosen class. What it can do on
+    held-out reals goes into `study.facts["named"]`."""
+    name, n = chosen_class(study.cfg), study.cfg.judge_images
+    if isinstance(name, Missing):
+        study.facts["named"] = name
+        return []
+    train, held = class_sets(study.cfg)
+    namer, classes = Namer(train, network("effnet-lite0", device=study.cfg.device)), len(train.classes)
+    key = namer.card() | {"what": "classifier", "weights": namer.net.weights, "class": name}
+    can = kept_numbers(key | {"held": held.fingerprint}, lambda: can_name(namer, held, name))
+    protocol = namer.net.card() | {
         "classifier": "softmax regression",
-        "trained on": f"{len(train):,} images of {len(train.classes)} classes",
+        "trained on": f"{len(train):,} images of {classes} classes",
         "n_fake": n,
         "held_out": True,
     }
-    out = []
-    for run in s.runs["cifar"]:
-        share = (
-            float("nan")
-            if run.diverged is not None
-            else kept_numbers(
-                fields | {"G": run.sha256(), "seed": run.seed, "z_dist": run.fields["z_dist"], "n_fake": n},
-                lambda run=run: {"called": (says(net(fakes_of(run, run.epochs, n))) == at).mean()},
-            )["called"]
-        )
-        out.append(row("dcgan", "cifar", run.seed, "end", "called_airplane", share, protocol))
-    return out, {
-        "class": name,
-        "classes": len(train.classes),
-        "per class": len(train) // len(train.classes),
-        "n_held": len(held),
-        **can,
-        "protocol": protocol,
-    }
+    counted = {"class": name, "classes": classes, "per class": len(train) // classes, "n_held": len(held)}
+    study.facts["named"] = counted | can | {"protocol": protocol}
+    shares = {run.seed: share_called(namer, key, name, run, n) for run in study["cifar", "dcgan"].runs}
+    return [row("dcgan", "cifar", s, "end", "called_airplane", v, protocol) for s, v in shares.items()]
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #4777f25d
-def memory_judge(s: Scoring, role: str) -> Judge:
-    "Who looks for copies: all held-out images that may judge. The more of them, the more of the training set is looked at."
-    return Judge(s.judges[role].net, judging_part(s.cfg, s.arms[role].held), s.cfg.judge_images)
+def memory_scorer(t: Trained) -> Scorer:
+    "Who looks for copies: all held-out images that may judge; the more, the more is looked at."
+    return Scorer(t.scorer.net, t.judging, t.scorer.n_fake)
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #65cff7e7
-def all_rows(
-    s: Scoring, say: Callable[[str], None] = print
-) -> tuple[list[dict], dict[str, Any] | str]:  # rows; what the airplane classifier can do
-    "Every row of the scores. Everything that takes long is kept in the store, so that a stopped report goes on from there."
-    say(
-        f"Scoring {sum(map(len, s.runs.values()))} trainings with {s.judges[s.roles[0]].net.name}: {s.judges[s.roles[0]].n_fake} fakes against {len(s.judges[s.roles[0]].real)} held-out images each ..."
-    )
-    rows = main_rows(s)
-    say("... the three data sets are scored")
-    rows += side_rows(s)
-    say("... the side arms are scored")
-    rows += [
-        r
-        for run in s.runs["emnist"]
-        for r in memorisation_rows("dcgan", "emnist", run, memory_judge(s, "emnist"), s.arms["emnist"].data)
-    ]
-    rows += knows_rows(s) + fall_rows(
-        s.runs["emnist"],
-        s.arms["emnist"].data,
-        judging_part(s.cfg, s.arms["emnist"].held),
-        s.cfg.judge_images,
-    )
-    called, can = named_rows(s)
-    return rows + called, can
-
-# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #a770355c
-PAPER_RUNS = {
-    "emnist": "112,800 images, 10 epochs of 882 steps = 8,820 steps",
-    "celeba": "202,599 images, 10 epochs of 3,166 steps = 31,660 steps",
-    "cifar": "5,000 images, 10 epochs of 79 steps = 790 steps, printed up to epoch 7",
-}
-
-
-ROLES = {"emnist": "EMNIST", "celeba": "CelebA", "cifar": "CIFAR-10 airplanes"}
-
-
-_NAMES = {"emnist-balanced": "EMNIST", "celeba": "CelebA", "cifar10@airplane": "CIFAR-10 airplanes"}
-
-
-SHOWN = COLUMNS[:5]  # what the papers' log lines print
-
-
-def arms(cfg: DatasetStudyConfig) -> dict[str, Arm]:  # role -> arm
-    "The three data sets, loaded, with their epochs. Raises `GannbError` when data are missing or a batch is larger than the data."
-    out = {}
-    for i, (role, spec) in enumerate(zip(ROLES, cfg.datasets, strict=True)):
-        gan = cfg.gan(i)
-        data = load_data(gan, cfg.data_root, on_error=cfg.on_error)
-        gan = gan.model_copy(update={"epochs": epochs_for(gan, data, cfg.steps)})
-        held = load_held_out(gan, cfg.data_root, on_error=cfg.on_error)
-        name, classes = split_spec(spec)
-        out[role] = Arm(
-            _NAMES.get(spec, name + (f" ({', '.join(classes)})" if classes else "")), gan, data, role, held
-        )
-    return out
-
-# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #c0bc16bc
-def common_step(arms: Mapping[str, Arm]) -> int:
-    "The last step that every arm reaches."
-    return min(a.steps for a in arms.values())
-
-# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #578518d6
-def facts(
-    full_sets: Mapping[str, Mapping[str, Any]],  # of the paper's YAML: role -> images, batch
-    G: nn.Module,
-    D: nn.Module,  # the layers that section 4 lists
-) -> list[dict]:
-    "Ledger rows about the text itself: iterations, output size, guidelines, letters, native size."
-
-    def row(arm: str, role: str | None, metric: str, value: float) -> dict:
-        return {
-            "arm": arm,
-            "dataset": role,
-            "seed": None,
-            "step": None,
-            "metric": metric,
-            "value": value,
-            "protocol": {},
-        }
-
-    letters = sum(not c.isdigit() for c in CLASS_NAMES["emnist-balanced"])
-    return [
-        row("full set", role, "iterations", -(-f["images"] // f["batch"])) for role, f in full_sets.items()
-    ] + [
-        row("listed layers", None, "output_size", layer_table(G)[-1]["out_shape"][1]),
-        row("listed layers", None, "guidelines_met", sum(r["met"] for r in guidelines(G, D))),
-        row("full set", "emnist", "letter_classes", letters),
-        row("full set", "celeba", "native_width", CELEBA_WIDTH),
-    ]
-
-# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #f774cd9e
-CELEBA_WIDTH = 178  # px: the official aligned and cropped CelebA images are 178 wide and 218 high (Liu et al. 2015, data set page)
-
-
-def results(arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]]) -> list[dict]:
-    "Ledger rows of every run: at the common step and at the run's own end."
-    common = common_step(arms)
-    return [
-        row
-        for role in arms
-        for run in runs[role]
-        for step, label in ((common, "common"), (run.steps, "end"))
-        for row in window_rows("dcgan", role, run, step, label)
-    ]
+def rows(study: Study) -> list[dict]:
+    "Every row of the study. What takes long is kept in the store: a stopped report goes on from there."
+    letters, scorer = study["emnist", "dcgan"], study.first.scorer
+    trainings = sum(len(t.runs) for t in study)
+    against = f"{scorer.n_fake} fakes against {len(scorer.real)} held-out images each"
+    study.say(f"Scoring {trainings} trainings with {scorer.net.name}: {against} ...")
+    out = facts(study.published["full_sets"], *listed_networks()) + printed_rows(study) + main_rows(study)
+    study.say("... the three data sets are scored")
+    out += side_rows(study) + quarter_rows(study)
+    out += [found for name in UPDATES for found in update_rows(study, name)]
+    study.say("... the side arms are scored")
+    for run in letters.runs:
+        out += memorisation_rows("dcgan", "emnist", run, memory_scorer(letters), letters.data)
+    out += knows_rows(study)
+    out += fall_rows(letters.runs, letters.data, letters.judging, study.cfg.judge_images)
+    return out + named_rows(study)

@@ -7,48 +7,54 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from ...config import GanConfig
 from ...data import ImageSet, on_background, set_contrast
 from ...stages.arms import Arm, epochs_for
 from ...stages.gan import load_data, load_held_out
 from .plan import DatasetStudyConfig
 
 # %% auto #0
-__all__ = ['CONTRASTS', 'SIZES', 'BATCH', 'changed', 'grey', 'in_colour', 'contrast_arms', 'dimension_arms', 'update_arms',
-           'data_arms', 'side_arms']
+__all__ = ['CONTRASTS', 'SIZES', 'BATCH', 'LETTERS', 'FACES', 'UPDATES', 'QUARTER', 'changed', 'letter_changes', 'grey',
+           'in_colour', 'small_settings', 'side_arm', 'contrast_arms', 'dimension_arms', 'update_arms', 'data_arms',
+           'side_arms']
 
 # %% ../../../nbs/17_studies.dataset_study.side.ipynb #4b291f04
 CONTRASTS = (0.25, 0.5, 1.0)
-
-
 SIZES = (16, 32, 64)  # px
-
-
 BATCH = 64  # of every side arm that has equal images
+LETTERS = (
+    *(f"contrast {c:g}" for c in CONTRASTS),
+    "flat background",
+    "textured background",
+    "natural background",
+)
+FACES = tuple(f"size {n}{tail}" for tail in ("", " grey") for n in SIZES)
+UPDATES = ("g_steps 2", "g_steps 5")
+QUARTER = "quarter of the images"
 
-
+# %% ../../../nbs/17_studies.dataset_study.side.ipynb #6e9385c2
 def changed(
-    s: ImageSet,  # images
+    images: ImageSet,
     change: Callable[[np.ndarray], np.ndarray],  # (N,H,W,C) uint8 -> the same shape
     words: str,  # what was done, for name and fingerprint
 ) -> ImageSet:
     "The set with changed pixels, and a name and a fingerprint that say so."
     return replace(
-        s,
-        name=f"{s.name}, {words}",
-        images=change(np.asarray(s.images)),
+        images,
+        name=f"{images.name}, {words}",
+        images=change(np.asarray(images.images)),
         hashes=None,
-        settings={**s.settings, "changed": words},
+        settings={**images.settings, "changed": words},
     )
 
 # %% ../../../nbs/17_studies.dataset_study.side.ipynb #3dd22a85
-def _faces(photos: np.ndarray) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+def letter_changes(photos: np.ndarray) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
     "Name of an arm -> what is done to the letters. `photos`: natural crops of the letters' own size."
-    faces: dict[str, Callable] = {f"contrast {c:g}": (lambda x, c=c: set_contrast(x, c)) for c in CONTRASTS}
-    return faces | {
+    contrasts = {f"contrast {c:g}": (lambda x, c=c: set_contrast(x, c)) for c in CONTRASTS}
+    return contrasts | {
         "flat background": lambda x: on_background(x, "flat"),
         "textured background": lambda x: on_background(x, "textured"),
         "natural background": lambda x: on_background(x, photos),
@@ -70,97 +76,88 @@ def in_colour(
     return np.broadcast_to(np.asarray(images), (*images.shape[:-1], 3)).copy()
 
 # %% ../../../nbs/17_studies.dataset_study.side.ipynb #fbb5628f
-def _arm(name: str, role: str, gan: GanConfig, data: ImageSet, held: ImageSet, steps: int) -> Arm:
-    gan = gan.model_copy(update={"epochs": 1})
-    return Arm(name, gan.model_copy(update={"epochs": epochs_for(gan, data, steps)}), data, role, held)
+def small_settings(cfg: DatasetStudyConfig, i: int) -> dict[str, Any]:
+    "What all small side arms on data set number `i` share."
+    width, threads = cfg.side_width, cfg.threads or 1
+    return {"batch_size": min(BATCH, cfg.batch_sizes[i]), "ngf": width, "ndf": width, "threads": threads}
+
+# %% ../../../nbs/17_studies.dataset_study.side.ipynb #8fb5817d
+def side_arm(
+    cfg: DatasetStudyConfig,
+    i: int,  # number of the data set it stands on
+    name: str,
+    main: Arm,
+    data: ImageSet,
+    held: ImageSet,
+    steps: int,  # at least so many
+    **settings: Any,  # of the training, where they differ from the main arm's
+) -> Arm:
+    "An arm that is trained on `data` for the epochs that hold so many steps."
+    epochs = epochs_for(cfg.gan(i, **settings, epochs=1), data, steps)
+    return Arm(name, cfg.gan(i, **settings, epochs=epochs), data, main.role, held, label=name)
 
 # %% ../../../nbs/17_studies.dataset_study.side.ipynb #9033245a
-def contrast_arms(cfg: DatasetStudyConfig, arms: Mapping[str, Arm]) -> dict[str, Arm]:
+def contrast_arms(cfg: DatasetStudyConfig, main: Mapping[str, Arm]) -> dict[str, Arm]:
     "The same letters at several contrasts and on several backgrounds, equal images and steps."
-    gan = cfg.gan(0).model_copy(
-        update={
-            "batch_size": min(BATCH, cfg.batch_sizes[0]),
-            "ngf": cfg.side_width,
-            "ndf": cfg.side_width,
-            "threads": cfg.threads or 1,
-        }
-    )
-    letters, held = arms["emnist"].data.select(limit=cfg.side_images), arms["emnist"].held
-    photos = [
-        grey(s.images) if letters.channels == 1 else in_colour(s.images)
-        for s in (arms["cifar"].data, arms["cifar"].held)
-    ]
-    pairs = {
-        k: (f, g) for (k, f), g in zip(_faces(photos[0]).items(), _faces(photos[1]).values(), strict=True)
-    }
+    letters = main["emnist"].data.select(limit=cfg.side_images), main["emnist"].held
+    to_channels = grey if letters[0].channels == 1 else in_colour
+    # Photographs behind training letters are training photographs, behind held-out letters held-out ones.
+    photos = [to_channels(s.images) for s in (main["cifar"].data, main["cifar"].held)]
+    trains, judges = map(letter_changes, photos)
     return {
-        k: _arm(k, "emnist", gan, changed(letters, f, k), changed(held, g, k), cfg.side_steps)
-        for k, (f, g) in pairs.items()
+        name: side_arm(
+            cfg,
+            0,
+            name,
+            main["emnist"],
+            changed(letters[0], trains[name], name),
+            changed(letters[1], judges[name], name),
+            cfg.side_steps,
+            **small_settings(cfg, 0),
+        )
+        for name in LETTERS
     }
 
 # %% ../../../nbs/17_studies.dataset_study.side.ipynb #7edba05a
-def dimension_arms(cfg: DatasetStudyConfig) -> dict[str, Arm]:
+def dimension_arms(cfg: DatasetStudyConfig, main: Mapping[str, Arm]) -> dict[str, Arm]:
     "The same faces at several sizes, in colour and in grey, equal images and steps."
-    out = {}
+    out: dict[str, Arm] = {}
     for channels, tail in ((None, ""), (1, " grey")):
         for size in SIZES:
-            gan = cfg.gan(1).model_copy(
-                update={
-                    "size": size,
-                    "channels": channels,
-                    "batch_size": min(BATCH, cfg.batch_sizes[1]),
-                    "ngf": cfg.side_width,
-                    "ndf": cfg.side_width,
-                    "threads": cfg.threads or 1,
-                }
-            )
+            settings = small_settings(cfg, 1) | {"size": size, "channels": channels}
+            gan = cfg.gan(1, **settings)
             data = load_data(gan, cfg.data_root, on_error=cfg.on_error).select(limit=cfg.side_images)
-            if channels and (
-                cfg.network == "domain" or data.fingerprint in {a.data.fingerprint for a in out.values()}
-            ):
+            seen = {arm.data.fingerprint for arm in out.values()}
+            if channels and (cfg.network == "domain" or data.fingerprint in seen):
                 continue  # `domain` judges only what has its channels; or the images are grey as they are
-            out[f"size {size}{tail}"] = _arm(
-                f"size {size}{tail}",
-                "celeba",
-                gan,
-                data,
-                load_held_out(gan, cfg.data_root, on_error=cfg.on_error),
-                cfg.side_steps,
-            )
+            held = load_held_out(gan, cfg.data_root, on_error=cfg.on_error)
+            name = f"size {size}{tail}"
+            out[name] = side_arm(cfg, 1, name, main["celeba"], data, held, cfg.side_steps, **settings)
     return out
 
 # %% ../../../nbs/17_studies.dataset_study.side.ipynb #135a58a8
-def update_arms(cfg: DatasetStudyConfig, arms: Mapping[str, Arm]) -> dict[str, Arm]:
-    "More generator updates a batch. `g_steps 2` sees as many batches as the control; `g_steps 5` a fifth of them: as many G updates."
-    arm = arms["cifar"]
-    out = {}
-    for g, share in ((2, 1), (5, 5)):
-        gan = arm.config.model_copy(
-            update={"g_steps": g, "epochs": max(1, arm.config.epochs // share), "threads": cfg.threads or 1}
-        )
-        out[f"g_steps {g}"] = Arm(f"g_steps {g}", gan, arm.data, "cifar", arm.held)
+def update_arms(cfg: DatasetStudyConfig, main: Mapping[str, Arm]) -> dict[str, Arm]:
+    """More generator updates a batch. `g_steps 2` sees as many batches as the control; `g_steps 5` a fifth
+    of them, so that G is updated as often."""
+    control, out = main["cifar"], {}
+    for name, g, share in zip(UPDATES, (2, 5), (1, 5), strict=True):
+        epochs = max(1, control.config.epochs // share)
+        gan = cfg.gan(2, g_steps=g, epochs=epochs, threads=cfg.threads or 1)
+        out[name] = Arm(name, gan, control.data, "cifar", control.held, label=name)
     return out
 
 # %% ../../../nbs/17_studies.dataset_study.side.ipynb #47472171
-def data_arms(arms: Mapping[str, Arm]) -> dict[str, Arm]:
+def data_arms(cfg: DatasetStudyConfig, main: Mapping[str, Arm]) -> dict[str, Arm]:
     "A quarter of the faces, as many steps."
-    arm = arms["celeba"]
-    gan = arm.config.model_copy(update={"epochs": 1, "threads": arm.config.threads or 1})
-    part = arm.data.select(limit=max(len(arm.data) // 4, gan.batch_size))
-    return {
-        "quarter of the images": Arm(
-            "quarter of the images",
-            gan.model_copy(update={"epochs": epochs_for(gan, part, arm.steps)}),
-            part,
-            "celeba",
-            arm.held,
-        )
-    }
+    arm, threads = main["celeba"], cfg.threads or 1
+    part = arm.data.select(limit=max(len(arm.data) // 4, arm.config.batch_size))
+    return {QUARTER: side_arm(cfg, 1, QUARTER, arm, part, arm.held, arm.steps, threads=threads)}
 
 # %% ../../../nbs/17_studies.dataset_study.side.ipynb #02b69830
 def side_arms(
     cfg: DatasetStudyConfig,
-    arms: Mapping[str, Arm],  # role -> main arm, with held-out images
+    main: Mapping[str, Arm],  # role -> main arm, with held-out images
 ) -> dict[str, Arm]:  # name -> arm
     "All side arms of the dataset study."
-    return contrast_arms(cfg, arms) | dimension_arms(cfg) | update_arms(cfg, arms) | data_arms(arms)
+    makers = (contrast_arms, dimension_arms, update_arms, data_arms)
+    return {name: arm for make in makers for name, arm in make(cfg, main).items()}

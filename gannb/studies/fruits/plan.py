@@ -12,19 +12,15 @@ from pydantic import Field, field_validator, model_validator
 from ...config import ReportConfig, as_list, check_dataset
 
 # %% auto #0
-__all__ = ['FruitsConfig']
+__all__ = ['CONFIG', 'SMOKE', 'QUICK', 'DESK', 'GIVEN', 'PRESETS', 'FruitsConfig']
 
 # %% ../../../nbs/17_studies.fruits.plan.ipynb #7f11f626
 class FruitsConfig(ReportConfig):
     "Parameters of `papers/fruits.ipynb`: one GAN for each fruit, all else equal."
 
     dataset: str = "fruits360"
-    fruits: list[str] = [
-        "Apple",
-        "Banana",
-        "Grape",
-        "Tomato",
-    ]  # classes; the first carries the studies on amounts of data and on networks
+    # classes; the first carries the studies on amounts of data and on networks
+    fruits: list[str] = ["Apple", "Banana", "Grape", "Tomato"]
     limits: list[int] = [0, 0, 0, 0]  # at most so many training images of each fruit; 0: all
     epochs: int = Field(50, ge=1)
     batch_size: int = Field(64, ge=2)
@@ -75,4 +71,50 @@ class FruitsConfig(ReportConfig):
         return self
 
 # %% ../../../nbs/17_studies.fruits.plan.ipynb #0d04ae33
-_DIGIT_FRUITS: dict[str, Any] = {"dataset": "digits", "size": 16}
+CONFIG = FruitsConfig  # what the registry reads: the parameters ...
+SMOKE = {
+    "dataset": "digits",
+    "size": 16,
+    "fruits": ["0", "1"],
+    "limits": [0, 32],
+    "epochs": 1,
+    "seeds": [0],
+    "batch_size": 16,
+    "nz": 16,
+    "ngf": 8,
+    "ndf": 8,
+    "threads": 1,
+    "fractions": [1.0, 0.5],
+    "more_convs": 1,
+    "judge_images": 24,
+    "network": "domain",
+}
+QUICK = {
+    "dataset": "digits",
+    "size": 16,
+    "fruits": ["3", "1", "8"],
+    "limits": [0, 36, 110],
+    "epochs": 40,
+    "steps": 300,
+    "seeds": [0, 1],
+    "batch_size": 32,
+    "ngf": 16,
+    "ndf": 16,
+    "threads": 1,
+    "network": "domain",
+    "judge_images": 200,
+}
+DESK = {
+    "fruits": ["Apple", "Banana", "Tomato"],
+    "limits": [1536, 384, 1216],
+    "epochs": 40,
+    "steps": 1000,
+    "size": 32,
+    "ngf": 32,
+    "ndf": 32,
+    "threads": 1,
+    "judge_images": 400,
+}
+# (role, arm) of the trained generators that are given away with the reference result
+GIVEN = (("apple", "augment"),)
+PRESETS = {"smoke": SMOKE, "quick": QUICK, "desk": DESK, "paper": {"judge_images": 5000}}  # ... and presets

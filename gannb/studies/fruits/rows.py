@@ -11,26 +11,29 @@ from typing import Any
 
 import numpy as np
 
-from ...config import GanConfig
+from ...base import Missing
 from ...data import ImageSet
 from ...datasets.registry import fruit_arcs, fruit_counts, load
 from ...metrics import near_duplicate_share, near_duplicates, normalised
 from ...models.dcgan import Discriminator, Generator
 from ...models.guidelines import guidelines
-from ...stages.arms import Arm, epochs_for
+from ...stages.arms import Arm, Trained, epochs_for
 from ...stages.discriminator import d_rows
 from ...stages.features import features
 from ...stages.gan import load_data, load_held_out
-from ...stages.judges import Judge, Panel, some
+from ...stages.judges import Scorer, some_images
 from ...stages.memory import memorisation_rows
 from ...stages.pictures import EARLY, picture_rows
 from ...stages.run import GanRun
 from ...stages.score import inception_reals, inception_scores, row, score, score_rows
 from .plan import FruitsConfig
+from ..study import Study
 
 # %% auto #0
-__all__ = ['ROLES', 'FAIL_ACCURACY', 'FAIL_FOOLED', 'FAIL_DIVERSITY', 'roles', 'fruit_sets', 'arms', 'published_judge', 'failed',
-           'early_epochs', 'fact_rows', 'count_rows', 'duplicate_rows', 'gan_rows', 'inception_table', 'inception_rows']
+__all__ = ['ROLES', 'NOTE', 'FAIL_ACCURACY', 'FAIL_FOOLED', 'FAIL_DIVERSITY', 'roles', 'fruit_sets', 'fruit_arm', 'arms',
+           'published_scorer', 'failed', 'early_epochs', 'printed_rows', 'trained_networks', 'fact_rows', 'images_here',
+           'count_rows', 'duplicate_row', 'published_rows', 'early_rows', 'first_rows', 'main_rows', 'gan_rows',
+           'gains', 'inception_table', 'inception_rows', 'rows']
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #7df72d63
 ROLES = ("apple", "banana", "tomato", "grape")
@@ -44,201 +47,178 @@ def roles(fruits: list[str]) -> dict[str, str]:  # role -> class
     return {r: (own | others)[r] for r in ROLES if r in own or r in others}
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #8ea303b8
-def fruit_sets(cfg: FruitsConfig, gan: GanConfig) -> tuple[ImageSet, ImageSet]:  # to train on, to judge by
+NOTE = (
+    "the official test frames lie between the training frames: whole arcs of the training part judge instead"
+)
+
+
+def fruit_sets(cfg: FruitsConfig, fruit: str) -> tuple[ImageSet, ImageSet]:  # to train on, to judge by
     "The images of one fruit, whole arcs held out. Raises `GannbError` when data are missing."
-    train, held = (
-        load_data(gan, cfg.data_root, on_error=cfg.on_error),
-        load_held_out(gan, cfg.data_root, on_error=cfg.on_error),
-    )
+    gan = cfg.training(dataset=cfg.dataset, classes=[fruit], batch_size=2)
+    train, held = (load(gan, cfg.data_root, on_error=cfg.on_error) for load in (load_data, load_held_out))
     if train.groups is None or train.files is None:
         return train, held
     arcs = fruit_arcs([bytes(f).decode(errors="replace") for s in (train, held) for f in s.files])
     if not set(arcs[: len(train)].tolist()) & set(arcs[len(train) :].tolist()):
         return train, held
     parts = train.split({"train": 0.8, "test": 0.2})
-    note = "the official test frames lie between the training frames: whole arcs of the training part judge instead"
-    return tuple(s.rows(np.arange(len(s)), notes=(*s.notes, note)) for s in parts.values())
+    return tuple(s.rows(np.arange(len(s)), notes=(*s.notes, NOTE)) for s in parts.values())
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #32b4b4dd
-def arms(cfg: FruitsConfig) -> dict[str, Arm]:  # "role/arm" -> arm
-    "Every training of the study. Raises `GannbError` when data are missing or a batch is larger than the data."
-    first, *others = roles(cfg.fruits).items()
-    out: dict[str, Arm] = {}
-    sets = {}
+def fruit_arm(
+    cfg: FruitsConfig,
+    role: str,
+    name: str,  # what is done: "augment", "none 25%"
+    sets: tuple[str, ImageSet, ImageSet],  # fruit, its training images, those that judge
+    n: int | None = None,  # only so many training images
+    **changes: Any,  # of the training
+) -> Arm:
+    "One arm of one fruit, trained for the epochs that hold the study's steps."
+    fruit, train, held = sets
+    data = train if n is None else train.select(limit=n)
+    settings = {
+        "dataset": cfg.dataset,
+        "classes": [fruit],
+        "batch_size": min(cfg.batch_size, len(data)),
+    } | changes
+    epochs = epochs_for(cfg.training(**settings), data, cfg.steps)
+    return Arm(f"{fruit}, {name}", cfg.training(**settings | {"epochs": epochs}), data, role, held, name)
 
-    def add(role: str, arm: str, n: int | None = None, **changes: Any) -> None:
-        fruit, train, held = sets[role]
-        data = train if n is None else train.select(limit=n)
-        gan = cfg.training(
-            dataset=cfg.dataset, classes=[fruit], batch_size=min(cfg.batch_size, len(data)), **changes
-        )
-        out[f"{role}/{arm}"] = Arm(
-            f"{fruit}, {arm}",
-            gan.model_copy(update={"epochs": epochs_for(gan, data, cfg.steps)}),
-            data,
-            role,
-            held,
-        )
-
-    limit = dict(zip(cfg.fruits, cfg.limits, strict=True))
-    for role, fruit in (first, *others):
-        train, held = fruit_sets(cfg, cfg.training(dataset=cfg.dataset, classes=[fruit], batch_size=2))
+# %% ../../../nbs/17_studies.fruits.rows.ipynb #30a72388
+def arms(cfg: FruitsConfig) -> list[Arm]:
+    """One GAN a fruit; the first fruit carries the studies on amounts of data and on networks. Raises
+    `GannbError` when data are missing or a batch is larger than the data."""
+    limit, sets = dict(zip(cfg.fruits, cfg.limits, strict=True)), {}
+    for role, fruit in roles(cfg.fruits).items():
+        train, held = fruit_sets(cfg, fruit)
         sets[role] = fruit, train.select(limit=limit[fruit] or None), held
-    least = min(len(s[1]) for s in sets.values())
-    for role in sets:
-        add(role, "augment")
-    for role in sets:
-        if len(sets[role][1]) > least:
-            add(role, "augment, equal images", least)
-    role, whole = first[0], len(sets[first[0]][1])
-    add(role, "none", augment="")
+    least = min(len(train) for _, train, _ in sets.values())
+    first, whole = next(iter(sets)), len(next(iter(sets.values()))[1])
+    out = [fruit_arm(cfg, role, "augment", sets[role]) for role in sets]
+    for role, (_, train, _) in sets.items():
+        if len(train) > least:
+            out.append(fruit_arm(cfg, role, "augment, equal images", sets[role], least))
+    out.append(fruit_arm(cfg, first, "none", sets[first], augment=""))
     for share in cfg.fractions[1:]:
-        add(role, f"augment {share:.0%}", round(share * whole))
-        add(role, f"none {share:.0%}", round(share * whole), augment="")
-    add(role, "more convolutions", extra_convs=cfg.more_convs)
+        n = round(share * whole)
+        out.append(fruit_arm(cfg, first, f"augment {share:.0%}", sets[first], n))
+        out.append(fruit_arm(cfg, first, f"none {share:.0%}", sets[first], n, augment=""))
+    out.append(fruit_arm(cfg, first, "more convolutions", sets[first], extra_convs=cfg.more_convs))
     return out
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #dac80ab1
-def published_judge(p: Panel, train: ImageSet, n: int | None = None) -> Judge:
+def published_scorer(t: Trained, n: int | None = None) -> Scorer:
     "The protocol the table suggests: n training images (None: all) against n fakes."
-    n = len(train) if n is None else n
-    return Judge(p.net, some(train, n), n, held_out=False)
+    n = len(t.data) if n is None else n
+    return Scorer(t.scorer.net, some_images(t.data, n), n, held_out=False)
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #5d2ca757
 FAIL_ACCURACY, FAIL_FOOLED, FAIL_DIVERSITY = 0.995, 0.01, 0.25
 
 
 def failed(run: GanRun, diversity: float) -> bool:
-    "Did the training fail: diverged, or D wins wholly over the last tenth of the steps, or the fakes are a quarter as diverse as the reals?"
+    """Did the training fail: diverged, or D wins wholly over the last tenth of the steps, or the fakes are
+    a quarter as diverse as the reals?"""
     if run.diverged is not None:
         return True
-    h = run.history()
-    width = max(1, round(run.steps / 10))
-    accuracy = (h.mean("acc_real", width) + h.mean("acc_fake", width)) / 2
-    return (
-        accuracy > FAIL_ACCURACY
-        and h.mean("D_fake_before", width) < FAIL_FOOLED
-        or diversity < FAIL_DIVERSITY
-    )
+    history, width = run.history(), max(1, round(run.steps / 10))
+    accuracy = (history.mean("acc_real", width) + history.mean("acc_fake", width)) / 2
+    d_wins = accuracy > FAIL_ACCURACY and history.mean("D_fake_before", width) < FAIL_FOOLED
+    return d_wins or diversity < FAIL_DIVERSITY
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #2c5be753
 def early_epochs(run: GanRun) -> list[int]:
-    "Kept epochs within the first 40 % of the steps, before training left out; the first kept one where there is none."
+    """Kept epochs within the first 40 % of the steps, before training left out; the first kept one where
+    there is none."""
     kept = [e for e in run.kept_epochs() if e > 0]
     return [e for e in kept if e <= EARLY * run.epochs] or kept[:1]
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #24594d98
-def fact_rows(cfg: FruitsConfig, study: Mapping[str, Any], arms: Mapping[str, Arm], p: Panel) -> list[dict]:
-    "What needs no GAN: the paper's own arithmetic, counts, near-duplicates, layers."
+def printed_rows(
+    table: Mapping[str, Mapping], counts: Mapping[str, int]
+) -> list[dict]:  # of the paper's YAML
+    "The paper's own arithmetic: sums, ranks, correlation of its table."
     from scipy.stats import spearmanr
 
-    t, c = study["table1"], study["counts"]
+    def rank(key: str, better: Any) -> int:
+        return 1 + sum(better(fruit[key], table["banana"][key]) for fruit in table.values())
 
-    def rank(key: str, role: str, best_high: bool) -> int:
-        return 1 + sum((v[key] > t[role][key]) == best_high and v[key] != t[role][key] for v in t.values())
-
-    out = [
-        row("printed numbers", None, None, None, "images_sum", c["train"] + c["test"], {}),
-        row("printed numbers", "banana", None, None, "rank_fid", rank("fid", "banana", False), {}),
-        row("printed numbers", "banana", None, None, "rank_is", rank("is", "banana", True), {}),
-        row(
-            "printed numbers",
-            None,
-            None,
-            None,
-            "rank_correlation",
-            float(spearmanr([v["fid"] for v in t.values()], [v["images"] for v in t.values()])[0]),
-            {},
-        ),
-    ]
-    G, D = Generator(cfg.size, 3, cfg.nz, cfg.ngf), Discriminator(cfg.size, 3, cfg.ndf)
-    out.append(
-        row(
-            "networks trained here",
-            None,
-            None,
-            None,
-            "guidelines_met",
-            sum(r["met"] for r in guidelines(G, D)),
-            {},
-        )
+    fid, images = ([fruit[key] for fruit in table.values()] for key in ("fid", "images"))
+    values = (
+        (None, "images_sum", counts["train"] + counts["test"]),
+        ("banana", "rank_fid", rank("fid", lambda a, b: a < b)),
+        ("banana", "rank_is", rank("is", lambda a, b: a > b)),
+        (None, "rank_correlation", float(spearmanr(fid, images)[0])),
     )
-    out += [
-        row("full set", r["role"], None, None, "images", r["here"], {})
-        for r in count_rows(cfg, study)
-        if r["whole"]
-    ]
-    return out + [
-        row(
-            "training images",
-            r["role"],
-            None,
-            None,
-            "near_duplicates",
-            round(r["train"], 3),
-            {"distance": r["rule"]},
-        )
-        for r in duplicate_rows(arms, p)
-    ]
+    return [row("printed numbers", role, None, None, metric, value, {}) for role, metric, value in values]
+
+# %% ../../../nbs/17_studies.fruits.rows.ipynb #1bd1cd97
+def trained_networks(
+    cfg: FruitsConfig, channels: int = 3, extra_convs: int = 0
+) -> tuple[Generator, Discriminator]:
+    "The two networks as this run trains them."
+    G = Generator(cfg.size, channels, cfg.nz, cfg.ngf, extra_convs)
+    return G, Discriminator(cfg.size, channels, cfg.ndf, extra_convs)
+
+# %% ../../../nbs/17_studies.fruits.rows.ipynb #963a44a1
+def fact_rows(study: Study) -> list[dict]:
+    "What needs no GAN: the paper's own arithmetic, counts, near-duplicates, layers."
+    met = sum(r["met"] for r in guidelines(*trained_networks(study.cfg)))
+    out = printed_rows(study.published["table1"], study.published["counts"])
+    out.append(row("networks trained here", None, None, None, "guidelines_met", met, {}))
+    for r in study.facts["counts"]:
+        if r["whole"]:
+            out.append(row("full set", r["role"], None, None, "images", r["here"], {}))
+    for r in study.facts["duplicates"]:
+        share, rule = round(r["train"], 3), {"distance": r["rule"]}
+        out.append(row("training images", r["role"], None, None, "near_duplicates", share, rule))
+    return out
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #866d0e2f
-def count_rows(cfg: FruitsConfig, study: Mapping[str, Any]) -> list[dict]:
-    "Images of each fruit: the paper's count, ours, and whether our copy has the whole fruit (within 1 % of the paper's)."
+def images_here(cfg: FruitsConfig, fruit: str) -> int:
+    "Images of a fruit in all parts of our copy."
+    n = 0
+    for part in ("train", "test"):
+        where = {"data_root": cfg.data_root, "on_error": cfg.on_error}
+        s = load(cfg.dataset, split=part, size=cfg.size, classes=[fruit], **where)
+        if part == "train" or "no test part here" in " ".join(s.notes):
+            n += fruit_counts(s)[fruit]
+    return n
+
+# %% ../../../nbs/17_studies.fruits.rows.ipynb #4e4b2867
+def count_rows(cfg: FruitsConfig, table: Mapping[str, Mapping]) -> list[dict]:  # table: of the paper's YAML
+    "Images of each fruit: the paper's count, ours, and whether our copy has the whole fruit (within 1 %)."
     if cfg.dataset != "fruits360":
         return []
-    here: dict[str, int] = {}
-    for part in ("train", "test"):
-        for f in cfg.fruits:
-            s = load(
-                cfg.dataset,
-                split=part,
-                size=cfg.size,
-                classes=[f],
-                data_root=cfg.data_root,
-                on_error=cfg.on_error,
-            )
-            if part == "train" or "no test part here" in " ".join(s.notes):
-                here[f] = here.get(f, 0) + fruit_counts(s)[f]
+    here = {fruit.lower(): images_here(cfg, fruit) for fruit in cfg.fruits}
     return [
         {
             "role": r,
             "paper": v["images"],
-            "here": here[f],
-            "whole": abs(here[f] - v["images"]) <= 0.01 * v["images"],
+            "here": here[r],
+            "whole": abs(here[r] - v["images"]) <= 0.01 * v["images"],
         }
-        for r, v in study["table1"].items()
-        for f in cfg.fruits
-        if f.lower() == r
+        for r, v in table.items()
+        if r in here
     ]
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #d30712a1
-def duplicate_rows(arms: Mapping[str, Arm], p: Panel) -> list[dict]:
-    "Near-duplicates among the training images of each fruit, and between them and the held-out arcs; distances on the judging network's features."
-    out = []
-    for key, arm in arms.items():
-        if (
-            not key.endswith("/augment")
-            or arm.data.groups is None
-            or len(np.unique(arm.data.groups)) == len(arm.data)
-        ):
-            continue
-        t, h = features(arm.data, p.net), features(p.held[arm.role], p.net)
-        groups = _turns(arm.data)
-        found = (
-            near_duplicates(t, groups) if len(np.unique(groups)) > 1 else near_duplicates(t, arm.data.groups)
-        )
-        out.append(
-            {
-                "role": arm.role,
-                "fruit": arm.config.classes[0],
-                "images": len(arm.data),
-                "train": found.share,
-                "held": near_duplicate_share(t, h, found.threshold),
-                "threshold": found.threshold,
-                "rule": found.rule,
-            }
-        )
-    return out
+def duplicate_row(t: Trained) -> dict | None:
+    """Near-duplicates among the training images of a fruit, and between them and the held-out arcs, on the
+    judging network's features; None where no frames belong together."""
+    arcs = t.data.groups
+    if arcs is None or len(np.unique(arcs)) == len(t.data):
+        return None
+    train, held = features(t.data, t.scorer.net), features(t.judging, t.scorer.net)
+    turns = _turns(t.data)
+    found = near_duplicates(train, turns if len(np.unique(turns)) > 1 else arcs)
+    return {
+        "role": t.role,
+        "images": len(t.data),
+        "train": found.share,
+        "held": near_duplicate_share(train, held, found.threshold),
+        "rule": found.rule,
+    }
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #b375b359
 def _turns(s: ImageSet) -> np.ndarray:
@@ -246,122 +226,105 @@ def _turns(s: ImageSet) -> np.ndarray:
     names = [bytes(f).decode(errors="replace").rsplit("/", 1)[-1].rsplit("_", 2)[0] for f in s.files]
     return np.unique([n.rstrip("0123456789") for n in names], return_inverse=True)[1]
 
-# %% ../../../nbs/17_studies.fruits.rows.ipynb #321168c3
-def gan_rows(arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], p: Panel) -> list[dict]:
-    "What needs the trained GANs: scores of every arm, gains, failures, early and late, noise, copies."
-    first = next(iter(arms.values())).role
-    least = min(len(a.data) for k, a in arms.items() if k.endswith("/augment"))
-    out: list[dict] = []
-    for key, arm in arms.items():
-        role, name = key.split("/", 1)
-        judge = p.judges[role]
-        for run in runs[key]:
-            out += score_rows(name, role, run, judge, arm.data)
-            if name in ("augment", "none") and role == first:
-                out += _early_rows(name, role, run, judge)
-            if name == "augment":
-                out += _published_rows(arm, run, p, least) + picture_rows(name, role, run, arm.held)
-            if role == first and name != "more convolutions":
-                out += d_rows(name, role, run, arm.data, p.held[role])
-            if role == first:
-                out.append(
-                    row(
-                        name,
-                        role,
-                        run.seed,
-                        "end",
-                        "failed",
-                        float(failed(run, score(run, judge)["diversity"])),
-                        {"definition": "see the open choices"},
-                    )
-                )
-        if name == "augment":
-            out += [
-                r
-                for run in runs[key]
-                for r in memorisation_rows(
-                    name, role, run, Judge(p.net, p.held[role], judge.n_fake), arm.data
-                )
-            ]
-    return out + _gains(out, first)
-
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #258d3d8d
-def _published_rows(arm: Arm, run: GanRun, p: Panel, least: int) -> list[dict]:
+def published_rows(t: Trained, run: GanRun, least: int) -> list[dict]:
     "FID as the table suggests it was taken, and the same with as few images as the smallest fruit has."
     out = []
-    for name, judge in (
-        ("augment, published protocol", published_judge(p, arm.data)),
-        ("augment, fewest images scored", published_judge(p, arm.data, least)),
-    ):
-        found = score(run, judge)
-        out += [row(name, arm.role, run.seed, "end", m, found[m], judge.protocol()) for m in ("fid", "kid")]
+    for name, n in (("augment, published protocol", None), ("augment, fewest images scored", least)):
+        scorer = published_scorer(t, n)
+        found = score(run, scorer)
+        out += [row(name, t.role, run.seed, "end", m, found[m], scorer.protocol()) for m in ("fid", "kid")]
     return out
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #a5d7630f
-def _early_rows(name: str, role: str, run: GanRun, judge: Judge) -> list[dict]:
-    "Diversity at the kept epochs of the first 40 % of the steps, at the end, and the rise from one to the other."
-    late = score(run, judge)["diversity"]
-    early = (
-        float(np.mean([score(run, judge, e)["diversity"] for e in early_epochs(run)]))
-        if run.diverged is None
-        else math.nan
-    )
+def early_rows(t: Trained, run: GanRun) -> list[dict]:
+    "Diversity at the kept epochs of the first 40 % of the steps, and how far it rises from there to the end."
+    late, early = score(run, t.scorer)["diversity"], math.nan
+    if run.diverged is None:
+        early = float(np.mean([score(run, t.scorer, e)["diversity"] for e in early_epochs(run)]))
+    protocol = t.scorer.protocol()
     return [
-        row(name, role, run.seed, "early", "diversity", early, judge.protocol()),
-        row(name, role, run.seed, "end", "diversity_rise", late - early, judge.protocol()),
+        row(t.ledger_arm, t.role, run.seed, "early", "diversity", early, protocol),
+        row(t.ledger_arm, t.role, run.seed, "end", "diversity_rise", late - early, protocol),
     ]
+
+# %% ../../../nbs/17_studies.fruits.rows.ipynb #451a97fc
+def first_rows(t: Trained, run: GanRun) -> list[dict]:
+    "What is asked of the first fruit alone: early and late, what D knows by heart, failures."
+    name, out = t.ledger_arm, []
+    if name in ("augment", "none"):
+        out += early_rows(t, run)
+    if name != "more convolutions":
+        out += d_rows(name, t.role, run, t.data, t.judging)
+    fails = float(failed(run, score(run, t.scorer)["diversity"]))
+    return [*out, row(name, t.role, run.seed, "end", "failed", fails, {"definition": "see the open choices"})]
+
+# %% ../../../nbs/17_studies.fruits.rows.ipynb #579f68dc
+def main_rows(t: Trained, run: GanRun, least: int) -> list[dict]:
+    "What is asked of every fruit's main arm: the published protocol, its pictures, copies."
+    all_held = Scorer(t.scorer.net, t.judging, t.scorer.n_fake)
+    return [
+        *published_rows(t, run, least),
+        *picture_rows(t.ledger_arm, t.role, run, t.held),
+        *memorisation_rows(t.ledger_arm, t.role, run, all_held, t.data),
+    ]
+
+# %% ../../../nbs/17_studies.fruits.rows.ipynb #321168c3
+def gan_rows(study: Study) -> list[dict]:
+    "What needs the trained GANs: scores of every arm, gains, failures, early and late, noise, copies."
+    first, least = study.first.role, min(len(t.data) for t in study.main.values())
+    out: list[dict] = []
+    for t in study:
+        for run in t.runs:
+            out += score_rows(t.ledger_arm, t.role, run, t.scorer, t.data)
+            if t.role == first:
+                out += first_rows(t, run)
+            if t.ledger_arm == "augment":
+                out += main_rows(t, run, least)
+    return out + gains(out, first)
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #2cdd7220
-def _gains(rows: Sequence[dict], role: str) -> list[dict]:
+def gains(rows: Sequence[dict], role: str) -> list[dict]:
     "Normalised KID with DiffAugment less the same without, for each share of the images, seed by seed."
-    q = {(r["arm"], r["seed"]): r for r in rows if r["metric"] == "quality" and r["dataset"] == role}
-    return [
-        row(
-            f"gain{arm.removeprefix('none')}",
-            role,
-            seed,
-            "end",
-            "gain",
-            q[arm.replace("none", "augment"), seed]["value"] - r["value"],
-            r["protocol"],
-        )
-        for (arm, seed), r in q.items()
-        if arm.startswith("none")
-    ]
+    quality = {(r["arm"], r["seed"]): r for r in rows if r["metric"] == "quality" and r["dataset"] == role}
+    out = []
+    for (arm, seed), r in quality.items():
+        if arm.startswith("none"):
+            share = arm.removeprefix("none")
+            gain = quality[f"augment{share}", seed]["value"] - r["value"]
+            out.append(row(f"gain{share}", role, seed, "end", "gain", gain, r["protocol"]))
+    return out
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #823d4723
-def inception_table(arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]]) -> dict[str, list | str]:
+def inception_table(study: Study) -> dict[str, list | Missing]:
     "role -> Inception Score and FID of every seed as the table suggests them, or why not."
-    out: dict[str, list | str] = {}
-    for key, arm in arms.items():
-        if not key.endswith("/augment"):
-            continue
-        found = [inception_scores(run, arm.data, len(arm.data)) for run in runs[key]]
-        out[arm.role] = next((f for f in found if isinstance(f, str)), found)
+    out: dict[str, list | Missing] = {}
+    for role, t in study.main.items():
+        found = [inception_scores(run, t.data, len(t.data)) for run in t.runs]
+        out[role] = next((f for f in found if not isinstance(f, Mapping)), found)
     return out
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #dc90c2a2
-def inception_rows(
-    arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], table: Mapping[str, list | str]
-) -> list[dict]:
+def inception_rows(study: Study) -> list[dict]:
     "Normalised Inception Score of every fruit and seed; no rows where Inception is not here."
     out = []
-    for role, found in table.items():
-        if isinstance(found, str):
+    for role, found in study.facts["inception"].items():
+        if not isinstance(found, list):
             continue
-        arm = arms[f"{role}/augment"]
-        top = inception_reals(arm.data)["is"]
-        for run, f in zip(runs[f"{role}/augment"], found):
-            start = inception_scores(run, arm.data, len(arm.data), epoch=0)["is"]
-            out.append(
-                row(
-                    "augment",
-                    role,
-                    run.seed,
-                    "end",
-                    "is_quality",
-                    normalised(f["is"], start, top),
-                    {"network": "inception", "n_fake": len(arm.data)},
-                )
-            )
+        t, protocol = study.main[role], {"network": "inception", "n_fake": len(study.main[role].data)}
+        top = inception_reals(t.data)["is"]
+        for run, f in zip(t.runs, found):
+            start = inception_scores(run, t.data, len(t.data), epoch=0)["is"]
+            value = normalised(f["is"], start, top)
+            out.append(row("augment", role, run.seed, "end", "is_quality", value, protocol))
     return out
+
+# %% ../../../nbs/17_studies.fruits.rows.ipynb #c2950de0
+def rows(study: Study) -> list[dict]:
+    "Every row of the study."
+    study.facts = {
+        "inception": inception_table(study),
+        "counts": count_rows(study.cfg, study.published["table1"]),
+        "duplicates": [r for r in map(duplicate_row, study.main.values()) if r],
+    }
+    return fact_rows(study) + gan_rows(study) + inception_rows(study)

@@ -5,419 +5,596 @@
 # %% ../../../nbs/17_studies.fruits.show.ipynb #b534fc01
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from ... import plot
 from ...augment import leak
-from ...data import audit
-from ...datasets.registry import DATASETS
-from ...features import Ladder
-from ...stages.arms import Arm
-from ...stages.discriminator import D_MODE
-from ...stages.judges import Panel, some
-from ...stages.ladder import climbed
-from ...stages.pictures import EARLY
-from ...stages.run import GanRun
-from ...stages.score import as_score, fakes_of, fid_by_number, score
-from ...stages.tables import mean_cell, values, without_n
-from ...store import read_json
-from .plan import FruitsConfig
-from .rows import published_judge
+from ...base import Missing
+from ...models.dcgan import layer_table
+from ...stages import cards as cards_room
+from ...stages.arms import Trained
+from ...stages.features import fakes_of
+from ...stages.judges import some_images
+from ...stages.ladder import LADDER_COLUMNS, ladder_rows
+from ...stages.pictures import EARLY, film, strip
+from ...stages.score import fid_by_number, score
+from ...stages.tables import cell_of, number, score_curve
+from .rows import ROLES, published_scorer, trained_networks
+from gannb.studies.study import (
+    Figure,
+    Film,
+    Study,
+    Table,
+    architecture,
+    closest_pairs,
+    guidelines_table,
+)
 
 # %% auto #0
-__all__ = ['LADDER_COLUMNS', 'cell', 'number', 'fruit', 'table1', 'numbers_of_images', 'shares', 'all_scores', 'fid_series',
-           'leaks', 'ladders', 'ladder_rows', 'pictures_table', 'data_notes', 'licence', 'hero_sentence',
-           'done_differently', 'measured_effect', 'seconds_of', 'times', 'protocol_cards', 'audit_card']
-
-# %% ../../../nbs/17_studies.fruits.show.ipynb #d481adf8
-def cell(
-    rows: Sequence[Mapping], arm: str, role: str, metric: str, step: Any = "end"
-) -> Any:  # {"mean", "interval"}, or words
-    "Mean over seeds with its interval."
-    found = values(rows, arm, role, step, metric)
-    return without_n(mean_cell(found)) if found else "n/a (not run)"
-
-# %% ../../../nbs/17_studies.fruits.show.ipynb #a53dd901
-def _mean(values: Sequence[float]) -> Any:
-    return without_n(mean_cell(values))
-
-# %% ../../../nbs/17_studies.fruits.show.ipynb #b45c5cdd
-def number(c: Any, form: str = ".2f") -> str:
-    "The mean of a cell in a sentence."
-    return format(c["mean"], form) if isinstance(c, Mapping) else str(c)
+__all__ = ['WITH', 'WITHOUT', 'COUNTS', 'DUPLICATES', 'TABLE1', 'IMAGES', 'ALL_SCORES', 'SHARES', 'LEAKS', 'FIGURES', 'NOISE',
+           'TIMES', 'SCORES', 'MEANING', 'FID_WARNING', 'OTHERS', 'fruit', 'names', 'cell', 'spread', 'hero',
+           'done_differently', 'data', 'counts', 'repeats', 'networks', 'more_convolutions', 'ladder', 'table1_row',
+           'table1', 'images_row', 'numbers_of_images', 'fid_curve', 'scores_row', 'all_scores', 'share_row', 'shares',
+           'with_and_without', 'two_curves', 'curves', 'leak_row', 'leaks', 'films', 'strips', 'noise_row', 'noise',
+           'copies', 'times_row', 'times', 'notes', 'measured', 'cards', 'records']
 
 # %% ../../../nbs/17_studies.fruits.show.ipynb #78008fca
-def fruit(arms: Mapping[str, Arm], role: str) -> str:
+WITH, WITHOUT = "#0072B2", "#555555"  # colours
+
+
+def fruit(t: Trained) -> str:
     "The class that plays a role, with the role where it is another name."
-    name = arms[f"{role}/augment"].config.classes[0]
-    return name if name.lower() == role else f"{name} (as {role})"
+    name = t.config.classes[0]
+    return name if name.lower() == t.role else f"{name} (as {t.role})"
 
-# %% ../../../nbs/17_studies.fruits.show.ipynb #c16d4493
-def table1(
-    published: Mapping[str, Mapping],
-    arms: Mapping[str, Arm],
-    rows: Sequence[Mapping],
-    inception: Mapping[str, list | str],
-) -> list[dict]:
-    "The published scores, those of Inception here, and those that can be had everywhere."
-    out = []
-    for role, p in published.items():
-        paper = {"fruit": role, "paper_is": f"{p['is']:.3f} ({p['is_std']:.3f})", "paper_fid": p["fid"]}
-        if f"{role}/augment" not in arms:
-            why = "n/a (no images)"
-            out.append(paper | dict.fromkeys(("is", "fid", "fid_here", "kid", "quality"), why))
-            continue
-        found = inception[role]
-        why = found if isinstance(found, str) else ""
-        out.append(
-            paper
-            | {
-                "fruit": fruit(arms, role),
-                "is": why or _mean([f["is"] for f in found]),
-                "fid": why or _mean([f["fid"] for f in found]),
-                "fid_here": cell(rows, "augment, published protocol", role, "fid"),
-                "kid": cell(rows, "augment", role, "kid"),
-                "quality": cell(rows, "augment", role, "quality"),
-            }
-        )
-    return out
+# %% ../../../nbs/17_studies.fruits.show.ipynb #00451b5c
+def names(study: Study) -> dict[str, str]:
+    "role -> the class that plays it."
+    return {role: fruit(t) for role, t in study.main.items()}
 
-# %% ../../../nbs/17_studies.fruits.show.ipynb #52c33ce1
-def numbers_of_images(arms: Mapping[str, Arm], rows: Sequence[Mapping]) -> list[dict]:
-    "Own or equal numbers of images, in training and in the score: where the order of the fruits comes from."
-    out = []
-    for role in dict.fromkeys(a.role for a in arms.values()):
-        equal = "augment, equal images" if f"{role}/augment, equal images" in arms else "augment"
-        for words, arm in (("own number", "augment"), ("equal number", equal)):
-            out.append(
-                {
-                    "fruit": fruit(arms, role),
-                    "training": f"{words} ({len(arms[f'{role}/{arm}'].data):,})",
-                    "fid_own": cell(rows, "augment, published protocol", role, "fid")
-                    if arm == "augment"
-                    else "n/a (own number only)",
-                    "fid_few": cell(rows, "augment, fewest images scored", role, "fid")
-                    if arm == "augment"
-                    else "n/a (own number only)",
-                    "kid": cell(rows, arm, role, "kid"),
-                    "quality": cell(rows, arm, role, "quality"),
-                }
-            )
-    return out
 
-# %% ../../../nbs/17_studies.fruits.show.ipynb #998347be
-def shares(cfg: FruitsConfig, arms: Mapping[str, Arm], rows: Sequence[Mapping]) -> list[dict]:
-    "With and without DiffAugment on all, half and a quarter of the images: quality, diversity, and what D knows by heart."
-    role = next(iter(arms.values())).role
-    out = []
-    for s in cfg.fractions:
-        tail = "" if s == 1 else f" {s:.0%}"
-        for words, arm in (("with", f"augment{tail}"), ("without", f"none{tail}")):
-            failures = [
-                r["value"]
-                for r in rows
-                if r["arm"] == arm and r["dataset"] == role and r["metric"] == "failed"
-            ]
-            out.append(
-                {
-                    "arm": f"{s:.0%} ({len(arms[f'{role}/{arm}'].data):,}), {words}",
-                    **{
-                        m: cell(rows, arm, role, m)
-                        for m in ("quality", "diversity", "D_acc_train", "D_acc_held")
-                    },
-                    "failed": f"{int(sum(failures))} of {len(failures)}",
-                }
-            )
-    return out
+def cell(study: Study, arm: str, metric: str, at: str = "end", form: str = ".2f") -> str:
+    "A mean of the first fruit, in a sentence."
+    return number(study.results.cell(study.first.role, arm, metric, at), form)
 
-# %% ../../../nbs/17_studies.fruits.show.ipynb #266712df
-def all_scores(arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], p: Panel) -> list[dict]:
-    "Every score of the last generators against equal numbers of held-out images, means over seeds; of KID also the mean and spread over random subsets, which other libraries print."
-    out = []
-    for key, arm in arms.items():
-        if not key.endswith("/augment"):
-            continue
-        found = [score(r, p.judges[arm.role]) for r in runs[key]]
-        subsets, spread = (mean_cell([f[m] for f in found]) for m in ("kid_subsets", "kid_subsets_std"))
-        out.append(
-            {
-                "fruit": fruit(arms, arm.role),
-                **{
-                    m: _mean([f[m] for f in found])
-                    for m in ("kid", "precision", "recall", "coverage", "diversity")
-                },
-                "subsets": f"{number(subsets, '.3g')} ({number(spread, '.2g')})",
-            }
-        )
-    return out
 
-# %% ../../../nbs/17_studies.fruits.show.ipynb #73f91f91
-def fid_series(
-    arm: Arm, runs: Sequence[GanRun], p: Panel, color: str
-) -> tuple[dict, list[float]]:  # series for plot.curves, FD-infinity of each seed
-    "FID against the number of fakes, reals fixed to all training images."
-    n = len(arm.data)
-    sizes = sorted({max(8, round(n * s)) for s in (0.15, 0.25, 0.4, 0.6, 0.8, 1)})
-    judge = published_judge(p, arm.data)
-    found = [fid_by_number(r, judge, sizes) for r in runs if r.diverged is None]
-    return {
-        "label": "FID",
-        "color": color,
-        "x": sizes,
-        "y": np.array([[f[n] for n in sizes] for f, _ in found]),
-    }, [i for _, i in found]
-
-# %% ../../../nbs/17_studies.fruits.show.ipynb #77ab02e3
-def leaks(cfg: FruitsConfig, arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]]) -> list[dict]:
-    "Share of fakes with a mark of cutout or translation, of trainings with and without DiffAugment, and of the reals as control."
-    out = []
-    for key, arm in arms.items():
-        if key.split("/", 1)[1] not in ("augment", "none"):
-            continue
-        found = [
-            leak(fakes_of(r, r.epochs, cfg.judge_images), np.asarray(some(arm.held, cfg.judge_images).images))
-            for r in runs[key]
-            if r.diverged is None
-        ]
-        if found:
-            out.append(
-                {
-                    "arm": arm.name,
-                    **{m: _mean([f[m] for f in found]) for m in ("cutout_fake", "shift_fake")},
-                    "cutout_real": found[0]["cutout_real"],
-                    "shift_real": found[0]["shift_real"],
-                }
-            )
-    return out
-
-# %% ../../../nbs/17_studies.fruits.show.ipynb #5e0ee19c
-def ladders(
-    arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], p: Panel
-) -> dict[str, Ladder | str]:
-    "The ladder of the judging network on each fruit, with the first run that did not diverge; in words why there is none."
-    out: dict[str, Ladder | str] = {}
-    for key, arm in arms.items():
-        if not key.endswith("/augment"):
-            continue
-        whole = [r for r in runs[key] if r.diverged is None]
-        out[arm.role] = (
-            climbed(whole[0], p.judges[arm.role], arm.data)
-            if whole
-            else f"n/a (all {len(runs[key])} seeds diverged)"
-        )
-    return out
-
-# %% ../../../nbs/17_studies.fruits.show.ipynb #efe1d6e4
-def ladder_rows(found: Mapping[str, Ladder | str], names: Mapping[str, str]) -> list[dict]:
-    "A row a fruit, a column a rung."
-
-    def of(v: Ladder | str, rung: str, what: str) -> Any:
-        return (
-            v
-            if isinstance(v, str)
-            else next(r["score"] for r in v.rows if r["rung"] == rung and r["what"] == what)
-        )
-
-    def along(v: Ladder | str) -> str:
-        return (
-            v
-            if isinstance(v, str)
-            else ", ".join(f"{r['score']:.3g} ({r['what']})" for r in v.rows if r["rung"] == "run")
-        )
-
-    return [
-        {
-            "fruit": names[r],
-            "real": of(v, "held-out reals", ""),
-            "blur": of(v, "slightly", "blur"),
-            "noise": of(v, "slightly", "noise"),
-            "blur2": of(v, "strongly", "blur"),
-            "noise2": of(v, "strongly", "noise"),
-            "untrained": of(v, "untrained G", ""),
-            "run": along(v),
-            "passed": "n/a"
-            if isinstance(v, str)
-            else "passed"
-            if v.passed
-            else "FAILED: " + "; ".join(v.wrong),
-        }
-        for r, v in found.items()
-    ]
-
-# %% ../../../nbs/17_studies.fruits.show.ipynb #dbd041e2
-LADDER_COLUMNS = {
-    "fruit": "Fruit",
-    "real": "Real images",
-    "blur": "Slight blur",
-    "noise": "Slight noise",
-    "blur2": "Strong blur",
-    "noise2": "Strong noise",
-    "untrained": "Untrained G",
-    "run": "Along the training",
-    "passed": "The ladder",
-}
-
-# %% ../../../nbs/17_studies.fruits.show.ipynb #cc58b90b
-def pictures_table(arms: Mapping[str, Arm], rows: Sequence[Mapping]) -> list[dict]:
-    "Noise, texture and unrest of every fruit's pictures."
-
-    def of(role: str, m: str, at: str = "end") -> Any:
-        return cell(rows, "augment", role, m, at)
-
-    return [
-        {
-            "fruit": fruit(arms, r),
-            "border_early": of(r, "border_excess", "early"),
-            "border": of(r, "border_excess"),
-            "texture_early": of(r, "texture_excess", "early"),
-            "texture": of(r, "texture_excess"),
-            "change": of(r, "epoch_change"),
-        }
-        for r in dict.fromkeys(a.role for a in arms.values())
-    ]
-
-# %% ../../../nbs/17_studies.fruits.show.ipynb #854e7669
-def data_notes(cfg: FruitsConfig, arms: Mapping[str, Arm]) -> list[str]:
-    "What stands in for what, which fruits are missing, and what the copies here lack: the first line of the report says it."
-    there = {a.role for a in arms.values()}
-    names = [fruit(arms, r) for r in there if f"{r}/augment" in arms]
-    stand_ins = sorted(n for n in names if "(as " in n)
-    missing = [r for r in ("apple", "banana", "grape", "tomato") if r not in there]
-    return (
-        ([f"classes of {cfg.dataset}: {', '.join(stand_ins)}"] if stand_ins else [])
-        + ([f"no {' and no '.join(missing)}"] if missing else [])
-        + list(dict.fromkeys(n for a in arms.values() for n in a.data.notes))
-    )
-
-# %% ../../../nbs/17_studies.fruits.show.ipynb #3e61209c
-def licence(cfg: FruitsConfig) -> str:
-    "One sentence on who may use the images."
-    i = DATASETS.get(cfg.dataset)
-    return (
-        f"Licence, as the publisher states it: {i.licence} ({i.where})."
-        if i
-        else "These are your own images; no licence is known here."
-    )
+def spread(t: Trained, n: int) -> Any:  # (n,H,W,C) uint8
+    "n training images from all over the film."
+    return t.data.take(np.linspace(0, len(t.data) - 1, n).astype(int))
 
 # %% ../../../nbs/17_studies.fruits.show.ipynb #e64eae35
-def hero_sentence(arms: Mapping[str, Arm], rows: Sequence[Mapping]) -> str:
-    "The finding under the hero picture."
-    roles = list(dict.fromkeys(a.role for a in arms.values()))
-    return (
-        "Share of the way from an untrained generator to real images (KID): "
-        + ", ".join(f"{fruit(arms, r)} {number(cell(rows, 'augment', r, 'quality'))}" for r in roles)
-        + "."
+def hero(study: Study) -> Figure:
+    "Real and generated images of each fruit."
+    main = study.main.values()
+    quality = (f"{fruit(t)} {number(study.results.cell(t.role, 'augment', 'quality'), '.2f')}" for t in main)
+    return Figure(
+        "hero",
+        plot.hero(
+            [spread(t, 8) for t in main], [t.first.samples()[:8] for t in main], [fruit(t) for t in main]
+        ),
+        f"Share of the way from an untrained generator to real images (KID): {', '.join(quality)}.",
+        "For each fruit eight real images on the left and eight generated ones on the right.",
     )
 
 # %% ../../../nbs/17_studies.fruits.show.ipynb #009c0e49
-def done_differently(cfg: FruitsConfig, arms: Mapping[str, Arm]) -> str:
-    "What this run did differently from the paper."
-    a = [x for k, x in arms.items() if k.endswith("/augment")]
+def done_differently(study: Study) -> str:
+    "What this run did differently from the paper, and who may use the images."
+    cfg, n = study.cfg, len(study.cfg.seeds)
+    trained = (
+        f"{t.config.classes[0]} {len(t.data):,} images, {t.config.epochs} epochs = {t.steps:,} steps"
+        for t in study.main.values()
+    )
     return (
-        f"**Here:** {cfg.size}x{cfg.size} pixels, networks of width {cfg.ngf} and {cfg.ndf}, batches of {cfg.batch_size}, "
-        + "; ".join(
-            f"{x.config.classes[0]} {len(x.data):,} images, {x.config.epochs} epochs = {x.steps:,} steps"
-            for x in a
-        )
-        + f"; {len(cfg.seeds)} seed{'s' * (len(cfg.seeds) > 1)}. **The paper:** about 50 epochs on 1,430 to 6,405 images, one GAN for each fruit; size, width and batch are not stated."
+        f"**Here:** {cfg.size}x{cfg.size} pixels, networks of width {cfg.ngf} and {cfg.ndf}, batches of "
+        f"{cfg.batch_size}, {'; '.join(trained)}; {n} seed{'s' * (n > 1)}. **The paper:** about 50 epochs on "
+        "1,430 to 6,405 images, one GAN for each fruit; size, width and batch are not stated. "
+        + cards_room.licences(study.main.values())
     )
 
-# %% ../../../nbs/17_studies.fruits.show.ipynb #77d693e8
-def measured_effect(measure: str | None, rows: Sequence[Mapping], role: str) -> str:
-    "The last column of the open choices: what was measured of it in this run."
-    if measure == "more convolutions":
-        return f"measured: normalised KID {number(cell(rows, 'augment', role, 'quality'))} without and {number(cell(rows, 'more convolutions', role, 'quality'))} with them"
-    if measure == "samples":
-        return f"measured: FID of the same GANs {number(cell(rows, 'augment, published protocol', role, 'fid'), '.0f')} with all images and {number(cell(rows, 'augment, fewest images scored', role, 'fid'), '.0f')} with the fewest"
-    return "not measured"
+# %% ../../../nbs/17_studies.fruits.show.ipynb #c3a8fdf7
+def data(study: Study) -> Figure:
+    "The images that train."
+    main = study.main
+    return Figure(
+        "data",
+        plot.grid(
+            np.concatenate([spread(t, 12) for t in main.values()]),
+            cols=12,
+            row_labels=[*names(study).values()],
+        ),
+        "The images that train, the paper's Figures 1 to 4"
+        + ("." if "grape" in main else "; there are no grapes here."),
+        "One row of twelve real images for each fruit.",
+    )
 
-# %% ../../../nbs/17_studies.fruits.show.ipynb #46880f56
-def seconds_of(run: GanRun) -> float:
-    "Wall-clock seconds of a training, all its sittings."
-    path = run.folder / "timing.json"
-    return sum(p["wall_s"] for p in read_json(path)["parts"]) if path.is_file() else math.nan
+# %% ../../../nbs/17_studies.fruits.show.ipynb #737a1111
+COUNTS = {
+    "fruit": "Fruit",
+    "paper": "Paper, images",
+    "here": "Here, images in all",
+    "train": "Trained on here",
+    "held": "Held out here",
+}
+
+
+def counts(study: Study) -> Table:
+    "Images of each fruit: the paper's, ours."
+    whole, dataset = {r["role"]: r["here"] for r in study.facts["counts"]}, study.cfg.dataset
+    lost = Missing("not here")
+    absent = lost if dataset == "fruits360" else Missing(f"{dataset} stands in")
+    rows = [
+        {
+            "fruit": role,
+            "paper": printed["images"],
+            "here": whole.get(role, absent),
+            "train": len(study.main[role].data) if role in study.main else lost,
+            "held": len(study.main[role].judging) if role in study.main else lost,
+        }
+        for role, printed in study.published["table1"].items()
+    ]
+    caption = "Images of each fruit; whole arcs of the turning fruit are held out, and judge."
+    return Table("counts", rows, COUNTS, caption)
+
+# %% ../../../nbs/17_studies.fruits.show.ipynb #7a1f9c95
+DUPLICATES = {
+    "fruit": "Fruit",
+    "images": "Training images",
+    "train": "Share with a near-duplicate among them",
+    "held": "Share of held-out images with one in training",
+}
+
+
+def repeats(study: Study) -> Table | str:
+    "Near-duplicates among the frames."
+    rows = [{**r, "fruit": fruit(study.main[r["role"]])} for r in study.facts["duplicates"]]
+    if not rows:
+        return "n/a: these images have no film, so no frames of one turn can be near-duplicates."
+    caption = (
+        "Frames of a turning fruit repeat each other; whole held-out arcs keep most repetitions out of the "
+        "judging images."
+    )
+    return Table("near_duplicates", rows, DUPLICATES, caption)
+
+# %% ../../../nbs/17_studies.fruits.show.ipynb #72503859
+def networks(study: Study) -> tuple[Figure, Table]:
+    "G and D as they are trained here."
+    G, D = trained_networks(study.cfg, study.first.data.channels, study.cfg.extra_convs)
+    n = len(layer_table(G))
+    drawn = f"G and D as they are trained here, the paper's Figures 5 and 6: {n} convolutions each."
+    checked = "The DCGAN guidelines that section 3.2 describes, checked on these layers."
+    return architecture(G, D, drawn), guidelines_table(G, D, checked)
+
+# %% ../../../nbs/17_studies.fruits.show.ipynb #a9bb84ef
+def more_convolutions(study: Study) -> Figure:
+    "The smaller network beside the larger one."
+    t, more = study.first, study.cfg.more_convs
+    larger = study[t.role, "more convolutions"].first
+    columns = {"as trained": t.first, f"{more} convolutions more": larger}
+    return Figure(
+        "more_convolutions",
+        plot.beside({head: [run.samples()[:16]] for head, run in columns.items()}, [fruit(t)], n=16),
+        f"{fruit(t)}, the same noise and seed: normalised KID {cell(study, 'augment', 'quality')} as "
+        f"trained, {cell(study, 'more convolutions', 'quality')} with {more} convolutions more.",
+        "Sixteen images of the smaller network beside sixteen of the larger one.",
+    )
+
+# %% ../../../nbs/17_studies.fruits.show.ipynb #cc7e30f2
+def ladder(study: Study) -> Table:
+    "May the network judge?"
+    caption = (
+        f"KID on the rungs of the ladder ({study.net.name}): it must rise from real images to the untrained "
+        "G, and fall along the training."
+    )
+    rows = ladder_rows(names(study), study.ladders, layout="data")
+    return Table("ladder", rows, LADDER_COLUMNS, caption, digits="cell")
+
+# %% ../../../nbs/17_studies.fruits.show.ipynb #c16d4493
+TABLE1 = {
+    "fruit": "Fruit",
+    "paper_is": "IS (std), paper",
+    "is": "IS, here",
+    "paper_fid": "FID, paper",
+    "fid": "FID, here",
+    "fid_here": "FID*, here",
+    "kid": "KID*, here",
+    "quality": "KID*, normalised",
+}
+
+
+def table1_row(study: Study, role: str, printed: Mapping[str, Any]) -> dict:
+    "A fruit: the published scores, those of Inception here, and those that can be had everywhere."
+    paper_is = f"{printed['is']:.3f} ({printed['is_std']:.3f})"
+    paper = {"fruit": role, "paper_is": paper_is, "paper_fid": printed["fid"]}
+    if role not in study.main:
+        return paper | dict.fromkeys(("is", "fid", "fid_here", "kid", "quality"), Missing("no images"))
+    found = study.facts["inception"][role]
+    seen = isinstance(found, list)
+    return paper | {
+        "fruit": fruit(study.main[role]),
+        "is": cell_of([f["is"] for f in found]) if seen else found,
+        "fid": cell_of([f["fid"] for f in found]) if seen else found,
+        "fid_here": study.results.cell(role, "augment, published protocol", "fid"),
+        **study.results.cells(role, "augment", ("kid", "quality")),
+    }
+
+# %% ../../../nbs/17_studies.fruits.show.ipynb #2f379d8f
+def table1(study: Study) -> Table:
+    "The published table beside ours."
+    rows = [table1_row(study, role, printed) for role, printed in study.published["table1"].items()]
+    seen = all(isinstance(found, list) for found in study.facts["inception"].values())
+    lost = "" if seen else " (its weights are not here: `gannb doctor` says where they go)"
+    caption = (
+        f"Table 1 beside ours; in brackets 95 % intervals, {study.seeds}. IS and FID are Inception's{lost}; "
+        f"* through {study.net.name}: not comparable with the paper. FID takes all images of the fruit, KID "
+        "equal numbers; FID below 2,048 images decides nothing by itself."
+    )
+    return Table("table1", rows, TABLE1, caption)
+
+# %% ../../../nbs/17_studies.fruits.show.ipynb #52c33ce1
+IMAGES = {
+    "fruit": "Fruit",
+    "training": "Trained on",
+    "fid_own": "FID, all its images scored",
+    "fid_few": "FID, fewest images scored",
+    "kid": "KID, equal n",
+    "quality": "Normalised KID",
+}
+
+
+def images_row(study: Study, t: Trained, words: str, arm: str) -> dict:
+    "One training: how many images it had, and what it scored."
+    fid = dict.fromkeys(("fid_own", "fid_few"), Missing("own number only"))
+    if arm == "augment":
+        protocols = {"fid_own": "augment, published protocol", "fid_few": "augment, fewest images scored"}
+        fid = {key: study.results.cell(t.role, name, "fid") for key, name in protocols.items()}
+    training = f"{words} ({len(study[t.role, arm].data):,})"
+    scores = study.results.cells(t.role, arm, ("kid", "quality"))
+    return {"fruit": fruit(t), "training": training, **fid, **scores}
+
+# %% ../../../nbs/17_studies.fruits.show.ipynb #90065f03
+def numbers_of_images(study: Study) -> Table:
+    "Own or equal numbers of images, in training and in the score: where the order of the fruits comes from."
+    rows = []
+    for role, t in study.main.items():
+        equal = "augment, equal images"
+        rows.append(images_row(study, t, "own number", "augment"))
+        rows.append(images_row(study, t, "equal number", equal if (role, equal) in study else "augment"))
+    caption = (
+        "The same GANs get a higher FID when fewer images are scored; KID takes equal numbers of held-out "
+        f"images for all. 95 % intervals, {study.seeds}."
+    )
+    return Table("numbers_of_images", rows, IMAGES, caption)
+
+# %% ../../../nbs/17_studies.fruits.show.ipynb #73f91f91
+def fid_curve(study: Study) -> Figure:
+    "FID against the number of fakes, reals fixed to all training images."
+    t, scorer = study.first, published_scorer(study.first)
+    sizes = sorted({max(8, round(len(t.data) * share)) for share in (0.15, 0.25, 0.4, 0.6, 0.8, 1)})
+    found = [fid_by_number(run, scorer, sizes) for run in t.whole]
+    y = np.array([[fid[n] for n in sizes] for fid, _ in found])
+    series = {"label": "FID", "color": plot.COLORS["fake"], "x": sizes, "y": y}
+    label = f"FID ({study.net.name})"
+    return Figure(
+        "fid_by_number",
+        plot.curves([{"series": [series]}], xlabel="fakes in the score", ylabel=label, raw=False),
+        f"{fruit(t)}: the same generators, FID {np.mean(y[:, 0]):.3g} with {sizes[0]} fakes and "
+        f"{np.mean(y[:, -1]):.3g} with {sizes[-1]}; a line against 1/n ends at "
+        f"{np.mean([infinite for _, infinite in found]):.3g} for infinitely many (an illustration, it "
+        "decides nothing).",
+        "FID against the number of generated images scored, every seed.",
+    )
+
+# %% ../../../nbs/17_studies.fruits.show.ipynb #266712df
+ALL_SCORES = {
+    "fruit": "Fruit",
+    "kid": "KID",
+    "subsets": "KID of subsets, mean (spread)",
+    "precision": "Precision",
+    "recall": "Recall",
+    "coverage": "Coverage",
+    "diversity": "Diversity, share of reals'",
+}
+
+
+def scores_row(t: Trained) -> dict:
+    "Every score of a fruit's last generators; of KID also the mean and spread over random subsets."
+    found = [score(run, t.scorer) for run in t.runs]
+    cells = {m: cell_of([f[m] for f in found]) for m in found[0]}
+    subsets = f"{number(cells['kid_subsets'])} ({number(cells['kid_subsets_std'], '.2g')})"
+    return {"fruit": fruit(t), "subsets": subsets, **cells}
+
+# %% ../../../nbs/17_studies.fruits.show.ipynb #d773b6df
+def all_scores(study: Study) -> Table:
+    "Every score against equal numbers of held-out images, means over seeds."
+    caption = (
+        f"Every score through {study.net.name}, against {len(study.first.scorer.real)} held-out images of "
+        f"each fruit; 95 % intervals, {study.seeds}. The spread over subsets says nothing about other "
+        "trainings and decides nothing."
+    )
+    return Table("all_scores", [scores_row(t) for t in study.main.values()], ALL_SCORES, caption)
+
+# %% ../../../nbs/17_studies.fruits.show.ipynb #998347be
+SHARES = {
+    "arm": "Images, DiffAugment",
+    "quality": "Normalised KID",
+    "diversity": "Diversity, share of reals'",
+    "D_acc_train": "D right on training",
+    "D_acc_held": "... on held-out",
+    "failed": "Failures",
+}
+
+
+def share_row(study: Study, share: float, words: str, policy: str) -> dict:  # policy: augment or none
+    "One share of the images, with or without DiffAugment."
+    arm, role = policy + ("" if share == 1 else f" {share:.0%}"), study.first.role
+    fails = study.results.values(role, arm, "failed")
+    cells = study.results.cells(role, arm, ("quality", "diversity", "D_acc_train", "D_acc_held"))
+    name = f"{share:.0%} ({len(study[role, arm].data):,}), {words}"
+    return {"arm": name, **cells, "failed": f"{int(sum(fails))} of {len(fails)}"}
+
+# %% ../../../nbs/17_studies.fruits.show.ipynb #e40ee220
+def shares(study: Study) -> Table:
+    "With and without DiffAugment on all, half and a quarter of the images."
+    policies = {"with": "augment", "without": "none"}
+    rows = [share_row(study, s, words, p) for s in study.cfg.fractions for words, p in policies.items()]
+    caption = (
+        f"{fruit(study.first)}: quality, diversity, and what D knows by heart; 95 % intervals, {study.seeds}."
+    )
+    return Table("shares", rows, SHARES, caption)
+
+# %% ../../../nbs/17_studies.fruits.show.ipynb #257296ec
+def with_and_without(study: Study) -> Figure:
+    "Images with and without DiffAugment."
+    t, least = study.first, f"{study.cfg.fractions[-1]:.0%}"
+
+    def drawn(policy: str) -> list[np.ndarray]:
+        return [study[t.role, policy + tail].first.samples()[:8] for tail in ("", f" {least}")]
+
+    columns = {"with DiffAugment": drawn("augment"), "without": drawn("none")}
+    quality = {arm: cell(study, arm, "quality") for p in ("augment", "none") for arm in (p, f"{p} {least}")}
+    return Figure(
+        "with_and_without",
+        plot.beside(columns, [f"{fruit(t)}, all images", f"{fruit(t)}, {least} of them"], n=8),
+        f"{fruit(t)} from the same noise: normalised KID with DiffAugment {quality['augment']}, without "
+        f"{quality['none']}; with {least} of the images {quality[f'augment {least}']} and "
+        f"{quality[f'none {least}']}.",
+        "Eight images each with and without DiffAugment, for all images and for the smallest share.",
+    )
+
+# %% ../../../nbs/17_studies.fruits.show.ipynb #fdeca25c
+def two_curves(study: Study, metric: str, label: str) -> Any:
+    "A score of the first fruit along the trainings, with and without DiffAugment."
+    role = study.first.role
+    series = [
+        *score_curve(study[role, "augment"], metric, "with", WITH),
+        *score_curve(study[role, "none"], metric, "without", WITHOUT),
+    ]
+    return plot.curves([{"series": series}], ylabel=label, raw=False)
+
+# %% ../../../nbs/17_studies.fruits.show.ipynb #8874c57c
+def curves(study: Study) -> tuple[Figure, Figure]:
+    "KID and diversity along the trainings."
+    name = fruit(study.first)
+    kid, late, early = (
+        [cell(study, arm, metric, at) for arm in ("augment", "none")]
+        for metric, at in (("kid", "end"), ("diversity", "end"), ("diversity", "early"))
+    )
+    return (
+        Figure(
+            "kid_curve",
+            two_curves(study, "kid", "KID"),
+            f"{name}: KID falls to {kid[0]} with DiffAugment and {kid[1]} without.",
+            "KID against the training step, with and without DiffAugment, every seed.",
+        ),
+        Figure(
+            "diversity_curve",
+            two_curves(study, "diversity", "diversity, share of the reals'"),
+            f"{name}: diversity is {early[0]} with DiffAugment and {early[1]} without in the first "
+            f"{EARLY:.0%} of the steps, {late[0]} and {late[1]} at the end.",
+            "Diversity against the training step, with and without DiffAugment, every seed.",
+        ),
+    )
+
+# %% ../../../nbs/17_studies.fruits.show.ipynb #77ab02e3
+LEAKS = {
+    "arm": "Trained on",
+    "cutout_fake": "Fakes with a cut-out",
+    "cutout_real": "Reals (control)",
+    "shift_fake": "Fakes with a shifted edge",
+    "shift_real": "Reals (control)",
+}
+
+
+def leak_row(t: Trained, n: int) -> dict:
+    "Share of fakes with a mark of cutout or translation, and of the reals as control."
+    reals = np.asarray(some_images(t.held, n).images)
+    found = [leak(fakes_of(run, run.epochs, n), reals) for run in t.whole]
+    fakes = {m: cell_of([f[m] for f in found]) for m in ("cutout_fake", "shift_fake")}
+    return {"arm": t.name, **fakes, **{m: found[0][m] for m in ("cutout_real", "shift_real")}}
+
+# %% ../../../nbs/17_studies.fruits.show.ipynb #73f70925
+def leaks(study: Study) -> Table:
+    "Does the augmentation leak into the samples?"
+    arms = [t for t in study if t.whole and t.ledger_arm in ("augment", "none")]
+    caption = (
+        "Does the augmentation leak into the samples? Shares of images with a mid-grey square of half the "
+        f"side, or a mid-grey edge; 95 % intervals, {study.seeds}."
+    )
+    return Table("leaks", [leak_row(t, study.cfg.judge_images) for t in arms], LEAKS, caption)
+
+# %% ../../../nbs/17_studies.fruits.show.ipynb #25326895
+FIGURES = {"apple": 7, "banana": 9, "grape": 8, "tomato": 10}  # of the paper
+
+
+def films(study: Study) -> list[Film]:
+    "The paper's animations: what the same noise becomes after each epoch."
+    return [
+        Film(
+            f"film_{t.role}",
+            film(t.first),
+            f"{fruit(t)}, the paper's Figure {n}: eight images of fixed noise from before training to epoch "
+            f"{t.first.epochs} (seed {t.first.seed}).",
+            f"Animation of eight generated images of {fruit(t)} over the epochs.",
+        )
+        for t, n in ((study.main[role], n) for role, n in FIGURES.items() if role in study.main)
+    ]
+
+# %% ../../../nbs/17_studies.fruits.show.ipynb #d89c79d5
+def strips(study: Study) -> Figure:
+    "One z over the training."
+    found = {name: strip(t.first) for name, t in zip(names(study).values(), study.main.values())}
+    width = min(len(images) for images, _ in found.values())
+    said = (f"{name} after {', '.join(map(str, e[:width]))} epochs" for name, (_, e) in found.items())
+    images = np.concatenate([images[:width] for images, _ in found.values()])
+    return Figure(
+        "strips",
+        plot.grid(images, cols=width, row_labels=list(found)),
+        f"One z over the training, from left to right: {'; '.join(said)}.",
+        "A row of images for each fruit: the same noise at growing epochs.",
+    )
+
+# %% ../../../nbs/17_studies.fruits.show.ipynb #cc58b90b
+NOISE = {
+    "fruit": "Fruit",
+    "border_early": "Background noise, early, grey levels",
+    "border": "... at the end",
+    "texture_early": "Fine texture, early, grey levels",
+    "texture": "... at the end",
+    "change": "Change from epoch to epoch, share",
+}
+
+
+def noise_row(study: Study, t: Trained) -> dict:
+    "Noise, texture and unrest of a fruit's pictures."
+    early, end = (
+        study.results.cells(t.role, "augment", ("border_excess", "texture_excess", "epoch_change"), at)
+        for at in ("early", "end")
+    )
+    return {
+        "fruit": fruit(t),
+        "border_early": early["border_excess"],
+        "border": end["border_excess"],
+        "texture_early": early["texture_excess"],
+        "texture": end["texture_excess"],
+        "change": end["epoch_change"],
+    }
+
+# %% ../../../nbs/17_studies.fruits.show.ipynb #38443ca5
+def noise(study: Study) -> Table:
+    "Noise and texture beyond the reals'."
+    caption = (
+        f"Noise and texture beyond the reals' (0: as in the reals), early (first {EARLY:.0%} of the steps) "
+        f"and at the end; 95 % intervals, {study.seeds}."
+    )
+    return Table("noise", [noise_row(study, t) for t in study.main.values()], NOISE, caption)
+
+# %% ../../../nbs/17_studies.fruits.show.ipynb #c27fa813
+def copies(study: Study) -> Figure | None:
+    "The fakes that come closest to a training image; none where every seed diverged."
+    t, pairs = study.first, closest_pairs(study.first)
+    if pairs is None:
+        return None
+    return Figure(
+        "closest_pairs",
+        plot.grid(np.concatenate(pairs), cols=len(pairs[0]), row_labels=["generated", "nearest real"]),
+        f"{fruit(t)}: the generated images that come closest to a training image, above that image "
+        f"(seed {t.whole[0].seed}).",
+        "Eight generated images above their nearest training images.",
+    )
 
 # %% ../../../nbs/17_studies.fruits.show.ipynb #87798532
-def times(arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]]) -> list[dict]:
-    "Training times of every arm over its seeds: the fastest, the slowest, and their ratio."
-    out = []
-    for k, a in arms.items():
-        s = [seconds_of(r) for r in runs[k]]
-        out.append(
-            {
-                "arm": a.name,
-                "steps": a.steps,
-                "least": min(s),
-                "most": max(s),
-                "ratio": max(s) / min(s) if len(s) > 1 and min(s) > 0 else "n/a (one seed)",
-            }
-        )
-    return out
+TIMES = {
+    "arm": "Arm",
+    "steps": "Steps",
+    "least": "Fastest, s",
+    "most": "Slowest, s",
+    "ratio": "Slowest over fastest",
+}
+
+
+def times_row(t: Trained) -> dict:
+    "The fastest and the slowest training of an arm, and their ratio."
+    seconds = [cards_room.seconds_of(run) for run in t.runs]
+    least, most = min(seconds), max(seconds)
+    ratio = most / least if len(seconds) > 1 and least > 0 else Missing("one seed")
+    return {"arm": t.name, "steps": t.steps, "least": least, "most": most, "ratio": ratio}
+
+# %% ../../../nbs/17_studies.fruits.show.ipynb #db6dbfdf
+def times(study: Study) -> Table:
+    "Training times of every arm over its seeds."
+    caption = (
+        "Wall-clock times of our own trainings: equal work, so what varies is the machine and what else it "
+        "did."
+    )
+    return Table("times", [times_row(t) for t in study], TIMES, caption)
+
+# %% ../../../nbs/17_studies.fruits.show.ipynb #854e7669
+def notes(study: Study) -> list[str]:
+    """What stands in for what, which fruits are missing, what the copies lack: the first line of the
+    report says it."""
+    stand_ins = sorted(name for name in names(study).values() if "(as " in name)
+    lost = [role for role in ("apple", "banana", "grape", "tomato") if role not in study.main]
+    said = [f"classes of {study.cfg.dataset}: {', '.join(stand_ins)}"] if stand_ins else []
+    said += [f"no {' and no '.join(lost)}"] if lost else []
+    return said + list(dict.fromkeys(note for t in study for note in t.data.notes))
+
+# %% ../../../nbs/17_studies.fruits.show.ipynb #77d693e8
+def measured(study: Study, measure: str | None) -> str:
+    "The last column of the open choices: what was measured of it in this run."
+    if measure == "more convolutions":
+        without, extra = (cell(study, arm, "quality") for arm in ("augment", "more convolutions"))
+        return f"measured: normalised KID {without} without and {extra} with them"
+    if measure == "samples":
+        protocols = ("augment, published protocol", "augment, fewest images scored")
+        whole, few = (cell(study, arm, "fid", form=".0f") for arm in protocols)
+        return f"measured: FID of the same GANs {whole} with all images and {few} with the fewest"
+    return "not measured"
 
 # %% ../../../nbs/17_studies.fruits.show.ipynb #aff56104
-def protocol_cards(
-    cfg: FruitsConfig, arms: Mapping[str, Arm], runs: Mapping[str, Sequence[GanRun]], p: Panel
-) -> dict[str, dict]:
-    "What each number of the report rests on."
-
-    def training(a: Arm, key: str) -> dict:
-        return {
-            "training images": len(a.data),
-            "fingerprint": a.data.fingerprint,
-            "epochs": a.config.epochs,
-            "steps": a.steps,
-            "seeds": [r.seed for r in runs[key]],
-            **{k: v for k, v in runs[key][0].fields.items() if k not in ("seed", "data", "n")},
-        }
-
-    cards = {f"Training: {a.name}": training(a, k) for k, a in arms.items()}
-    fakes = "drawn by a stream of its own, seeded by the run's seed; G in evaluation mode"
-    for role, j in p.judges.items():
-        cards[f"KID, normalised KID, precision, recall, coverage, diversity of {fruit(arms, role)}"] = (
-            j.protocol()
-            | {
-                "fakes": fakes,
-                "KID": "full U-statistic, cubic kernel",
-                "diversity": "mean distance of two fakes over that of two held-out reals",
-                "normalised": "untrained G of the same seed = 0, real training images = 1",
-                "notes on the data": list(arms[f"{role}/augment"].data.notes) or "none",
-                "in one line, first seed": as_score(
-                    "kid", score(runs[f"{role}/augment"][0], j), j, [runs[f"{role}/augment"][0].seed]
-                ).line()
-                if runs[f"{role}/augment"][0].diverged is None
-                else "n/a (diverged)",
-            }
-        )
-    cards["FID of the published protocol"] = p.net.card() | {
-        "n_real": "all training images of the fruit",
-        "n_fake": "as many",
-        "held_out": False,
-        "warning": "below 2,048 images FID says little; it is shown and decides nothing but how it moves with their number",
-    }
-    cards["Noise, texture, change from epoch to epoch"] = {
+SCORES = "KID, normalised KID, precision, recall, coverage, diversity"
+MEANING = {
+    "KID": "full U-statistic, cubic kernel",
+    "diversity": "mean distance of two fakes over that of two held-out reals",
+    "normalised": "untrained G of the same seed = 0, real training images = 1",
+}
+FID_WARNING = "below 2,048 images FID says little; it decides nothing but how it moves with their number"
+OTHERS = {
+    "Noise, texture, change from epoch to epoch": {
         "pictures": "64 from fixed noise, G in evaluation mode",
         "reals": "held-out images",
         "early": f"mean over the epochs of the first {EARLY:.0%} of the steps",
         "unit": "grey levels of 255; change: share of the difference of two images",
-    }
-    cards["D on training and held-out images"] = {"mode": D_MODE, "n": "as many of each"}
-    cards["Copies"] = {
+    },
+    "Copies": {
         "distance": "features of the judging network",
         "n": "as many training as held-out images, whole arcs",
         "planted": "a fifth of the fakes replaced by training images",
-    }
-    return cards
+    },
+}
 
-# %% ../../../nbs/17_studies.fruits.show.ipynb #6cf8927c
-def audit_card(arm: Arm) -> dict:
-    "Counts and exact copies among the training images of an arm."
-    found = audit(arm.data)
+
+def cards(study: Study) -> dict[str, dict]:
+    "What each number of the report rests on."
+    published = {"n_real": "all training images of the fruit", "n_fake": "as many", "held_out": False}
     return {
-        "images": len(arm.data),
-        "arcs": len(np.unique(arm.data.groups)) if arm.data.groups is not None else "n/a (no groups)",
-        "groups of exact copies": found["n_groups"],
-        "copies beyond the first": found["n_extra"],
+        **{f"Training: {t.name}": cards_room.training_card(t) for t in study},
+        **{
+            f"{SCORES} of {fruit(t)}": cards_room.score_card([t], SCORES, **MEANING)
+            for t in study.main.values()
+        },
+        "FID of the published protocol": study.net.card() | published | {"warning": FID_WARNING},
+        "D on training and held-out images": cards_room.d_card(n="as many of each"),
+        **OTHERS,
+    }
+
+# %% ../../../nbs/17_studies.fruits.show.ipynb #6ff6b18f
+def records(study: Study) -> dict[str, Any]:
+    "The data and the generators of the main arms, for `provenance.json`."
+    return {
+        "data": {role: cards_room.data_record(t.data) for role, t in study.main.items()},
+        "judging network": study.net.card() | {"sha256": study.net.weights},
+        "G sha256": cards_room.generator_hashes(study.main.values()),
     }
