@@ -2,8 +2,9 @@
 
 A stage names its entry functions; what they use of the package, and what that uses, is followed by name.
 So nobody keeps a list by hand, and a private helper that computes is never forgotten. Docstrings, comments,
-annotations and positions do not count; neither does what only stores, draws, words errors or checks settings
-(`WITHOUT`: what a setting says is part of the key of what is stored, and so is the fingerprint of the images).
+annotations and positions do not count; neither does what only stores, draws, words errors or checks
+settings (`WITHOUT`): what a setting says is part of the key of what is stored, and so is the fingerprint of
+the images.
 
 In a test:
 
@@ -16,8 +17,8 @@ In a test:
 
 (or SOME_KNOWN with SOME_ENTRIES, where a file has several).
 
-`python tests/stagehash.py` prints which recorded hashes are out of date; with `--record` it writes the new ones
-into the tests. Record only where the values stay the same; else raise the version first.
+`python tests/stagehash.py` prints which recorded hashes are out of date; with `--record` it writes the new
+ones into the tests. Record only where the values stay the same; else raise the version first.
 """
 
 import argparse
@@ -37,6 +38,9 @@ WITHOUT = (
     "fetch.",
     "config.",
     "datasets.",
+    "report.",
+    "studies.study.",
+    "studies.dataset_study.plan.",
     "base.GannbError",
     "base.Missing",
     "base.check_choice",

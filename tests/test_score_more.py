@@ -11,7 +11,7 @@ from gannb.features import Ladder, climb
 from gannb.ledger import rules
 from gannb.stages import memory, score
 from gannb.stages.classifier import Namer, balanced
-from gannb.stages.discriminator import d_features, hidden_maps, real_d
+from gannb.stages.discriminator import d_features, real_d
 from gannb.stages.features import fake_features
 from gannb.stages.judges import Scorer
 from gannb.stages.ladder import LADDER_COLUMNS, ladder_of, ladder_rows, ladder_sentence, may_not_judge
@@ -62,17 +62,17 @@ def test_the_interval_of_memorisation_is_the_95_percent_one():
         ("kid", "lower"),
         ("fid", "lower"),
         ("memorisation", "lower"),
-        ("normalised", "higher"),
+        ("quality", "higher"),
         ("inception_score", "higher"),
         ("precision", "higher"),
         ("recall", "higher"),
         ("coverage", "higher"),
-        ("diversity", "neither"),
-        ("near_duplicates", "neither"),
+        ("diversity", None),
+        ("near_duplicates", None),
     ],
 )
 def test_which_side_is_better(metric, better):
-    assert metrics.METRICS[metric] == better
+    assert metrics.BETTER[metric] == better
 
 
 def test_a_better_score_has_a_higher_normalised_one():
@@ -222,7 +222,7 @@ def test_hidden_maps_lead_to_the_logit(run, sets):  # noqa: F811
     D = real_d(run, sets[0])
     x = torch.rand(3, 1, 16, 16) * 2 - 1
     with torch.no_grad():
-        maps = hidden_maps(D, x)
+        maps = D.hidden(x)
         assert [tuple(m.shape) for m in maps] == [(3, 4, 8, 8), (3, 8, 4, 4)]
         assert torch.equal(D.main[-1](maps[-1]).flatten(), D(x))
 

@@ -1,5 +1,6 @@
-"""The hash behind the versions of stages: what must change it, and what must not, on a copy of the package."""
+"""The hash behind the versions of stages: what must change it, what must not, on a copy of the package."""
 
+import ast
 import re
 import shutil
 
@@ -62,6 +63,20 @@ def test_what_a_score_rests_on_changes_its_hash(copy, file, pattern, new):
 )
 def test_what_changes_no_score_leaves_it(copy, file, pattern, new):
     assert copy(file, pattern, new) == stagehash.code_hash(*ENTRIES)
+
+
+def test_whoever_stores_a_score_is_an_entry():
+    "Nobody calls `kept_numbers` whose code is not in the hash."
+    package = stagehash.Package(stagehash.PACKAGE)
+    known = set(package.closure(ENTRIES))
+    callers = {
+        (module, name)
+        for module, defs in package.defs.items()
+        for name, node in defs.items()
+        if any(isinstance(n, ast.Name) and n.id == "kept_numbers" for n in ast.walk(node))
+    }
+    assert callers, "nobody stores a score?"
+    assert not callers - known
 
 
 def test_an_entry_that_was_renamed_is_missed():

@@ -20,6 +20,7 @@ from ..data import ImageSet
 from ..datasets.registry import check_name, load
 from ..ledger.judge import judge
 from ..ledger.words import MIN_UNITS, NOT_REPRODUCED, NOT_TESTABLE, REPRODUCED
+from ..metrics import BETTER
 from ..sample import sample_seeded
 from ..stages.features import check_unseen
 from ..stages.gan import load_data, load_held_out
@@ -35,13 +36,15 @@ __all__ = ['IMAGE_METRICS', 'RECORD_METRICS', 'METRICS', 'LEAST_REALS', 'PICTURE
            'verdict', 'Comparison', 'compare']
 
 # %% ../../nbs/18_commands.compare.ipynb #8778b107
-IMAGE_METRICS = {  # name -> what it is, and which side is better
-    "kid": ("KID (kernel distance to held-out images)", "lower"),
-    "precision": ("precision (share of fakes that look real)", "higher"),
-    "recall": ("recall (share of reals within reach of the fakes)", "higher"),
-    "coverage": ("coverage (share of reals with a fake nearby)", "higher"),
-    "diversity": ("diversity of the fakes over that of the reals", None),
+_OF_IMAGES = {
+    "kid": "KID (kernel distance to held-out images)",
+    "precision": "precision (share of fakes that look real)",
+    "recall": "recall (share of reals within reach of the fakes)",
+    "coverage": "coverage (share of reals with a fake nearby)",
+    "diversity": "diversity of the fakes over that of the reals",
 }
+# name -> what it is, and which side is better; None: neither as such
+IMAGE_METRICS = {name: (what, BETTER[name]) for name, what in _OF_IMAGES.items()}
 RECORD_METRICS = {
     "loss_D": ("loss of D", None),
     "loss_G": ("loss of G", None),

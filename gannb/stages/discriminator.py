@@ -21,7 +21,7 @@ from .run import GanRun
 from .score import row
 
 # %% auto #0
-__all__ = ['D_MODE', 'real_d', 'd_on', 'd_rows', 'hidden_maps', 'd_features']
+__all__ = ['D_MODE', 'real_d', 'd_on', 'd_rows', 'd_features']
 
 # %% ../../nbs/15_stages.discriminator.ipynb #f0a6338e
 def _batch(images: np.ndarray) -> Tensor:  # (N,H,W,C) uint8 -> (N,C,H,W) float32 in [-1, 1]
@@ -78,21 +78,6 @@ def d_rows(arm: str, role: str, run: GanRun, train: ImageSet, held: ImageSet) ->
         values["D_acc_gap"], values["D_gap"] = acc_train - acc_held, p_train - p_held
     return [row(arm, role, run.seed, "end", metric, value, protocol) for metric, value in values.items()]
 
-# %% ../../nbs/15_stages.discriminator.ipynb #392c8f02
-def hidden_maps(
-    D: Discriminator,
-    x: Tensor,  # (N,C,H,W) in [-1, 1]
-) -> list[Tensor]:  # (N, c, h, w) after each block, the first block first
-    "The maps behind each block of D: a convolution with the norm and activation after it. Not the logit."
-    *layers, _ = D.main  # the last convolution makes the logit
-    maps: list[Tensor] = []
-    for layer in layers:
-        if isinstance(layer, nn.Conv2d):
-            maps.append(layer(x if not maps else maps[-1]))
-        else:
-            maps[-1] = layer(maps[-1])
-    return maps
-
 # %% ../../nbs/15_stages.discriminator.ipynb #30d3e0bb
 @torch.no_grad()
 def d_features(
@@ -107,10 +92,10 @@ def d_features(
     Raises `GannbError` for a block that D has not, or where the run's last state is gone."""
     D = real_d(run, reals)
     x = np.asarray(images.images if isinstance(images, ImageSet) else images)
-    chosen = _check_layers(layers, len(hidden_maps(D, _batch(x[:1]))))
+    chosen = _check_layers(layers, len(D.hidden(_batch(x[:1]))))
 
     def vectors(part: np.ndarray) -> Tensor:
-        maps = hidden_maps(D, _batch(part))
+        maps = D.hidden(_batch(part))
         return torch.cat([F.adaptive_max_pool2d(maps[i], grid).flatten(1) for i in chosen], 1)
 
     return torch.cat([vectors(x[i : i + batch]) for i in range(0, len(x), batch)]).numpy()
