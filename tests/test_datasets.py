@@ -34,6 +34,7 @@ from gannb.datasets.registry import (
     table,
 )
 from gannb.datasets.fruits import FAMILIES
+from gannb.datasets.selection import new_labels
 from gannb.store import data_root, verify_folder
 from gannb import fetch as F
 from gannb import files
@@ -1568,13 +1569,14 @@ def test_a_label_rule_makes_classes_before_the_split(tmp_path):
             None if f.endswith("3.png") else "pet" if n == "cat" else "guard" for f, n in zip(files, names)
         ]
 
-    train, test = (load(labelled(tmp_path), split=p, size=16, labels=kinds) for p in ("train", "test"))
+    name = labelled(tmp_path)
+    train, test = (load(name, split=p, size=16, labels=kinds) for p in ("train", "test"))
     assert train.classes == test.classes == ("guard", "pet")
     assert train.counts() == test.counts() == {"guard": 3, "pet": 4}
     assert (train.part, test.part) == ("train", "test")
     files, names = asked[0]
     assert len(files) == 18 and set(names) == {"cat", "dog"}, "a rule sees all parts at once"
-    only = load(labelled(tmp_path), split="test", size=16, labels=kinds, classes=["pet"])
+    only = load(name, split="test", size=16, labels=kinds, classes=["pet"])
     assert only.counts() == {"pet": 4}
 
 
@@ -1656,6 +1658,27 @@ def test_a_set_registers_its_rules(tmp_path):
         assert ruled.part == split and len(ruled) == len(plain)
 
 
+def test_a_rule_and_duplicates_keep_the_official_parts_apart(tmp_path):
+    def without_dog_2(files, names):
+        return [None if f.endswith("dog/2.png") else n for f, n in zip(files, names)]
+
+    name = labelled(tmp_path)
+    train, test = (
+        load(name, split=p, size=16, labels=without_dog_2, duplicates="drop") for p in ("train", "test")
+    )
+    assert all(bytes(f).startswith(b"train/") for f in train.files) and len(train) == 6
+    assert all(bytes(f).startswith(b"test/") for f in test.files) and len(test) == 6
+    for kw in (dict(labels=without_dog_2), dict(duplicates="drop")):
+        with pytest.raises(GannbError, match="no such part. It has: train, test, all"):
+            load(name, split="val", size=16, **kw)
+
+
+def test_classes_of_a_rule_are_sorted():
+    letters = "qwertzuiopasdfghjkl"
+    labels, classes = new_labels(lambda files, names: names, letters, list(letters))
+    assert classes == tuple(sorted(letters)) and [classes[k] for k in labels] == list(letters)
+
+
 def test_shared_rooms_name_no_data_set():
     "What is special about a set stands in its entry: the rooms that all sets share do not ask for names."
     for room in ("catalogue", "decode", "info", "selection", "survey"):
@@ -1709,3 +1732,26 @@ def test_a_saved_set_overwrites_nothing(tmp_path):
     (tmp_path / "fakes").mkdir()
     with pytest.raises(GannbError, match="exists already"):
         save_folder(ImageSet.of_images(np.zeros((4, 16, 16, 1), np.uint8), "fakes"), tmp_path / "fakes")
+
+
+# what only one set needs
+
+
+def test_grey_and_colour_are_decoded_apart(tmp_path):
+    box = f"folder:{fill(tmp_path / 'a', FLAT)}"
+    grey, colour = (load(box, split="all", size=16, channels=c) for c in (1, 3))
+    assert (grey.channels, colour.channels) == (1, 3) and len(cached(tmp_path)) == 2
+
+
+def test_celeba_without_its_pictures_is_not_here(tmp_path, monkeypatch):
+    fake_celeba(tmp_path / "root" / "celeba", monkeypatch)
+    pictures = tmp_path / "root" / "celeba" / "img_align_celeba"
+    assert available("celeba")
+    pictures.rename(tmp_path / "elsewhere")
+    assert available("celeba") is None, "its unpacking was stopped: `get` must go on"
+
+
+def test_cocos_zip_may_hold_more_than_its_pictures(tmp_path):
+    names = [*(f"val2017/{n}" for n in FLAT), "samples/1.png", "samples/2.png"]
+    fill_zip(tmp_path / "root" / "coco-val2017.zip", names)
+    assert len(load("coco-val2017", split="all", size=16)) == len(FLAT)

@@ -43,7 +43,7 @@ TABLE = {
     "config": (14, (*STORES, "datasets")),
     "stages.run": (15, BELOW_STAGES),
     "stages.gan": (15, (*BELOW_STAGES, "stages.run")),
-    "stages.grid": (15, BELOW_STAGES),
+    "stages.grid": (15, (*BELOW_STAGES, "stages.run", "stages.gan")),
     "stages.arms": (15, (*BELOW_STAGES, *RUNS[:3])),
     "stages.features": (15, (*BELOW_STAGES, *RUNS)),
     "stages.judges": (15, (*BELOW_STAGES, *RUNS, "stages.features")),
