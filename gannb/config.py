@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import MutableMapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -18,8 +19,17 @@ from .datasets.registry import check_name
 from .store import data_root as default_root
 
 # %% auto #0
-__all__ = ['Checked', 'checked', 'as_list', 'check_dataset', 'Training', 'GanConfig', 'TrainConfig', 'check_seeds', 'gan_config',
-           'resolve_threads', 'ReportConfig', 'split_spec', 'Report', 'parse_set']
+__all__ = ['CHANGES_NO_RESULT', 'let_threads_sleep', 'Checked', 'checked', 'as_list', 'check_dataset', 'Training', 'GanConfig',
+           'TrainConfig', 'check_seeds', 'gan_config', 'resolve_threads', 'ReportConfig', 'split_spec', 'Report',
+           'text_fields', 'parse_set']
+
+# %% ../nbs/14_config.ipynb #0072a151
+def let_threads_sleep(env: MutableMapping[str, str] = os.environ) -> None:
+    "Waiting threads sleep instead of spinning, unless the user chose otherwise; for a torch imported later."
+    env.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+let_threads_sleep()
 
 # %% ../nbs/14_config.ipynb #ba18e800
 class Checked(BaseModel):
@@ -34,6 +44,10 @@ class Checked(BaseModel):
         if isinstance(v, bool) and not wants_bool:
             raise ValueError("a number or a word is wanted, not True or False")
         return v
+
+    def having(self, **changes: Any) -> Self:
+        "A checked copy with other values. Raises `GannbError` for an unknown name or an impossible value."
+        return checked(type(self), {name: getattr(self, name) for name in type(self).model_fields} | changes)
 
     # Fields that mean the same in every config that has them.
     @field_validator("size", check_fields=False)
@@ -58,23 +72,18 @@ def checked(model: type[Checked], values: dict[str, Any], what: str = "parameter
     try:
         return model(**values)
     except ValidationError as e:
-        lines = []
-        for err in e.errors():
-            name = str(err["loc"][0]) if err["loc"] else ""
-            if err["type"] == "extra_forbidden":
-                hint = nearest(name, model.model_fields)
-                lines.append(
-                    f"{what} {name!r} is not known."
-                    + (f" Did you mean {hint!r}?" if hint else "")
-                    + f" Allowed: {', '.join(model.model_fields)}."
-                )
-            else:
-                lines.append(
-                    f"{name}={err['input']!r}: {err['msg'].removeprefix('Value error, ')}."
-                    if name
-                    else err["msg"].removeprefix("Value error, ")
-                )
-        raise GannbError("\n".join(lines)) from None
+        raise GannbError("\n".join(_in_words(model, err, what) for err in e.errors())) from None
+
+# %% ../nbs/14_config.ipynb #f59235a7
+def _in_words(model: type[Checked], err: Any, what: str) -> str:
+    "One of pydantic's errors in our words."
+    name = str(err["loc"][0]) if err["loc"] else ""
+    if err["type"] == "extra_forbidden":
+        hint = nearest(name, model.model_fields)
+        meant = f" Did you mean {hint!r}?" if hint else ""
+        return f"{what} {name!r} is not known.{meant} Allowed: {', '.join(model.model_fields)}."
+    why = err["msg"].removeprefix("Value error, ")
+    return f"{name}={err['input']!r}: {why}." if name else why
 
 # %% ../nbs/14_config.ipynb #78e2a348
 def as_list(v: Any) -> Any:
@@ -85,7 +94,7 @@ def as_list(v: Any) -> Any:
 
 # %% ../nbs/14_config.ipynb #10896cf7
 def check_dataset(name: str, data_root: str | None) -> None:
-    "Raises `GannbError` unless `name` is a known data set, one of the data root's own catalogue, folder: or idx:."
+    "Raises `GannbError` unless `name` is a known data set, one of the root's own catalogue, folder: or idx:."
     try:
         root = default_root(data_root)
     except GannbError:
@@ -124,6 +133,7 @@ class Training(Checked):
 class GanConfig(Training):
     "All that decides what a DCGAN training computes, but for the data's pixels and the seed."
 
+    model: Literal["dcgan"] = "dcgan"  # which networks are trained
     dataset: str  # a name of `gannb data list`, folder:PATH or idx:PATH
     classes: list[str] = []  # only these classes; empty: all
     split: Literal["train", "test", "val", "all"] = "train"
@@ -157,9 +167,8 @@ class TrainConfig(GanConfig):
 
     seeds: list[int] = [0]
     data_root: str | None = None
-    on_error: Literal["raise", "skip"] = (
-        "raise"  # an undecodable file stops the load, or is skipped and listed
-    )
+    # an undecodable file stops the load, or is skipped and listed
+    on_error: Literal["raise", "skip"] = "raise"
 
 # %% ../nbs/14_config.ipynb #6ba203cc
 def check_seeds(seeds: list) -> list:
@@ -186,30 +195,27 @@ class ReportConfig(Training):
 
     preset: Literal["smoke", "quick", "desk", "paper"] = "quick"
     epochs: int = Field(10, ge=1)  # each arm is trained at least this long
-    steps: int = Field(
-        0, ge=0
-    )  # ... and at least this many steps, so that all can be compared there; 0: no such floor
+    # ... and at least this many steps, so that all can be compared there; 0: no such floor
+    steps: int = Field(0, ge=0)
     seeds: list[int] = [0, 1, 2, 3, 4]
+    jobs: int = Field(0, ge=0)  # trainings side by side; 0: one a core; it changes no result
     data_root: str | None = None
-    on_error: Literal["raise", "skip"] = (
-        "raise"  # an undecodable file stops the load, or is skipped and listed in the report
-    )
-    network: Literal["effnet-lite0", "domain"] = (
-        "effnet-lite0"  # whose features judge; Inception is added where its weights are here
-    )
+    # an undecodable file stops the load, or is skipped and listed in the report
+    on_error: Literal["raise", "skip"] = "raise"
+    # whose features judge; Inception is added where its weights are here
+    network: Literal["effnet-lite0", "domain"] = "effnet-lite0"
     judge_images: int = Field(1000, ge=8)  # at most so many fakes, and so many held-out images, in each score
 
     def training(self, **given: Any) -> GanConfig:
         "The config of one training: this report's settings, with what is given."
         shared = {k: getattr(self, k) for k in Training.model_fields}
-        return checked(
-            TrainConfig,
-            shared | {"epochs": self.epochs, "seeds": self.seeds, "data_root": self.data_root} | given,
-        )
+        own = {"epochs": self.epochs, "seeds": self.seeds, "data_root": self.data_root}
+        return checked(TrainConfig, shared | own | given)
 
 # %% ../nbs/14_config.ipynb #d6f376ed
 def split_spec(spec: str) -> tuple[str, list[str]]:  # name, classes
-    "`cifar10@airplane+ship` -> name and classes. The part after the last @ counts, unless the whole is a folder: or idx: path that exists."
+    """`cifar10@airplane+ship` -> name and classes. The part after the last @ counts, unless the whole is a
+    folder: or idx: path that exists."""
     kind, _, path = spec.partition(":")
     if kind in ("folder", "idx") and Path(path).expanduser().exists():
         return spec, []  # an @ of the path's own
@@ -217,8 +223,15 @@ def split_spec(spec: str) -> tuple[str, list[str]]:  # name, classes
     return (name, [c for c in classes.split("+") if c]) if at else (spec, [])
 
 # %% ../nbs/14_config.ipynb #0b2a3276
+CHANGES_NO_RESULT = (
+    "data_root",
+    "jobs",
+)  # parameters that are no part of a setting, nor of a run folder's name
+
+
 class Report(BaseModel):
-    "A checked report request: the paper, its config, the setting that decides what may be judged, and what was overridden."
+    """A checked report request: the paper, its config, the setting that decides what may be judged, and what
+    was overridden."""
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
     paper: str
@@ -228,23 +241,39 @@ class Report(BaseModel):
 
     @property
     def run_name(self) -> str:
-        "Name of the run folder: the preset, with a hash where something was overridden. The place of the data is no part of it."
-        kept = {k: v for k, v in self.overrides.items() if k != "data_root"}
+        "Name of the run folder: the preset, with a hash of the overrides that can change a result."
+        kept = {k: v for k, v in self.overrides.items() if k not in CHANGES_NO_RESULT}
         return self.config.preset + (f"-{stable_hash(kept, 8)}" if kept else "")
 
 # %% ../nbs/14_config.ipynb #29b329c6
-_TEXT = (
-    "classes",
-    "datasets",
-    "data_root",
-    "dataset",
-    "fruits",
-    "augment",
-)  # names of things: never read as numbers or truth values
+def text_fields(model: type[BaseModel]) -> set[str]:
+    "The parameters of a model that are texts or lists of texts: never read as numbers or truth values."
 
+    def holds_text(kind: Any) -> bool:
+        return kind is str or any(holds_text(k) for k in get_args(kind) if not isinstance(k, str))
 
-def parse_set(pairs: list[str]) -> dict[str, Any]:
-    "`['epochs=20', 'seeds=0,1']` as a dictionary. Raises `GannbError` for anything but name=value, or a name given twice."
+    return {name for name, field in model.model_fields.items() if holds_text(field.annotation)}
+
+# %% ../nbs/14_config.ipynb #42519cc5
+def _read_value(text: str) -> Any:
+    "A value as YAML reads it; a list without brackets stays text."
+    try:
+        value = yaml.safe_load(text) if text.strip() else ""
+    except yaml.YAMLError:
+        return text
+    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
+        return float(value)  # YAML 1.1 reads 2e-4 as text
+    if isinstance(value, (dict, list)) and "," in text and not text.strip().startswith("["):
+        return text.strip()
+    return value
+
+# %% ../nbs/14_config.ipynb #09d4c458
+def parse_set(
+    pairs: list[str],  # ["epochs=20", "seeds=0,1"]
+    model: type[BaseModel] | None = None,  # whose parameters they are; by default those of `gannb train`
+) -> dict[str, Any]:
+    "The pairs as a dictionary. Raises `GannbError` for anything but name=value, or a name given twice."
+    texts = text_fields(model or TrainConfig)
     out: dict[str, Any] = {}
     for pair in pairs:
         name, eq, text = pair.partition("=")
@@ -253,17 +282,6 @@ def parse_set(pairs: list[str]) -> dict[str, Any]:
             raise GannbError(f"--set {pair!r} is not of the form name=value, for example --set epochs=20.")
         if name in out:
             raise GannbError(f"--set {name} is given twice.")
-        try:
-            value = yaml.safe_load(text) if text.strip() else ""
-        except yaml.YAMLError:
-            value = text
-        if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
-            value = float(value)  # YAML 1.1 reads 2e-4 as text
-        if name in _TEXT:
-            value = text.strip()  # yes, 001 and 1e3 may be names of classes or folders
-        out[name] = (
-            text.strip()
-            if isinstance(value, (dict, list)) and "," in text and not text.strip().startswith("[")
-            else value
-        )
+        # yes, 001 and 1e3 may be names of classes or folders
+        out[name] = text.strip() if name in texts else _read_value(text)
     return out

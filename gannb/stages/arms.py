@@ -9,18 +9,19 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
-
 
 from .. import store
 from ..base import fmt_bytes, fmt_time
-from ..config import GanConfig
+from ..config import GanConfig, resolve_threads
 from ..data import ImageSet
 from .gan import estimate, gan_fields, is_done, train_run
-from .run import GAN_VERSION, GanRun
+from .grid import Grid, Task, cores
+from .run import GAN_VERSION, GanRun, resolve_device
 
 # %% auto #0
-__all__ = ['Arm', 'Trained', 'epochs_for', 'train_arms']
+__all__ = ['WORTH_A_WORKER', 'Arm', 'Trained', 'epochs_for', 'train_arms']
 
 # %% ../../nbs/15_stages.arms.ipynb #fbbf9bcd
 @dataclass
@@ -82,41 +83,105 @@ def epochs_for(cfg: GanConfig, data: ImageSet, steps: int) -> int:
     "The smallest number of epochs that is at least `cfg.epochs` and holds at least `steps` steps."
     return max(cfg.epochs, math.ceil(steps / data.n_batches(cfg.batch_size, cfg.drop_last)))
 
-# %% ../../nbs/15_stages.arms.ipynb #48d7e41c
-def train_arms(
-    arms: Mapping[str, Arm], seeds: list[int], say: Callable[[str], None] = print, show: str = "lines"
-) -> dict[str, list[GanRun]]:
-    "Train every arm with every seed (seed by seed, so that a stopped study has whole seeds), after saying what it will cost: key of the arm -> its runs."
-    todo = 0
-    seconds = disk = 0.0
-    cost: dict[str, tuple[float, int]] = {}
-    for seed in seeds:
-        for key, arm in arms.items():
-            spe = arm.data.n_batches(arm.config.batch_size, arm.config.drop_last)
-            home = store.artefact_folder("gan", GAN_VERSION, gan_fields(arm.config, arm.data, seed))
-            if is_done(home, arm.config.epochs, spe):
-                continue
-            if key not in cost:
-                cost[key] = estimate(arm.config, arm.data)
-            seconds += cost[key][0] * arm.steps
-            disk += cost[key][1]
-            todo += 1
-    total = len(arms) * len(seeds)
-    say(
-        f"{total} trainings: {total - todo} are already in the store, {todo} to do"
-        + (f", about {fmt_time(seconds)} and {fmt_bytes(disk)} of disk." if todo else ".")
-    )
+# %% ../../nbs/15_stages.arms.ipynb #759f87e5
+@dataclass(frozen=True, eq=False)
+class _Cell:
+    "One arm with one seed."
+
+    key: str
+    arm: Arm
+    seed: int
+
+    @property
+    def title(self) -> str:
+        return f"{self.arm.name} seed {self.seed}"
+
+    def args(self) -> tuple[GanConfig, ImageSet, int]:
+        return self.arm.config, self.arm.data, self.seed
+
+    def home(self) -> Path:
+        return store.artefact_folder("gan", GAN_VERSION, gan_fields(*self.args()))
+
+    def is_done(self) -> bool:
+        cfg = self.arm.config
+        return is_done(self.home(), cfg.epochs, self.arm.data.n_batches(cfg.batch_size, cfg.drop_last))
+
+    def task(self, show: str, jobs: int, seconds: float) -> Task:
+        "The training as a unit of work; only one in this process can show a bar."
+        show = "lines" if show == "bar" and jobs > 1 else show
+        return Task(
+            self.title,
+            train_run,
+            (*self.args(), None, show, self.title),
+            threads=resolve_threads(self.arm.config.threads),
+            seconds=seconds,
+            images=self.arm.steps * self.arm.config.batch_size,
+            place=str(self.home()),
+        )
+
+# %% ../../nbs/15_stages.arms.ipynb #c1ccb3a4
+def _announce(cells: list[_Cell], todo: list[_Cell], say: Callable[[str], None]) -> dict[_Cell, float]:
+    "Say what is there, what is to do and what it costs; seconds that each training will take by itself."
+    cost = {cell.key: estimate(cell.arm.config, cell.arm.data) for cell in {c.key: c for c in todo}.values()}
+    seconds = {cell: cost[cell.key][0] * cell.arm.steps for cell in todo}
+    disk = sum(cost[cell.key][1] for cell in todo)
+    words = f"{len(cells)} trainings: {len(cells) - len(todo)} are already in the store, {len(todo)} to do"
+    if todo:
+        words += f", about {fmt_time(sum(seconds.values()))} and {fmt_bytes(disk)} of disk"
+    say(words + ".")
     if todo:
         store.check_free_disk(store.store_dir(), int(disk))
-    runs: dict[str, list[GanRun]] = {key: [] for key in arms}
+    return seconds
+
+# %% ../../nbs/15_stages.arms.ipynb #a8bf1d59
+WORTH_A_WORKER = 20.0  # seconds of training in all; below, starting processes takes longer than they save
+
+
+def _jobs(todo: list[_Cell], jobs: int | None, seconds: float) -> int:
+    "How many cores to use at once."
+    if any(resolve_device(cell.arm.config.device) == "cuda" for cell in todo):
+        return 1  # a GPU is best used by one process
+    if not jobs and seconds < WORTH_A_WORKER:
+        return 1
+    return jobs or cores()
+
+
+def _done_line(title: str, run: GanRun, seconds: float) -> str:
+    "What is said of a training that was finished just now."
+    end = f", DIVERGED at step {run.diverged}" if run.diverged else ""
+    return f"{title}: {run.steps} steps done ({fmt_time(seconds)} so far){end}"
+
+# %% ../../nbs/15_stages.arms.ipynb #48d7e41c
+def train_arms(
+    arms: Mapping[str, Arm],
+    seeds: list[int],
+    say: Callable[[str], None] = print,
+    show: str = "lines",  # see `stages.gan.Progress`; trainings in other processes show lines or nothing
+    jobs: int | None = None,  # cores to use at once, an arm takes as many as it has threads; None or 0: all
+    done: Callable[[str, GanRun], None] | None = None,  # called with key and run as soon as a run is finished
+) -> dict[str, list[GanRun]]:  # key of the arm -> its runs, in the order of the seeds
+    "Train every arm with every seed, whole seeds first, side by side, after saying what it will cost."
+    cells = [_Cell(key, arm, seed) for seed in seeds for key, arm in arms.items()]
+    todo = [cell for cell in cells if not cell.is_done()]
+    seconds = _announce(cells, todo, say)
+    side_by_side = _jobs(todo, jobs, sum(seconds.values()))
+    tasks = {cell.task(show, side_by_side, seconds[cell]): cell for cell in todo}
+    runs: dict[_Cell, GanRun] = {}
+
+    def keep(cell: _Cell, run: GanRun) -> None:
+        runs[cell] = run
+        if done is not None:
+            done(cell.key, run)
+
     t0 = time.monotonic()
-    for seed in seeds:
-        for key, arm in arms.items():
-            run = train_run(arm.config, arm.data, seed, show=show, title=f"{arm.name} seed {seed}")
-            runs[key].append(run)
+    with Grid(
+        list(tasks), side_by_side, say
+    ) as grid:  # it begins here: what was done before is looked at beside it
+        for cell in cells:
+            if cell not in seconds:
+                keep(cell, train_run(*cell.args(), show=show, title=cell.title))
+        for task, run in grid:
             if not run.reused:
-                say(
-                    f"{arm.name} seed {seed}: {run.steps} steps done ({fmt_time(time.monotonic() - t0)} so far)"
-                    + (f", DIVERGED at step {run.diverged}" if run.diverged else "")
-                )
-    return runs
+                say(_done_line(task.title, run, time.monotonic() - t0) + f"; {grid.line()}")
+            keep(tasks[task], run)
+    return {key: [runs[cell] for cell in cells if cell.key == key] for key in arms}

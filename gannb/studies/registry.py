@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any, TYPE_CHECKING
 
 from ..base import GannbError, check_choice, nearest
-from ..config import Checked, Report, checked
+from ..config import CHANGES_NO_RESULT, Checked, Report, checked
 from .dataset_study import plan as dataset_study
 from .fruits import plan as fruits
 
@@ -44,7 +44,7 @@ def report_config(paper: str, /, **given: Any) -> Report:
     config = checked(model, {"preset": preset} | fixed | given)
     overrides = {k: v for k, v in config.model_dump().items() if v != getattr(base, k)}
     more_seeds = set(config.seeds) >= set(base.seeds)
-    custom = [k for k in overrides if k != "data_root" and not (k == "seeds" and more_seeds)]
+    custom = [k for k in overrides if k not in CHANGES_NO_RESULT and not (k == "seeds" and more_seeds)]
     return Report(paper=paper, config=config, setting="custom" if custom else preset, overrides=overrides)
 
 # %% ../../nbs/17_studies.registry.ipynb #d5dabb45
