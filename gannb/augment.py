@@ -19,12 +19,12 @@ def _color(
     x: Tensor,  # (N, C, H, W)
     u: Tensor,  # (3, N, 1, 1, 1) uniform in [0, 1)
 ) -> Tensor:
-    "Brightness + b, then saturation x s about each pixel's grey, then contrast x c about the image's mean: `c s x + c (1 - s) grey + (1 - c) mean + b`."
+    """Brightness + b, then saturation x s about each pixel's grey, then contrast x c about the image's mean.
+
+    In one sum: `c s x + c (1 - s) grey + (1 - c) mean + b`."""
     b, s, c = u[0] - 0.5, u[1] * 2, u[2] + 0.5
-    if x.shape[1] == 1:
-        return torch.addcmul(
-            (1 - c) * x.mean((1, 2, 3), keepdim=True) + b, x, c
-        )  # grey images have no saturation
+    if x.shape[1] == 1:  # grey images have no saturation
+        return torch.addcmul((1 - c) * x.mean((1, 2, 3), keepdim=True) + b, x, c)
     grey = x.mean(1, keepdim=True)
     return torch.addcmul(c * (1 - s) * grey + (1 - c) * grey.mean((1, 2, 3), keepdim=True) + b, x, c * s)
 
@@ -38,7 +38,9 @@ def _translate(
     x: Tensor,  # (N, C, H, W)
     u: Tensor,  # (2, N, 1, 1, 1) uniform in [0, 1)
 ) -> Tensor:
-    "Images moved by up to 1/8 of the side both ways, 0 where nothing came from. Going around the edge is one-to-one, so in the gradient nothing is added up."
+    """Images moved by up to 1/8 of the side both ways, 0 where nothing came from.
+
+    Going around the edge is one-to-one, so in the gradient nothing is added up."""
     N, C, H, W = x.shape
     rows, cols = (
         torch.arange(n, device=x.device) + n // 8 - _whole(v, 2 * (n // 8) + 1).view(N, 1)
@@ -50,8 +52,13 @@ def _translate(
     return moved * (in_rows[:, None, :, None] * in_cols[:, None, None, :])
 
 # %% ../nbs/05_augment.ipynb #c75a095e
-def _cutout(x: Tensor, u: Tensor) -> Tensor:
-    "Images with a square of half the side set to 0, its centre uniform over the image; what falls outside is lost."
+def _cutout(
+    x: Tensor,  # (N, C, H, W)
+    u: Tensor,  # (2, N, 1, 1, 1) uniform in [0, 1)
+) -> Tensor:
+    """Images with a square of half the side set to 0, its centre uniform over the image.
+
+    What falls outside is lost."""
     hit = []
     for v, n in zip(u, x.shape[2:], strict=True):
         side = n // 2
@@ -67,21 +74,19 @@ def diff_augment(
     stream: str,  # named stream: another one for real and for generated images
     step: int,  # which draw of that stream
 ) -> Tensor:  # same shape, type, device and layout; `x` itself for the empty policy
-    """The images changed at random, each in its own way; gradients pass through, and values may leave [-1, 1]. Raises `GannbError` for an unknown policy or images
-    that are not float (N, C, H, W). Zhao, Liu, Lin, Zhu and Han (2020), Figure 4, with the ranges of the authors' code."""
+    """The images changed at random, each in its own way; gradients pass through, values may leave [-1, 1].
+
+    Zhao, Liu, Lin, Zhu and Han (2020), Figure 4, with the ranges of the authors' code.
+    Raises `GannbError` for an unknown policy or images that are not float (N, C, H, W)."""
     policy = parse_policy(policy)
     if x.ndim != 4 or not x.is_floating_point():
-        raise GannbError(
-            f"diff_augment takes float images (N, C, H, W) in [-1, 1]; this is {x.dtype}, {tuple(x.shape)}."
-        )
+        came = f"{x.dtype}, {tuple(x.shape)}"
+        raise GannbError(f"diff_augment takes float images (N, C, H, W) in [-1, 1]; this is {came}.")
     if not policy:
         return x
-    layout = (
-        torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
-    )
-    u = torch.rand(7, len(x), 1, 1, 1, generator=torch_rng(seed, stream, step)).to(
-        x.device
-    )  # all seven always: what one policy draws does not depend on the others
+    planes_last = x.is_contiguous(memory_format=torch.channels_last)
+    u = torch.rand(7, len(x), 1, 1, 1, generator=torch_rng(seed, stream, step)).to(x.device)
+    # all seven always: what one policy draws does not depend on the others
     x = x.contiguous()  # all three are faster plane by plane
     if "color" in policy:
         x = _color(x, u[:3].to(x.dtype))
@@ -89,20 +94,20 @@ def diff_augment(
         x = _translate(x, u[3:5])
     if "cutout" in policy:
         x = _cutout(x, u[5:])
-    return x.contiguous(memory_format=layout)
+    return x.contiguous(memory_format=torch.channels_last if planes_last else torch.contiguous_format)
 
 # %% ../nbs/05_augment.ipynb #00b8c5f1
-MARK, REST = (
-    0.8,
-    0.75,
-)  # a mark is mid-grey in at least this share of its pixels; what lies around it in less than that
+MARK = 0.8  # a mark is mid-grey in at least this share of its pixels
+REST = 0.75  # what lies around a mark is mid-grey in less than this share
 
 
 def _count(
     table: np.ndarray,  # (N, n + 1, n + 1) sums over all pixels above and left of a corner
     grow: int,  # pixels added on each side of the square
 ) -> np.ndarray:  # (N, places, places)
-    "How many pixels are set in a square of half the side, at every place where `_cutout` can put it; the image's edge cuts it off."
+    """How many pixels are set in a square of half the side, at every place where `_cutout` can put it.
+
+    The image's edge cuts the square off."""
     n = table.shape[1] - 1
     first = np.arange(n + 1 - n // 2 % 2) - n // 2 // 2
     a, b = (v.clip(0, n) for v in (first - grow, first + n // 2 + grow))
@@ -110,51 +115,70 @@ def _count(
     return rows[:, :, b] - rows[:, :, a]
 
 # %% ../nbs/05_augment.ipynb #33f8ed85
-def _holes(flat: np.ndarray) -> np.ndarray:
-    "Which images (N,) have a mid-grey square of half the side that is not part of something larger."
-    n = flat.shape[1]
-
-    def counts(m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        table = np.pad(m.astype(np.int32).cumsum(1).cumsum(2), ((0, 0), (1, 0), (1, 0)))
-        return _count(table, 0), _count(table, 1) - _count(table, 0)
-
-    (square, ring), (all_square, all_ring) = counts(flat), counts(np.ones((1, n, n), bool))
-    return ((square >= MARK * all_square) & (ring < REST * all_ring)).any((1, 2))
+def _square_and_ring(
+    flat: np.ndarray,  # (N, n, n) bool: mid-grey here?
+) -> tuple[np.ndarray, np.ndarray]:  # (N, places, places) each
+    "How many pixels are set in the square, and in the ring of one pixel around it, at every place."
+    table = np.pad(flat.astype(np.int32).cumsum(1).cumsum(2), ((0, 0), (1, 0), (1, 0)))
+    return _count(table, 0), _count(table, 1) - _count(table, 0)
 
 # %% ../nbs/05_augment.ipynb #6af9792e
-def _bands(flat: np.ndarray) -> np.ndarray:
-    "Which images (N,) have an edge that is mid-grey from end to end, but not as far in as 1/8 of the side."
+def _holes(
+    flat: np.ndarray,  # (N, n, n) bool: mid-grey here?
+) -> np.ndarray:  # (N,) bool
+    "Which images have a mid-grey square of half the side that is not part of something larger."
+    n = flat.shape[1]
+    square, ring = _square_and_ring(flat)
+    all_square, all_ring = _square_and_ring(np.ones((1, n, n), bool))
+    return ((square >= MARK * all_square) & (ring < REST * all_ring)).any((1, 2))
+
+# %% ../nbs/05_augment.ipynb #313c0acc
+def _bands(
+    flat: np.ndarray,  # (N, n, n) bool: mid-grey here?
+) -> np.ndarray:  # (N,) bool
+    "Which images have an edge that is mid-grey from end to end, but not as far in as 1/8 of the side."
     deep = flat.shape[1] // 8
     sides = (flat, flat[:, ::-1], flat.transpose(0, 2, 1), flat.transpose(0, 2, 1)[:, ::-1])
     return np.any([(v[:, 0].mean(1) >= MARK) & (v[:, deep].mean(1) < REST) for v in sides], axis=0)
+
+# %% ../nbs/05_augment.ipynb #7167d4e3
+def _check_at_rest(name: str, images: np.ndarray) -> None:
+    "Raises `GannbError` unless these are square uint8 images of 16 pixels or more."
+    square = images.ndim == 4 and images.shape[1] == images.shape[2] >= 16
+    if images.dtype != np.uint8 or not square or len(images) < 1:
+        raise GannbError(
+            f"{name} must be uint8 images (N, n, n, C) with n of 16 or more; "
+            f"this is {images.dtype}, {images.shape}."
+        )
+
+# %% ../nbs/05_augment.ipynb #8dba7f3c
+def _marked(
+    images: np.ndarray,  # (N, n, n, C) uint8
+    tolerance: float,  # see `leak`
+) -> tuple[float, float]:
+    "The shares of images that hold a hole and a band; looked at in parts, so that memory stays small."
+    holes, bands = [], []
+    for i in range(0, len(images), 256):
+        flat = np.all(np.abs(images[i : i + 256] - 127.5) <= tolerance, axis=3)
+        holes.append(_holes(flat))
+        bands.append(_bands(flat))
+    return float(np.concatenate(holes).mean()), float(np.concatenate(bands).mean())
 
 # %% ../nbs/05_augment.ipynb #ebab15b7
 def leak(
     fake: np.ndarray,  # (N, n, n, C) uint8 samples of a generator trained with augmentation
     real: np.ndarray,  # (M, n, n, C) uint8 real images as they are: the control
     tolerance: float = 16,  # how far from 127.5 a pixel may be, in every channel, to count as mid-grey
-) -> dict[
-    str, float
-]:  # shares `cutout_fake`, `cutout_real`, `shift_fake`, `shift_real`, and `n_fake`, `n_real`
-    """How often the marks of augmentation stand in images. Cutout: a square of half the side, possibly cut off by the edge, is mid-grey in 4/5 of its pixels or more,
-    the ring of pixels around it in less than 3/4. Shift: the outermost line of a side is mid-grey in 4/5 or more, the line 1/8 of the side further in, in less than 3/4.
-    A share of `fake` means something only as far as it exceeds that of `real`. Raises `GannbError` for other arrays."""
-    out = {}
+) -> dict[str, float]:  # `cutout_fake`, `cutout_real`, `shift_fake`, `shift_real`: shares; `n_fake`, `n_real`
+    """How often the marks of augmentation stand in images.
+
+    Cutout: a square of half the side, possibly cut off by the edge, is mid-grey in 4/5 of its pixels or more,
+    the ring of pixels around it in less than 3/4. Shift: the outermost line of a side is mid-grey in 4/5 or
+    more, the line 1/8 of the side further in, in less than 3/4. A share of `fake` means something only as far
+    as it exceeds that of `real`. Raises `GannbError` for other arrays."""
+    found: dict[str, float] = {}
     for name, images in (("fake", fake), ("real", real)):
-        if (
-            images.dtype != np.uint8
-            or images.ndim != 4
-            or images.shape[1] != images.shape[2]
-            or images.shape[1] < 16
-            or len(images) < 1
-        ):
-            raise GannbError(
-                f"{name} must be uint8 images (N, n, n, C) with n of 16 or more; this is {images.dtype}, {images.shape}."
-            )
-        flats = (
-            np.all(np.abs(images[i : i + 256] - 127.5) <= tolerance, axis=3)
-            for i in range(0, len(images), 256)
-        )
-        marks = np.concatenate([np.stack((_holes(f), _bands(f))) for f in flats], axis=1).mean(1)
-        out |= {f"cutout_{name}": float(marks[0]), f"shift_{name}": float(marks[1]), f"n_{name}": len(images)}
-    return out
+        _check_at_rest(name, images)
+        cutout, shift = _marked(images, tolerance)
+        found |= {f"cutout_{name}": cutout, f"shift_{name}": shift, f"n_{name}": len(images)}
+    return found

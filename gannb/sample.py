@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .base import GannbError, check_choice, draw_z, to_uint8
+from .base import GannbError, check_choice, draw_z, to_uint8, torch_rng
 
 # %% auto #0
-__all__ = ['sample', 'sample_seeded', 'interpolate']
+__all__ = ['sample', 'draw_labels', 'cycled_labels', 'sample_seeded', 'interpolate']
 
 # %% ../nbs/09_sample.ipynb #3490fe10
 @torch.no_grad()
@@ -22,46 +22,84 @@ def sample(
     y: Tensor | None = None,  # (N,) labels, for conditional generators
     batch: int = 256,  # images made at once
 ) -> np.ndarray:  # (N, size, size, C) uint8
-    "The images of G for these z, in evaluation mode (stored batch-norm statistics), so each image depends on its own z alone."
+    """The images of G for these z, in evaluation mode.
+
+    Stored batch-norm statistics make each image depend on its own z (and label) alone."""
     device = next(G.parameters()).device
     was_training = G.training
     G.eval()
+    parts = []
     try:
-        parts = [
-            to_uint8(G(z[i : i + batch].to(device), None if y is None else y[i : i + batch].to(device))).cpu()
-            for i in range(0, len(z), batch)
-        ]
+        for i in range(0, len(z), batch):
+            labels = None if y is None else y[i : i + batch].to(device)
+            parts.append(to_uint8(G(z[i : i + batch].to(device), labels)).cpu())
     finally:
         G.train(was_training)
     return torch.cat(parts).permute(0, 2, 3, 1).contiguous().numpy()
 
 # %% ../nbs/09_sample.ipynb #8aec75da
+def draw_labels(
+    n: int,  # how many
+    n_classes: int,
+    seed: int,
+) -> Tensor:  # (n,) int64, each of 0 ... n_classes - 1 as likely as the others
+    "Labels for a conditional generator, from a stream of their own."
+    return torch.randint(n_classes, (n,), generator=torch_rng(seed, "sample labels"))
+
+# %% ../nbs/09_sample.ipynb #e865896c
+def cycled_labels(n: int, n_classes: int) -> Tensor:  # (n,) int64
+    "0, 1 ... n_classes - 1, then 0 again: the labels of the fixed noise."
+    return torch.arange(n) % n_classes
+
+# %% ../nbs/09_sample.ipynb #dcc146f3
 def sample_seeded(
     G: nn.Module,
     n: int,  # how many images
     seed: int = 0,  # of the draw; not the training's seed
     dist: str = "normal",  # as G was trained
+    y: Tensor | None = None,  # (n,) labels; None: drawn, where G is conditional
 ) -> np.ndarray:  # (n, size, size, C) uint8
-    "The first `n` images of G for a seed. Raises `GannbError` if n is not 1 or more."
+    "The first `n` images of G for a seed. Raises `GannbError` for an n below 1, or for more or fewer labels."
     if n < 1:
         raise GannbError(f"n must be 1 or more; this is {n}.")
-    return sample(G, draw_z(n, G.nz, seed, "sample", 0, dist), batch=256)
+    n_classes = getattr(G, "n_classes", 0)
+    if y is None and n_classes:
+        y = draw_labels(n, n_classes, seed)
+    if y is not None and len(y) != n:
+        raise GannbError(f"y must hold a label for each of the {n} images; it holds {len(y)}.")
+    return sample(G, draw_z(n, G.nz, seed, "sample", 0, dist), y, batch=256)
 
 # %% ../nbs/09_sample.ipynb #95beb9bc
-def _great_circle(
-    a: Tensor, b: Tensor, t: Tensor
-) -> Tensor:  # unit vectors (nz,), (nz,); (steps,) from 0 to 1 -> unit vectors (steps, nz)
-    "From a to b at an even rate. Opposite ends have no one shortest way: it leads over the axis that is nearest to a right angle with a."
+def _across(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:  # (nz,) at a right angle to a; the angle to b
+    """The way that turns from a to b, both unit vectors (nz,).
+
+    Opposite ends have no one shortest way: it leads over the axis that is nearest to a right angle with a."""
     across = b - (a @ b) * a
-    if across.norm() < 1e-7 and a @ b < 0:
-        axis = torch.zeros_like(a)
-        axis[a.abs().argmin()] = 1
-        across = axis - (a @ axis) * a
-        angle = torch.tensor(torch.pi, dtype=a.dtype)
-    else:
-        angle = torch.atan2(across.norm(), a @ b)
+    if across.norm() >= 1e-7 or a @ b >= 0:
+        return across, torch.atan2(across.norm(), a @ b)
+    axis = torch.zeros_like(a)
+    axis[a.abs().argmin()] = 1
+    return axis - (a @ axis) * a, torch.tensor(torch.pi, dtype=a.dtype)
+
+# %% ../nbs/09_sample.ipynb #f60f73f1
+def _great_circle(
+    a: Tensor,  # (nz,) of length 1
+    b: Tensor,  # (nz,) of length 1
+    t: Tensor,  # (steps,) from 0 to 1
+) -> Tensor:  # (steps, nz) of length 1
+    "From a to b at an even rate."
+    across, angle = _across(a, b)
     side = across / across.norm().clamp_min(1e-300)
     return torch.outer((t * angle).cos(), a) + torch.outer((t * angle).sin(), side)
+
+# %% ../nbs/09_sample.ipynb #5c272478
+def _check_ends(z0: Tensor, z1: Tensor, steps: int) -> None:
+    "Raises `GannbError` for fewer than 2 steps and for unlike or empty shapes."
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 2:
+        raise GannbError(f"steps must be a whole number of 2 or more (both ends count); this is {steps!r}.")
+    if z0.ndim != 1 or z0.shape != z1.shape or not len(z0):
+        shapes = f"{tuple(z0.shape)} and {tuple(z1.shape)}"
+        raise GannbError(f"z0 and z1 must be of one shape (nz,); these are {shapes}.")
 
 # %% ../nbs/09_sample.ipynb #52493710
 def interpolate(
@@ -70,23 +108,21 @@ def interpolate(
     steps: int,  # points on the path, both ends included; 2 or more
     dist: str = "normal",  # as G was trained: "normal" takes the great circle, "uniform" the straight line
 ) -> Tensor:  # (steps, nz); the first is z0, the last z1, exactly
-    "Noise on the path between two points (White 2016). Raises `GannbError` for fewer than 2 steps, unlike or empty shapes, a length of zero, or an unknown `dist`."
+    """Noise on the path between two points (White 2016).
+
+    Raises `GannbError` for fewer than 2 steps, unlike or empty shapes, no length, an unknown `dist`."""
     check_choice("dist", dist, ("normal", "uniform"))
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 2:
-        raise GannbError(f"steps must be a whole number of 2 or more (both ends count); this is {steps!r}.")
-    if z0.ndim != 1 or z0.shape != z1.shape or not len(z0):
-        raise GannbError(
-            f"z0 and z1 must be of one shape (nz,); these are {tuple(z0.shape)} and {tuple(z1.shape)}."
-        )
+    _check_ends(z0, z1, steps)
     t = torch.linspace(0, 1, steps, dtype=torch.float64)
     a, b = z0.double(), z1.double()
-    if dist == "uniform" or len(z0) == 1:
-        path = torch.outer(1 - t, a) + torch.outer(t, b)  # with one number there is no circle
+    if dist == "uniform" or len(z0) == 1:  # with one number there is no circle
+        path = torch.outer(1 - t, a) + torch.outer(t, b)
     else:
         la, lb = a.norm(), b.norm()
         if min(la, lb) == 0:
             raise GannbError(
-                "z0 or z1 is zero in every place: it has no direction, so there is no great circle through it."
+                "z0 or z1 is zero in every place: it has no direction, "
+                "so there is no great circle through it."
             )
         path = ((1 - t) * la + t * lb)[:, None] * _great_circle(a / la, b / lb, t)
     path = path.to(z0.dtype)

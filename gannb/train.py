@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,20 +17,24 @@ from torch import Tensor, nn
 from .base import GannbError, check_choice, draw_z
 
 # %% auto #0
-__all__ = ['COLUMNS', 'loss_D', 'loss_G', 'd_step', 'g_step', 'History', 'log_line', 'make_optimizers', 'state_tensors',
-           'load_net', 'load_state', 'Diverged', 'Tick', 'check_steps', 'train_gan']
+__all__ = ['COLUMNS', 'ADAM_STATE', 'loss_D', 'loss_G', 'd_step', 'g_step', 'History', 'log_line', 'make_optimizers',
+           'state_tensors', 'load_net', 'load_state', 'Diverged', 'Tick', 'check_steps', 'train_gan']
 
 # %% ../nbs/08_train.ipynb #470a4f05
 def loss_D(
     real: Tensor,  # (N,) logits of real images
     fake: Tensor,  # (N,) logits of generated images
 ) -> Tensor:  # scalar
-    "The discriminator's loss: the **sum** of its real and its fake half, as in the papers' log lines. Undecided everywhere it is 2 ln 2 = 1.386."
+    """The discriminator's loss: the **sum** of its real and its fake half, as in the papers' log lines.
+
+    Undecided everywhere it is 2 ln 2 = 1.386."""
     return F.softplus(-real.float()).mean() + F.softplus(fake.float()).mean()
 
 # %% ../nbs/08_train.ipynb #06d2cdc2
-def loss_G(fake: Tensor) -> Tensor:
-    "The generator's loss -log D(G(z)) from the logits (N,) of its images. With an undecided discriminator it is ln 2 = 0.693."
+def loss_G(
+    fake: Tensor,  # (N,) logits of generated images
+) -> Tensor:  # scalar
+    "The generator's loss -log D(G(z)). With an undecided discriminator it is ln 2 = 0.693."
     return F.softplus(-fake.float()).mean()
 
 # %% ../nbs/08_train.ipynb #2cbfa15d
@@ -50,24 +54,31 @@ def d_step(
     return loss.detach(), real_logits.detach(), fake_logits.detach()
 
 # %% ../nbs/08_train.ipynb #d0a2c694
+@contextmanager
+def _frozen(net: nn.Module) -> Iterator[None]:
+    "No gradient for the weights of a network, for as long as this lasts."
+    for p in net.parameters():
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p in net.parameters():
+            p.requires_grad_(True)
+
+# %% ../nbs/08_train.ipynb #1030a6de
 def g_step(
     D: nn.Module,
     opt_G: torch.optim.Optimizer,
     fake: Tensor,  # (N, C, H, W) generated images with their graph back to G
-    y: Tensor | None = None,  # (N,) labels
+    y: Tensor | None = None,  # (N,) labels for conditional networks
 ) -> tuple[Tensor, Tensor]:  # loss_G (scalar), logits of fake (N,): D's answer before this update; detached
     "One update of the generator, with D frozen."
-    for p in D.parameters():
-        p.requires_grad_(False)
-    try:
+    with _frozen(D):
         logits = D(fake, y)
         loss = loss_G(logits)
         opt_G.zero_grad(set_to_none=True)
         loss.backward()
         opt_G.step()
-    finally:
-        for p in D.parameters():
-            p.requires_grad_(True)
     return loss.detach(), logits.detach()
 
 # %% ../nbs/08_train.ipynb #e015ba28
@@ -75,25 +86,18 @@ COLUMNS = ("loss_D", "loss_G", "D_real", "D_fake_before", "D_fake_after", "acc_r
 
 
 def _record(loss_d: Tensor, loss_g: Tensor, real: Tensor, before: Tensor, after: Tensor) -> Tensor:
-    return torch.stack(
-        (
-            loss_d.float(),
-            loss_g.float(),
-            real.float().sigmoid().mean(),
-            before.float().sigmoid().mean(),
-            after.float().sigmoid().mean(),
-            (real > 0).float().mean(),
-            (before <= 0).float().mean(),
-        )
-    )
+    "The seven numbers (7,) of a step, from its losses and D's logits; they stay on the device."
+    probabilities = [logits.float().sigmoid().mean() for logits in (real, before, after)]
+    right = [(real > 0).float().mean(), (before <= 0).float().mean()]
+    return torch.stack([loss_d.float(), loss_g.float(), *probabilities, *right])
 
 # %% ../nbs/08_train.ipynb #a6d052e6
 @dataclass
 class History:
-    "The record of a run: `rows` (steps, 7) float32, one row a step, columns as in `COLUMNS`; `steps_per_epoch` batches an epoch."
+    "The record of a run, one row a step."
 
-    rows: np.ndarray
-    steps_per_epoch: int
+    rows: np.ndarray  # (steps, 7) float32, columns as in `COLUMNS`
+    steps_per_epoch: int  # batches in an epoch
 
     def __getitem__(self, column: str) -> np.ndarray:  # (steps,)
         return self.rows[:, COLUMNS.index(check_choice("column", column, COLUMNS))]
@@ -118,7 +122,8 @@ def log_line(
 ) -> str:
     "The classic line: `[epoch/epochs][i/n] Loss_D: ... Loss_G: ... D(x): ... D(G(z)): a / b`."
     d, g, real, before, after = (float(v) for v in row[:5])
-    return f"[{epoch}/{epochs}][{batch}/{batches}] Loss_D: {d:.4f} Loss_G: {g:.4f} D(x): {real:.4f} D(G(z)): {before:.4f} / {after:.4f}"
+    where, losses = f"[{epoch}/{epochs}][{batch}/{batches}]", f"Loss_D: {d:.4f} Loss_G: {g:.4f}"
+    return f"{where} {losses} D(x): {real:.4f} D(G(z)): {before:.4f} / {after:.4f}"
 
 # %% ../nbs/08_train.ipynb #5233ca42
 def make_optimizers(
@@ -148,47 +153,58 @@ def state_tensors(
 
 # %% ../nbs/08_train.ipynb #7dc9bed0
 def _check_same_network(name: str, net: nn.Module, given: dict[str, Tensor]) -> None:
+    "Raises `GannbError` naming the first weight that is missing, too many or of another shape."
     have = {k: tuple(v.shape) for k, v in net.state_dict().items()}
     came = {k: tuple(v.shape) for k, v in given.items()}
     if have == came:
         return
     key = next(k for k in sorted(have.keys() | came.keys()) if have.get(k) != came.get(k))
+    wanted, found = (shapes.get(key, "none (absent)") for shapes in (have, came))
     raise GannbError(
-        f"These weights belong to another network: {name}.{key} should have shape {have.get(key, 'none (absent)')}, the file has {came.get(key, 'none (absent)')}. "
+        f"These weights belong to another network: {name}.{key} should have shape {wanted}, "
+        f"the file has {found}. "
         "Size, channels, nz and widths must be those of the training."
     )
 
 # %% ../nbs/08_train.ipynb #4f9e5829
-def load_net(net: nn.Module, tensors: dict[str, Tensor], name: str = "G") -> nn.Module:
-    "Put weights `name.*` of `tensors` into `net`, keeping its device and memory layout. Raises `GannbError` when they belong to another network."
+def load_net(
+    net: nn.Module,  # changed in place, keeping its device and memory layout
+    tensors: dict[str, Tensor],
+    name: str = "G",  # of its weights in `tensors`: `G.main.0.weight`
+) -> nn.Module:  # `net`
+    "Put weights into a network. Raises `GannbError` when they belong to another one."
     given = {k.removeprefix(name + "."): v for k, v in tensors.items() if k.startswith(name + ".")}
     _check_same_network(name, net, given)
     net.load_state_dict(given)
     return net
 
 # %% ../nbs/08_train.ipynb #76b5dfc9
+ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
+
+
+def _adam_state(tensors: dict[str, Tensor], prefix: str, p: nn.Parameter) -> dict[str, Tensor]:
+    "What Adam remembers of one weight, on that weight's device and in its layout; {} before its first step."
+    saved = {f: tensors[f"{prefix}.{f}"] for f in ADAM_STATE if f"{prefix}.{f}" in tensors}
+    return {f: t.to(p.device) if f == "step" else torch.empty_like(p).copy_(t) for f, t in saved.items()}
+
+# %% ../nbs/08_train.ipynb #7ec74ad7
 @torch.no_grad()
 def load_state(
-    tensors: dict[str, Tensor],
+    tensors: dict[str, Tensor],  # from `state_tensors`
     G: nn.Module,
     D: nn.Module,
     opt_G: torch.optim.Optimizer,
     opt_D: torch.optim.Optimizer,
 ) -> None:
-    "Put a saved state back, bit for bit and in the same memory layout. Raises `GannbError` when it belongs to other networks."
-    for n, net, opt in (("G", G, opt_G), ("D", D, opt_D)):
-        load_net(net, tensors, n)
+    """Put a saved state back, bit for bit and in the same memory layout.
+
+    Raises `GannbError` when it belongs to other networks."""
+    for name, net, opt in (("G", G, opt_G), ("D", D, opt_D)):
+        load_net(net, tensors, name)
         for k, p in net.named_parameters():
-            fields = {
-                f: tensors[f"opt_{n}.{k}.{f}"]
-                for f in ("step", "exp_avg", "exp_avg_sq")
-                if f"opt_{n}.{k}.{f}" in tensors
-            }
-            if fields:
-                opt.state[p] = {
-                    f: t.to(p.device) if f == "step" else torch.empty_like(p).copy_(t)
-                    for f, t in fields.items()
-                }
+            state = _adam_state(tensors, f"opt_{name}.{k}", p)
+            if state:
+                opt.state[p] = state
 
 # %% ../nbs/08_train.ipynb #04cc653c
 class Diverged(GannbError):
@@ -197,14 +213,17 @@ class Diverged(GannbError):
     def __init__(self, step: int, rows: np.ndarray):
         self.step, self.rows = step, rows
         super().__init__(
-            f"Training diverged at step {step}: a loss is no longer a finite number. Everything up to the last checkpoint is kept. Try a smaller "
-            "learning rate (lr_G, lr_D), precision=fp32, a larger batch, or another seed."
+            f"Training diverged at step {step}: a loss is no longer a finite number. "
+            "Everything up to the last checkpoint is kept. Try a smaller learning rate (lr_G, lr_D), "
+            "precision=fp32, a larger batch, or another seed."
         )
 
 # %% ../nbs/08_train.ipynb #f469ed1f
 @dataclass
 class Tick:
-    "The full state of a training between two steps. Looking at it changes nothing; it is valid until the loop is asked to go on."
+    """The full state of a training between two steps.
+
+    Looking at it changes nothing; it is valid until the loop is asked to go on."""
 
     step: int  # steps done
     epoch: int  # epochs completed
@@ -225,13 +244,54 @@ def check_steps(d_steps: int, g_steps: int) -> None:
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise GannbError(f"{name} must be a whole number of 1 or more; this is {n!r}.")
 
+# %% ../nbs/08_train.ipynb #fe62936d
+@dataclass
+class _Updates:
+    "All updates of one batch. Every draw is named by the step and by its number in it."
+
+    G: nn.Module
+    D: nn.Module
+    opt_G: torch.optim.Optimizer
+    opt_D: torch.optim.Optimizer
+    noise: Callable[[int, str, int], Tensor]  # (how many, stream, step) -> z on the device
+    augment: Callable[[Tensor, str, int], Tensor]
+    d_steps: int
+    g_steps: int
+
+    def __call__(self, x: Tensor, y: Tensor | None, step: int) -> tuple[Tensor, ...]:
+        "The losses and logits that `_record` takes: of D's last update and of G's first."
+        for i in range(self.d_steps):
+            fake = self.G(self.noise(len(x), f"z{i}", step), y)
+            shown = self.augment(x, f"augment.real{i}", step)
+            shown_fake = self.augment(fake.detach(), f"augment.fake{i}", step)
+            loss_d, real, before = d_step(self.D, self.opt_D, shown, shown_fake, y)
+        loss_g, after = g_step(self.D, self.opt_G, self.augment(fake, "augment.G0", step), y)
+        for i in range(1, self.g_steps):  # with further noise, which D has not seen
+            fake = self.G(self.noise(len(x), f"z{self.d_steps - 1 + i}", step), y)
+            g_step(self.D, self.opt_G, self.augment(fake, f"augment.G{i}", step), y)
+        return loss_d, loss_g, real, before, after
+
+# %% ../nbs/08_train.ipynb #2ed76116
+def _as_it_is(images: Tensor, stream: str, step: int) -> Tensor:
+    "No augmentation."
+    return images
+
+# %% ../nbs/08_train.ipynb #89fd4249
+def _on_host(rows: list[Tensor], step: int) -> np.ndarray:  # (n, 7) float32
+    "The record of the steps up to `step`. Raises `Diverged` at the first one whose losses are not finite."
+    host = torch.stack(rows).cpu().numpy()
+    bad = ~np.isfinite(host[:, :2]).all(1)
+    if bad.any():
+        first = int(bad.argmax())
+        raise Diverged(step - len(host) + first + 1, host[: first + 1])
+    return host
+
 # %% ../nbs/08_train.ipynb #31af7b39
 def train_gan(
     G: nn.Module,
     D: nn.Module,
-    batches: Callable[
-        [int, int], Iterable[tuple[Tensor, Tensor | None]]
-    ],  # (epoch, start) -> (x, y) of that epoch from batch `start` on
+    batches: Callable[[int, int], Iterable[tuple[Tensor, Tensor | None]]],
+    # (epoch, start) -> (x, y) of that epoch from batch `start` on
     *,
     steps_per_epoch: int,
     epochs: int,  # total, those already done included
@@ -243,59 +303,36 @@ def train_gan(
     z_dist: str = "normal",
     precision: str = "fp32",
     compile: bool = False,
-    augment: Callable[[Tensor, str, int], Tensor]
-    | None = None,  # (images, stream, step) -> images, before D sees them; differentiable
-    is_tick: Callable[[int, bool], bool] = lambda step, epoch_ends: (
-        epoch_ends
-    ),  # (steps done, an epoch ends here) -> yield now?
+    augment: Callable[[Tensor, str, int], Tensor] | None = None,
+    # (images, stream, step) -> images, before D sees them; differentiable
+    is_tick: Callable[[int, bool], bool] = lambda step, epoch_ends: epoch_ends,
+    # (steps done, an epoch ends here) -> yield now?
 ) -> Iterator[Tick]:
-    "Train G and D in place, yielding at every tick. Raises `Diverged` when a loss is not finite, `GannbError` for impossible settings."
+    """Train G and D in place, yielding at every tick.
+
+    Raises `Diverged` when a loss is not finite, `GannbError` for impossible settings."""
     check_steps(d_steps, g_steps)
     check_choice("precision", precision, ("fp32", "bf16"))
     device = next(G.parameters()).device
-    opt_G, opt_D = opts
-    rows: list[Tensor] = []
     run_G, run_D = (torch.compile(G), torch.compile(D)) if compile else (G, D)
 
-    def autocast() -> AbstractContextManager:
-        return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    def noise(n: int, stream: str, step: int) -> Tensor:
+        return draw_z(n, G.nz, seed, stream, step, z_dist).to(device, non_blocking=True)
 
-    def seen(x: Tensor, stream: str, step: int) -> Tensor:
-        return x if augment is None else augment(x, stream, step)
-
-    def fakes(n: int, y: Tensor | None, step: int, draw: int) -> Tensor:
-        return run_G(draw_z(n, G.nz, seed, f"z{draw}", step, z_dist).to(device, non_blocking=True), y)
-
+    update = _Updates(run_G, run_D, *opts, noise, augment or _as_it_is, d_steps, g_steps)
+    rows: list[Tensor] = []
+    step = start
     G.train()
     D.train()
-    step = start
     for epoch in range(start // steps_per_epoch, epochs):
         for x, y in batches(epoch, step - epoch * steps_per_epoch):
-            with autocast():
-                for i in range(d_steps):
-                    fake = fakes(len(x), y, step, i)
-                    l_D, real, before = d_step(
-                        run_D,
-                        opt_D,
-                        seen(x, f"augment.real{i}", step),
-                        seen(fake.detach(), f"augment.fake{i}", step),
-                        y,
-                    )
-                for i in range(g_steps):
-                    if i:
-                        fake = fakes(len(x), y, step, d_steps - 1 + i)
-                    l_G, after = g_step(run_D, opt_G, seen(fake, f"augment.G{i}", step), y)
-                    if i == 0:
-                        record = (l_D, l_G, real, before, after)
-            rows.append(_record(*record))
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+                seen = update(x, y, step)
+            rows.append(_record(*seen))
             step += 1
-            done, ends = divmod(step, steps_per_epoch)
-            if is_tick(step, ends == 0):
-                host = torch.stack(rows).cpu().numpy()
+            done, batch = divmod(step, steps_per_epoch)
+            if is_tick(step, batch == 0):
+                yield Tick(step, done, batch, _on_host(rows, step), G, D, *opts)
                 rows = []
-                bad = ~np.isfinite(host[:, :2]).all(1)
-                if bad.any():
-                    raise Diverged(step - len(host) + int(bad.argmax()) + 1, host[: int(bad.argmax()) + 1])
-                yield Tick(step, done, ends, host, G, D, opt_G, opt_D)
                 G.train()
                 D.train()

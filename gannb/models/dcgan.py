@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..base import GannbError, check_channels, check_size, torch_rng
 
 # %% auto #0
-__all__ = ['MAX_MULTIPLE', 'Generator', 'Discriminator', 'init_weights', 'count_parameters', 'layer_table']
+__all__ = ['MAX_MULTIPLE', 'FIRST_WEIGHTS', 'Generator', 'Discriminator', 'init_weights', 'count_parameters', 'layer_table']
 
 # %% ../../nbs/06_models.dcgan.ipynb #7bd235cf
 MAX_MULTIPLE = 16  # widths double towards the small maps, up to 16 x ngf (or ndf)
@@ -24,25 +24,27 @@ def _widths(base: int, k: int) -> list[int]:
     return [base * min(2**i, MAX_MULTIPLE) for i in range(k)]
 
 # %% ../../nbs/06_models.dcgan.ipynb #473af510
-def _check_width(name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise GannbError(f"{name} must be a whole number of 1 or more; this is {value!r}.")
+def _check_count(name: str, value: int, least: int = 1) -> int:
+    "`value` if it is a whole number of `least` or more; otherwise a `GannbError`."
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise GannbError(f"{name} must be a whole number of {least} or more; this is {value!r}.")
     return value
 
 # %% ../../nbs/06_models.dcgan.ipynb #c7f8b6c2
 def _extra(width: int, n: int, activation: Callable[[], nn.Module]) -> list[nn.Module]:
     "n convolutions that keep size and width, each with batch norm."
-    if isinstance(n, bool) or not isinstance(n, int) or n < 0:
-        raise GannbError(f"extra_convs must be a whole number of 0 or more; this is {n!r}.")
-    return [
-        layer
-        for _ in range(n)
-        for layer in (nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), activation())
-    ]
+    layers: list[nn.Module] = []
+    for _ in range(_check_count("extra_convs", n, 0)):
+        layers += [nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), activation()]
+    return layers
 
 # %% ../../nbs/06_models.dcgan.ipynb #be49199c
 class Generator(nn.Module):
-    "z (N, nz) -> images (N, C, size, size) in [-1, 1]. DCGAN (Radford et al. 2015), Figure 1 and section 3. Raises `GannbError` for sizes that cannot be."
+    """z (N, nz) -> images (N, C, size, size) in [-1, 1].
+
+    DCGAN (Radford et al. 2015), Figure 1 and section 3. Raises `GannbError` for sizes that cannot be."""
+
+    n_classes = 0  # it knows no labels
 
     def __init__(
         self,
@@ -54,8 +56,8 @@ class Generator(nn.Module):
     ):
         super().__init__()
         m, k = check_size(size)
-        self.size, self.channels, self.nz = size, check_channels(channels), _check_width("nz", nz)
-        widths = _widths(_check_width("ngf", ngf), k)[::-1]
+        self.size, self.channels, self.nz = size, check_channels(channels), _check_count("nz", nz)
+        widths = _widths(_check_count("ngf", ngf), k)[::-1]
         layers: list[nn.Module] = [
             nn.ConvTranspose2d(nz, widths[0], m, 1, 0, bias=False),
             nn.BatchNorm2d(widths[0]),
@@ -64,9 +66,8 @@ class Generator(nn.Module):
         for a, b in zip(widths, widths[1:], strict=False):
             layers += [nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU(True)]
         layers += _extra(widths[-1], extra_convs, lambda: nn.ReLU(True))
-        self.main = nn.Sequential(
-            *layers, nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1, bias=False), nn.Tanh()
-        )
+        layers += [nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1, bias=False), nn.Tanh()]
+        self.main = nn.Sequential(*layers)
 
     def forward(
         self,
@@ -79,7 +80,11 @@ class Generator(nn.Module):
 
 # %% ../../nbs/06_models.dcgan.ipynb #fe9e9fda
 class Discriminator(nn.Module):
-    "Images (N, C, size, size) in [-1, 1] -> one logit each (N,). DCGAN (Radford et al. 2015), section 3; no batch norm on the first layer."
+    """Images (N, C, size, size) in [-1, 1] -> one logit each (N,).
+
+    DCGAN (Radford et al. 2015), section 3; no batch norm on the first layer."""
+
+    n_classes = 0  # it knows no labels
 
     def __init__(
         self,
@@ -91,7 +96,7 @@ class Discriminator(nn.Module):
         super().__init__()
         m, k = check_size(size)
         self.size, self.channels = size, check_channels(channels)
-        widths = _widths(_check_width("ndf", ndf), k)
+        widths = _widths(_check_count("ndf", ndf), k)
         layers: list[nn.Module] = [
             nn.Conv2d(channels, widths[0], 4, 2, 1, bias=False),
             nn.LeakyReLU(0.2, True),
@@ -106,35 +111,61 @@ class Discriminator(nn.Module):
         x: Tensor,  # (N, C, size, size) in [-1, 1]
         y: Tensor | None = None,  # not used: lets one loop serve conditional networks too
     ) -> Tensor:  # (N,) logits
-        if x.ndim != 4 or tuple(x.shape[1:]) != (self.channels, self.size, self.size):
-            raise GannbError(
-                f"images must have shape (N, {self.channels}, {self.size}, {self.size}); this is {tuple(x.shape)}."
-            )
-        return self.main(x).flatten()
+        return self.main(self._checked(x)).flatten()
+
+    def hidden(
+        self,
+        x: Tensor,  # (N, C, size, size) in [-1, 1]
+        y: Tensor | None = None,  # not used
+    ) -> list[Tensor]:  # the maps (N, width, h, h) after each block, largest first
+        "What D makes of images on the way to its logit: the map after each LeakyReLU."
+        maps: list[Tensor] = []
+        x = self._checked(x)
+        for layer in self.main[:-1]:
+            x = layer(x)
+            if isinstance(layer, nn.LeakyReLU):
+                maps.append(x)
+        return maps
+
+    def _checked(self, x: Tensor) -> Tensor:
+        "`x` if D can look at it; otherwise a `GannbError`."
+        shape = (self.channels, self.size, self.size)
+        if x.ndim != 4 or tuple(x.shape[1:]) != shape:
+            wanted = ", ".join(map(str, shape))
+            raise GannbError(f"images must have shape (N, {wanted}); this is {tuple(x.shape)}.")
+        return x
 
 # %% ../../nbs/06_models.dcgan.ipynb #d19f22a3
+# mean and spread of first weights; a later kind of layer needs a line here
+FIRST_WEIGHTS = {
+    nn.Conv2d: (0.0, 0.02),
+    nn.ConvTranspose2d: (0.0, 0.02),
+    nn.Linear: (0.0, 0.02),
+    nn.BatchNorm2d: (1.0, 0.02),
+    nn.BatchNorm1d: (1.0, 0.02),
+    nn.Embedding: (0.0, 1.0),
+}
+
+
 @torch.no_grad()
 def init_weights(
     net: nn.Module,  # changed in place
     seed: int,  # the run's seed
     name: str,  # "G" or "D": names the random stream
 ) -> nn.Module:  # `net`
-    "First weights as in the DCGAN paper: convolutions N(0, 0.02), batch-norm scale N(1, 0.02), batch-norm shift 0."
+    """First weights as in the DCGAN paper: convolutions N(0, 0.02), batch-norm scale N(1, 0.02), shift 0.
+
+    Raises `GannbError` for a layer whose first weights would be left to torch's own random numbers."""
     for i, module in enumerate(net.modules()):
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
-            module.weight.copy_(
-                torch.empty(module.weight.shape).normal_(
-                    0.0, 0.02, generator=torch_rng(seed, f"init.{name}", i)
-                )
-            )
-            if module.bias is not None:
-                module.bias.zero_()
-        elif isinstance(module, nn.BatchNorm2d):
-            module.weight.copy_(
-                torch.empty(module.weight.shape).normal_(
-                    1.0, 0.02, generator=torch_rng(seed, f"init.{name}", i)
-                )
-            )
+        if not list(module.parameters(recurse=False)):
+            continue
+        if type(module) not in FIRST_WEIGHTS:
+            raise GannbError(f"No first weights are known for {type(module).__name__}: see FIRST_WEIGHTS.")
+        first = torch.empty(module.weight.shape)
+        module.weight.copy_(
+            first.normal_(*FIRST_WEIGHTS[type(module)], generator=torch_rng(seed, f"init.{name}", i))
+        )
+        if getattr(module, "bias", None) is not None:
             module.bias.zero_()
     return net
 
@@ -144,48 +175,69 @@ def count_parameters(net: nn.Module) -> int:
     return sum(p.numel() for p in net.parameters())
 
 # %% ../../nbs/06_models.dcgan.ipynb #080d0b08
-@torch.no_grad()
-def layer_table(
-    net: nn.Module,  # a Generator or Discriminator
-) -> list[
-    dict
-]:  # one dict a convolution: name, kernel, stride, padding, in_channels, out_channels, out_shape (C, H, W), params, norm, activation
-    "The convolutions of a network as they are, with output shapes seen on one example."
-    shapes: dict[nn.Module, tuple] = {}
+def _output_shapes(net: nn.Module, layers: list[nn.Module]) -> dict[nn.Module, tuple[int, ...]]:
+    "The shape of what each of `layers` hands on for one image: (C, H, W), or (numbers,)."
+    shapes: dict[nn.Module, tuple[int, ...]] = {}
     hooks = [
-        m.register_forward_hook(lambda mod, _, out: shapes.__setitem__(mod, tuple(out.shape[1:])))
-        for m in net.main
+        layer.register_forward_hook(lambda m, _, out: shapes.__setitem__(m, tuple(out.shape[1:])))
+        for layer in layers
     ]
     was_training = net.training
+    device = next(net.parameters()).device
+    given = (1, net.nz) if hasattr(net, "nz") else (1, net.channels, net.size, net.size)
     net.eval()
-    p = next(net.parameters())
-    net(
-        torch.zeros(1, net.nz, device=p.device)
-        if hasattr(net, "nz")
-        else torch.zeros(1, net.channels, net.size, net.size, device=p.device)
-    )
+    labels = torch.zeros(1, dtype=torch.long, device=device) if getattr(net, "n_classes", 0) else None
+    net(torch.zeros(given, device=device), labels)
     net.train(was_training)
-    for h in hooks:
-        h.remove()
+    for hook in hooks:
+        hook.remove()
+    return shapes
+
+# %% ../../nbs/06_models.dcgan.ipynb #537e9277
+def _layer_row(layer: nn.Module, out_shape: tuple[int, ...]) -> dict:
+    "What a convolution says of itself; a dense or an embedding layer is one of kernel 1 on a 1x1 map."
+    plain = {"kernel": 1, "stride": 1, "padding": 0}
+    if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+        name = "transposed convolution" if isinstance(layer, nn.ConvTranspose2d) else "convolution"
+        plain = {k: getattr(layer, f"{k}_size" if k == "kernel" else k)[0] for k in plain}
+        into, out = layer.in_channels, layer.out_channels
+    elif isinstance(layer, nn.Linear):
+        name, into, out = "dense", layer.in_features, layer.out_features
+    else:
+        name, into, out = "embedding", layer.num_embeddings, layer.embedding_dim
+    sizes = {"in_channels": into, "out_channels": out, "out_shape": (*out_shape, 1, 1)[:3]}
+    params = count_parameters(layer)
+    return {"name": name} | plain | sizes | {"params": params, "norm": None, "activation": None}
+
+# %% ../../nbs/06_models.dcgan.ipynb #6143f646
+def _path_rows(layers: list[nn.Module], shapes: dict[nn.Module, tuple[int, ...]]) -> list[dict]:
+    "The rows of one path, first layer to last: norm and activation stand with the layer that they follow."
     rows: list[dict] = []
-    for m in net.main:
-        if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d)):
-            rows.append(
-                {
-                    "name": "transposed convolution" if isinstance(m, nn.ConvTranspose2d) else "convolution",
-                    "kernel": m.kernel_size[0],
-                    "stride": m.stride[0],
-                    "padding": m.padding[0],
-                    "in_channels": m.in_channels,
-                    "out_channels": m.out_channels,
-                    "out_shape": shapes[m],
-                    "params": count_parameters(m),
-                    "norm": None,
-                    "activation": None,
-                }
-            )
-        elif isinstance(m, nn.BatchNorm2d):
-            rows[-1].update(norm="batch norm", params=rows[-1]["params"] + count_parameters(m))
-        else:
-            rows[-1]["activation"] = type(m).__name__
+    for layer in layers:
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.Embedding)):
+            rows.append(_layer_row(layer, shapes[layer]))
+        elif isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            rows[-1].update(norm="batch norm", params=rows[-1]["params"] + count_parameters(layer))
+        elif type(layer).__module__ == "torch.nn.modules.activation":
+            rows[-1]["activation"] = type(layer).__name__
+    return rows
+
+# %% ../../nbs/06_models.dcgan.ipynb #66598835
+@torch.no_grad()
+def layer_table(
+    net: nn.Module,  # with its layers in `main`, and further paths in `branches` if it has any
+) -> list[dict]:  # one a layer, see below; the main path last
+    """The layers of a network as they are, with output shapes seen on one example.
+
+    Each row: name, kernel, stride, padding, in_channels, out_channels, out_shape (C, H, W), params, norm,
+    activation.
+    A network with `branches` (name -> Sequential) and `joins` (name -> where it flows in) gives two more:
+    branch ("" on the main path) and joins."""
+    branches = dict(getattr(net, "branches", {}))
+    paths = branches | {"": net.main}
+    shapes = _output_shapes(net, [layer for path in paths.values() for layer in path])
+    rows: list[dict] = []
+    for name, path in paths.items():
+        where = {"branch": name, "joins": net.joins[name] if name else ""} if branches else {}
+        rows += [row | where for row in _path_rows(path, shapes)]
     return rows

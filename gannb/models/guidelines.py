@@ -5,42 +5,60 @@
 # %% ../../nbs/06_models.guidelines.ipynb #c123cb30
 from __future__ import annotations
 
-
 from torch import nn
 
 from .dcgan import layer_table
 
 # %% auto #0
-__all__ = ['guidelines']
+__all__ = ['GUIDELINES', 'guidelines']
 
 # %% ../../nbs/06_models.guidelines.ipynb #4f4dceb6
+def _strides(G: nn.Module, D: nn.Module) -> tuple[bool, str]:
+    "Guideline 1: strided convolutions instead of pooling."
+    g, d = ([r["stride"] for r in layer_table(net)] for net in (G, D))
+    kinds = [type(m).__name__ for net in (G, D) for m in net.modules()]
+    pooling = [k for k in kinds if "Pool" in k or "Upsample" in k]
+    met = not pooling and all(stride == 2 for stride in g[1:] + d[:-1])
+    return met, f"strides {g} and {d}, {', '.join(sorted(set(pooling))) or 'no pooling layer'}"
+
+# %% ../../nbs/06_models.guidelines.ipynb #4427646a
+def _batch_norm(G: nn.Module, D: nn.Module) -> tuple[bool, str]:
+    "Guideline 2: batch norm in both networks."
+    hidden = layer_table(G)[:-1] + layer_table(D)[1:-1]
+    return all(r["norm"] for r in hidden), "on every hidden layer but D's first, as in the original paper"
+
+# %% ../../nbs/06_models.guidelines.ipynb #150e5087
+def _no_dense_layers(G: nn.Module, D: nn.Module) -> tuple[bool, str]:
+    "Guideline 3: no fully connected hidden layers."
+    kinds = [type(m) for net in (G, D) for m in net.modules()]
+    return nn.Linear not in kinds, "convolutions only"
+
+# %% ../../nbs/06_models.guidelines.ipynb #92c519ab
+def _relu_and_tanh(G: nn.Module, D: nn.Module) -> tuple[bool, str]:
+    "Guideline 4: ReLU in G, tanh at its output."
+    *hidden, last = (str(r["activation"]) for r in layer_table(G))
+    return set(hidden) == {"ReLU"} and last == "Tanh", ", ".join([*hidden, last])
+
+# %% ../../nbs/06_models.guidelines.ipynb #67c26f77
+def _leaky_relu(G: nn.Module, D: nn.Module) -> tuple[bool, str]:
+    "Guideline 5: LeakyReLU in D."
+    met = all(r["activation"] == "LeakyReLU" for r in layer_table(D)[:-1])
+    return met, "on all but the output, which is a logit (its sigmoid is in the loss)"
+
+# %% ../../nbs/06_models.guidelines.ipynb #ce0ee275
+GUIDELINES = {
+    "Strided convolutions instead of pooling": _strides,
+    "Batch norm in both networks": _batch_norm,
+    "No fully connected hidden layers": _no_dense_layers,
+    "ReLU in G, tanh at its output": _relu_and_tanh,
+    "LeakyReLU in D on all layers": _leaky_relu,
+}
+
+
 def guidelines(G: nn.Module, D: nn.Module) -> list[dict]:  # guideline, met (True or False), seen
     "The five guidelines of the paper's Figure 3, checked on real modules."
-    g, d = layer_table(G), layer_table(D)
-    kinds = [type(m) for net in (G, D) for m in net.modules()]
-    pooling = [k.__name__ for k in kinds if "Pool" in k.__name__ or "Upsample" in k.__name__]
-    hidden = {"G": g[:-1], "D": d[1:-1]}
-    rows = [
-        (
-            "Strided convolutions instead of pooling",
-            not pooling and all(r["stride"] == 2 for r in g[1:] + d[:-1]),
-            f"strides {[r['stride'] for r in g]} and {[r['stride'] for r in d]}, no pooling layer",
-        ),
-        (
-            "Batch norm in both networks",
-            all(r["norm"] for rows in hidden.values() for r in rows),
-            "on every hidden layer but D's first, as in the original paper",
-        ),
-        ("No fully connected hidden layers", nn.Linear not in kinds, "convolutions only"),
-        (
-            "ReLU in G, tanh at its output",
-            all(r["activation"] == "ReLU" for r in g[:-1]) and g[-1]["activation"] == "Tanh",
-            ", ".join(r["activation"] for r in g),
-        ),
-        (
-            "LeakyReLU in D on all layers",
-            all(r["activation"] == "LeakyReLU" for r in d[:-1]),
-            "on all but the output, which is a logit (its sigmoid is in the loss)",
-        ),
-    ]
-    return [{"guideline": a, "met": bool(b), "seen": c} for a, b, c in rows]
+    rows = []
+    for guideline, check in GUIDELINES.items():
+        met, seen = check(G, D)
+        rows.append({"guideline": guideline, "met": met, "seen": seen})
+    return rows

@@ -5,11 +5,12 @@
 # %% ../../nbs/15_stages.gan.ipynb #4922a18c
 from __future__ import annotations
 
+import io
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,16 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor, nn
 
 from .. import store
 from ..augment import diff_augment
-from ..base import GannbError, check_choice, draw_z, fmt_time, parse_policy
+from ..base import GannbError, check_choice, fmt_time, parse_policy
 from ..config import GanConfig, resolve_threads
 from ..data import ImageSet
 from ..datasets.registry import load
-from ..models.dcgan import Discriminator, Generator, init_weights
+from ..models.dcgan import init_weights
+from ..models.registry import model_named
 from ..plot import tile
 from ..sample import sample
 from gannb.stages.run import (
@@ -34,7 +37,9 @@ from gannb.stages.run import (
     SNAPSHOTS,
     _diverged_at,
     _history_rows,
+    _picture,
     _snapshot,
+    fixed_noise,
     new_discriminator,
     new_generator,
     resolve_device,
@@ -42,88 +47,82 @@ from gannb.stages.run import (
 from ..train import COLUMNS, Diverged, Tick, load_state, log_line, make_optimizers, train_gan
 
 # %% auto #0
-__all__ = ['CHECKPOINT_SECONDS', 'gan_fields', 'load_data', 'load_held_out', 'augmentation', 'build_networks', 'Progress',
-           'Interrupted', 'is_done', 'check_same_run', 'train_run', 'estimate']
+__all__ = ['CHECKPOINT_SECONDS', 'LOOK_SECONDS', 'gan_fields', 'load_data', 'load_held_out', 'augmentation', 'build_networks',
+           'Progress', 'Interrupted', 'Keeper', 'is_done', 'check_same_run', 'train_run', 'estimate']
 
 # %% ../../nbs/15_stages.gan.ipynb #5e0eea52
-CHECKPOINT_SECONDS = 120.0  # besides every epoch's end, a checkpoint at least this often
+# which pixels are trained on, their number and their size: the fingerprint of the images says it better
+_IN_THE_PIXELS = {"dataset", "classes", "split", "limit", "fit", "size", "channels", "data_root", "on_error"}
 
+# how long, how often and where: another value is the same training, or it is added as it was resolved
+_NOT_IN_KEY = _IN_THE_PIXELS | {"epochs", "seeds", "device", "threads"}
 
-_NOT_IN_KEY = {
-    "dataset",
-    "classes",
-    "split",
-    "limit",
-    "fit",
-    "epochs",
-    "seeds",
-    "data_root",
-    "on_error",
-    "size",
-    "channels",
-    "device",
-    "threads",
-}
+# fields that came later: at these values they change nothing, so that older trainings keep their keys
+_LATER = {"augment": "", "extra_convs": 0, "model": "dcgan"}
 
+# %% ../../nbs/15_stages.gan.ipynb #e0a2fdbc
+def _threads(cfg: GanConfig) -> int:
+    "CPU threads of a training."
+    return resolve_threads(cfg.threads)
 
-_LATER = {
-    "augment": "",
-    "extra_convs": 0,
-}  # fields that came later: at these values they change nothing, so that older trainings keep their keys
+# %% ../../nbs/15_stages.gan.ipynb #25b56cc7
+def _count_classes(data: ImageSet) -> int:
+    "How many classes a conditional network learns. Raises `GannbError` for images without labels."
+    if data.labels is None or len(data.classes) < 2:
+        raise GannbError(
+            f"A conditional model needs images of two classes or more; {data.title} has {len(data.classes)}. "
+            "Take labelled images, or model=dcgan."
+        )
+    return len(data.classes)
 
-
+# %% ../../nbs/15_stages.gan.ipynb #73d3d8f2
 def gan_fields(cfg: GanConfig, data: ImageSet, seed: int) -> dict[str, Any]:
     "Everything that decides the bytes of a training."
     device = resolve_device(cfg.device)
-    return {k: v for k, v in cfg.model_dump().items() if k not in _NOT_IN_KEY and v != _LATER.get(k, ...)} | {
-        "data": data.fingerprint,
-        "n": len(data),
-        "size": data.size,
-        "channels": data.channels,
-        "seed": seed,
-        "device": device,
-        "threads": resolve_threads(cfg.threads) if device == "cpu" else 0,
-    }
+    settings = {k: v for k, v in cfg.model_dump().items() if k not in _NOT_IN_KEY}
+    fields = {k: v for k, v in settings.items() if k not in _LATER or v != _LATER[k]}
+    fields |= {"data": data.fingerprint, "n": len(data), "size": data.size, "channels": data.channels}
+    fields |= {"seed": seed, "device": device, "threads": _threads(cfg) if device == "cpu" else 0}
+    if model_named(fields.get("model", "dcgan")).conditional:
+        fields["n_classes"] = _count_classes(data)
+    return fields
+
+# %% ../../nbs/15_stages.gan.ipynb #fbbf1e6b
+def _load_part(cfg: GanConfig, data_root: str | Path | None, **options: Any) -> ImageSet:
+    "A part of a config's data set, as the config wants its images."
+    shape = {k: getattr(cfg, k) for k in ("size", "channels", "fit")}
+    return load(cfg.dataset, classes=cfg.classes or None, data_root=data_root, **shape, **options)
 
 # %% ../../nbs/15_stages.gan.ipynb #f01e3b71
-def load_data(cfg: GanConfig, data_root: str | Path | None = None, **options: Any) -> ImageSet:
+def load_data(
+    cfg: GanConfig,
+    data_root: str | Path | None = None,
+    **options: Any,  # of `datasets.registry.load`: progress, on_error
+) -> ImageSet:
     "The images of a config. Raises `GannbError` when they are missing, unreadable, or fewer than a batch."
-    data = load(
-        cfg.dataset,
-        split=cfg.split,
-        size=cfg.size,
-        channels=cfg.channels,
-        classes=cfg.classes or None,
-        limit=cfg.limit,
-        fit=cfg.fit,
-        data_root=data_root,
-        **options,
-    )
+    data = _load_part(cfg, data_root, split=cfg.split, limit=cfg.limit, **options)
     data.batches(cfg.batch_size, 0, 0)  # raises for a batch larger than the data
     return data
 
 # %% ../../nbs/15_stages.gan.ipynb #11325e14
-def load_held_out(cfg: GanConfig, data_root: str | Path | None = None, **options: Any) -> ImageSet:
+def load_held_out(
+    cfg: GanConfig,
+    data_root: str | Path | None = None,
+    **options: Any,  # of `datasets.registry.load`
+) -> ImageSet:
     "The images that judge a training of `cfg`: the test part, of the same classes, size and channels."
-    return load(
-        cfg.dataset,
-        split="test",
-        size=cfg.size,
-        channels=cfg.channels,
-        classes=cfg.classes or None,
-        fit=cfg.fit,
-        data_root=data_root,
-        **options,
-    )
+    return _load_part(cfg, data_root, split="test", **options)
 
 # %% ../../nbs/15_stages.gan.ipynb #6d275bad
-def augmentation(cfg: GanConfig, seed: int) -> Callable[[torch.Tensor, str, int], torch.Tensor] | None:
+def augmentation(cfg: GanConfig, seed: int) -> Callable[[Tensor, str, int], Tensor] | None:
     "DiffAugment as the training loop takes it; None without a policy."
     policy = parse_policy(cfg.augment)
-    return (lambda x, stream, step: diff_augment(x, policy, seed, stream, step)) if policy else None
+    if not policy:
+        return None
+    return lambda x, stream, step: diff_augment(x, policy, seed, stream, step)
 
 # %% ../../nbs/15_stages.gan.ipynb #2d3f7970
-def build_networks(fields: dict[str, Any]) -> tuple[Generator, Discriminator]:
+def build_networks(fields: Mapping[str, Any]) -> tuple[nn.Module, nn.Module]:
     "G and D of a run's fields with their first weights, on its device and in its memory layout."
     G, D = new_generator(fields), new_discriminator(fields)
     layout = torch.channels_last if fields["memory_format"] == "channels_last" else torch.contiguous_format
@@ -131,70 +130,72 @@ def build_networks(fields: dict[str, Any]) -> tuple[Generator, Discriminator]:
         init_weights(net, fields["seed"], name).to(device=fields["device"], memory_format=layout)
     return G, D
 
-# %% ../../nbs/15_stages.gan.ipynb #077f2759
-def _write_history(folder: Path, rows: np.ndarray) -> None:
-    import io
+# %% ../../nbs/15_stages.gan.ipynb #65cce8b9
+def _bar(title: str, steps: int, start: int) -> Any:
+    "tqdm's bar over all steps; silent where no terminal shows it."
+    from tqdm import tqdm
 
-    buffer = io.BytesIO()
-    np.save(buffer, rows, allow_pickle=False)
-    store.atomic_write(folder / "history.npy", buffer.getvalue())
-    lines = [",".join(("step", *COLUMNS))] + [
-        f"{i + 1}," + ",".join(f"{v:.6g}" for v in r) for i, r in enumerate(rows)
-    ]
-    store.atomic_write(folder / "history.csv", "\n".join(lines) + "\n")
+    look = {"unit": "step", "dynamic_ncols": True, "mininterval": 0.5}
+    return tqdm(total=steps, initial=start, desc=title, disable=not sys.stderr.isatty(), **look)
 
 # %% ../../nbs/15_stages.gan.ipynb #19f43b5a
 class Progress:
-    "Shows a training: `bar` (tqdm on a terminal), `lines` (now and then a line with the time left), `classic` (the papers' log line), `quiet`."
+    """Shows a training as it runs.
 
-    def __init__(self, show: str, title: str, epochs: int, steps_per_epoch: int, start: int, batch_size: int):
-        self.show, self.title, self.epochs, self.spe, self.start, self.batch = (
-            check_choice("show", show, ("bar", "lines", "classic", "quiet")),
-            title,
-            epochs,
-            steps_per_epoch,
-            start,
-            batch_size,
-        )
+    `bar` (tqdm on a terminal), `lines` (now and then a line with the time left), `classic` (the papers' log
+    line), `quiet`."""
+
+    def __init__(
+        self,
+        show: str,
+        title: str,
+        epochs: int,
+        steps_per_epoch: int,
+        start: int,  # steps already done
+        batch_size: int,
+    ):
+        self.show = check_choice("show", show, ("bar", "lines", "classic", "quiet"))
+        self.title, self.epochs, self.spe = title, epochs, steps_per_epoch
+        self.steps, self.start, self.batch = epochs * steps_per_epoch, start, batch_size
         self.t0 = self.last = time.monotonic()
-        self.bar = None
-        if show == "bar":
-            from tqdm import tqdm
-
-            self.bar = tqdm(
-                total=epochs * steps_per_epoch,
-                initial=start,
-                desc=title,
-                unit="step",
-                dynamic_ncols=True,
-                disable=not sys.stderr.isatty(),
-                mininterval=0.5,
-            )
+        self.bar = _bar(title, self.steps, start) if show == "bar" else None
         if start and show != "quiet":
-            print(f"{title}: goes on from step {start} of {epochs * steps_per_epoch}", flush=True)
+            print(f"{title}: goes on from step {start} of {self.steps}", flush=True)
 
     def __call__(self, tick: Tick) -> None:
         if self.bar is not None:
             self.bar.set_postfix_str("D(x) {:.2f} D(G(z)) {:.2f}".format(*tick.rows[-1, 2:4]), refresh=False)
             self.bar.update(tick.step - self.bar.n)
         if self.show == "classic":
-            for i, row in enumerate(tick.rows, tick.step - len(tick.rows)):
-                if i % self.spe % 50 == 0:
-                    print(log_line(row, i // self.spe, self.epochs, i % self.spe, self.spe), flush=True)
-        now = time.monotonic()
-        quiet_bar = self.bar is not None and self.bar.disable
-        if (self.show == "lines" or quiet_bar) and now - self.last > 20:
-            self.last = now
-            rate = (tick.step - self.start) / (now - self.t0)
-            left = (self.epochs * self.spe - tick.step) / rate
-            print(
-                f"{self.title}: epoch {tick.epoch} of {self.epochs}, {rate * self.batch:,.0f} images/s, about {fmt_time(left)} left",
-                flush=True,
-            )
+            self.say_classic(tick)
+        no_terminal = self.bar is not None and self.bar.disable
+        if (self.show == "lines" or no_terminal) and time.monotonic() - self.last > 20:
+            self.say_line(tick)
+
+    def say_classic(self, tick: Tick) -> None:
+        "The papers' line at every fiftieth batch of an epoch."
+        for step, row in enumerate(tick.rows, tick.step - len(tick.rows)):
+            epoch, batch = divmod(step, self.spe)
+            if batch % 50 == 0:
+                print(log_line(row, epoch, self.epochs, batch, self.spe), flush=True)
+
+    def say_line(self, tick: Tick) -> None:
+        "How far, how fast, how long still."
+        self.last = time.monotonic()
+        rate = (tick.step - self.start) / (self.last - self.t0)
+        where = f"{self.title}: epoch {tick.epoch} of {self.epochs}"
+        left = fmt_time((self.steps - tick.step) / rate)
+        print(f"{where}, {rate * self.batch:,.0f} images/s, about {left} left", flush=True)
 
     def close(self) -> None:
         if self.bar is not None:
             self.bar.close()
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
 # %% ../../nbs/15_stages.gan.ipynb #b74bf83f
 class Interrupted(KeyboardInterrupt):
@@ -203,7 +204,10 @@ class Interrupted(KeyboardInterrupt):
 # %% ../../nbs/15_stages.gan.ipynb #ecfe7aba
 @contextmanager
 def _stop_on_ctrl_c() -> Iterator[Callable[[], bool]]:
-    "The first Ctrl-C asks the loop to stop at the next step; a second one interrupts at once. Only the main thread can catch it."
+    """Yields a question: was Ctrl-C pressed?
+
+    The first one asks the loop to stop at the next step, a second one interrupts at once. Only the main
+    thread can catch it."""
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
@@ -213,11 +217,8 @@ def _stop_on_ctrl_c() -> Iterator[Callable[[], bool]]:
     def on_signal(number: int, frame: Any) -> None:
         asked.append(1)
         signal.signal(signal.SIGINT, old)
-        print(
-            "\nStopping after this step and saving ... (Ctrl-C again to stop at once)",
-            file=sys.stderr,
-            flush=True,
-        )
+        words = "\nStopping after this step and saving ... (Ctrl-C again to stop at once)"
+        print(words, file=sys.stderr, flush=True)
 
     signal.signal(signal.SIGINT, on_signal)
     try:
@@ -225,28 +226,143 @@ def _stop_on_ctrl_c() -> Iterator[Callable[[], bool]]:
     finally:
         signal.signal(signal.SIGINT, old)
 
+# %% ../../nbs/15_stages.gan.ipynb #5db917d3
+CHECKPOINT_SECONDS = 120.0  # besides every epoch's end, a checkpoint at least this often
+LOOK_SECONDS = 0.5  # the loop is looked at this often, and at every epoch's end
+
+# %% ../../nbs/15_stages.gan.ipynb #077f2759
+def _write_history(folder: Path, rows: np.ndarray) -> None:
+    "The record as an array and as a table for people."
+    buffer = io.BytesIO()
+    np.save(buffer, rows, allow_pickle=False)
+    store.atomic_write(folder / "history.npy", buffer.getvalue())
+    lines = [",".join(("step", *COLUMNS))]
+    for step, row in enumerate(rows, 1):
+        lines.append(f"{step}," + ",".join(f"{v:.6g}" for v in row))
+    store.atomic_write(folder / "history.csv", "\n".join(lines) + "\n")
+
+# %% ../../nbs/15_stages.gan.ipynb #2cb17035
+def _finish_record(folder: Path, epochs: int, rows: np.ndarray) -> None:
+    "The last three files of a finished run. `done.json` comes last: where it stands, the others are whole."
+    _write_history(folder, rows)
+    G_hash = store.sha256_file(_snapshot(folder, epochs))
+    store.write_json(folder / "done.json", {"epochs": epochs, "steps": len(rows), "G_sha256": G_hash})
+
+# %% ../../nbs/15_stages.gan.ipynb #47290809
+def _png(images: np.ndarray) -> bytes:  # (N, size, size, C) uint8
+    "The images as one PNG of eight tiles a row."
+    picture = tile(images, 8)
+    picture = picture[..., 0] if picture.ndim == 3 and picture.shape[-1] == 1 else picture
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    return buffer.getvalue()
+
+# %% ../../nbs/15_stages.gan.ipynb #2ee2be41
+def _all_finite(tensors: Mapping[str, Tensor]) -> bool:
+    "Is every floating-point number of these tensors finite?"
+    return all(bool(t.isfinite().all()) for t in tensors.values() if t.is_floating_point())
+
+# %% ../../nbs/15_stages.gan.ipynb #5823324b
+class Keeper:
+    "What a training leaves behind: its record, fixed-noise pictures, G at the listed epochs, checkpoints."
+
+    def __init__(
+        self,
+        folder: Path,  # the run's
+        noise: tuple[Tensor, Tensor | None],  # z (64, nz), and labels: see `fixed_noise`
+        epochs: int,  # how far the training goes
+        rows: np.ndarray | None = None,  # (steps, 7) the record so far
+    ):
+        self.folder, self.noise, self.epochs = folder, noise, epochs
+        self.parts = [np.empty((0, len(COLUMNS)), np.float32) if rows is None else rows]
+        self.looked = self.saved = time.monotonic()
+
+    def rows(self) -> np.ndarray:  # (steps, 7) float32
+        "The record; it is joined only when somebody asks."
+        self.parts = [np.concatenate(self.parts)]
+        return self.parts[0]
+
+    def due(self) -> bool:
+        "Is it time for another look at the loop?"
+        return time.monotonic() - self.looked > LOOK_SECONDS
+
+    def see(self, tick: Tick) -> None:
+        "Take in a tick. An epoch's end leaves pictures, G and a checkpoint; an old checkpoint, a new one."
+        self.looked = time.monotonic()
+        self.parts.append(tick.rows)
+        if tick.batch == 0:
+            self.keep(tick.epoch, tick.G)
+        if tick.batch == 0 or self.looked - self.saved > CHECKPOINT_SECONDS:
+            self.save(tick)
+
+    def keep(self, epoch: int, G: nn.Module) -> None:
+        "Fixed-noise pictures of an epoch, and G itself at the listed ones, before training and at the end."
+        if not _all_finite(G.state_dict()):
+            return  # the next look at the record, or `save`, reports it
+        store.atomic_write(_picture(self.folder, epoch), _png(sample(G, *self.noise)))
+        if epoch in SNAPSHOTS or epoch == self.epochs:
+            store.save_tensors(
+                _snapshot(self.folder, epoch), {f"G.{k}": v for k, v in G.state_dict().items()}
+            )
+
+    def save(self, tick: Tick) -> None:
+        "A checkpoint. Raises `Diverged` for weights that are not finite, though the last losses were."
+        tensors = tick.tensors()
+        if not _all_finite(tensors):
+            raise Diverged(tick.step, np.empty((0, len(COLUMNS)), np.float32))
+        state = {"step": tick.step, "epoch": tick.epoch}
+        tensors["history"] = torch.from_numpy(self.rows())
+        store.save_checkpoint(self.folder / "checkpoints", tick.step, tensors, state)
+        self.saved = self.looked
+
+    def diverged(self, error: Diverged) -> None:
+        "The record of a training that broke off, and where it did."
+        rows = np.concatenate([self.rows(), error.rows])
+        if not len(error.rows):
+            rows[-1] = np.nan  # the last step's losses were finite, the weights it left are not
+        _write_history(self.folder, rows)
+        store.write_json(self.folder / "diverged.json", {"step": error.step, "message": str(error)})
+
+    def finish(self) -> None:
+        "The record of a training that reached its end."
+        _finish_record(self.folder, self.epochs, self.rows())
+
 # %% ../../nbs/15_stages.gan.ipynb #f1ab7ae6
+def _ended(folder: Path, epochs: int) -> bool:
+    "Was the record of the run in `folder` ended, at `epochs` or later? A divergence ends it too."
+    if (folder / "diverged.json").is_file():
+        return True
+    return (folder / "done.json").is_file() and store.read_json(folder / "done.json")["epochs"] >= epochs
+
+# %% ../../nbs/15_stages.gan.ipynb #d353e740
 def _have(folder: Path, epochs: int, spe: int) -> bool:
     "Is everything of a run up to `epochs` here?"
     if not _snapshot(folder, epochs).is_file() or not (folder / "history.npy").is_file():
         return False
-    return len(_history_rows(folder)) >= epochs * spe
+    return _ended(folder, epochs) and len(_history_rows(folder)) >= epochs * spe
 
 # %% ../../nbs/15_stages.gan.ipynb #9c34eef4
 def _places(home: Path, epochs: int) -> tuple[Path, Path]:
-    "Where a run of so many epochs may be: its home, or apart where the home went further and kept no G there."
+    "Where a run of so many epochs may be: at home, or apart where the home went further and kept no G there."
     return home, home.with_name(f"{home.name}-to{epochs}")
 
+# %% ../../nbs/15_stages.gan.ipynb #65bf5a1b
+def _is_here(place: Path, epochs: int, spe: int) -> bool:
+    "Is there nothing left to do in this place: finished, or diverged on the way?"
+    return _have(place, epochs, spe) or _diverged_at(place, epochs * spe) is not None
+
 # %% ../../nbs/15_stages.gan.ipynb #e1ad7d14
-def is_done(home: Path, epochs: int, spe: int) -> bool:
-    "Is a training to so many epochs (of `spe` steps) in the store, finished or diverged?"
-    return any(
-        _have(p, epochs, spe) or _diverged_at(p, epochs * spe) is not None for p in _places(home, epochs)
-    )
+def is_done(
+    home: Path,  # the run's folder
+    epochs: int,
+    spe: int,  # steps per epoch
+) -> bool:
+    "Is a training to so many epochs in the store, finished or diverged?"
+    return any(_is_here(place, epochs, spe) for place in _places(home, epochs))
 
 # %% ../../nbs/15_stages.gan.ipynb #2ffde0a8
-def check_same_run(folder: Path, fields: dict[str, Any]) -> None:
-    "Raises `GannbError` naming the differing fields when `folder` holds a run made by another config or other data."
+def check_same_run(folder: Path, fields: Mapping[str, Any]) -> None:
+    "Raises `GannbError` naming the differing fields when `folder` holds a run of other settings or data."
     if not (folder / "run.json").is_file():
         return
     old = store.read_json(folder / "run.json")
@@ -255,241 +371,210 @@ def check_same_run(folder: Path, fields: dict[str, Any]) -> None:
         differ.append(f"code version of the training stage: {old['version']} -> {GAN_VERSION}")
     if differ:
         raise GannbError(
-            f"{folder} holds a run with other settings or data; it cannot be resumed with these. Differing: {'; '.join(differ)}. "
-            "Use the old settings, or another run folder."
+            f"{folder} holds a run with other settings or data; it cannot be resumed with these. "
+            f"Differing: {'; '.join(differ)}. Use the old settings, or another run folder."
         )
-
-# %% ../../nbs/15_stages.gan.ipynb #b1fc8314
-def train_run(
-    cfg: GanConfig,
-    data: ImageSet,
-    seed: int,
-    folder: str
-    | Path
-    | None = None,  # where the run lives; by default its place in the store, found by content
-    show: str = "lines",  # see Progress
-    title: str = "",  # what to call it in messages
-) -> GanRun:
-    "Train to `cfg.epochs`, or go on from where an earlier call ended. Raises `GannbError` (other settings, in use, disk full), `Interrupted` on Ctrl-C."
-    fields = gan_fields(cfg, data, seed)
-    spe = data.n_batches(cfg.batch_size, cfg.drop_last)
-    home = Path(folder) if folder else store.artefact_folder("gan", GAN_VERSION, fields)
-
-    def result(f: Path, reused: bool) -> GanRun:
-        return GanRun(f, fields, cfg.epochs, spe, reused, _diverged_at(f, cfg.epochs * spe), list(data.notes))
-
-    for place in _places(home, cfg.epochs):
-        check_same_run(place, fields)
-        if _have(place, cfg.epochs, spe) or _diverged_at(place, cfg.epochs * spe) is not None:
-            return result(place, True)
-        with store.folder_lock(place):
-            done = store.load_checkpoint(place / "checkpoints")
-            if done and done[1]["step"] > cfg.epochs * spe:
-                continue  # went further and kept no G here: train apart, leave it alone
-            if not (place / "run.json").is_file():
-                store.write_json(
-                    place / "run.json",
-                    {
-                        "stage": "gan",
-                        "version": GAN_VERSION,
-                        "fields": fields,
-                        "data": {"name": data.name, "n": len(data), "notes": list(data.notes)},
-                    },
-                )
-            _add_provenance(place, fields)
-            _train(cfg, fields, data, place, done, spe, show, title or f"{data.name} seed {seed}")
-        return result(place, False)
-    raise AssertionError("unreachable: the second place is only ever trained to its own number of epochs")
-
-# %% ../../nbs/15_stages.gan.ipynb #815218ba
-def _train(
-    cfg: GanConfig,
-    fields: dict,
-    data: ImageSet,
-    folder: Path,
-    done: tuple | None,
-    spe: int,
-    show: str,
-    title: str,
-) -> None:
-    torch.set_num_threads(resolve_threads(cfg.threads))
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-    G, D = build_networks(fields)
-    opts = make_optimizers(G, D, cfg.lr_G, cfg.lr_D, cfg.beta1, cfg.beta2)
-    start, rows = 0, np.empty((0, len(COLUMNS)), np.float32)
-    if done:
-        load_state(done[0], G, D, *opts)
-        start, rows = done[1]["step"], done[0]["history"].numpy()
-    fixed_z = draw_z(FIXED_SAMPLES, cfg.nz, fields["seed"], "fixed", 0, cfg.z_dist)
-    if start in (0, cfg.epochs * spe):
-        _keep(
-            folder, start // spe, G, fixed_z
-        )  # before training; or asked for just what a stopped run had reached
-
-    def batches(epoch: int, first: int) -> Any:
-        return data.batches(
-            cfg.batch_size,
-            fields["seed"],
-            epoch,
-            drop_last=cfg.drop_last,
-            device=fields["device"],
-            start=first,
-            memory_format=cfg.memory_format,
-        )
-
-    progress = Progress(show, title, cfg.epochs, spe, start, cfg.batch_size)
-    clock = {"look": time.monotonic(), "saved": time.monotonic()}
-    t0, cpu0 = time.monotonic(), time.process_time()
-
-    def is_tick(step: int, ends: bool) -> bool:
-        return ends or stop() or time.monotonic() - clock["look"] > 0.5
-
-    try:
-        with _stop_on_ctrl_c() as stop:
-            for tick in train_gan(
-                G,
-                D,
-                batches,
-                steps_per_epoch=spe,
-                epochs=cfg.epochs,
-                opts=opts,
-                seed=fields["seed"],
-                start=start,
-                d_steps=cfg.d_steps,
-                g_steps=cfg.g_steps,
-                z_dist=cfg.z_dist,
-                precision=cfg.precision,
-                compile=cfg.compile,
-                augment=augmentation(cfg, fields["seed"]),
-                is_tick=is_tick,
-            ):
-                clock["look"] = time.monotonic()
-                rows = np.concatenate([rows, tick.rows])
-                progress(tick)
-                if tick.batch == 0:
-                    _keep(folder, tick.epoch, G, fixed_z, tick.epoch in SNAPSHOTS or tick.epoch == cfg.epochs)
-                stopping = stop()  # asked once: a Ctrl-C that comes after this line waits for the next tick, which saves first
-                if tick.batch == 0 or stopping or clock["look"] - clock["saved"] > CHECKPOINT_SECONDS:
-                    _check_finite(tick, rows)
-                    _checkpoint(folder, tick, rows)
-                    clock["saved"] = time.monotonic()
-                if stopping:
-                    raise Interrupted(
-                        f"{title}: stopped at step {tick.step} of {cfg.epochs * spe}; everything is saved in {folder}. Run the same command again to go on."
-                    )
-    except Diverged as e:
-        if not len(e.rows):
-            rows[-1] = np.nan  # the last step's losses were finite, the weights it left are not
-        _write_history(folder, np.concatenate([rows, e.rows]))
-        store.write_json(folder / "diverged.json", {"step": e.step, "message": str(e)})
-        print(f"{title}: {e}", file=sys.stderr, flush=True)
-        return
-    finally:
-        progress.close()
-        _add_timing(
-            folder, start, len(rows), time.monotonic() - t0, time.process_time() - cpu0, cfg.batch_size
-        )
-    _write_history(folder, rows)
-    store.write_json(
-        folder / "done.json",
-        {
-            "epochs": cfg.epochs,
-            "steps": len(rows),
-            "G_sha256": store.sha256_file(_snapshot(folder, cfg.epochs)),
-        },
-    )
-
-# %% ../../nbs/15_stages.gan.ipynb #47290809
-def _keep(folder: Path, epoch: int, G: torch.nn.Module, fixed_z: torch.Tensor, snapshot: bool = True) -> None:
-    "Fixed-noise pictures of an epoch, and G itself at the listed ones."
-    import io
-
-    if any(not bool(p.isfinite().all()) for p in G.state_dict().values() if p.is_floating_point()):
-        return  # the next look at the record reports it
-    picture = tile(sample(G, fixed_z), 8)
-    buffer = io.BytesIO()
-    Image.fromarray(picture[..., 0] if picture.ndim == 3 and picture.shape[-1] == 1 else picture).save(
-        buffer, "PNG"
-    )
-    store.atomic_write(folder / "samples" / f"epoch-{epoch:04d}.png", buffer.getvalue())
-    if snapshot:
-        store.save_tensors(_snapshot(folder, epoch), {f"G.{k}": v for k, v in G.state_dict().items()})
-
-# %% ../../nbs/15_stages.gan.ipynb #2ee2be41
-def _check_finite(tick: Tick, rows: np.ndarray) -> None:
-    "A last step may leave weights that are not finite though its losses were: found before they are written."
-    if not all(bool(t.isfinite().all()) for t in tick.tensors().values() if t.is_floating_point()):
-        raise Diverged(tick.step, np.empty((0, rows.shape[1]), np.float32))
-
-# %% ../../nbs/15_stages.gan.ipynb #65450765
-def _checkpoint(folder: Path, tick: Tick, rows: np.ndarray) -> None:
-    store.save_checkpoint(
-        folder / "checkpoints",
-        tick.step,
-        tick.tensors() | {"history": torch.from_numpy(rows)},
-        {"step": tick.step, "epoch": tick.epoch},
-    )
 
 # %% ../../nbs/15_stages.gan.ipynb #e70cfbd9
-def _add_provenance(folder: Path, fields: dict) -> None:
-    "Who trained: one entry, and another each time that code, versions or machine changed before the run went on."
+def _add_provenance(folder: Path, fields: Mapping[str, Any]) -> None:
+    "Who trained: one entry, and another each time that code, versions or machine changed before it went on."
     path = folder / "provenance.json"
     old = store.read_json(path) if path.is_file() else []
     now = store.provenance(fields["device"], fields["threads"] or None)
     if not old or old[-1] != now:
         store.write_json(path, [*old, now])
 
-# %% ../../nbs/15_stages.gan.ipynb #a6bbfb76
-def _add_timing(folder: Path, start: int, end: int, wall: float, cpu: float, batch: int) -> None:
-    path = folder / "timing.json"
+# %% ../../nbs/15_stages.gan.ipynb #2c30bbe3
+def _write_start(folder: Path, fields: Mapping[str, Any], data: ImageSet) -> None:
+    "What decides the run's bytes, written once; and who trains it."
+    if not (folder / "run.json").is_file():
+        about = {"name": data.name, "n": len(data), "notes": list(data.notes)}
+        start = {"stage": "gan", "version": GAN_VERSION, "fields": fields, "data": about}
+        store.write_json(folder / "run.json", start)
+    _add_provenance(folder, fields)
+
+# %% ../../nbs/15_stages.gan.ipynb #8d77ccb7
+def _add_timing(path: Path, part: dict[str, Any]) -> None:
+    "One more part in the timing of a run. A disk that is full is said, and stops nothing."
     old = store.read_json(path)["parts"] if path.is_file() else []
-    part = {
-        "from_step": start,
-        "to_step": end,
-        "wall_s": round(wall, 3),
-        "cpu_s": round(cpu, 3),
-        "images_per_s": round((end - start) * batch / max(wall, 1e-9), 1),
-        "peak_memory_bytes": store.peak_memory(),
-    }
     try:
         store.write_json(path, {"parts": old + [part]})
     except GannbError as e:
         print(f"The timing could not be written: {e}", file=sys.stderr)
 
+# %% ../../nbs/15_stages.gan.ipynb #a6bbfb76
+@contextmanager
+def _timed(keeper: Keeper, batch: int) -> Iterator[None]:
+    "Adds how long this part of a training took to the timing of the run, however the part ends."
+    first, wall, cpu = len(keeper.rows()), time.monotonic(), time.process_time()
+    try:
+        yield
+    finally:
+        last, wall, cpu = len(keeper.rows()), time.monotonic() - wall, time.process_time() - cpu
+        part = {
+            "from_step": first,
+            "to_step": last,
+            "wall_s": round(wall, 3),
+            "cpu_s": round(cpu, 3),
+            "images_per_s": round((last - first) * batch / max(wall, 1e-9), 1),
+            "peak_memory_bytes": store.peak_memory(),
+        }
+        _add_timing(keeper.folder / "timing.json", part)
+
+# %% ../../nbs/15_stages.gan.ipynb #5666a2ca
+def _resume(
+    cfg: GanConfig,
+    fields: Mapping[str, Any],
+    done: tuple | None,  # a checkpoint, as `store.load_checkpoint` gives it
+) -> tuple[nn.Module, nn.Module, tuple, int, np.ndarray | None]:  # G, D, their optimisers, steps done, record
+    "The state of a training as it was left; the first one without a checkpoint."
+    G, D = build_networks(fields)
+    opts = make_optimizers(G, D, cfg.lr_G, cfg.lr_D, cfg.beta1, cfg.beta2)
+    if not done:
+        return G, D, opts, 0, None
+    load_state(done[0], G, D, *opts)
+    return G, D, opts, done[1]["step"], done[0]["history"].numpy()
+
+# %% ../../nbs/15_stages.gan.ipynb #870e975a
+def _batches_of(
+    cfg: GanConfig, fields: Mapping[str, Any], data: ImageSet
+) -> Callable[[int, int], Iterable[tuple[Tensor, Tensor | None]]]:
+    "The batches of a training as the loop asks for them: (epoch, first batch) -> batches."
+    how = {"drop_last": cfg.drop_last, "device": fields["device"], "memory_format": cfg.memory_format}
+    return lambda epoch, first: data.batches(cfg.batch_size, fields["seed"], epoch, start=first, **how)
+
+# %% ../../nbs/15_stages.gan.ipynb #245bbbca
+def _loop_settings(cfg: GanConfig, fields: Mapping[str, Any]) -> dict[str, Any]:
+    "What the config says to the training loop."
+    names = ("epochs", "d_steps", "g_steps", "z_dist", "precision", "compile")
+    seed = fields["seed"]
+    return {name: getattr(cfg, name) for name in names} | {"seed": seed, "augment": augmentation(cfg, seed)}
+
+# %% ../../nbs/15_stages.gan.ipynb #4c247238
+def _prepare_torch(cfg: GanConfig) -> None:
+    "Threads as the key says, and no choice of algorithms that depends on the clock."
+    torch.set_num_threads(_threads(cfg))
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+
+# %% ../../nbs/15_stages.gan.ipynb #74a57d6c
+def _how_to_go_on(title: str, step: int, steps: int, folder: Path) -> str:
+    return (
+        f"{title}: stopped at step {step} of {steps}; everything is saved in {folder}. "
+        "Run the same command again to go on."
+    )
+
+# %% ../../nbs/15_stages.gan.ipynb #815218ba
+def _train(
+    cfg: GanConfig,
+    fields: dict[str, Any],
+    data: ImageSet,
+    folder: Path,  # held by this process
+    done: tuple | None,  # the checkpoint to go on from
+    show: str,
+    title: str,
+) -> None:
+    "Train to `cfg.epochs`; a `Keeper` keeps what is made. Raises `Interrupted` on Ctrl-C, after saving."
+    _prepare_torch(cfg)
+    G, D, opts, start, rows = _resume(cfg, fields, done)
+    spe = data.n_batches(cfg.batch_size, cfg.drop_last)
+    keeper = Keeper(folder, fixed_noise(fields), cfg.epochs, rows)
+    if start in (0, cfg.epochs * spe):
+        keeper.keep(start // spe, G)  # before training; or asked for just what a stopped run had reached
+    bar = Progress(show, title, cfg.epochs, spe, start, cfg.batch_size)
+    with _timed(keeper, cfg.batch_size), bar, _stop_on_ctrl_c() as stop:
+        try:
+            for tick in train_gan(
+                *(G, D, _batches_of(cfg, fields, data)),
+                steps_per_epoch=spe,
+                start=start,
+                opts=opts,
+                is_tick=lambda step, epoch_ends: epoch_ends or stop() or keeper.due(),
+                **_loop_settings(cfg, fields),
+            ):
+                bar(tick)
+                keeper.see(tick)
+                if stop():  # asked once: a Ctrl-C after this line waits for the next tick
+                    keeper.save(tick)
+                    raise Interrupted(_how_to_go_on(title, tick.step, cfg.epochs * spe, folder))
+        except Diverged as error:
+            keeper.diverged(error)
+            print(f"{title}: {error}", file=sys.stderr, flush=True)
+            return
+    keeper.finish()
+
+# %% ../../nbs/15_stages.gan.ipynb #74172c23
+def _train_here(
+    cfg: GanConfig,
+    fields: dict[str, Any],
+    data: ImageSet,
+    place: Path,  # a run folder
+    show: str,
+    title: str,
+) -> bool:  # False: the run here went further and kept no G at these epochs; it is left alone
+    "Bring the run in `place` to `cfg.epochs`."
+    with store.folder_lock(place):
+        done = store.load_checkpoint(place / "checkpoints")
+        steps = cfg.epochs * data.n_batches(cfg.batch_size, cfg.drop_last)
+        further = bool(done) and done[1]["step"] > steps
+        if further and not _snapshot(place, cfg.epochs).is_file():
+            return False
+        _write_start(place, fields, data)
+        if further:  # killed before its record ended, now asked for less: what is here answers
+            _finish_record(place, cfg.epochs, done[0]["history"].numpy()[:steps])
+        else:
+            _train(cfg, fields, data, place, done, show, title)
+    return True
+
+# %% ../../nbs/15_stages.gan.ipynb #b1fc8314
+def train_run(
+    cfg: GanConfig,
+    data: ImageSet,
+    seed: int,
+    folder: str | Path | None = None,  # where the run lives; by default its place in the store, by content
+    show: str = "lines",  # see Progress
+    title: str = "",  # what to call it in messages
+) -> GanRun:
+    """Train to `cfg.epochs`, or go on from where an earlier call ended.
+
+    Raises `GannbError` (other settings, in use, disk full), `Interrupted` on Ctrl-C."""
+    fields = gan_fields(cfg, data, seed)
+    spe = data.n_batches(cfg.batch_size, cfg.drop_last)
+    home = Path(folder) if folder else store.artefact_folder("gan", GAN_VERSION, fields)
+    title = title or f"{data.name} seed {seed}"
+    for place in _places(home, cfg.epochs):
+        check_same_run(place, fields)
+        reused = _is_here(place, cfg.epochs, spe)
+        if reused or _train_here(cfg, fields, data, place, show, title):
+            diverged = _diverged_at(place, cfg.epochs * spe)
+            return GanRun(place, fields, cfg.epochs, spe, reused, diverged, list(data.notes))
+    raise AssertionError("unreachable: the second place is only ever trained to its own number of epochs")
+
+# %% ../../nbs/15_stages.gan.ipynb #c2f37538
+def _disk_of_run(cfg: GanConfig, G: nn.Module, D: nn.Module) -> int:
+    "Bytes that a finished run takes: checkpoints with Adam's two moments, G where it is kept, pictures."
+    size_G, size_D = (sum(4 * t.numel() for t in net.state_dict().values()) for net in (G, D))
+    checkpoints = 2 * 3 * (size_G + size_D)
+    snapshots = (sum(e <= cfg.epochs for e in SNAPSHOTS) + 1) * size_G
+    pictures = (cfg.epochs + 1) * FIXED_SAMPLES * G.size**2 * G.channels
+    return checkpoints + snapshots + pictures
+
 # %% ../../nbs/15_stages.gan.ipynb #49918133
 def estimate(
-    cfg: GanConfig, data: ImageSet, steps: int = 3
+    cfg: GanConfig,
+    data: ImageSet,
+    steps: int = 3,  # how many are timed
 ) -> tuple[float, int]:  # seconds a step, bytes of a finished run
     "Time of one step, measured here and now on throw-away networks, and the disk that a run takes."
-    torch.set_num_threads(resolve_threads(cfg.threads))
+    torch.set_num_threads(_threads(cfg))
     fields = gan_fields(cfg, data, 0)
     G, D = build_networks(fields)
-    opts = make_optimizers(G, D)
     first = next(iter(data.batches(cfg.batch_size, 0, 0, device=fields["device"])))
-
-    def same(epoch: int, start: int) -> Iterator:
-        yield from [first] * (steps + 1)
-
-    times = []
-    for _ in train_gan(
-        G,
-        D,
-        same,
+    ticks = train_gan(
+        *(G, D, lambda epoch, start: [first] * (steps + 1)),
         steps_per_epoch=steps + 1,
-        epochs=1,
-        opts=opts,
-        d_steps=cfg.d_steps,
-        g_steps=cfg.g_steps,
-        precision=cfg.precision,
-        augment=augmentation(cfg, 0),
-        is_tick=lambda s, e: True,
-    ):
-        times.append(time.monotonic())
-    weights = {n: sum(t.numel() * 4 for t in net.state_dict().values()) for n, net in (("G", G), ("D", D))}
-    kept = sum(e <= cfg.epochs for e in SNAPSHOTS) + 1
-    disk = (
-        2 * 3 * sum(weights.values())
-        + kept * weights["G"]
-        + (cfg.epochs + 1) * FIXED_SAMPLES * data.size**2 * data.channels
+        opts=make_optimizers(G, D),
+        is_tick=lambda step, epoch_ends: True,
+        **_loop_settings(cfg, fields) | {"epochs": 1, "compile": False},
     )
-    return (times[-1] - times[0]) / steps, disk
+    times = [time.monotonic() for _ in ticks]  # the first step warms up
+    return (times[-1] - times[0]) / steps, _disk_of_run(cfg, G, D)

@@ -13,80 +13,105 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor, nn
 
 from .. import store
-from ..base import GannbError, nearest
+from ..base import GannbError, Missing, draw_z, nearest
 from ..data import ImageSet
-from ..models.dcgan import Discriminator, Generator
+from ..models.registry import model_named
 from ..plot import untile
+from ..sample import cycled_labels
 from ..train import COLUMNS, History, load_net
 
 # %% auto #0
-__all__ = ['GAN_VERSION', 'SNAPSHOTS', 'FIXED_SAMPLES', 'kept', 'epoch_near', 'resolve_device', 'new_generator',
-           'new_discriminator', 'GanRun', 'window_rows', 'export_generator', 'load_generator', 'open_run',
+__all__ = ['GAN_VERSION', 'FIXED_SAMPLES', 'SNAPSHOTS', 'resolve_device', 'new_generator', 'new_discriminator', 'fixed_noise',
+           'GanRun', 'kept', 'epoch_near', 'window_rows', 'export_generator', 'load_generator', 'open_run',
            'seed_folders', 'find_folder', 'open_runs']
 
-# %% ../../nbs/15_stages.run.ipynb #657c0e94
-def kept(run: GanRun) -> list[int]:
-    "The epochs at which a run keeps its G, but for the untrained one; of a run that diverged too, which then scores NaN there."
-    return sorted({e for e in SNAPSHOTS if 0 < e <= run.epochs} | {run.epochs})
-
-# %% ../../nbs/15_stages.run.ipynb #57e8fe06
-def epoch_near(run: GanRun, step: float) -> int:
-    "The kept epoch whose end is nearest to a step; of two equally near ones the later."
-    return min(kept(run), key=lambda e: (abs(e * run.steps_per_epoch - step), -e))
-
-# %% ../../nbs/15_stages.run.ipynb #31c4e944
+# %% ../../nbs/15_stages.run.ipynb #a0b1b43f
 GAN_VERSION = 1  # raise it when what this stage computes changes; a test holds the hash of its code
-
-
-SNAPSHOTS = (
-    0,
-    1,
-    2,
-    3,
-    5,
-    7,
-    10,
-    15,
-    20,
-    30,
-    50,
-    75,
-    100,
-    150,
-    200,
-    300,
-    500,
-    750,
-    1000,
-)  # epochs at which G is kept, and every last epoch
-
-
 FIXED_SAMPLES = 64  # pictures from fixed noise at every epoch
 
+# epochs at which G is kept, besides every last one
+SNAPSHOTS = (0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1000)
 
+# %% ../../nbs/15_stages.run.ipynb #1275c4cf
+def _snapshot(folder: Path, epoch: int) -> Path:
+    "The file of G after an epoch."
+    return folder / "snapshots" / f"G-epoch-{epoch:04d}.safetensors"
+
+# %% ../../nbs/15_stages.run.ipynb #47aead1e
+def _picture(folder: Path, epoch: int) -> Path:
+    "The file of an epoch's fixed-noise pictures."
+    return folder / "samples" / f"epoch-{epoch:04d}.png"
+
+# %% ../../nbs/15_stages.run.ipynb #c3861451
+def _epochs_of(folder: Path, pattern: str, last: int) -> list[int]:
+    "The epochs in the names of the files of a folder, up to the last that counts."
+    found = sorted(int(p.stem.rpartition("-")[2]) for p in folder.glob(pattern))
+    return [e for e in found if e <= last]
+
+# %% ../../nbs/15_stages.run.ipynb #7968b80b
+def _history_rows(folder: Path) -> np.ndarray:  # (steps, 7) float32
+    "The record in a run folder. Raises `GannbError` when it is missing or damaged."
+    path = folder / "history.npy"
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as e:
+        raise GannbError(f"{path} cannot be read ({e}). Delete the folder to train again.") from e
+
+# %% ../../nbs/15_stages.run.ipynb #c373f521
+def _diverged_at(folder: Path, steps: int) -> int | None:
+    "The step at which the run in `folder` diverged, if that was within the first `steps`."
+    path = folder / "diverged.json"
+    step = store.read_json(path)["step"] if path.is_file() else None
+    return step if step is not None and step <= steps else None
+
+# %% ../../nbs/15_stages.run.ipynb #31c4e944
 def resolve_device(device: str) -> str:
     "`cpu` or `cuda`. Raises `GannbError` when a GPU is asked for and torch sees none."
-    if device == "cuda" and not torch.cuda.is_available():
+    seen = torch.cuda.is_available()
+    if device == "cuda" and not seen:
         raise GannbError(
             "device='cuda' was asked for, but torch sees no GPU here. Use device=auto or device=cpu."
         )
-    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    if device == "auto":
+        return "cuda" if seen else "cpu"
+    return device
 
 # %% ../../nbs/15_stages.run.ipynb #fad9d0a8
-def new_generator(fields: Mapping[str, Any]) -> Generator:
-    "A generator of the shape that a run's fields, or a generator's card, name. Torch's own random numbers are left as they are."
+def _classes_argument(fields: Mapping[str, Any]) -> dict[str, int]:
+    "How many classes a conditional network is told of; nothing for one that knows no labels."
+    if not model_named(fields.get("model", "dcgan")).conditional:
+        return {}
+    return {"n_classes": fields["n_classes"]}
+
+# %% ../../nbs/15_stages.run.ipynb #6d59eed4
+def new_generator(
+    fields: Mapping[str, Any],  # of a run, or the settings of a generator's card
+) -> nn.Module:
+    "A generator of the kind and shape that the fields name. Torch's own random numbers are left as they are."
+    model = model_named(fields.get("model", "dcgan"))
+    shape = [fields[k] for k in ("size", "channels", "nz", "ngf")]
     with torch.random.fork_rng(devices=[]):
-        return Generator(
-            fields["size"], fields["channels"], fields["nz"], fields["ngf"], fields.get("extra_convs", 0)
-        )
+        return model.generator(*shape, fields.get("extra_convs", 0), **_classes_argument(fields))
 
 # %% ../../nbs/15_stages.run.ipynb #674d78c4
-def new_discriminator(fields: Mapping[str, Any]) -> Discriminator:
+def new_discriminator(fields: Mapping[str, Any]) -> nn.Module:
     "The discriminator that belongs to it, made in the same way."
+    model = model_named(fields.get("model", "dcgan"))
+    shape = [fields[k] for k in ("size", "channels", "ndf")]
     with torch.random.fork_rng(devices=[]):
-        return Discriminator(fields["size"], fields["channels"], fields["ndf"], fields.get("extra_convs", 0))
+        return model.discriminator(*shape, fields.get("extra_convs", 0), **_classes_argument(fields))
+
+# %% ../../nbs/15_stages.run.ipynb #59b6f7c4
+def fixed_noise(
+    fields: Mapping[str, Any],  # of a run
+) -> tuple[Tensor, Tensor | None]:  # z (64, nz), and labels (64,) for a conditional run
+    "What the fixed-noise pictures of a run are made from: every epoch the same noise, the classes in turn."
+    z = draw_z(FIXED_SAMPLES, fields["nz"], fields["seed"], "fixed", 0, fields["z_dist"])
+    n_classes = fields.get("n_classes", 0)
+    return z, cycled_labels(FIXED_SAMPLES, n_classes) if n_classes else None
 
 # %% ../../nbs/15_stages.run.ipynb #1b86876e
 @dataclass
@@ -109,84 +134,67 @@ class GanRun:
     def steps(self) -> int:
         return self.epochs * self.steps_per_epoch
 
+    @property
+    def n_classes(self) -> int:  # 0: its networks know no labels
+        return self.fields.get("n_classes", 0)
+
     def sha256(self, epoch: int | None = None) -> str:
         "The hash of G's file after `epoch` epochs (None: the last); `n/a` for a run that diverged before it."
         path = _snapshot(self.folder, self.epochs if epoch is None else epoch)
-        return store.sha256_file(path) if path.is_file() else f"n/a (diverged at step {self.diverged})"
+        return (
+            store.sha256_file(path) if path.is_file() else str(Missing(f"diverged at step {self.diverged}"))
+        )
 
     def history(self) -> History:
         "The record up to this run's epochs; of a diverged run, padded with NaN so that no mean can hide it."
         rows = _history_rows(self.folder)
         if self.diverged is not None and len(rows) < self.steps:
-            rows = np.concatenate([rows, np.full((self.steps - len(rows), len(COLUMNS)), np.nan, np.float32)])
+            missing = np.full((self.steps - len(rows), len(COLUMNS)), np.nan, np.float32)
+            rows = np.concatenate([rows, missing])
         return History(rows[: self.steps], self.steps_per_epoch)
 
     def sample_epochs(self) -> list[int]:
         "Epochs with stored pictures from fixed noise."
-        return [
-            e
-            for e in sorted(int(p.stem.split("-")[1]) for p in (self.folder / "samples").glob("epoch-*.png"))
-            if e <= self.epochs
-        ]
+        return _epochs_of(self.folder / "samples", "epoch-*.png", self.epochs)
 
     def kept_epochs(self) -> list[int]:
         "Epochs, up to this run's last, at which G itself was kept."
-        return [
-            e
-            for e in sorted(
-                int(p.stem.split("-")[2]) for p in (self.folder / "snapshots").glob("G-epoch-*.safetensors")
-            )
-            if e <= self.epochs
-        ]
+        return _epochs_of(self.folder / "snapshots", "G-epoch-*.safetensors", self.epochs)
 
-    def discriminator(self) -> Discriminator:
-        "D as it ended, in evaluation mode on the CPU. Raises `GannbError` where the run's last state is gone."
+    def samples(self, epoch: int | None = None) -> np.ndarray:  # (64, size, size, C) uint8
+        "The fixed-noise pictures after `epoch` epochs (0: before training; None: the last there is)."
+        epoch = self.sample_epochs()[-1] if epoch is None else epoch
+        picture = np.asarray(Image.open(_picture(self.folder, epoch)))
+        picture = picture if picture.ndim == 3 else picture[..., None]
+        return untile(picture, self.fields["size"])[:FIXED_SAMPLES]
+
+    def generator(self, epoch: int | None = None) -> nn.Module:
+        "G after `epoch` epochs (None: the last), on the CPU. Raises `GannbError` for an epoch not kept."
+        epoch = self.epochs if epoch is None else epoch
+        path = _snapshot(self.folder, epoch)
+        if not path.is_file():
+            have = ", ".join(map(str, self.kept_epochs()))
+            raise GannbError(f"G after epoch {epoch} was not kept. Kept: {have}.")
+        return load_net(new_generator(self.fields), store.load_tensors(path), "G").eval()
+
+    def discriminator(self) -> nn.Module:
+        "D as it ended, in evaluation mode on the CPU. Raises `GannbError` where its last state is gone."
         found = store.load_checkpoint(self.folder / "checkpoints")
         if not found or found[1]["step"] != self.steps:
             raise GannbError(f"The state after the last step is not in {self.folder}: D was not kept.")
         return load_net(new_discriminator(self.fields), found[0], "D").eval()
 
-    def samples(self, epoch: int | None = None) -> np.ndarray:  # (64, size, size, C) uint8
-        "The fixed-noise pictures after `epoch` epochs (0: before training; None: the last there is)."
-        picture = np.asarray(
-            Image.open(
-                self.folder
-                / "samples"
-                / f"epoch-{self.sample_epochs()[-1] if epoch is None else epoch:04d}.png"
-            )
-        )
-        return untile(picture if picture.ndim == 3 else picture[..., None], self.fields["size"])[
-            :FIXED_SAMPLES
-        ]
+# %% ../../nbs/15_stages.run.ipynb #657c0e94
+def kept(run: GanRun) -> list[int]:
+    """The epochs at which a run keeps its G, but for the untrained one.
 
-    def generator(self, epoch: int | None = None) -> Generator:
-        "G after `epoch` epochs (None: the last), in evaluation mode on the CPU. Raises `GannbError` for an epoch that was not kept."
-        epoch = self.epochs if epoch is None else epoch
-        path = _snapshot(self.folder, epoch)
-        if not path.is_file():
-            raise GannbError(
-                f"G after epoch {epoch} was not kept. Kept: {', '.join(map(str, self.kept_epochs()))}."
-            )
-        return load_net(new_generator(self.fields), store.load_tensors(path), "G").eval()
+    Of a run that diverged too, which then scores NaN there."""
+    return sorted({e for e in SNAPSHOTS if 0 < e <= run.epochs} | {run.epochs})
 
-# %% ../../nbs/15_stages.run.ipynb #1275c4cf
-def _snapshot(folder: Path, epoch: int) -> Path:
-    return folder / "snapshots" / f"G-epoch-{epoch:04d}.safetensors"
-
-# %% ../../nbs/15_stages.run.ipynb #7968b80b
-def _history_rows(folder: Path) -> np.ndarray:
-    try:
-        return np.load(folder / "history.npy", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as e:
-        raise GannbError(
-            f"{folder / 'history.npy'} cannot be read ({e}). Delete the folder to train again."
-        ) from e
-
-# %% ../../nbs/15_stages.run.ipynb #c373f521
-def _diverged_at(folder: Path, steps: int) -> int | None:
-    "The step at which the run in `folder` diverged, if that was within the first `steps`."
-    step = store.read_json(folder / "diverged.json")["step"] if (folder / "diverged.json").is_file() else None
-    return step if step is not None and step <= steps else None
+# %% ../../nbs/15_stages.run.ipynb #57e8fe06
+def epoch_near(run: GanRun, step: float) -> int:
+    "The kept epoch whose end is nearest to a step; of two equally near ones the later."
+    return min(kept(run), key=lambda e: (abs(e * run.steps_per_epoch - step), -e))
 
 # %% ../../nbs/15_stages.run.ipynb #8e6c45ca
 def window_rows(
@@ -201,21 +209,34 @@ def window_rows(
     width = max(1, round(step / 10))
     if len(history) < step:
         raise GannbError(f"{arm} seed {run.seed} has {len(history)} steps; {step} are asked for.")
-    protocol = {"mean over steps": f"{step - width + 1} to {step}", "mode": "training batches"}
-    means = {c: history.mean(c, width) for c in COLUMNS}
+    means = {column: history.mean(column, width) for column in COLUMNS}
     means["accuracy"] = (means["acc_real"] + means["acc_fake"]) / 2
-    return [
-        {
-            "arm": arm,
-            "dataset": dataset,
-            "seed": run.seed,
-            "step": label,
-            "metric": c,
-            "value": v,
-            "protocol": protocol,
-        }
-        for c, v in means.items()
-    ]
+    place = {"arm": arm, "dataset": dataset, "seed": run.seed, "step": label}
+    protocol = {"mean over steps": f"{step - width + 1} to {step}", "mode": "training batches"}
+    return [place | {"metric": m, "value": v, "protocol": protocol} for m, v in means.items()]
+
+# %% ../../nbs/15_stages.run.ipynb #d8213c2d
+def _data_card(data: ImageSet, licence: str) -> dict[str, Any]:
+    "What a generator's card says of the images it was trained on."
+    return {
+        "name": data.name,
+        "classes": list(data.classes),
+        "images": len(data),
+        "fingerprint": data.fingerprint,
+        "licence": licence,
+        "notes": list(data.notes),
+    }
+
+# %% ../../nbs/15_stages.run.ipynb #0dd85940
+def _what_it_makes(run: GanRun, data: ImageSet) -> dict[str, Any]:
+    "The first lines of a generator's card: what goes in and what comes out; which label is which class."
+    if not run.n_classes:
+        return {"what": "DCGAN generator: z (N, nz) -> images (N, C, size, size) in [-1, 1]"}
+    makes = "z (N, nz), y (N,) labels -> images (N, C, size, size) in [-1, 1]"
+    return {
+        "what": f"{run.fields['model']} generator: {makes}",
+        "classes": {str(label): name for label, name in enumerate(data.classes)},
+    }
 
 # %% ../../nbs/15_stages.run.ipynb #6516dab8
 def export_generator(
@@ -226,38 +247,29 @@ def export_generator(
 ) -> Path:
     "Write G of the run's last epoch with its card."
     path = Path(path)
-    G = run.generator()
-    store.save_tensors(path, {f"G.{k}": v for k, v in G.state_dict().items()})
-    settings = {k: v for k, v in run.fields.items() if k not in ("data", "n")}
-    store.write_json(
-        path.with_suffix(".json"),
-        {
-            "what": "DCGAN generator: z (N, nz) -> images (N, C, size, size) in [-1, 1]",
-            "sha256": store.sha256_file(path),
-            "epochs": run.epochs,
-            "steps": run.steps,
-            "data": {
-                "name": data.name,
-                "classes": list(data.classes),
-                "images": len(data),
-                "fingerprint": data.fingerprint,
-                "licence": licence,
-                "notes": list(data.notes),
-            },
-            "settings": settings,
-        },
-    )
+    store.save_tensors(path, {f"G.{k}": v for k, v in run.generator().state_dict().items()})
+    card = _what_it_makes(run, data) | {
+        "sha256": store.sha256_file(path),
+        "epochs": run.epochs,
+        "steps": run.steps,
+        "data": _data_card(data, licence),
+        "settings": {k: v for k, v in run.fields.items() if k not in ("data", "n")},
+    }
+    store.write_json(path.with_suffix(".json"), card)
     return path
 
 # %% ../../nbs/15_stages.run.ipynb #328208bb
-def load_generator(path: str | Path) -> Generator:
-    "The generator of a safetensors file with its card, in evaluation mode. Raises `GannbError` when either is missing or they do not belong together."
+def load_generator(path: str | Path) -> nn.Module:
+    """The generator of a safetensors file with its card, in evaluation mode.
+
+    Raises `GannbError` when either is missing or they do not belong together."""
     path = Path(path)
-    card = store.read_json(path.with_suffix(".json"))
+    card_path = path.with_suffix(".json")
+    card = store.read_json(card_path)
     tensors = store.load_tensors(path)
     if store.sha256_file(path) != card["sha256"]:
         raise GannbError(
-            f"{path} is not the file that its card {path.with_suffix('.json').name} describes: the sha256 differs."
+            f"{path} is not the file that its card {card_path.name} describes: the sha256 differs."
         )
     return load_net(new_generator(card["settings"]), tensors, "G").eval()
 
@@ -270,46 +282,71 @@ def _record(path: Path, keys: Sequence[str]) -> dict[str, Any]:
         raise GannbError(f"{path} is damaged: it lacks {', '.join(lacking)}.")
     return found
 
+# %% ../../nbs/15_stages.run.ipynb #53089ee1
+def _steps_per_epoch(folder: Path, fields: Mapping[str, Any]) -> int:
+    "Batches in an epoch of a run. Raises `GannbError` when its fields lack what every run has."
+    lacking = [k for k in ("n", "batch_size", "drop_last", "seed", "size", "z_dist") if k not in fields]
+    if lacking:
+        raise GannbError(f"{folder / 'run.json'} is damaged: its fields lack {', '.join(lacking)}.")
+    whole, rest = divmod(fields["n"], fields["batch_size"])
+    return whole if fields["drop_last"] or not rest else whole + 1
+
+# %% ../../nbs/15_stages.run.ipynb #f6775ff5
+def _done_epochs(folder: Path) -> int:
+    "How far the run in a folder was finished. Raises `GannbError` when it never was."
+    if not (folder / "done.json").is_file():
+        raise GannbError(
+            f"The training in {folder} is not finished: it runs, or it was stopped. "
+            "Run the same `gannb train` command again to go on."
+        )
+    return _record(folder / "done.json", ("epochs", "G_sha256"))["epochs"]
+
+# %% ../../nbs/15_stages.run.ipynb #d733830c
+def _check_last_generator(run: GanRun) -> None:
+    "Raises `GannbError` unless G of the last epoch is the file that the run was finished with."
+    if run.sha256() != store.read_json(run.folder / "done.json")["G_sha256"]:
+        raise GannbError(
+            f"{run.folder} is damaged: G after epoch {run.epochs} is missing or not the file that "
+            "done.json describes. Delete the folder to train again."
+        )
+
 # %% ../../nbs/15_stages.run.ipynb #9faafa92
 def open_run(
     folder: str | Path,  # a run folder: it holds run.json
 ) -> GanRun:  # as far as it was trained; a diverged one up to the epoch in which it broke off
-    "The finished run in a folder. Raises `GannbError` when there is none, when it was never finished, or when its files are damaged."
+    """The finished run in a folder.
+
+    Raises `GannbError` when there is none, when it was never finished, or when its files are damaged."""
     folder = Path(folder)
     if not (folder / "run.json").is_file():
         raise GannbError(
             f"{folder} holds no run: there is no run.json in it. `gannb train` prints its run folder."
         )
     record = _record(folder / "run.json", ("fields", "data"))
-    f, notes = record["fields"], list(record["data"]["notes"])
-    if lacking := [k for k in ("n", "batch_size", "drop_last", "seed", "size", "z_dist") if k not in f]:
-        raise GannbError(f"{folder / 'run.json'} is damaged: its fields lack {', '.join(lacking)}.")
-    spe = f["n"] // f["batch_size"] if f["drop_last"] else -(-f["n"] // f["batch_size"])
+    fields, notes = record["fields"], list(record["data"]["notes"])
+    per_epoch = _steps_per_epoch(folder, fields)
     if (folder / "diverged.json").is_file():
         step = _record(folder / "diverged.json", ("step",))["step"]
-        return GanRun(folder, f, -(-step // spe), spe, True, step, notes)
-    if not (folder / "done.json").is_file():
-        raise GannbError(
-            f"The training in {folder} is not finished: it runs, or it was stopped. Run the same `gannb train` command again to go on."
-        )
-    done = _record(folder / "done.json", ("epochs", "G_sha256"))
-    run = GanRun(folder, f, done["epochs"], spe, True, None, notes)
-    if run.sha256() != done["G_sha256"]:
-        raise GannbError(
-            f"{folder} is damaged: G after epoch {run.epochs} is missing or not the file that done.json describes. Delete the folder to train again."
-        )
+        return GanRun(folder, fields, -(-step // per_epoch), per_epoch, True, step, notes)
+    run = GanRun(folder, fields, _done_epochs(folder), per_epoch, True, None, notes)
+    _check_last_generator(run)
     return run
 
 # %% ../../nbs/15_stages.run.ipynb #8e7635ba
 def seed_folders(folder: Path) -> list[Path]:
     "The folders seed-0, seed-1 ... in a run folder, by number; runs kept apart (seed-0-to6) are left out."
-    return sorted(
-        (
-            p
-            for p in folder.glob("seed-*")
-            if p.name.removeprefix("seed-").isdigit() and (p / "run.json").is_file()
-        ),
-        key=lambda p: int(p.name.removeprefix("seed-")),
+    numbers = {p: p.name.removeprefix("seed-") for p in folder.glob("seed-*")}
+    runs = [p for p, number in numbers.items() if number.isdigit() and (p / "run.json").is_file()]
+    return sorted(runs, key=lambda p: int(numbers[p]))
+
+# %% ../../nbs/15_stages.run.ipynb #6abd84f4
+def _no_such_run(name: str, keys: Sequence[str]) -> GannbError:
+    "The error for a name that stands for nothing, with the nearest one that does."
+    runs, trainings = store.outputs_dir() / "runs", store.store_dir() / "gan"
+    hint = nearest(name, [p.name for p in runs.glob("*") if p.is_dir()] + list(keys))
+    return GannbError(
+        f"RUN={name!r}: no such run. It is looked for as a folder, in {runs} and as a key in {trainings}."
+        + (f" Did you mean {hint!r}?" if hint else "")
     )
 
 # %% ../../nbs/15_stages.run.ipynb #10820941
@@ -322,25 +359,21 @@ def find_folder(
     for folder in (Path(name).expanduser(), store.outputs_dir() / "runs" / name):
         if folder.is_dir():
             return folder
-    keys = [p.name for p in (store.store_dir() / "gan").glob("*") if (p / "run.json").is_file()]
+    trainings = store.store_dir() / "gan"
+    keys = [p.name for p in trainings.glob("*") if (p / "run.json").is_file()]
     hits = [k for k in keys if len(name) >= 4 and k.startswith(name)]
     if len(hits) == 1:
-        return store.store_dir() / "gan" / hits[0]
+        return trainings / hits[0]
     if hits:
-        raise GannbError(
-            f"RUN={name!r} fits {len(hits)} keys of the store: {', '.join(sorted(hits)[:5])}. Give more letters."
-        )
-    hint = nearest(name, [p.name for p in (store.outputs_dir() / "runs").glob("*") if p.is_dir()] + keys)
-    raise GannbError(
-        f"RUN={name!r}: no such run. It is looked for as a folder, in {store.outputs_dir() / 'runs'} and as a key in {store.store_dir() / 'gan'}."
-        + (f" Did you mean {hint!r}?" if hint else "")
-    )
+        some = ", ".join(sorted(hits)[:5])
+        raise GannbError(f"RUN={name!r} fits {len(hits)} keys of the store: {some}. Give more letters.")
+    raise _no_such_run(name, keys)
 
 # %% ../../nbs/15_stages.run.ipynb #c379c78a
 def open_runs(
     name: str,  # see find_folder
 ) -> list[GanRun]:  # one run, or one a seed in the order of the seeds
-    "The finished runs that a name stands for. Raises `GannbError` when there are none or one is damaged or unfinished."
+    "The finished runs that a name stands for. Raises `GannbError` for none, or a damaged or unfinished one."
     folder = find_folder(name)
     if (folder / "run.json").is_file():
         return [open_run(folder)]
