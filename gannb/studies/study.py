@@ -208,7 +208,8 @@ class Study:
         "Train, score, judge; what is in the store is not computed again."
         self._started = time.monotonic()
         arms = {arm.key: arm for arm in self.rows_room.arms(self.cfg)}
-        runs = train_arms(arms, self.cfg.seeds, say=self.say, show=self.show_progress)
+        how = {"say": self.say, "show": self.show_progress, "jobs": self.cfg.jobs}
+        runs = train_arms(arms, self.cfg.seeds, **how)
         self.take(arms, runs)
         self.score()
         return self
