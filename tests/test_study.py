@@ -13,7 +13,7 @@ from gannb.base import GannbError, Missing
 from gannb.ledger.claims import load_claims
 from gannb.studies import registry
 from gannb.studies.registry import open_study, report_config
-from gannb.studies.study import Figure, Study, Table, first_of_each_role, plain
+from gannb.studies.study import Figure, Study, Table, by_key, first_of_each_role, plain
 
 PUBLISHED = yaml.safe_load(toy_paper.YAML) | {"claims": load_claims(toy_paper.YAML)}
 SEEDS = {"preset": "smoke", "seeds": [0, 1]}
@@ -156,3 +156,12 @@ def test_the_first_arm_of_a_role_is_its_main_one(study):
         "three": "as published",
         "eight": "as published",
     }
+
+
+def test_two_arms_of_one_key_and_an_arm_that_is_not_there(study):
+    arms = toy_paper.arms(study.cfg)
+    arms[2].arm = "as published"
+    with pytest.raises(GannbError, match="two arms are called .*'3' and '3, wider'"):
+        by_key(arms)
+    with pytest.raises(GannbError, match="no arm of this study. Allowed: .*'wider'"):
+        study["three", "wide"]
