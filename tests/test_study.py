@@ -13,7 +13,7 @@ from gannb.base import GannbError, Missing
 from gannb.ledger.claims import load_claims
 from gannb.studies import registry
 from gannb.studies.registry import open_study, report_config
-from gannb.studies.study import Figure, Study, Table, by_key, first_of_each_role, plain
+from gannb.studies.study import Figure, Study, Table, by_key, first_of_each_role, plain, scorers_of
 
 PUBLISHED = yaml.safe_load(toy_paper.YAML) | {"claims": load_claims(toy_paper.YAML)}
 SEEDS = {"preset": "smoke", "seeds": [0, 1]}
@@ -89,6 +89,19 @@ def test_arms_of_one_role_share_their_scorer_and_all_have_equal_numbers(study):
         assert not np.isin(t.scorer.real.pixel_hashes(), t.data.pixel_hashes()).any()
 
 
+def test_an_arm_with_judging_images_of_its_own_has_as_many_of_them(study):
+    arms = toy_paper.arms(study.cfg)
+    own = arms[2]
+    own.held = own.held.rows(np.arange(len(own.held))[::-1])
+    scorers = scorers_of(study.cfg, arms)
+    scorer, judging = scorers["three", "wider"]
+    assert scorer is not scorers["three", "as published"][0]
+    assert len({len(s.real) for s, _ in scorers.values()}) == 1
+    assert len({s.net.weights for s, _ in scorers.values()}) == 1
+    assert len(judging) < len(own.held), "half of them taught the network `domain`"
+    assert not np.isin(judging.pixel_hashes(), own.data.pixel_hashes()).any()
+
+
 def test_a_claim_that_is_not_there_and_one_without_its_place(study):
     page = study.page_made
     with pytest.raises(GannbError, match="wider-is-bettr.*wider-is-better"):
@@ -96,13 +109,17 @@ def test_a_claim_that_is_not_there_and_one_without_its_place(study):
     again = study.page()
     again.show(toy_paper.opening(study))
     assert again.leftover() == ["two-digits", "wider-is-better"]
-    again.verdicts("two-digits")
-    assert again.leftover() == ["wider-is-better"]
-    with pytest.raises(GannbError, match="wider-is-better"):
+    with pytest.raises(GannbError, match="two-digits, wider-is-better"):
         study.close(again)
     study.open_choices(again)  # shows what has no place
     assert again.leftover() == []
     study.close(again)
+    third = study.page()
+    third.verdicts("two-digits", "wider-is-better")
+    assert third.leftover() == [], "each claim that is named is shown"
+    third.show(toy_paper.opening(study))
+    study.open_choices(third)
+    study.close(third)
 
 
 def test_a_second_run_trains_nothing(study):
