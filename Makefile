@@ -5,6 +5,7 @@
 .PHONY: help install reproduce test lab bench prepare clean
 
 PYTHON ?=
+PINNED ?=
 PRESET ?= quick
 PAPERS ?= $(patsubst papers/%.ipynb,%,$(wildcard papers/*.ipynb))
 BIN    := .venv/bin
@@ -13,7 +14,7 @@ FORMATTED := nbs papers tests tools bench
 OLD_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
 # The stamp names the folder it was made in. A .venv that was moved or copied points at its old place and is made anew.
-ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
+ifneq ($(PINNED)$(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
 .PHONY: $(STAMP)
 endif
 
@@ -24,6 +25,7 @@ help:
 	@echo 'make bench       speed, as ratios measured in one run'
 	@echo 'make prepare     after editing notebooks: export, clean, README, lint, test'
 	@echo 'make install     only the set-up: .venv with everything (PYTHON=python3.12 chooses the interpreter)'
+	@echo '                 PINNED=1: the versions that the reference results were made with (constraints.txt)'
 	@echo 'make clean       remove what builds and tests leave behind; .venv and outputs stay'
 
 install: $(STAMP)
@@ -43,7 +45,7 @@ $(STAMP): settings.ini setup.py pyproject.toml
 	"$$found" -m venv .venv || { rm -rf .venv; echo 'Could not make .venv (on Debian and Ubuntu: apt install python3-venv).' >&2; exit 1; }
 	@echo 'Installing gannb and what it needs into .venv (the first time about 3 minutes and 6 GB of disk, mostly torch) ...'
 	@if [ -t 1 ]; then quiet=; else quiet=-q; fi; \
-	$(BIN)/python -m pip install --disable-pip-version-check $$quiet -e '.[dev]' || { echo 'The installation did not finish; run the same command again to go on.' >&2; exit 1; }
+	$(BIN)/python -m pip install --disable-pip-version-check $$quiet $(if $(PINNED),-c constraints.txt) -e '.[dev]' || { echo 'The installation did not finish; run the same command again to go on.' >&2; exit 1; }
 	@printf '%s\n' '$(CURDIR)' > $(STAMP)
 
 reproduce: install

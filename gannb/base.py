@@ -24,7 +24,7 @@ __all__ = ['POLICIES', 'MIN_SIZE', 'MAX_SIZE', 'SIZES', 'GannbError', 'nearest',
 
 # %% ../nbs/00_base.ipynb #a17c5e84
 class GannbError(ValueError):
-    "A mistake that the user can mend; the message says which argument, what is allowed, what came and what to do."
+    "A mistake that the user can mend: the message says which argument, what is allowed, what came, what now."
 
 # %% ../nbs/00_base.ipynb #c8405513
 def nearest(
@@ -56,14 +56,15 @@ def check_choice(
 # %% ../nbs/00_base.ipynb #acba082d
 POLICIES = ("color", "translation", "cutout")  # in the order in which they are applied
 
-
+# %% ../nbs/00_base.ipynb #4b8fcd5a
 def parse_policy(
     policy: str | list[str] | tuple[str, ...] | None,  # "color,cutout", a list of these words, or nothing
 ) -> tuple[str, ...]:  # in the order of `POLICIES`; () for nothing
     "The augmentations named. Raises `GannbError` for an unknown word and for one that is named twice."
     if not isinstance(policy, (str, list, tuple, type(None))):
         raise GannbError(
-            f"augment must be words with commas between them or a list of words; this is {policy!r}. Allowed: {', '.join(POLICIES)}."
+            "augment must be words with commas between them or a list of words; "
+            f"this is {policy!r}. Allowed: {', '.join(POLICIES)}."
         )
     words = policy.split(",") if isinstance(policy, str) else list(policy or ())
     words = [w.strip() if isinstance(w, str) else w for w in words]
@@ -103,7 +104,7 @@ def to_float(
 def to_uint8(
     x: np.ndarray | torch.Tensor,  # float, [-1, 1]; values outside are clipped
 ) -> np.ndarray | torch.Tensor:  # uint8 in [0, 255], same shape
-    "Pixels at rest: clipped to [-1, 1], scaled and rounded (never truncated). Raises `GannbError` for integers or NaN."
+    "Pixels at rest: clipped to [-1, 1], scaled, rounded. Raises `GannbError` for integers or NaN."
     if isinstance(x, np.ndarray):
         if not np.issubdtype(x.dtype, np.floating):
             raise GannbError(f"to_uint8 takes floats in [-1, 1]; this is {x.dtype}.")
@@ -124,11 +125,11 @@ MIN_SIZE, MAX_SIZE = 16, 256
 
 SIZES = tuple(sorted(m * 2**k for m in (4, 5, 6, 7) for k in range(1, 7) if MIN_SIZE <= m * 2**k <= MAX_SIZE))
 
-
+# %% ../nbs/00_base.ipynb #9a8304e9
 def check_size(
     size: int,  # image height = width, pixels
 ) -> tuple[int, int]:  # (m, k): size = m * 2**k, first map m x m, k doublings
-    "First map and number of doublings of an allowed image size. Raises `GannbError` naming the nearest allowed sizes."
+    "First map and number of doublings of a size. Raises `GannbError` naming the nearest allowed sizes."
     if isinstance(size, bool) or not isinstance(size, (int, np.integer)):
         raise GannbError(f"size must be a whole number of pixels; this is {size!r}.")
     if size not in SIZES:
@@ -168,7 +169,7 @@ def numpy_rng(seed: int, name: str, step: int = 0) -> np.random.Generator:
 
 # %% ../nbs/00_base.ipynb #7bdcbd29
 def torch_rng(seed: int, name: str, step: int = 0) -> torch.Generator:
-    "A CPU torch generator for the draw (seed, name, step): drawn on the CPU, a number is the same on every device."
+    "A torch generator for the draw (seed, name, step), on the CPU: a number is the same on every device."
     import torch
 
     return torch.Generator().manual_seed(stream_seed(seed, name, step))

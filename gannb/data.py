@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .base import GannbError, check_channels, check_choice, numpy_rng, to_float
-from .store import read_json, write_json
+from .store import new_folder, read_json, write_json
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # %% auto #0
 __all__ = ['BRIGHTEST_BACKGROUND', 'CACHE_FORMAT', 'Rows', 'image_hashes', 'fingerprint_of', 'unit_numbers', 'split_rows',
            'limit_rows', 'ImageSet', 'set_contrast', 'on_background', 'find_copies', 'audit', 'seal_cache',
-           'open_cache']
+           'open_cache', 'save_folder']
 
 # %% ../nbs/03_data.ipynb #013f4faf
 class Rows:
@@ -96,7 +96,7 @@ def fingerprint_of(
 
 # %% ../nbs/03_data.ipynb #dbf9f7fc
 def _shares(n: int, fractions: np.ndarray, least: int) -> np.ndarray:
-    "`n` things in the given proportions, whole numbers, largest remainders first, each part at least `least`."
+    "`n` things in the given proportions: whole numbers, largest remainders first, each at least `least`."
     ideal = n * fractions
     counts = np.floor(ideal).astype(np.int64)
     counts[np.argsort(counts - ideal, kind="stable")[: n - counts.sum()]] += 1
@@ -106,8 +106,14 @@ def _shares(n: int, fractions: np.ndarray, least: int) -> np.ndarray:
     return counts
 
 # %% ../nbs/03_data.ipynb #abaf71a4
+def _lack(lacking: np.ndarray, fractions: np.ndarray, size: int, total: int) -> np.ndarray:
+    "How much each part lacks, so that a small part gets groups of any size that fits, not only the smallest."
+    return np.where(lacking > size / 2, lacking / fractions, lacking - total)
+
+# %% ../nbs/03_data.ipynb #03ada939
 def _assign(sizes: np.ndarray, fractions: np.ndarray, draw: np.ndarray, grouped: bool) -> np.ndarray:
-    "A part for each unit, in the order of its random `draw`, no part left empty: large units first, each to the part that lacks most; groups in any order, each to the part that lacks most of its share."
+    """A part for each unit, in the order of its random `draw`, no part left empty.
+    Large units first, each to the part that lacks most; groups in any order, by the share that is lacking."""
     order, part = np.argsort(draw, kind="stable"), np.empty(len(sizes), np.int64)
     if sizes.max() == 1:
         part[order] = np.repeat(np.arange(len(fractions)), _shares(len(sizes), fractions, least=1))
@@ -116,13 +122,10 @@ def _assign(sizes: np.ndarray, fractions: np.ndarray, draw: np.ndarray, grouped:
         order = order[np.argsort(-sizes[order], kind="stable")]
     lacking, empty = fractions * sizes.sum(), np.ones(len(fractions), bool)
     for done, unit in enumerate(order):
-        must_fill = empty.any() and len(sizes) - done <= empty.sum()
-        need = (
-            np.where(lacking > sizes[unit] / 2, lacking / fractions, lacking - sizes.sum())
-            if grouped
-            else lacking
-        )  # so a small part gets groups of every size that fits, not only the smallest
-        p = int(np.argmax(np.where(empty, need, -np.inf) if must_fill else need))
+        need = _lack(lacking, fractions, sizes[unit], sizes.sum()) if grouped else lacking
+        if empty.any() and len(sizes) - done <= empty.sum():  # as many units left as empty parts
+            need = np.where(empty, need, -np.inf)
+        p = int(np.argmax(need))
         part[unit] = p
         lacking[p] -= sizes[unit]
         empty[p] = False
@@ -146,6 +149,26 @@ def unit_numbers(
     return connected_components(links, directed=False)[1][copies]
 
 # %% ../nbs/03_data.ipynb #42ec85af
+def _check_in_every_part(
+    where: np.ndarray,
+    labels: np.ndarray,
+    units: np.ndarray,
+    n_parts: int,
+    wanted: Sequence[int],
+    names: Sequence[str],
+) -> None:
+    "Raise `GannbError` for the first wanted class that is not in every part."
+    for k in wanted:
+        here = labels == k
+        if len(np.unique(where[here])) < n_parts:
+            who = f"class {names[k]!r} has" if len(names) else "there are"
+            raise GannbError(
+                f"{who} {here.sum()} image(s) in {len(np.unique(units[here]))} unit(s) "
+                f"(copies and groups stay together): a split into {n_parts} parts needs one for each part. "
+                "Add images, or leave the class out with classes=[...]."
+            )
+
+# %% ../nbs/03_data.ipynb #d05895f8
 def split_rows(
     labels: np.ndarray | None,  # (N,) class positions, or None
     units: np.ndarray,  # (N,) images with the same number stay together
@@ -154,15 +177,14 @@ def split_rows(
     classes: Sequence[str] = (),  # names, for the message
     strict: Sequence[int] | None = None,  # classes that must be in every part; all by default
     grouped: bool = False,  # units are groups of many sizes, not single images and a few copies
-    strata: np.ndarray
-    | None = None,  # (N,) kinds finer than the classes, each shared out by itself; the classes by default
+    strata: np.ndarray | None = None,  # (N,) kinds, each shared out by itself; the classes by default
 ) -> np.ndarray:  # (N,) number of the part of each image
-    "The part of each image in a stratified, seeded split that keeps units whole. Raises `GannbError` if a class is too small to be in every part."
+    """The part of each image in a stratified, seeded split that keeps units whole.
+    Raises `GannbError` if a class is too small to be in every part."""
     labels = np.zeros(len(units), np.int64) if labels is None else np.asarray(labels)
     _, first, unit, sizes = np.unique(units, return_index=True, return_inverse=True, return_counts=True)
-    draw = numpy_rng(seed, "split").random(len(units))[
-        first
-    ]  # by position, not by pixels: another image size gives the same split
+    # drawn by position, not by pixels: another image size gives the same split
+    draw = numpy_rng(seed, "split").random(len(units))[first]
     stratum, parts = (labels if strata is None else strata)[first], np.empty(len(first), np.int64)
     for k in np.unique(stratum):
         mine = np.flatnonzero(stratum == k)
@@ -170,33 +192,26 @@ def split_rows(
             parts[mine] = _assign(sizes[mine], np.asarray(fractions, float), draw[mine], grouped)
         else:
             parts[mine] = np.arange(len(mine))
-    where = parts[unit]
-    for k in np.unique(labels) if strict is None else strict:
-        here = labels == k
-        if len(np.unique(where[here])) < len(fractions):
-            who = f"class {classes[k]!r} has" if len(classes) else "there are"
-            raise GannbError(
-                f"{who} {here.sum()} image(s) in {len(np.unique(units[here]))} unit(s) (copies and groups stay together): a split into "
-                f"{len(fractions)} parts needs one for each part. Add images, or leave the class out with classes=[...]."
-            )
+    where, wanted = parts[unit], np.unique(labels) if strict is None else strict
+    _check_in_every_part(where, labels, units, len(fractions), wanted, classes)
     return where
 
 # %% ../nbs/03_data.ipynb #4e6c71e6
-def limit_rows(labels: np.ndarray | None, n: int, limit: int, seed: int) -> np.ndarray:
-    "Row numbers of at most `limit` of `n` images, drawn by (seed) in the proportions of the classes, in their old order."
+def limit_rows(
+    labels: np.ndarray | None,  # (n,) class positions, or None
+    n: int,  # images there are
+    limit: int,  # images wanted at most
+    seed: int,  # which ones
+) -> np.ndarray:  # row numbers, in their old order
+    "Row numbers of at most `limit` images, drawn by the seed in the proportions of the classes."
     if limit >= n:
         return np.arange(n)
     labels = np.zeros(n, np.int64) if labels is None else np.asarray(labels)
     names, counts = np.unique(labels, return_counts=True)
-    take = _shares(limit, counts / n, least=0)
-    return np.sort(
-        np.concatenate(
-            [
-                numpy_rng(seed, "limit", int(k)).permutation(np.flatnonzero(labels == k))[:t]
-                for k, t in zip(names, take)
-            ]
-        )
-    )
+    drawn = []
+    for k, share in zip(names, _shares(limit, counts / n, least=0)):
+        drawn.append(numpy_rng(seed, "limit", int(k)).permutation(np.flatnonzero(labels == k))[:share])
+    return np.sort(np.concatenate(drawn))
 
 # %% ../nbs/03_data.ipynb #206833b2
 def _grid_png(images: np.ndarray, columns: int = 8, width: int = 56) -> bytes:
@@ -218,18 +233,23 @@ def _grid_png(images: np.ndarray, columns: int = 8, width: int = 56) -> bytes:
     return out.getvalue()
 
 # %% ../nbs/03_data.ipynb #e7698222
+def _counts_line(counts: Mapping[str, int]) -> str:
+    "Classes and their images as HTML, the first twelve."
+    shown = ", ".join(f"{html.escape(k)} {v:,}" for k, v in list(counts.items())[:12])
+    more = f" and {len(counts) - 12} more classes" if len(counts) > 12 else ""
+    return shown + more or "no labels"
+
+# %% ../nbs/03_data.ipynb #6b428cfa
 def _face(s: ImageSet) -> str:
     "The notebook face of a set, as HTML."
-    png = base64.b64encode(
-        _grid_png(s.take(np.linspace(0, len(s) - 1, min(16, len(s))).astype(int)))
-    ).decode()
-    counts = list(s.counts().items())
-    more = f" and {len(counts) - 12} more classes" if len(counts) > 12 else ""
-    table = ", ".join(f"{html.escape(k)} {v:,}" for k, v in counts[:12]) + more or "no labels"
+    some = np.linspace(0, len(s) - 1, min(16, len(s))).astype(int)
+    png = base64.b64encode(_grid_png(s.take(some))).decode()
+    title, kind = html.escape(s.title, quote=True), "grey" if s.channels == 1 else "RGB"
     notes = "".join(f"<li>{html.escape(n)}</li>" for n in s.notes)
     return (
-        f"<div><b>{html.escape(s.title)}</b>: {len(s):,} images, {s.size}x{s.size}, {'grey' if s.channels == 1 else 'RGB'} &middot; fingerprint <code>{s.fingerprint}</code>"
-        f"<br>{table}<br><img alt='some images of {html.escape(s.title, quote=True)}' src='data:image/png;base64,{png}'>"
+        f"<div><b>{html.escape(s.title)}</b>: {len(s):,} images, {s.size}x{s.size}, {kind} "
+        f"&middot; fingerprint <code>{s.fingerprint}</code><br>{_counts_line(s.counts())}"
+        f"<br><img alt='some images of {title}' src='data:image/png;base64,{png}'>"
         + (f"<ul>{notes}</ul>" if notes else "")
         + "</div>"
     )
@@ -254,23 +274,74 @@ def _check_arrays(s: ImageSet) -> None:
         raise GannbError("labels and classes belong together: give both or neither.")
     if s.labels is not None and not (0 <= np.min(s.labels) and np.max(s.labels) < len(s.classes)):
         raise GannbError(
-            f"labels must lie in 0 to {len(s.classes) - 1} ({len(s.classes)} classes); these go from {np.min(s.labels)} to {np.max(s.labels)}."
+            f"labels must lie in 0 to {len(s.classes) - 1} ({len(s.classes)} classes); "
+            f"these go from {np.min(s.labels)} to {np.max(s.labels)}."
         )
 
 # %% ../nbs/03_data.ipynb #937c1dc1
+def _is_share(f: object) -> bool:
+    return isinstance(f, (int, float)) and not isinstance(f, bool) and 0 < f < 1
+
+# %% ../nbs/03_data.ipynb #e38f555d
 def _check_fractions(fractions: float | Mapping[str, float]) -> dict[str, float]:
     "The parts of a split by name; a single number is the share of the first of two."
-    parts = (
-        dict(fractions)
-        if isinstance(fractions, Mapping)
-        else {"train": fractions, "test": 1 - fractions if isinstance(fractions, (int, float)) else None}
-    )
-    good = all(isinstance(f, (int, float)) and not isinstance(f, bool) and 0 < f < 1 for f in parts.values())
-    if not good or len(parts) < 2 or abs(sum(parts.values()) - 1) > 1e-6:
+    parts = dict(fractions) if isinstance(fractions, Mapping) else {"train": fractions}
+    if not isinstance(fractions, Mapping) and isinstance(fractions, (int, float)):
+        parts["test"] = 1 - fractions
+    if not all(map(_is_share, parts.values())) or len(parts) < 2 or abs(sum(parts.values()) - 1) > 1e-6:
         raise GannbError(
-            f"split takes a share between 0 and 1, or at least two named shares that add up to 1; this is {fractions!r}."
+            "split takes a share between 0 and 1, or at least two named shares that add up to 1; "
+            f"this is {fractions!r}."
         )
     return parts
+
+# %% ../nbs/03_data.ipynb #8097961e
+def _count(what: str, n: object) -> int:
+    "`n` as a number of images. Raises `GannbError` if it is none."
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+        raise GannbError(f"{what} must be a whole number from 1; this is {n!r}.")
+    return int(n)
+
+# %% ../nbs/03_data.ipynb #fe9cdd3e
+def _of_classes(s: ImageSet, classes: str | Sequence[str]) -> ImageSet:
+    "The images of some classes, in the new order of the classes. Raises `GannbError` for an unknown one."
+    names = [str(c) for c in ([classes] if isinstance(classes, (str, int)) else classes)]
+    if s.labels is None:
+        raise GannbError(f"classes={names} cannot be chosen: {s.name!r} has no labels.")
+    if not names or len(set(names)) < len(names):
+        raise GannbError(f"classes must name at least one class, each once; this is {names}.")
+    old = [s.classes.index(check_choice("classes", c, s.classes)) for c in names]
+    if old == list(range(len(s.classes))):
+        return s
+    new = np.full(len(s.classes), -1)
+    new[old] = np.arange(len(old))
+    index = np.flatnonzero(new[s.labels] >= 0)
+    if not len(index):
+        raise GannbError(f"classes={names}: {s.title} has no images of them.")
+    return s.rows(index, labels=new[np.asarray(s.labels)[index]], classes=tuple(names))
+
+# %% ../nbs/03_data.ipynb #d6f86535
+def _batches(
+    s: ImageSet,
+    chosen: Iterator[np.ndarray],  # row numbers of each batch
+    device: str,
+    memory_format: str,
+) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
+    "The batches of these rows; elsewhere than on the CPU from pixels that are moved there once."
+    import torch
+
+    labels = None if s.labels is None else np.asarray(s.labels)
+    if device != "cpu" and device not in s._resident:
+        s._resident[device] = torch.from_numpy(s.take(np.arange(len(s)))).to(device)
+    for rows in chosen:
+        if device == "cpu":
+            # numpy: torch's threads stall on so short a task when cores are busy
+            x = torch.from_numpy(to_float(s.take(rows)))
+        else:
+            x = to_float(s._resident[device][torch.from_numpy(rows).to(device)])
+        x = x.permute(0, 3, 1, 2)  # stored as N,H,W,C: this view is channels-last already
+        y = None if labels is None else torch.from_numpy(labels[rows]).to(device)
+        yield (x.contiguous() if memory_format == "contiguous" else x), y
 
 # %% ../nbs/03_data.ipynb #53226b9c
 @dataclass(eq=False, repr=False)
@@ -289,20 +360,40 @@ class ImageSet:
     hashes: np.ndarray | None = None  # (N,) uint64 of `image_hashes`; made when first needed
 
     def __post_init__(self) -> None:
-        self.classes, self.notes, self._resident, self._fingerprint = (
-            tuple(self.classes),
-            tuple(self.notes),
-            {},
-            None,
-        )
+        self.classes, self.notes = tuple(self.classes), tuple(self.notes)
+        self._resident, self._fingerprint = {}, None
         _check_arrays(self)
+
+    @classmethod
+    def of_images(
+        cls,
+        images: np.ndarray,  # (N,H,W,C) uint8, as a generator's images are at rest
+        name: str,  # what the set is called
+        labels: np.ndarray | None = None,  # (N,) positions in `classes`
+        classes: Sequence[str] = (),  # class names
+        settings: Mapping | None = None,  # what made the images, JSON: part of the fingerprint
+        notes: Sequence[str] = (),  # what every report must say
+    ) -> ImageSet:
+        "Images that came from no file, as a set to train on or judge. Raises `GannbError` if they cannot be."
+        labels = None if labels is None else np.asarray(labels).astype(np.int64)
+        return cls(
+            name,
+            np.asarray(images),
+            labels,
+            tuple(classes),
+            notes=tuple(notes),
+            settings=dict(settings or {}),
+        )
 
     def __len__(self) -> int:
         return self.images.shape[0]
 
     def __repr__(self) -> str:
-        kinds = f"{len(self.classes)} classes" if len(self.classes) != 1 else f"one class ({self.classes[0]})"
-        return f"ImageSet {self.title}: {len(self):,} images {self.size}x{self.size}x{self.channels}, {kinds if self.classes else 'no labels'}, fingerprint {self.fingerprint}"
+        kinds = f"{len(self.classes)} classes" if self.classes else "no labels"
+        if len(self.classes) == 1:
+            kinds = f"one class ({self.classes[0]})"
+        shape = f"{self.size}x{self.size}x{self.channels}"
+        return f"ImageSet {self.title}: {len(self):,} images {shape}, {kinds}, fingerprint {self.fingerprint}"
 
     def _repr_html_(self) -> str:
         return _face(self)
@@ -321,7 +412,7 @@ class ImageSet:
 
     @property
     def fingerprint(self) -> str:
-        "16 hexadecimal digits from pixels, labels, class names and decode settings. Made once; a cached set brings its own."
+        "16 hexadecimal digits from pixels, labels, class names and settings; a cached set brings its own."
         if self._fingerprint is None:
             self._fingerprint = fingerprint_of(
                 self.pixel_hashes(), self.images.shape, self.labels, self.classes, self.settings
@@ -336,20 +427,16 @@ class ImageSet:
 
     def counts(self) -> dict[str, int]:
         "Images per class, by class name; empty without labels."
-        return (
-            {}
-            if self.labels is None
-            else dict(zip(self.classes, np.bincount(self.labels, minlength=len(self.classes)).tolist()))
-        )
+        if self.labels is None:
+            return {}
+        return dict(zip(self.classes, np.bincount(self.labels, minlength=len(self.classes)).tolist()))
 
     def take(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         "The images at `indices`, copied: uint8 (n,H,W,C)."
         rows = np.asarray(indices, dtype=np.int64)
-        return (
-            self.images.take(rows)
-            if isinstance(self.images, Rows)
-            else np.asarray(self.images).take(rows, axis=0)
-        )
+        if isinstance(self.images, Rows):
+            return self.images.take(rows)
+        return np.asarray(self.images).take(rows, axis=0)
 
     def rows(
         self,
@@ -358,38 +445,24 @@ class ImageSet:
     ) -> ImageSet:
         "The set of the images at `index`; pixels are shared, not copied."
         index = np.asarray(index, dtype=np.int64)
-
-        def of(a: np.ndarray | None) -> np.ndarray | None:
-            return None if a is None else np.asarray(a)[index]
-
-        return replace(
-            self,
-            **{
-                "images": Rows(self.images, index),
-                "labels": of(self.labels),
-                "groups": of(self.groups),
-                "files": of(self.files),
-                "hashes": of(self.hashes),
-                **changes,
-            },
-        )
+        new = {"images": Rows(self.images, index)}
+        for which in ("labels", "groups", "files", "hashes"):
+            a = getattr(self, which)
+            new[which] = None if a is None else np.asarray(a)[index]
+        return replace(self, **(new | changes))
 
     def split(
         self,
         fractions: float
-        | Mapping[str, float] = 0.8,  # share of the first of two parts, or {"train": .8, "test": .2}
+        | Mapping[str, float] = 0.8,  # share of the first of two, or {"train": .8, "test": .2}
         seed: int = 0,  # which of the possible splits
     ) -> tuple[ImageSet, ...] | dict[str, ImageSet]:
-        "Parts of the set: a tuple for a number, a dictionary for named shares. Stratified by class, seeded; groups and copies are never separated. Raises `GannbError` if a class is too small."
+        """Parts of the set: a tuple for a number, a dictionary for named shares.
+        Stratified by class, seeded; groups and copies are never separated.
+        Raises `GannbError` if a class is too small."""
         parts = _check_fractions(fractions)
-        where = split_rows(
-            self.labels,
-            unit_numbers(self.pixel_hashes(), self.groups),
-            list(parts.values()),
-            seed,
-            self.classes,
-            grouped=self.groups is not None,
-        )
+        units, grouped = unit_numbers(self.pixel_hashes(), self.groups), self.groups is not None
+        where = split_rows(self.labels, units, list(parts.values()), seed, self.classes, grouped=grouped)
         sets = {name: self.rows(np.flatnonzero(where == i), part=name) for i, name in enumerate(parts)}
         return sets if isinstance(fractions, Mapping) else tuple(sets.values())
 
@@ -400,28 +473,23 @@ class ImageSet:
         seed: int = 0,  # which ones, where there are more than `limit`
     ) -> ImageSet:
         "The images of some classes, at most `limit` of them. Raises `GannbError` for an unknown class."
-        s = self if classes is None else self._of_classes(classes)
-        if limit is None:
+        s = self if classes is None else _of_classes(self, classes)
+        if limit is None or _count("limit", limit) >= len(s):
             return s
-        if isinstance(limit, bool) or not isinstance(limit, (int, np.integer)) or limit < 1:
-            raise GannbError(f"limit must be a whole number from 1; this is {limit!r}.")
-        return s if limit >= len(s) else s.rows(limit_rows(s.labels, len(s), int(limit), seed))
+        return s.rows(limit_rows(s.labels, len(s), int(limit), seed))
 
-    def _of_classes(self, classes: str | Sequence[str]) -> ImageSet:
-        names = [str(c) for c in ([classes] if isinstance(classes, (str, int)) else classes)]
-        if self.labels is None:
-            raise GannbError(f"classes={names} cannot be chosen: {self.name!r} has no labels.")
-        if not names or len(set(names)) < len(names):
-            raise GannbError(f"classes must name at least one class, each once; this is {names}.")
-        old = [self.classes.index(check_choice("classes", c, self.classes)) for c in names]
-        if old == list(range(len(self.classes))):
-            return self
-        new = np.full(len(self.classes), -1)
-        new[old] = np.arange(len(old))
-        index = np.flatnonzero(new[self.labels] >= 0)
-        if not len(index):
-            raise GannbError(f"classes={names}: {self.title} has no images of them.")
-        return self.rows(index, labels=new[np.asarray(self.labels)[index]], classes=tuple(names))
+    def whole_batches(self, batch_size: int, seed: int = 0) -> ImageSet:
+        "The largest part that is whole batches. Raises `GannbError` if the set is smaller than a batch."
+        self.check_batch(batch_size)
+        return self.select(limit=len(self) // batch_size * batch_size, seed=seed)
+
+    def check_batch(self, batch_size: int) -> None:
+        "Raise `GannbError` if the set cannot be cut into batches of this size."
+        if _count("batch_size", batch_size) > len(self):
+            raise GannbError(
+                f"batch_size={batch_size} is larger than the data: "
+                f"{self.title} has {len(self):,} images. Allowed: 1 to {len(self)}."
+            )
 
     def n_batches(self, batch_size: int, drop_last: bool = False) -> int:
         "How many batches an epoch has."
@@ -437,58 +505,31 @@ class ImageSet:
         start: int = 0,  # batches to skip, unread: to go on in the middle of an epoch
         memory_format: str = "channels_last",  # or "contiguous"
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
-        "Batches (x float32 (B,C,H,W) in [-1,1], y int64 (B,) or None) in shuffled order. Raises `GannbError` if a batch is larger than the set."
-        if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-            raise GannbError(f"batch_size must be a whole number from 1; this is {batch_size!r}.")
-        if batch_size > len(self):
-            raise GannbError(
-                f"batch_size={batch_size} is larger than the data: {self.title} has {len(self):,} images. Allowed: 1 to {len(self)}."
-            )
+        """Batches (x float32 (B,C,H,W) in [-1,1], y int64 (B,) or None) in shuffled order.
+        Raises `GannbError` if a batch is larger than the set."""
+        self.check_batch(batch_size)
         check_choice("memory_format", memory_format, ["channels_last", "contiguous"])
         order = numpy_rng(seed, "shuffle", epoch).permutation(len(self))
-        chosen = (
-            order[i * batch_size : (i + 1) * batch_size]
-            for i in range(start, self.n_batches(batch_size, drop_last))
-        )
-        return self._batches(chosen, str(device), memory_format)
-
-    def _batches(
-        self, chosen: Iterator[np.ndarray], device: str, memory_format: str
-    ) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
-        import torch
-
-        labels = None if self.labels is None else np.asarray(self.labels)
-        if device != "cpu" and device not in self._resident:
-            self._resident[device] = torch.from_numpy(self.take(np.arange(len(self)))).to(device)
-        for rows in chosen:
-            if device == "cpu":
-                x = torch.from_numpy(
-                    to_float(self.take(rows))
-                )  # numpy: torch's threads stall on so short a task when cores are busy
-            else:
-                x = to_float(self._resident[device][torch.from_numpy(rows).to(device)])
-            x = x.permute(0, 3, 1, 2)  # stored as N,H,W,C: this view is channels-last already
-            y = None if labels is None else torch.from_numpy(labels[rows]).to(device)
-            yield (x.contiguous() if memory_format == "contiguous" else x), y
+        numbers = range(start, self.n_batches(batch_size, drop_last))
+        chosen = (order[i * batch_size : (i + 1) * batch_size] for i in numbers)
+        return _batches(self, chosen, str(device), memory_format)
 
 # %% ../nbs/03_data.ipynb #d0d4ae29
 def set_contrast(
     images: np.ndarray,  # (N,H,W,C) uint8
     c: float,  # contrast kept, in (0, 1]: 1 changes nothing
 ) -> np.ndarray:  # (N,H,W,C) uint8
-    "The images with their contrast reduced to `c` around middle grey. Raises `GannbError` if `c` is outside (0, 1]."
+    "The images with their contrast reduced to `c` around middle grey. Raises `GannbError` for another `c`."
     if isinstance(c, bool) or not isinstance(c, (int, float)) or not 0 < c <= 1:
         raise GannbError(f"contrast must lie in (0, 1]; this is {c!r}.")
-    table = (
-        np.rint(127.5 + c * (np.arange(256) - 127.5)).astype(np.uint8)
-        if c < 1
-        else np.arange(256, dtype=np.uint8)
-    )
+    if c == 1:
+        return np.array(images)
+    table = np.rint(127.5 + c * (np.arange(256) - 127.5)).astype(np.uint8)
     return table[np.asarray(images)]
 
 # %% ../nbs/03_data.ipynb #b5e30076
 def _texture(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    "Cloudy noise (N,H,W,C), amplitude falling as f^-1.5 as in smooth natural textures, each image stretched to [0, 1]."
+    "Cloudy noise (N,H,W,C), each image in [0, 1]: its amplitude falls as f^-1.5, as in natural textures."
     n, h, w, c = shape
     f = np.hypot(np.fft.fftfreq(h)[:, None], np.fft.rfftfreq(w)[None]) ** 1.5
     f[0, 0] = np.inf
@@ -497,22 +538,22 @@ def _texture(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     return (noise - low) / (high - low)
 
 # %% ../nbs/03_data.ipynb #1f5a3992
-BRIGHTEST_BACKGROUND = (
-    130 / 255
-)  # backgrounds are kept below this, so that white strokes stay visible on them
+BRIGHTEST_BACKGROUND = 130 / 255  # so that white strokes stay visible on any background
 
-
+# %% ../nbs/03_data.ipynb #f4c36fc5
 def on_background(
     images: np.ndarray,  # (N,H,W,C) uint8: bright strokes on black
     kind: str | np.ndarray,  # "flat", "textured", or natural crops (M,H,W,C) uint8
     seed: int = 0,  # which backgrounds
 ) -> np.ndarray:  # (N,H,W,C) uint8
-    "White strokes over a background drawn for each image. Raises `GannbError` for an unknown kind or crops of another shape."
+    """White strokes over a background drawn for each image.
+    Raises `GannbError` for an unknown kind or crops of another shape."""
     images, rng = np.asarray(images), numpy_rng(seed, "background")
     if isinstance(kind, np.ndarray):
         if kind.dtype != np.uint8 or kind.ndim != 4 or kind.shape[1:] != images.shape[1:]:
             raise GannbError(
-                f"background crops must be uint8 of shape (M, {', '.join(map(str, images.shape[1:]))}); these are {kind.dtype} {kind.shape}."
+                f"background crops must be uint8 of shape (M, {', '.join(map(str, images.shape[1:]))}); "
+                f"these are {kind.dtype} {kind.shape}."
             )
         back = kind[rng.integers(len(kind), size=len(images))] / 255
     elif check_choice("background", kind, ["flat", "textured"]) == "flat":
@@ -523,6 +564,14 @@ def on_background(
     return np.rint(255 * (back + (1 - back) * ink)).astype(np.uint8)
 
 # %% ../nbs/03_data.ipynb #928c7e08
+def _group_of_copies(images: list[dict]) -> dict:
+    return {
+        "images": images,
+        "across": len({m["part"] for m in images}) > 1,
+        "labels_differ": len({m["label"] for m in images}) > 1,
+    }
+
+# %% ../nbs/03_data.ipynb #092f5fea
 def find_copies(
     hashes: np.ndarray,  # (N,) one hash for each image
     parts: Sequence[str],  # (N,) part of each image
@@ -531,19 +580,12 @@ def find_copies(
 ) -> dict:  # groups, and how many there are of each kind
     "The groups of images with equal hashes, and how many cross parts or carry different labels."
     order = np.argsort(hashes, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(hashes[order]) != 0])
+    starts = np.flatnonzero(np.diff(hashes[order]) != 0) + 1
     groups = []
-    for rows in np.split(order, starts[1:]) if len(starts) < len(order) else []:
-        if len(rows) < 2:
-            continue
-        images = [{"part": str(parts[i]), "label": str(labels[i]), "file": str(files[i])} for i in rows]
-        groups.append(
-            {
-                "images": images,
-                "across": len({m["part"] for m in images}) > 1,
-                "labels_differ": len({m["label"] for m in images}) > 1,
-            }
-        )
+    for rows in np.split(order, starts):
+        if len(rows) > 1:
+            named = [{"part": str(parts[i]), "label": str(labels[i]), "file": str(files[i])} for i in rows]
+            groups.append(_group_of_copies(named))
     return {
         "copies": groups,
         "n_groups": len(groups),
@@ -553,37 +595,52 @@ def find_copies(
     }
 
 # %% ../nbs/03_data.ipynb #4c2e27c2
+def _label_names(s: ImageSet) -> list[str]:
+    return [""] * len(s) if s.labels is None else [s.classes[k] for k in s.labels]
+
+# %% ../nbs/03_data.ipynb #82c83aa4
+def _file_names(s: ImageSet) -> list[str]:
+    if s.files is None:
+        return [f"image {i}" for i in range(len(s))]
+    return [os.fsdecode(bytes(b)) for b in s.files]
+
+# %% ../nbs/03_data.ipynb #6fca3689
 def audit(
     sets: ImageSet | Mapping[str, ImageSet],  # one set, or its parts by name
 ) -> dict:  # images and counts per part, and what `find_copies` gives
-    "Counts, and exact copies within and across parts, as plain data. Copies are told by decoded pixels, at the size the set has."
+    """Counts, and exact copies within and across parts, as plain data.
+    Copies are told by decoded pixels, at the size the set has."""
     sets = dict(sets) if isinstance(sets, Mapping) else {sets.part or "all": sets}
     parts = np.repeat(list(sets), [len(s) for s in sets.values()])
-    labels = [
-        c
-        for s in sets.values()
-        for c in ([s.classes[k] for k in s.labels] if s.labels is not None else [""] * len(s))
-    ]
-    files = [
-        f
-        for s in sets.values()
-        for f in (
-            [os.fsdecode(bytes(b)) for b in s.files]
-            if s.files is not None
-            else [f"image {i}" for i in range(len(s))]
-        )
-    ]
-    found = find_copies(np.concatenate([s.pixel_hashes() for s in sets.values()]), parts, labels, files)
+    labels = [label for s in sets.values() for label in _label_names(s)]
+    files = [file for s in sets.values() for file in _file_names(s)]
+    hashes = np.concatenate([s.pixel_hashes() for s in sets.values()])
     return {
         "images": {k: len(s) for k, s in sets.items()},
         "counts": {k: s.counts() for k, s in sets.items()},
-        **found,
+        **find_copies(hashes, parts, labels, files),
     }
 
 # %% ../nbs/03_data.ipynb #ec1a1111
 CACHE_FORMAT = 1
 
+# %% ../nbs/03_data.ipynb #6d0a3f02
+def _prints(
+    spans: Mapping[str, tuple[int, int]],  # part -> (first row, one past the last)
+    hashes: np.ndarray,  # (N,) of all images
+    shape: Sequence[int],  # (H,W,C)
+    labels: np.ndarray | None,  # (N,) or None
+    classes: Sequence[str],
+    settings: Mapping,
+) -> dict[str, str]:  # part -> fingerprint
+    "The fingerprint of each part of a set."
+    found = {}
+    for part, (a, b) in spans.items():
+        of_part = None if labels is None else labels[a:b]
+        found[part] = fingerprint_of(hashes[a:b], (b - a, *shape), of_part, classes, settings)
+    return found
 
+# %% ../nbs/03_data.ipynb #212521e5
 def seal_cache(
     folder: str | Path,  # a folder that holds images.npy (N,H,W,C) uint8, inside `store.new_folder`
     parts: Mapping[str, tuple[int, int]],  # part -> (first row, one past the last)
@@ -598,39 +655,22 @@ def seal_cache(
     "Write everything beside the pixels: labels, names, hashes, and for each part its fingerprint."
     folder = Path(folder)
     images = np.load(folder / "images.npy", mmap_mode="r")
-    hashes = image_hashes(images)
-    arrays = {
-        "labels": labels,
-        "groups": groups,
-        "hashes": hashes,
-        "files": np.array([os.fsencode(str(f)) for f in files]),
-    }
+    hashes, names = image_hashes(images), np.array([os.fsencode(str(f)) for f in files])
+    arrays = {"labels": labels, "groups": groups, "hashes": hashes, "files": names}
     for name, a in arrays.items():
         if a is not None:
             np.save(folder / f"{name}.npy", a)
-
-    def print_of(a: int, b: int) -> str:
-        return fingerprint_of(
-            hashes[a:b],
-            (b - a, *images.shape[1:]),
-            None if labels is None else labels[a:b],
-            classes,
-            settings,
-        )
-
     spans = {**parts, "all": (0, len(images))}
-    write_json(
-        folder / "meta.json",
-        {
-            "format": CACHE_FORMAT,
-            "parts": {k: [int(a), int(b)] for k, (a, b) in parts.items()},
-            "classes": list(classes),
-            "settings": dict(settings),
-            "notes": list(notes),
-            "skipped": [list(s) for s in skipped],
-            "fingerprints": {k: print_of(a, b) for k, (a, b) in spans.items()},
-        },
-    )
+    meta = {
+        "format": CACHE_FORMAT,
+        "parts": {k: [int(a), int(b)] for k, (a, b) in parts.items()},
+        "classes": list(classes),
+        "settings": dict(settings),
+        "notes": list(notes),
+        "skipped": [list(s) for s in skipped],
+        "fingerprints": _prints(spans, hashes, images.shape[1:], labels, classes, settings),
+    }
+    write_json(folder / "meta.json", meta)
 
 # %% ../nbs/03_data.ipynb #b3a36a57
 def open_cache(
@@ -645,25 +685,18 @@ def open_cache(
         raise GannbError(f"{folder} was written by another version of gannb (format {meta.get('format')}).")
     images = _map(folder / "images.npy")
     a, b = meta["parts"][part] if part in meta["parts"] else (0, len(images))
-
-    def of(which: str) -> np.ndarray | None:
-        return (
-            _map(folder / f"{which}.npy")[a:b]
-            if which in ("hashes", "files") or (folder / f"{which}.npy").exists()
-            else None
-        )
-
+    beside = {which: _map(folder / f"{which}.npy")[a:b] for which in ("hashes", "files")}
+    for which in ("labels", "groups"):
+        if (folder / f"{which}.npy").exists():
+            beside[which] = _map(folder / f"{which}.npy")[a:b]
     s = ImageSet(
         name,
         images[a:b],
-        of("labels"),
-        tuple(meta["classes"]),
-        of("groups"),
-        tuple(meta["notes"]),
-        part,
-        of("files"),
-        meta["settings"],
-        of("hashes"),
+        classes=tuple(meta["classes"]),
+        notes=tuple(meta["notes"]),
+        part=part,
+        settings=meta["settings"],
+        **beside,
     )
     s._fingerprint = meta["fingerprints"][part]
     return s
@@ -674,3 +707,45 @@ def _map(path: Path) -> np.ndarray:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as e:
         raise GannbError(f"{path} is missing or damaged ({e}).") from e
+
+# %% ../nbs/03_data.ipynb #fbc29313
+_PART_WORDS = {"train", "training", "val", "valid", "validation", "test", "testing"}
+
+
+def _check_folder_names(classes: Sequence[str], folder: Path) -> None:
+    "Raise `GannbError` for class names that would not come back from folders of these names."
+    for c in classes:
+        if c != c.strip() or c.startswith(".") or not c or set(c) & set('/\\:*?"<>|'):
+            raise GannbError(
+                f"class {c!r} cannot be the name of a folder. Give the classes other names first: "
+                "dataclasses.replace(images, classes=(...))."
+            )
+    if classes and all(c.lower() in _PART_WORDS for c in classes):
+        raise GannbError(f"the classes {', '.join(classes)} would be read as parts. Give them other names.")
+    if list(classes) == [folder.name]:
+        raise GannbError(
+            f"{folder}: choose another name than that of the only class, or it is not read as one."
+        )
+
+# %% ../nbs/03_data.ipynb #0249f2ab
+def save_folder(
+    images: ImageSet,
+    folder: str | Path,  # the folder to appear; must not exist yet
+) -> Path:  # `folder`
+    """Write a set as PNG files in class folders with a manifest, for load("folder:PATH", split="all").
+    Raises `GannbError` if the folder exists, or a class cannot be a folder."""
+    from PIL import Image
+
+    folder = Path(folder)
+    if folder.exists():
+        raise GannbError(f"{folder} exists already. Give a folder that does not.")
+    _check_folder_names(images.classes, folder)
+    names = _label_names(images)
+    with new_folder(folder) as tmp:
+        for c in sorted(set(names) - {""}):
+            (tmp / c).mkdir()
+        for i, c in enumerate(names):
+            pixels = images.take([i])[0]
+            picture = Image.fromarray(pixels[..., 0] if images.channels == 1 else pixels)
+            picture.save(tmp / c / f"{i:06d}.png")
+    return folder

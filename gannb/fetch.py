@@ -21,13 +21,37 @@ __all__ = ['TRIES', 'PAUSE', 'resume', 'fetch']
 # %% ../nbs/03_fetch.ipynb #eb7ff785
 TRIES, PAUSE = 5, 1.0  # attempts at a broken transfer, seconds between them
 
+# %% ../nbs/03_fetch.ipynb #0fad3af2
+def _bytes_in(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
-def _receive(url: str, part: Path, progress: bool) -> None:
-    "Add what is missing to the file `part`. Raises requests' errors when the transfer breaks, `GannbError` when a web page comes instead."
-    import requests
+# %% ../nbs/03_fetch.ipynb #65277730
+def _append(r: Any, part: Path, have: int, total: int, progress: bool) -> None:
+    "Write what a response brings behind the `have` bytes that the file keeps; `total` is for the bar."
     from tqdm import tqdm
 
-    have = part.stat().st_size if part.exists() else 0
+    bar = tqdm(
+        total=total or None,
+        initial=have,
+        unit="B",
+        unit_scale=True,
+        desc=part.stem,
+        file=sys.stderr,
+        disable=not progress,
+        leave=False,
+    )
+    with open(part, "ab" if have else "wb") as f, bar:
+        for chunk in r.iter_content(2**18):
+            f.write(chunk)
+            bar.update(len(chunk))
+
+# %% ../nbs/03_fetch.ipynb #0ed85211
+def _receive(url: str, part: Path, progress: bool) -> None:
+    """Add what is missing to the file `part`.
+    Raises requests' errors when the transfer breaks, `GannbError` when a web page comes instead."""
+    import requests
+
+    have = _bytes_in(part)
     headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
     with requests.get(url, stream=True, headers=headers, timeout=(15, 60)) as r:
         if r.status_code == 416:
@@ -37,29 +61,15 @@ def _receive(url: str, part: Path, progress: bool) -> None:
             raise GannbError(
                 f"{url} answered with a web page in place of the file (a daily limit, or a login)."
             )
-        more = r.status_code == 206 and r.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        if r.status_code != 206 or not r.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            have = 0  # a server that cannot go on sends all of it
         r.raw.enforce_content_length = (
-            False  # keep what came of a broken transfer; the length is checked below
+            False  # keep what came of a broken transfer; its length is checked below
         )
-        total = (have if more else 0) + int(r.headers.get("Content-Length", 0))
-        with (
-            open(part, "ab" if more else "wb") as f,
-            tqdm(
-                total=total or None,
-                initial=have if more else 0,
-                unit="B",
-                unit_scale=True,
-                desc=part.stem,
-                file=sys.stderr,
-                disable=not progress,
-                leave=False,
-            ) as bar,
-        ):
-            for chunk in r.iter_content(2**18):
-                f.write(chunk)
-                bar.update(len(chunk))
-    if part.stat().st_size < total:
-        raise requests.ConnectionError(f"{fmt_bytes(part.stat().st_size)} of {fmt_bytes(total)} arrived")
+        total = have + int(r.headers.get("Content-Length", 0))
+        _append(r, part, have, total, progress)
+    if _bytes_in(part) < total:
+        raise requests.ConnectionError(f"{fmt_bytes(_bytes_in(part))} of {fmt_bytes(total)} arrived")
 
 # %% ../nbs/03_fetch.ipynb #4efac40d
 def resume(
@@ -70,26 +80,48 @@ def resume(
     part: Path,  # where an unfinished file waits
     progress: bool,  # a bar on stderr
 ) -> None:
-    "A downloader for pooch that goes on where the last one stopped. Raises requests' errors after `TRIES` attempts that brought nothing new."
+    """A downloader for pooch that goes on where the last one stopped.
+    Raises requests' errors after `TRIES` attempts that brought nothing new."""
     import time
     import requests
 
     left = TRIES
     while True:
-        before = part.stat().st_size if part.exists() else 0
+        before = _bytes_in(part)
         try:
             _receive(url, part, progress)
             break
         except requests.HTTPError:
             raise
         except requests.RequestException:
-            left = TRIES - 1 if part.exists() and part.stat().st_size > before else left - 1
+            left = TRIES - 1 if _bytes_in(part) > before else left - 1
             if not left:
                 raise
             time.sleep(PAUSE)
     os.replace(part, output_file)
 
 # %% ../nbs/03_fetch.ipynb #5d5bd2ec
+def _from(url: str, checksum: str, target: Path, part: Path, progress: bool) -> str:
+    "Fetch from one address: '' if the file is there now, else why not. Raises `GannbError` for a full disk."
+    import pooch
+    import requests
+
+    downloader = partial(resume, part=part, progress=progress)
+    try:
+        pooch.retrieve(url, checksum, target.name, target.parent, downloader=downloader)
+        return ""
+    except requests.RequestException as e:
+        return f"{url}: {_short(e)}"
+    except GannbError as e:
+        return str(e)
+    except ValueError:
+        return f"{url}: the file that came has another hash and was removed"
+    except OSError as e:
+        raise GannbError(
+            f"{target} cannot be written: {e.strerror}. Free some space or choose another data_root."
+        ) from e
+
+# %% ../nbs/03_fetch.ipynb #f6a52bf1
 def fetch(
     urls: Sequence[str],  # the same file at several places, tried in order
     checksum: str,  # its published hash
@@ -97,53 +129,37 @@ def fetch(
     progress: bool = True,  # a bar on stderr
     algorithm: str = "md5",  # of the hash: "md5" or "sha256"
 ) -> None:
-    "The file, hash-checked; an unfinished one is continued. Raises `GannbError` saying what to fetch by hand and where to put it; a file with the wrong hash is removed."
+    """The file, hash-checked; an unfinished one is continued, one with the wrong hash is removed.
+    Raises `GannbError` saying what to fetch by hand and where to put it."""
     import logging
     import pooch
-    import requests
 
     pooch.get_logger().setLevel(logging.WARNING)
     make_folder(target.parent)
-    part, why = target.with_name(target.name + ".part"), []
+    part, reasons = target.with_name(target.name + ".part"), []
     for url in urls:
-        try:
-            pooch.retrieve(
-                url,
-                known_hash=f"{algorithm}:{checksum}",
-                fname=target.name,
-                path=target.parent,
-                downloader=partial(resume, part=part, progress=progress),
-            )
+        why = _from(url, f"{algorithm}:{checksum}", target, part, progress)
+        if not why:
             return
-        except requests.RequestException as e:
-            why.append(f"{url}: {_short(e)}")
-        except GannbError as e:
-            why.append(str(e))
-        except ValueError:
-            why.append(f"{url}: the file that came has another hash and was removed")
-        except OSError as e:
-            raise GannbError(
-                f"{target} cannot be written: {e.strerror}. Free some space or choose another data_root."
-            ) from e
-    kept = (
-        f" {fmt_bytes(part.stat().st_size)} are kept in {part.name}; the same command goes on from there."
-        if part.exists() and part.stat().st_size
-        else ""
-    )
-    if not kept:
+        reasons.append(why)
+    kept = ""
+    if _bytes_in(part):
+        size = fmt_bytes(_bytes_in(part))
+        kept = f" {size} are kept in {part.name}; the same command goes on from there."
+    else:
         part.unlink(missing_ok=True)
     raise GannbError(
-        f"{target.name} could not be fetched ({'; '.join(why)}).{kept} By hand: fetch {urls[0]} ({algorithm} {checksum}) on any machine, put it at {target}, and run the command again."
+        f"{target.name} could not be fetched ({'; '.join(reasons)}).{kept} "
+        f"By hand: fetch {urls[0]} ({algorithm} {checksum}) on any machine, put it at {target}, "
+        "and run the command again."
     )
 
 # %% ../nbs/03_fetch.ipynb #b3ff5a85
 def _short(e: Exception) -> str:
     "A network error in few words."
     text = str(e)
-    return (
-        "no connection (no network, or the server is down)"
-        if any(w in text for w in ("Max retries", "NameResolution", "refused", "Failed to establish"))
-        else "the transfer broke off"
-        if any(w in text for w in ("IncompleteRead", "Connection broken", "arrived", "aborted"))
-        else text[:200]
-    )
+    if any(w in text for w in ("Max retries", "NameResolution", "refused", "Failed to establish")):
+        return "no connection (no network, or the server is down)"
+    if any(w in text for w in ("IncompleteRead", "Connection broken", "arrived", "aborted")):
+        return "the transfer broke off"
+    return text[:200]

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import os
 import re
 import stat
+import threading
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -57,9 +60,9 @@ SUFFIXES = (
 
 RULE = {"resample": "bicubic (Pillow)", "transparency": "on white"}
 
-
+# %% ../nbs/03_files.ipynb #121bbf1a
 def open_image(file: Any) -> Image.Image:
-    "An image, not yet decoded. Raises `GannbError` for a decompression bomb or something that is not an image."
+    "An image, not yet decoded. Raises `GannbError` for a decompression bomb or what is not an image."
     from PIL import Image, UnidentifiedImageError
 
     Image.init()  # registers every format this Pillow was built with
@@ -121,9 +124,8 @@ class Contents:
     labels: np.ndarray | None = None  # (N,) int64
     classes: tuple[str, ...] = ()
     groups: np.ndarray | None = None  # (N,) int64
-    parts: dict[str, tuple[int, int]] = field(
-        default_factory=dict
-    )  # part -> (first, one past the last); empty: no official parts
+    # part -> (first, one past the last); empty: no official parts
+    parts: dict[str, tuple[int, int]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     close: Callable[[], None] = lambda: None
 
@@ -143,9 +145,8 @@ class Source:
 PARTS = ("train", "val", "test")
 
 
-BESIDE = (
-    "test-multiple_fruits",
-)  # folders that lie beside the parts of a published set (Fruits-360) and belong to none
+# folders that lie beside the parts of a published set (Fruits-360) and belong to none
+BESIDE = ("test-multiple_fruits",)
 
 
 _PARTS = {
@@ -158,7 +159,7 @@ _PARTS = {
     "testing": "test",
 }
 
-
+# %% ../nbs/03_files.ipynb #0816f41c
 def _unwrap(paths: list[tuple[str, ...]], stem: str) -> tuple[list[tuple[str, ...]], str]:
     "The paths without folders that merely wrap everything (`pack/train/...` in pack.zip), and those folders."
     wrapper: list[str] = []
@@ -180,42 +181,58 @@ def _without_beside(paths: list[tuple[str, ...]], notes: list[str]) -> list[int]
     notes.append(f"{len(apart)} image(s) in {paths[apart[0]][0]}/ belong to no part and were left out")
     return stay
 
+# %% ../nbs/03_files.ipynb #1a48a502
+def _are_parts(paths: Sequence[tuple[str, ...]], notes: list[str]) -> bool:
+    "Whether the folders on top are parts; a note says where some look like it and are taken as classes."
+    tops = {p[0] for p in paths if len(p) > 1}
+    if tops and all(len(p) > 1 and p[0].lower() in _PARTS for p in paths):
+        return True
+    if {"train", "test"} <= {_PARTS.get(t.lower()) for t in tops}:
+        other = next(p[0] for p in paths if len(p) == 1 or p[0].lower() not in _PARTS)
+        notes.append(
+            "the folders of the training and test part were taken as classes, "
+            f"because {other} lies beside them"
+        )
+    return False
+
 # %% ../nbs/03_files.ipynb #52aaa9c5
+def _classes_of(paths: Sequence[tuple[str, ...]], names: Sequence[str]) -> list[str]:
+    'The class folder of each image, "" for all without. Raises `GannbError` for images beside and inside.'
+    found = [p[0] if len(p) > 1 else "" for p in paths]
+    if "" in found and any(found):
+        loose, inside = names[found.index("")], next(n for n, k in zip(names, found) if k)
+        raise GannbError(
+            f"Images lie both beside and inside class folders ({loose} and {inside}): "
+            "put every image into a class folder, or none."
+        )
+    return found
+
+# %% ../nbs/03_files.ipynb #600fc004
+def _spans(part: Sequence[str]) -> dict[str, tuple[int, int]]:
+    "part -> (first, one past the last) of images whose parts lie together."
+    return {p: (part.index(p), part.index(p) + part.count(p)) for p in PARTS if p in part}
+
+# %% ../nbs/03_files.ipynb #917b909e
 def arrange(
     names: Sequence[str],  # paths of images, with forward slashes
     stem: str,  # the folder's or zip's own name
 ) -> tuple[np.ndarray, Contents]:  # order of `names`, and the contents without `read`
-    "Parts and classes read off the paths of images. Raises `GannbError` if images lie both beside and inside class folders."
+    """Parts and classes read off the paths of images.
+    Raises `GannbError` if images lie both beside and inside class folders."""
     paths, wrapper = _unwrap([tuple(unicodedata.normalize("NFC", n).split("/")) for n in names], stem)
     notes = [f"read from inside {wrapper}/"] if wrapper else []
     stay = _without_beside(paths, notes)
     paths, names = [paths[i] for i in stay], [names[i] for i in stay]
-    tops = {p[0] for p in paths if len(p) > 1}
-    as_parts = bool(tops) and all(len(p) > 1 and p[0].lower() in _PARTS for p in paths)
-    if not as_parts and {"train", "test"} <= {_PARTS.get(t.lower()) for t in tops}:
-        other = next(p[0] for p in paths if len(p) == 1 or p[0].lower() not in _PARTS)
-        notes.append(
-            f"the folders of the training and test part were taken as classes, because {other} lies beside them"
-        )
+    as_parts = _are_parts(paths, notes)
     part = [_PARTS[p[0].lower()] if as_parts else "" for p in paths]
-    below = [p[1:] if as_parts else p for p in paths]
-    klass = [p[0] if len(p) > 1 else "" for p in below]
-    if "" in klass and any(klass):
-        loose, inside = names[klass.index("")], next(n for n, k in zip(names, klass) if k)
-        raise GannbError(
-            f"Images lie both beside and inside class folders ({loose} and {inside}): put every image into a class folder, or none."
-        )
-    order = np.array(
-        sorted(range(len(names)), key=lambda i: (PARTS.index(part[i]) if part[i] else 0, klass[i], paths[i]))
-    )
+    klass = _classes_of([p[1:] if as_parts else p for p in paths], names)
+    rank = [PARTS.index(p) if p else 0 for p in part]
+    order = np.array(sorted(range(len(names)), key=lambda i: (rank[i], klass[i], paths[i])))
     classes = tuple(sorted(set(klass) - {""}))
     position = {c: k for k, c in enumerate(classes)}
     labels = np.array([position[klass[i]] for i in order], np.int64) if classes else None
-    runs = [part[i] for i in order]
-    parts = {p: (runs.index(p), runs.index(p) + runs.count(p)) for p in PARTS if p in runs}
-    return np.array(stay)[order], Contents(
-        [names[i] for i in order], _unread, labels, classes, None, parts, notes
-    )
+    parts, listed = _spans([part[i] for i in order]), [names[i] for i in order]
+    return np.array(stay)[order], Contents(listed, _unread, labels, classes, None, parts, notes)
 
 # %% ../nbs/03_files.ipynb #05683b25
 def _unread(i: int) -> Image.Image:
@@ -223,17 +240,19 @@ def _unread(i: int) -> Image.Image:
 
 # %% ../nbs/03_files.ipynb #c36c7007
 def _other_files(others: list[str]) -> list[str]:
-    return (
-        [
-            f"{len(others)} file(s) are not images by their names and were not read ({', '.join(sorted(others)[:5])}{' ...' if len(others) > 5 else ''})"
-        ]
-        if others
-        else []
-    )
+    "A note on the files that are no images, if there are any."
+    if not others:
+        return []
+    some = ", ".join(sorted(others)[:5]) + (" ..." if len(others) > 5 else "")
+    return [f"{len(others)} file(s) are not images by their names and were not read ({some})"]
 
 # %% ../nbs/03_files.ipynb #e9b844d9
 def _is_junk(part: str) -> bool:
     return part[0:1] == "." or part in ("__MACOSX", "Thumbs.db", "desktop.ini")
+
+# %% ../nbs/03_files.ipynb #949a07d7
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES)
 
 # %% ../nbs/03_files.ipynb #6a793b1f
 def walk(root: Path) -> list[tuple[str, int, int]]:
@@ -245,9 +264,8 @@ def walk(root: Path) -> list[tuple[str, int, int]]:
         if here in above:
             continue
         with os.scandir(folder) as entries:
-            for e in (
-                entries
-            ):  # 200,000 files in well under a second: this runs each time a cached folder is opened
+            # 200,000 files in well under a second: this runs each time a cached folder is opened
+            for e in entries:
                 if _is_junk(e.name):
                     continue
                 if e.is_dir():
@@ -270,25 +288,23 @@ def folder_source(name: str, root: Path) -> Source:
         tree = walk(root)
     except OSError as e:
         raise GannbError(f"{root} cannot be listed: {e.strerror}.") from e
-    if not any(f.lower().endswith(SUFFIXES) for f, _, _ in tree):
+    images = [f for f, _, _ in tree if _is_image(f)]
+    if not images:
         raise GannbError(f"{root} holds no images (looked for {' '.join(SUFFIXES)}, in subfolders too).")
 
     def scan() -> Contents:
-        _, c = arrange([f for f, _, _ in tree if f.lower().endswith(SUFFIXES)], root.name)
-        c.read, c.notes = (
-            lambda i: open_image(root / c.files[i]),
-            c.notes + _other_files([f for f, _, _ in tree if not f.lower().endswith(SUFFIXES)]),
-        )
+        _, c = arrange(images, root.name)
+        c.read = lambda i: open_image(root / c.files[i])
+        c.notes += _other_files([f for f, _, _ in tree if not _is_image(f)])
         return c
 
-    return Source(
-        name, str(root), {"folder": str(root), "tree": hashlib.sha256(repr(tree).encode()).hexdigest()}, scan
-    )
+    key = {"folder": str(root), "tree": hashlib.sha256(repr(tree).encode()).hexdigest()}
+    return Source(name, str(root), key, scan)
 
 # %% ../nbs/03_files.ipynb #bed5f253
 MAX_MEMBER, MAX_RATIO = 512 * 2**20, 200  # bytes unpacked; unpacked / packed for members over 1 MB
 
-
+# %% ../nbs/03_files.ipynb #0074d887
 def _zip_name(info: zipfile.ZipInfo) -> str:
     "The member's name with forward slashes; UTF-8 that was not marked as such is understood."
     name = info.filename
@@ -300,6 +316,12 @@ def _zip_name(info: zipfile.ZipInfo) -> str:
     return name.replace("\\", "/")
 
 # %% ../nbs/03_files.ipynb #a9fae5f4
+def _is_bomb(info: zipfile.ZipInfo) -> bool:
+    "Whether a zip member unpacks to something absurd."
+    too_dense = info.file_size > MAX_RATIO * max(info.compress_size, 1)
+    return info.file_size > MAX_MEMBER or (info.file_size > 2**20 and too_dense)
+
+# %% ../nbs/03_files.ipynb #539f356d
 def check_member(info: zipfile.ZipInfo, name: str, zip_path: Path) -> None:
     "Raise `GannbError` if a zip member would escape, hides something or is a decompression bomb."
 
@@ -312,15 +334,26 @@ def check_member(info: zipfile.ZipInfo, name: str, zip_path: Path) -> None:
         raise refuse("is a link")
     if info.flag_bits & 1:
         raise refuse("is encrypted")
-    if info.file_size > MAX_MEMBER or (
-        info.file_size > 2**20 and info.file_size > MAX_RATIO * max(info.compress_size, 1)
-    ):
-        raise refuse(
-            f"unpacks from {fmt_bytes(info.compress_size)} to {fmt_bytes(info.file_size)}, as a decompression bomb does"
-        )
+    if _is_bomb(info):
+        packed, unpacked = fmt_bytes(info.compress_size), fmt_bytes(info.file_size)
+        raise refuse(f"unpacks from {packed} to {unpacked}, as a decompression bomb does")
 
 # %% ../nbs/03_files.ipynb #08465cbc
-def zip_members(path: Path, inside: str) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
+def _no_folder(path: Path, inside: str, names: Iterable[str]) -> GannbError:
+    "The error for a part of a zip that is not there."
+    folders = sorted({"/".join(n.split("/")[:d]) for n in names for d in (1, 2) if n.count("/") >= d})
+    hint = nearest(inside, folders)
+    return GannbError(
+        f"{path} has no folder {inside!r}."
+        + (f" Did you mean {hint!r}?" if hint else "")
+        + f" It has: {', '.join(folders[:20]) or 'no folders'}."
+    )
+
+# %% ../nbs/03_files.ipynb #ad33d0eb
+def zip_members(
+    path: Path,
+    inside: str,  # a folder in it; "" for all
+) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
     "The open zip, and its files below `inside` by their names there. Raises `GannbError`."
     try:
         z = zipfile.ZipFile(path)
@@ -330,66 +363,69 @@ def zip_members(path: Path, inside: str) -> tuple[zipfile.ZipFile, dict[str, zip
     for name, info in names.items():
         check_member(info, name, path)
     names = {n: i for n, i in names.items() if not any(map(_is_junk, n.split("/")))}
-    below = (
-        {n[len(inside) + 1 :]: i for n, i in names.items() if n.startswith(inside + "/")} if inside else names
-    )
-    if inside and not below:
+    if not inside:
+        return z, names
+    below = {n[len(inside) + 1 :]: i for n, i in names.items() if n.startswith(inside + "/")}
+    if not below:
         z.close()
-        folders = sorted({"/".join(n.split("/")[:d]) for n in names for d in (1, 2) if n.count("/") >= d})
-        hint = nearest(inside, folders)
-        raise GannbError(
-            f"{path} has no folder {inside!r}."
-            + (f" Did you mean {hint!r}?" if hint else "")
-            + f" It has: {', '.join(folders[:20]) or 'no folders'}."
-        )
+        raise _no_folder(path, inside, names)
     return z, below
 
 # %% ../nbs/03_files.ipynb #684591dc
-def zip_source(name: str, path: Path, inside: str) -> Source:
+def _scan_zip(path: Path, inside: str) -> Contents:
+    "What a zip of images holds; it stays open until the contents are closed."
+    z, members = zip_members(path, inside)
+    images, lock = [n for n in members if _is_image(n)], threading.Lock()
+    if not images:
+        z.close()
+        where = f" in {inside}" if inside else ""
+        raise GannbError(f"{path} holds no images{where} (looked for {' '.join(SUFFIXES)}).")
+    _, c = arrange(images, PurePosixPath(inside).name or path.stem)
+
+    def read(i: int) -> Image.Image:
+        with lock:
+            data = z.read(members[c.files[i]])  # one reader at a time; decoding runs beside it
+        return open_image(io.BytesIO(data))
+
+    c.read, c.close = read, z.close
+    c.notes += _other_files([n for n in members if not _is_image(n)])
+    return c
+
+# %% ../nbs/03_files.ipynb #47d8b536
+def zip_source(
+    name: str,
+    path: Path,
+    inside: str,  # a folder in it; "" for all
+) -> Source:
     "A zip of images, or the part of it below `inside`."
-
-    def scan() -> Contents:
-        import io
-        import threading
-
-        z, members = zip_members(path, inside)
-        images, lock = [n for n in members if n.lower().endswith(SUFFIXES)], threading.Lock()
-        if not images:
-            z.close()
-            raise GannbError(
-                f"{path} holds no images{f' in {inside}' if inside else ''} (looked for {' '.join(SUFFIXES)})."
-            )
-        _, c = arrange(images, PurePosixPath(inside).name or path.stem)
-
-        def read(i: int) -> Image.Image:
-            with lock:
-                data = z.read(members[c.files[i]])  # one reader at a time; decoding runs beside it
-            return open_image(io.BytesIO(data))
-
-        c.read, c.close, c.notes = (
-            read,
-            z.close,
-            c.notes + _other_files([n for n in members if not n.lower().endswith(SUFFIXES)]),
-        )
-        return c
-
     s = path.stat()
-    return Source(
-        name,
-        f"{path}!{inside}" if inside else str(path),
-        {"zip": str(path), "inside": inside, "bytes": s.st_size, "time": s.st_mtime_ns},
-        scan,
-    )
+    key = {"zip": str(path), "inside": inside, "bytes": s.st_size, "time": s.st_mtime_ns}
+    place = f"{path}!{inside}" if inside else str(path)
+    return Source(name, place, key, partial(_scan_zip, path, inside))
 
 # %% ../nbs/03_files.ipynb #04a56e39
 _IDX = re.compile(
-    r"^(?P<prefix>.*?)(?P<part>train|t10k|test|val)[-_.](?P<what>images|labels)[-_.]idx[13][-_.]ubyte(?P<gz>\.gz)?$"
+    r"^(?P<prefix>.*?)(?P<part>train|t10k|test|val)[-_.](?P<what>images|labels)"
+    r"[-_.]idx[13][-_.]ubyte(?P<gz>\.gz)?$"
 )
 
 
-MAX_IDX = 8 * 2**30
+MAX_IDX = 8 * 2**30  # bytes in one array
 
+# %% ../nbs/03_files.ipynb #57f35135
+def _idx_shape(f: BinaryIO, path: Path) -> tuple[int, ...]:
+    "The shape that an idx file's header announces. Raises `GannbError` for another kind of file."
+    magic = f.read(4)
+    if len(magic) < 4 or magic[:3] != b"\0\0\x08" or magic[3] not in (1, 2, 3):
+        start = magic.hex() or "nothing"
+        raise GannbError(f"{path} is not an idx file of bytes (it starts with {start}).")
+    header = f.read(4 * magic[3])
+    shape = tuple(np.frombuffer(header[: len(header) // 4 * 4], ">u4").tolist())
+    if len(shape) < magic[3] or int(np.prod(shape, dtype=object)) > MAX_IDX:
+        raise GannbError(f"{path} has a damaged header (shape {shape}).")
+    return shape
 
+# %% ../nbs/03_files.ipynb #5c05fe6c
 def read_idx(
     path: str | Path,  # an idx file of unsigned bytes, gzipped if it ends in .gz
 ) -> np.ndarray:  # uint8, as many dimensions as the header says
@@ -397,52 +433,57 @@ def read_idx(
     path = Path(path)
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as f:
-            magic = f.read(4)
-            if len(magic) < 4 or magic[:3] != b"\0\0\x08" or magic[3] not in (1, 2, 3):
-                raise GannbError(
-                    f"{path} is not an idx file of bytes (it starts with {magic.hex() or 'nothing'})."
-                )
-            header = f.read(4 * magic[3])
-            shape = tuple(np.frombuffer(header[: len(header) // 4 * 4], ">u4").tolist())
+            shape = _idx_shape(f, path)
             expected = int(np.prod(shape, dtype=object))
-            if len(shape) < magic[3] or expected > MAX_IDX:
-                raise GannbError(f"{path} has a damaged header (shape {shape}).")
             data = f.read(expected + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as e:
         raise GannbError(f"{path} is truncated or damaged ({e}). Fetch it again.") from e
     except OSError as e:
         raise GannbError(f"{path} cannot be read: {e.strerror}.") from e
     if len(data) != expected:
+        short = len(data) < expected
+        wrong, there = ("truncated", f"only {len(data):,}") if short else ("too long", "more")
         raise GannbError(
-            f"{path} is {'truncated' if len(data) < expected else 'too long'}: its header announces {expected:,} bytes of data (shape {shape}), {'only ' + format(len(data), ',') if len(data) < expected else 'more'} are there. Fetch it again."
+            f"{path} is {wrong}: its header announces {expected:,} bytes of data (shape {shape}), "
+            f"{there} are there. Fetch it again."
         )
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 # %% ../nbs/03_files.ipynb #f9420347
-def _idx_files(path: Path) -> dict[str, dict[str, Path]]:
-    "part -> {images, labels} of the idx files at `path`: a folder, or a folder and the start of the file names. Raises `GannbError`."
-    folder, prefix = (path, None) if path.is_dir() else (path.parent, path.name.rstrip("-_."))
-    if not folder.is_dir():
-        raise GannbError(f"{path} does not exist.")
+def _idx_sets(folder: Path) -> dict[str, dict[str, dict[str, Path]]]:
+    "start of the file names -> part -> {images, labels} of the idx files in a folder."
     found: dict[str, dict[str, dict[str, Path]]] = {}
     for f in sorted(folder.iterdir(), reverse=True):  # x.gz before x: the unpacked file wins
         m = _IDX.match(f.name)
         if m and f.is_file():
-            found.setdefault(m["prefix"].rstrip("-_."), {}).setdefault(
-                {"t10k": "test"}.get(m["part"], m["part"]), {}
-            )[m["what"]] = f
+            part = "test" if m["part"] == "t10k" else m["part"]
+            found.setdefault(m["prefix"].rstrip("-_."), {}).setdefault(part, {})[m["what"]] = f
+    return found
+
+# %% ../nbs/03_files.ipynb #3538ca6e
+def _check_pairs(parts: dict[str, dict[str, Path]], folder: Path) -> None:
+    "Raise `GannbError` for a part that lacks its images or its labels."
+    for part, pair in parts.items():
+        if len(pair) < 2:
+            lacking, there = "labels" if "images" in pair else "images", next(iter(pair.values())).name
+            raise GannbError(f"{folder}: the {part} part has no {lacking} file beside {there}.")
+
+# %% ../nbs/03_files.ipynb #c7e74054
+def _idx_files(
+    path: Path,  # a folder, or a folder and the start of the file names
+) -> dict[str, dict[str, Path]]:  # part -> {images, labels}
+    "The idx files at a path. Raises `GannbError` for none, for several sets, for half a pair."
+    folder, prefix = (path, None) if path.is_dir() else (path.parent, path.name.rstrip("-_."))
+    if not folder.is_dir():
+        raise GannbError(f"{path} does not exist.")
+    found = _idx_sets(folder)
     if not found or (prefix is not None and prefix not in found):
         raise GannbError(f"{path} holds no idx files (such as train-images-idx3-ubyte.gz).")
     if prefix is None and len(found) > 1:
-        raise GannbError(
-            f"{path} holds several sets: {', '.join(sorted(found))}. Name one: idx:{path / sorted(found)[0]}."
-        )
+        sets = sorted(found)
+        raise GannbError(f"{path} holds several sets: {', '.join(sets)}. Name one: idx:{path / sets[0]}.")
     parts = found[next(iter(found)) if prefix is None else prefix]
-    for part, pair in parts.items():
-        if len(pair) < 2:
-            raise GannbError(
-                f"{folder}: the {part} part has no {'labels' if 'images' in pair else 'images'} file beside {next(iter(pair.values())).name}."
-            )
+    _check_pairs(parts, folder)
     return {p: parts[p] for p in PARTS if p in parts}
 
 # %% ../nbs/03_files.ipynb #65cd711b
@@ -463,13 +504,23 @@ def _mapping(files: Sequence[Path]) -> dict[int, str]:
     return {}
 
 # %% ../nbs/03_files.ipynb #aa907cde
+def _name_table(names: Mapping[int, str] | Sequence[str], labels: np.ndarray) -> dict[int, str]:
+    "label -> class name. Raises `GannbError` for a label without a name."
+    table = dict(names) if isinstance(names, Mapping) else dict(enumerate(names))
+    used = np.unique(labels).tolist()
+    if not table and not isinstance(names, Mapping):
+        table = {int(v): str(v) for v in used}
+    unknown = sorted(set(used) - set(table))
+    if unknown:
+        raise GannbError(f"label {unknown[0]} has no class name; known labels: {min(table)} to {max(table)}.")
+    return table
+
+# %% ../nbs/03_files.ipynb #838286b0
 def from_arrays(
-    arrays: Mapping[
-        str, tuple[np.ndarray, np.ndarray]
-    ],  # part -> images (n,h,w) or (n,h,w,c) uint8, labels (n,)
+    arrays: Mapping[str, tuple[np.ndarray, np.ndarray]],  # part -> images (n,h,w[,c]) uint8, labels (n,)
     names: Mapping[int, str] | Sequence[str] = (),  # class names by label; the numbers themselves without
 ) -> Contents:
-    "The contents of images that are arrays already. Raises `GannbError` where images and labels do not match."
+    "The contents of images that are arrays already. Raises `GannbError` if images and labels do not match."
     from PIL import Image
 
     for part, (x, y) in arrays.items():
@@ -478,78 +529,74 @@ def from_arrays(
     x, y = (np.concatenate([a[i] for a in arrays.values()]) for i in (0, 1))
     if not len(x):
         raise GannbError("there are no images in it.")
-    table = (
-        names
-        if isinstance(names, Mapping)
-        else dict(enumerate(names)) or {int(v): str(v) for v in np.unique(y)}
-    )
-    unknown = sorted(set(np.unique(y).tolist()) - set(table))
-    if unknown:
-        raise GannbError(f"label {unknown[0]} has no class name; known labels: {min(table)} to {max(table)}.")
-    position = np.full(max(table) + 1, -1)
-    position[sorted(table)] = np.arange(len(table))
+    table = _name_table(names, y)
+    known = sorted(table)
+    labels = np.searchsorted(known, y.astype(np.int64)).astype(np.int64)
     ends = np.cumsum([len(v[0]) for v in arrays.values()]).tolist()
     parts = {p: (b - len(arrays[p][0]), b) for p, b in zip(arrays, ends)}
     files = [f"{p} {i}" for p, (a, b) in parts.items() for i in range(b - a)]
-    return Contents(
-        files,
-        lambda i: Image.fromarray(x[i]),
-        position[y.astype(np.int64)],
-        tuple(str(table[k]) for k in sorted(table)),
-        None,
-        parts,
-    )
+    classes = tuple(str(table[k]) for k in known)
+    return Contents(files, lambda i: Image.fromarray(x[i]), labels, classes, None, parts)
 
 # %% ../nbs/03_files.ipynb #078521fe
-def idx_source(name: str, path: Path, transpose: bool, names: Sequence[str] = ()) -> Source:
-    "The four idx files at `path` (two are enough)."
+def _idx_arrays(
+    files: dict[str, dict[str, Path]], transpose: bool
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    "part -> images and labels of pairs of idx files. Raises `GannbError` if they are something else."
+    arrays = {}
+    for part, pair in files.items():
+        x, y = read_idx(pair["images"]), read_idx(pair["labels"])
+        if x.ndim != 3 or y.ndim != 1:
+            raise GannbError(
+                f"{pair['images'].parent}: the {part} part must be images (n,h,w) and labels (n,); "
+                f"these are {x.shape} and {y.shape}."
+            )
+        arrays[part] = (x.transpose(0, 2, 1) if transpose else x, y)
+    return arrays
+
+# %% ../nbs/03_files.ipynb #76c3abc8
+def idx_source(
+    name: str,
+    path: Path,  # a folder, or a folder and the start of the file names
+    transpose: bool,  # the files hold every image transposed, as NIST's do
+    names: Sequence[str] = (),  # class names by label, where no mapping.txt says them
+) -> Source:
+    "The four idx files at a path (two are enough)."
     files = _idx_files(path)
     images = next(iter(files.values()))["images"]
     mappings = _mappings(images.parent, _IDX.match(images.name)["prefix"])
 
     def scan() -> Contents:
-        arrays = {p: (read_idx(f["images"]), read_idx(f["labels"])) for p, f in files.items()}
-        for p, (x, y) in arrays.items():
-            if x.ndim != 3 or y.ndim != 1:
-                raise GannbError(
-                    f"{files[p]['images'].parent}: the {p} part must be images (n,h,w) and labels (n,); these are {x.shape} and {y.shape}."
-                )
+        arrays = _idx_arrays(files, transpose)
         try:
-            return from_arrays(
-                {p: (x.transpose(0, 2, 1) if transpose else x, y) for p, (x, y) in arrays.items()},
-                _mapping(mappings) or names,
-            )
+            return from_arrays(arrays, _mapping(mappings) or names)
         except GannbError as e:
             raise GannbError(f"{path}: {e}") from e
 
-    stats = [
-        [str(f), f.stat().st_size, f.stat().st_mtime_ns]
-        for f in (*(f for pair in files.values() for f in pair.values()), *mappings)
-    ]
-    return Source(
-        name,
-        str(path),
-        {"idx": stats, "transpose": transpose, "names": list(names)},
-        scan,
-        settings={"transposed": True} if transpose else {},
-    )
+    watched = [*(f for pair in files.values() for f in pair.values()), *mappings]
+    stats = [[str(f), f.stat().st_size, f.stat().st_mtime_ns] for f in watched]
+    key = {"idx": stats, "transpose": transpose, "names": list(names)}
+    settings = {"transposed": True} if transpose else {}
+    return Source(name, str(path), key, scan, settings=settings)
 
 # %% ../nbs/03_files.ipynb #6fa38992
 def path_source(
-    name: str, kind: str, path: Path, inside: str, transpose: bool, names: Sequence[str] = ()
+    name: str,
+    kind: str,  # "folder" or "idx"
+    path: Path,
+    inside: str,  # a part inside a folder or zip; "" for all
+    transpose: bool,  # of idx files
+    names: Sequence[str] = (),  # class names of idx files
 ) -> Source:
     "The source at a path. Raises `GannbError` if there is nothing to read."
     if kind == "idx":
         return idx_source(name, path, transpose, names)
-    if path.is_dir():
-        return (
-            folder_source(name, path / inside if inside else path)
-            if not inside or (path / inside).is_dir()
-            else _no_such(path / inside)
-        )
     if path.is_file():
         return zip_source(name, path, inside)
-    return _no_such(path)
+    folder = path / inside if inside else path
+    if path.is_dir() and folder.is_dir():
+        return folder_source(name, folder)
+    return _no_such(folder if path.is_dir() else path)
 
 # %% ../nbs/03_files.ipynb #da08d1d6
 def _no_such(path: Path) -> Source:

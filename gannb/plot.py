@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import io
-import os
 import textwrap
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,12 +18,16 @@ from matplotlib.markers import CARETLEFTBASE, CARETRIGHTBASE
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from PIL import Image, PngImagePlugin
 
+from scipy.special import stdtrit
+
 from .base import GannbError
+from .store import atomic_write
 
 # %% auto #0
-__all__ = ['COLORS', 'WIDTH', 'DPI', 'SMALL', 'TEXT', 'HEAD', 'MAX_IMAGES', 'GAP', 'T95', 'LOSSES', 'PROBABILITIES', 'BOUND',
-           'tile', 'untile', 'png', 'save_png', 'grid', 'beside', 'hero', 'curves', 'losses', 'probabilities',
-           'seed_dots', 'gan_diagram', 'training_diagram', 'architecture', 'filters', 'feature_maps', 'gif']
+__all__ = ['COLORS', 'WIDTH', 'DPI', 'SMALL', 'TEXT', 'HEAD', 'MAX_IMAGES', 'GAP', 'PANEL_LEFT', 'PANEL_HEAD', 'PANEL_FOOT',
+           'LOSSES', 'PROBABILITIES', 'BOUND', 'tile', 'untile', 'png', 'save_png', 'grid', 'beside', 'hero', 'curves',
+           'losses', 'probabilities', 'seed_dots', 'gan_diagram', 'training_diagram', 'architecture', 'filters',
+           'feature_maps', 'gif']
 
 # %% ../nbs/02_plot.ipynb #71f5e9a1
 COLORS = {
@@ -70,7 +72,8 @@ def _check_images(name: str, images: np.ndarray) -> np.ndarray:
     images = np.asarray(images)
     if images.ndim != 4 or images.dtype != np.uint8 or images.shape[3] not in (1, 3) or not len(images):
         raise GannbError(
-            f"{name} must be uint8 images (N,H,W,C) with C = 1 or 3 and N at least 1; this is {images.dtype} {images.shape}."
+            f"{name} must be uint8 images (N,H,W,C) with C = 1 or 3 and N at least 1; this is "
+            f"{images.dtype} {images.shape}."
         )
     return images
 
@@ -93,7 +96,8 @@ def untile(
     size: int,  # height = width of one image
     n: int | None = None,  # how many images; all places of the sheet by default
 ) -> np.ndarray:  # (n,size,size,C) uint8
-    "The images of a sheet: the exact inverse of `tile`. Raises `GannbError` when the sheet is no whole number of images."
+    """The images of a sheet: the exact inverse of `tile`. Raises `GannbError` when the sheet is no
+    whole number of images."""
     array = np.asarray(array)
     array = array[..., None] if array.ndim == 2 else array
     h, w, c = array.shape
@@ -116,7 +120,8 @@ def _pixels(picture: Figure | np.ndarray, max_width: int) -> Image.Image:
         array = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
         if array.dtype != np.uint8 or array.ndim not in (2, 3):
             raise GannbError(
-                f"a picture is a Figure or a uint8 array (H,W) or (H,W,C); this is {array.dtype} {array.shape}."
+                "a picture is a Figure or a uint8 array (H,W) or (H,W,C); this is "
+                f"{array.dtype} {array.shape}."
             )
         image = Image.fromarray(array).convert("RGB" if array.ndim == 3 else "L")
     if image.width > max_width:
@@ -127,7 +132,8 @@ def _pixels(picture: Figure | np.ndarray, max_width: int) -> Image.Image:
 
 # %% ../nbs/02_plot.ipynb #224539a5
 def _palette(image: Image.Image, colors: int | None) -> Image.Image:
-    "The image with the fewest colours that look the same (`colors` given: with that many; 0: with all); without a good palette, levels in steps of 8."
+    """The image with the fewest colours that look the same (`colors` given: with that many; 0: with
+    all); without a good palette, levels in steps of 8."""
     if image.mode == "L" or colors == 0:
         return image
     exact = np.asarray(image)
@@ -159,17 +165,6 @@ def png(
     _palette(_pixels(picture, max_width), colors).save(buffer, "PNG", optimize=True, pnginfo=info)
     return buffer.getvalue()
 
-# %% ../nbs/02_plot.ipynb #9cacaa09
-def _write(path: Path, content: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tmp = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        tmp.write_bytes(content)
-        os.replace(tmp, path)
-    finally:
-        tmp.unlink(missing_ok=True)
-    return path
-
 # %% ../nbs/02_plot.ipynb #e508456a
 def save_png(
     picture: Figure | np.ndarray,  # a Figure, or uint8 (H,W) or (H,W,C)
@@ -177,7 +172,7 @@ def save_png(
     **kw: Any,  # `alt`, `max_width`, `colors` of `png`
 ) -> Path:  # `path`
     "Write a picture as a small PNG, atomically."
-    return _write(Path(path), png(picture, **kw))
+    return atomic_write(Path(path), png(picture, **kw))
 
 # %% ../nbs/02_plot.ipynb #08ae9326
 MAX_IMAGES, GAP = 64, 2  # images in a figure; page pixels between them
@@ -217,7 +212,8 @@ def grid(
     row_labels: Sequence[str] | None = None,  # one a row: class names
     title: str | None = None,  # above the grid
 ) -> Figure:
-    "Images in rows, pixels shown as they are. Raises `GannbError` for wrong images or another number of labels than rows."
+    """Images in rows, pixels shown as they are. Raises `GannbError` for wrong images or another
+    number of labels than rows."""
     images = _check_images("images", images)
     cols = min(cols, len(images))
     images = images[: min(MAX_IMAGES // cols * cols, len(images) if rows is None else rows * cols)]
@@ -241,7 +237,8 @@ def grid(
 
 # %% ../nbs/02_plot.ipynb #3ff9b400
 def _block(size: int, n: int, width: float) -> tuple[int, int]:
-    "Columns and whole multiple for `n` images of `size` pixels in a block of `width` page pixels: large, but not taller than wide."
+    """Columns and whole multiple for `n` images of `size` pixels in a block of `width` page pixels:
+    large, but not taller than wide."""
     for scale in range(_scale(size), 0, -1):
         cols = max(1, int((width + GAP) // (size * scale + GAP)))
         rows = -(-n // cols)
@@ -255,16 +252,19 @@ def beside(
     names: Sequence[str],  # one a data set
     n: int = 8,  # images in each block, fewer where the figure would exceed 64
 ) -> Figure:
-    "Blocks of images side by side, one column a heading, one row a data set. Raises `GannbError` when sizes or numbers of sets differ."
+    """Blocks of images side by side, one column a heading, one row a data set. Raises `GannbError`
+    when sizes or numbers of sets differ."""
     if not names or not columns or any(len(c) != len(names) for c in columns.values()):
         raise GannbError(
-            f"beside: {len(names)} names; {', '.join(f'{len(c)} sets under {w!r}' for w, c in columns.items()) or 'no columns'}."
+            f"beside: {len(names)} names; "
+            f"{', '.join(f'{len(c)} sets under {w!r}' for w, c in columns.items()) or 'no columns'}."
         )
     sets = [[_check_images(w, c[i]) for w, c in columns.items()] for i in range(len(names))]
     for name, row in zip(names, sets):
         if len({a.shape[1:3] for a in row}) > 1:
             raise GannbError(
-                f"beside: the images of {name} have different sizes: {', '.join(str(a.shape[1:3]) for a in row)}."
+                f"beside: the images of {name} have different sizes: "
+                f"{', '.join(str(a.shape[1:3]) for a in row)}."
             )
     n = min(n, MAX_IMAGES // (len(names) * len(columns)), *(len(a) for row in sets for a in row))
     if n < 1:
@@ -307,33 +307,11 @@ def hero(
     names: Sequence[str],  # one a data set
     n: int = 8,  # images on each side of a data set
 ) -> Figure:
-    "Real images beside generated ones, per data set. Raises `GannbError` when sizes or the numbers of sets differ."
+    """Real images beside generated ones, per data set. Raises `GannbError` when sizes or the
+    numbers of sets differ."""
     return beside({"real": real, "generated": fake}, names, n)
 
 # %% ../nbs/02_plot.ipynb #03b4a994
-T95 = (
-    12.706,
-    4.303,
-    3.182,
-    2.776,
-    2.571,
-    2.447,
-    2.365,
-    2.306,
-    2.262,
-    2.228,
-    2.201,
-    2.179,
-    2.160,
-    2.145,
-    2.131,
-    2.120,
-    2.110,
-    2.101,
-    2.093,
-)  # df = 1 ... 19
-
-
 def _seeds(y: Any) -> np.ndarray:
     "Values as (n_seeds, n_steps) float; shorter seeds are filled up with NaN."
     rows = [np.asarray(r, float) for r in ([y] if np.ndim(y[0]) == 0 else y)]
@@ -370,14 +348,14 @@ def _thin(x: np.ndarray, y: np.ndarray, bins: int, extremes: bool) -> tuple[np.n
 
 # %% ../nbs/02_plot.ipynb #2e6e9665
 def _mean_band(y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    "Mean over seeds and the ends of its 95 % t-interval (equal to the mean where fewer than two seeds are left)."
+    """Mean over seeds and the ends of its 95 % t-interval (equal to the mean where fewer than
+    two seeds are left)."""
     n = np.isfinite(y).sum(0)
     filled = np.where(np.isfinite(y), y, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = filled.sum(0) / n
         sd = np.sqrt((np.where(np.isfinite(y), y - mean, 0) ** 2).sum(0) / (n - 1))
-        t = np.array([np.inf, np.inf, *T95] + [2.09])[np.minimum(n, len(T95) + 2)]
-        half = np.where(n > 1, t * sd / np.sqrt(n), 0)
+        half = np.where(n > 1, stdtrit(n - 1, 0.975) * sd / np.sqrt(n), 0)
     return mean, mean - half, mean + half
 
 # %% ../nbs/02_plot.ipynb #ee94a3cc
@@ -489,11 +467,42 @@ def _meaning(panels: Sequence[Mapping[str, Any]], smooth: int | None, raw: bool)
         parts.append("dashed: the paper")
     return parts
 
+# %% ../nbs/02_plot.ipynb #7de23b62
+PANEL_LEFT, PANEL_HEAD, PANEL_FOOT = 64, 34, 56  # page pixels around a panel: y axis, title, x axis
+
+
+def _panel_grid(
+    panels: Sequence[Mapping[str, Any]], cols: int, height: float, share_x: bool, notes: Sequence[str]
+) -> tuple[Figure, list[Any], float]:  # the figure, its axes in order, where the notes begin
+    "Axes for the panels, each with room on its right for the names at the ends of its lines."
+    names = [str(s["label"]) for p in panels for s in p["series"]]
+    names += [str(k) for p in panels for k in (p.get("paper") or {})]
+    right = max(map(len, names)) * 7.0 + 16
+    rows, each = -(-len(panels) // cols), PANEL_HEAD + height + PANEL_FOOT
+    width = (WIDTH - PANEL_LEFT - cols * right - (cols - 1) * 14) / cols
+    fig = _figure(WIDTH, rows * each + 20 * len(_wrap(notes, PANEL_LEFT).splitlines()))
+    axes: list[Any] = []
+    for i in range(len(panels)):
+        r, c = divmod(i, cols)
+        first = axes[0] if axes else None
+        place = PANEL_LEFT + c * (width + right + 14), PANEL_HEAD + r * each, width, height
+        axes.append(_axes(fig, *place, sharey=first, sharex=first if share_x else None))
+    return fig, axes, rows * each - 2
+
+# %% ../nbs/02_plot.ipynb #5f999c35
+def _shared_limits(first: Any, log: bool, ylim: tuple[float, float] | None) -> None:
+    "Scale and limits, set on the first panel and shared by all."
+    if log:
+        first.set_yscale("log")
+    if ylim:
+        first.set_ylim(*ylim)
+    first.set_xlim(left=None if log else min(0, first.get_xlim()[0]))
+    first.margins(x=0.01)
+
 # %% ../nbs/02_plot.ipynb #6ecabf5a
 def curves(
-    panels: Sequence[
-        Mapping[str, Any]
-    ],  # {title, series: [{label, y (n_seeds, n) or (n,), x, color, style}], paper: {label: value}}
+    # {title, series: [{label, y (n_seeds, n) or (n,), x, color, style}], paper: {label: value}}
+    panels: Sequence[Mapping[str, Any]],
     xlabel: str = "training step",  # with its unit
     ylabel: str = "",  # with its unit
     smooth: int | None = None,  # moving mean over so many points
@@ -504,55 +513,29 @@ def curves(
     cols: int = 3,  # panels in a row
     height: float = 230,  # of one panel, page pixels
 ) -> Figure:
-    "Panels that share their axes: seeds thin, mean thick, interval as a band, names at the ends of the lines, the paper dashed. Raises `GannbError` for empty panels."
+    """Panels that share their axes: seeds thin, mean thick, interval as a band, names at the ends of
+    the lines, the paper dashed. Raises `GannbError` for empty panels."""
     panels = list(panels)
     if not panels or any(not p.get("series") for p in panels):
         raise GannbError("curves needs at least one panel, and in each at least one series.")
-    cols = min(cols, len(panels))
-    rows = -(-len(panels) // cols)
-    names = [str(s["label"]) for p in panels for s in p["series"]] + [
-        str(k) for p in panels for k in (p.get("paper") or {})
-    ]
-    right, left, head, foot, notes = (
-        max(len(s) for s in names) * 7.0 + 16,
-        64,
-        34,
-        56,
-        _meaning(panels, smooth, raw),
-    )
-    width = (WIDTH - left - cols * right - (cols - 1) * 14) / cols
-    fig = _figure(WIDTH, rows * (head + height + foot) + 20 * len(_wrap(notes, left).splitlines()))
-    first, drawn = None, []
-    for i, p in enumerate(panels):
-        r, c = divmod(i, cols)
-        ax = _axes(
-            fig,
-            left + c * (width + right + 14),
-            head + r * (head + height + foot),
-            width,
-            height,
-            sharey=first,
-            sharex=first if share_x else None,
+    cols, notes = min(cols, len(panels)), _meaning(panels, smooth, raw)
+    fig, axes, bottom = _panel_grid(panels, cols, height, share_x, notes)
+    drawn = []
+    for i, (ax, panel) in enumerate(zip(axes, panels)):
+        leftmost = i % cols == 0
+        _style(ax, panel.get("title", ""), xlabel, ylabel if leftmost else "")
+        ax.tick_params(labelleft=leftmost)
+        drawn.append(
+            (ax, [_draw_series(ax, s, smooth, raw) for s in panel["series"]], panel.get("paper") or {})
         )
-        first = first or ax
-        _style(ax, p.get("title", ""), xlabel, ylabel if c == 0 else "")
-        if c:
-            ax.tick_params(labelleft=False)
-        drawn.append((ax, [_draw_series(ax, s, smooth, raw) for s in p["series"]], p.get("paper") or {}))
     for ax, _, paper in drawn:
         for v in paper.values():
             ax.axhline(v, color=COLORS["paper"], lw=1.2, ls=(0, (5, 3)), zorder=5)
-    if log:
-        first.set_yscale("log")
-    if ylim:
-        first.set_ylim(*ylim)
-    first.set_xlim(left=min(0, first.get_xlim()[0]) if not log else None)
-    first.margins(x=0.01)
+    _shared_limits(axes[0], log, ylim)
+    last = axes[0].get_xlim()[1]
     for ax, ends, paper in drawn:
-        _end_labels(
-            ax, height, ends + [(first.get_xlim()[1], v, k, COLORS["paper"]) for k, v in paper.items()]
-        )
-    _notes(fig, left, rows * (head + height + foot) - 2, notes)
+        _end_labels(ax, height, ends + [(last, v, k, COLORS["paper"]) for k, v in paper.items()])
+    _notes(fig, PANEL_LEFT, bottom, notes)
     return fig
 
 # %% ../nbs/02_plot.ipynb #2112fe46
@@ -610,7 +593,8 @@ def probabilities(
     paper: Mapping[str, Mapping[str, float]] | None = None,  # {data set: {column: value}}, drawn dashed
     **kw: Any,  # further arguments of `curves`
 ) -> Figure:
-    "D's probability of *real* for real images and for fakes, before and after D's own update. Raises `GannbError` for a missing column."
+    """D's probability of *real* for real images and for fakes, before and after D's own update.
+    Raises `GannbError` for a missing column."""
     return curves(
         _history_panels(history, PROBABILITIES, paper),
         ylabel="probability of real",
@@ -673,42 +657,48 @@ def _dots_row(ax: Any, y: float, row: Mapping[str, Any], color: str) -> None:
     if row.get("paper") is not None:
         ax.plot(row["paper"], y, marker="D", ms=8, mfc="none", mec="black", mew=1.6, ls="none", zorder=5)
 
+# %% ../nbs/02_plot.ipynb #0029d0b7
+def _dots_axis(ax: Any, labels: Sequence[str]) -> None:
+    "Names of the rows on the left, no other mark there."
+    ax.set_yticks(-np.arange(len(labels)), labels, size=TEXT)
+    ax.tick_params(axis="y", length=0, labelcolor="#222222")
+    ax.set_ylim(-len(labels) + 0.45, 0.55)
+    ax.spines["left"].set_visible(False)
+    ax.grid(False, axis="y")
+    ax.margins(x=0.06)
+    ax.ticklabel_format(axis="x", useOffset=False)
+
 # %% ../nbs/02_plot.ipynb #50b7ac24
 def seed_dots(
-    rows: Sequence[
-        Mapping[str, Any]
-    ],  # {label, values, interval (low, high), bound, direction, paper, axis}; all but label may be missing
+    # {label, values, interval (low, high), bound, direction, paper, axis}; all but label may be missing.
+    # `direction`: "above" or "below"; a `bound` (low, high) asks for what lies between;
+    # rows of one `axis` share it
+    rows: Sequence[Mapping[str, Any]],
     xlabel: str = "",  # what is measured, with its unit
     color: str = COLORS["fake"],  # of circles and interval
-) -> Figure:  # `direction`: "above" or "below"; a `bound` (low, high) asks for what lies between; rows of one `axis` share it
-    "Every seed as a circle, mean and interval, the bound a claim must pass and the paper's value. Raises `GannbError` for no rows."
+) -> Figure:
+    """Every seed as a circle, mean and interval, the bound a claim must pass and the paper's value.
+    Raises `GannbError` for no rows."""
     rows = list(rows)
     if not rows:
         raise GannbError("seed_dots needs at least one row.")
     labels = [textwrap.fill(str(r["label"]), 32) for r in rows]
     lines = max(s.count("\n") + 1 for s in labels)
     left, each = max(len(t) for s in labels for t in s.split("\n")) * 7.3 + 18, max(44, 19 * lines + 8)
-    groups = [
-        [i for i, r in enumerate(rows) if r.get("axis") == axis]
-        for axis in dict.fromkeys(r.get("axis") for r in rows)
-    ]
+    groups: dict[Any, list[int]] = {}
+    for i, r in enumerate(rows):
+        groups.setdefault(r.get("axis"), []).append(i)
     parts = _dots_meaning(rows)
     notes = 20 * len(_wrap(parts, left).splitlines())
     height = each * len(rows) + 34 * len(groups) + 22 * bool(xlabel)
     fig, top = _figure(WIDTH, height + notes), 6
-    for group in groups:
+    for axis, group in groups.items():
         ax = _axes(fig, left, top, WIDTH - left - 24, each * len(group))
-        _style(ax, xlabel=xlabel if group is groups[-1] else "")
+        _style(ax, xlabel=xlabel if axis == list(groups)[-1] else "")
         top += each * len(group) + 34
         for k, i in enumerate(group):
             _dots_row(ax, -k, rows[i], color)
-        ax.set_yticks(-np.arange(len(group)), [labels[i] for i in group], size=TEXT)
-        ax.tick_params(axis="y", length=0, labelcolor="#222222")
-        ax.set_ylim(-len(group) + 0.45, 0.55)
-        ax.spines["left"].set_visible(False)
-        ax.grid(False, axis="y")
-        ax.margins(x=0.06)
-        ax.ticklabel_format(axis="x", useOffset=False)
+        _dots_axis(ax, [labels[i] for i in group])
     _notes(fig, left, height, parts)
     return fig
 
@@ -890,7 +880,8 @@ def architecture(
     ],  # {name, out_shape (C,H,W), params, norm, activation, kernel, stride}, first to last
     layers_D: Sequence[Mapping[str, Any]],  # the same of D
 ) -> Figure:
-    "Both networks layer by layer, drawn from what the modules say of themselves. Raises `GannbError` without layers."
+    """Both networks layer by layer, drawn from what the modules say of themselves. Raises
+    `GannbError` without layers."""
     if not layers_G or not layers_D:
         raise GannbError("architecture needs the layers of both networks.")
     fig, ax = _canvas(520)
@@ -923,7 +914,8 @@ def _stretch(maps: np.ndarray) -> np.ndarray:
 
 # %% ../nbs/02_plot.ipynb #bf3fb702
 def filters(
-    weights: np.ndarray,  # (O,I,k,k): weights of a convolution; shown in colour when I = 3, else input channel 0
+    # (O,I,k,k): weights of a convolution; shown in colour when I = 3, else input channel 0
+    weights: np.ndarray,
     cols: int = 16,  # filters in a row
 ) -> Figure:
     "The filters of a convolution, each stretched to its own range. Raises `GannbError` for another shape."
@@ -953,10 +945,12 @@ def gif(
     path: str | Path,  # the file to make or replace
     ms: int = 200,  # milliseconds a frame
 ) -> Path:  # `path`
-    "Write an endless animation, atomically; its last frame stays five times as long. Raises `GannbError` for no frames or unequal sizes."
+    """Write an endless animation, atomically; its last frame stays five times as long. Raises
+    `GannbError` for no frames or unequal sizes."""
     if len({np.shape(f) for f in frames}) != 1:
         raise GannbError(
-            f"gif needs frames of one size; got {len(frames)} of sizes {sorted({np.shape(f) for f in frames})}."
+            f"gif needs frames of one size; got {len(frames)} of sizes "
+            f"{sorted({np.shape(f) for f in frames})}."
         )
     images = [_pixels(f, 2 * WIDTH) for f in frames]
     buffer = io.BytesIO()
@@ -969,4 +963,4 @@ def gif(
         loop=0,
         optimize=True,
     )
-    return _write(Path(path), buffer.getvalue())
+    return atomic_write(Path(path), buffer.getvalue())

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     import torch
 
 # %% auto #0
-__all__ = ['checkout', 'outputs_dir', 'store_dir', 'cache_dir', 'data_root', 'check_place', 'make_folder', 'atomic_write',
-           'write_json', 'read_json', 'sha256_file', 'new_folder', 'verify_folder', 'save_tensors', 'load_tensors',
-           'save_checkpoint', 'list_checkpoints', 'load_checkpoint', 'remove_leftovers', 'folder_lock',
-           'artefact_folder', 'differing_fields', 'tree_bytes', 'code_commit', 'provenance', 'peak_memory',
-           'check_free_disk']
+__all__ = ['NUMBER_MAKERS', 'checkout', 'outputs_dir', 'store_dir', 'cache_dir', 'data_root', 'check_place', 'make_folder',
+           'atomic_write', 'write_json', 'read_json', 'sha256_file', 'new_folder', 'verify_folder', 'save_tensors',
+           'load_tensors', 'save_checkpoint', 'list_checkpoints', 'load_checkpoint', 'remove_leftovers', 'folder_lock',
+           'artefact_folder', 'differing_fields', 'tree_bytes', 'code_commit', 'installed_version', 'provenance',
+           'peak_memory', 'check_free_disk']
 
 # %% ../nbs/01_store.ipynb #dd5a2940
 def checkout(
@@ -39,9 +39,8 @@ def checkout(
     here = Path(start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
         ini = folder / "settings.ini"
-        if ini.is_file() and re.search(
-            r"^lib_name\s*=\s*gannb\s*$", ini.read_text(encoding="utf-8", errors="replace"), re.M
-        ):
+        text = ini.read_text(encoding="utf-8", errors="replace") if ini.is_file() else ""
+        if re.search(r"^lib_name\s*=\s*gannb\s*$", text, re.M):
             return folder
     return None
 
@@ -65,23 +64,29 @@ def cache_dir() -> Path:
     return _place("GANNB_CACHE", Path.home() / ".cache" / "gannb")
 
 # %% ../nbs/01_store.ipynb #15775ce3
-def data_root(given: str | Path | None = None) -> Path:
-    "Where data sets are looked for: `given`, else `GANNB_DATA` (from the working folder, else from the checkout), else `data/` in the cache folder. Raises if a folder was named that does not exist."
-    if given in (None, "") and not os.environ.get("GANNB_DATA"):
-        return cache_dir() / "data"
-    root, source = (
-        (Path(given), "data_root")
-        if given not in (None, "")
-        else (Path(os.environ["GANNB_DATA"]), "GANNB_DATA")
+def _no_root(source: str, tried: list[Path]) -> GannbError:
+    places = " or ".join(dict.fromkeys(repr(str(p)) for p in tried))
+    return GannbError(
+        f"{source}={places} is not a folder. "
+        f"Give an existing folder, or leave it out to use {cache_dir() / 'data'}."
     )
+
+# %% ../nbs/01_store.ipynb #bd7f8490
+def data_root(given: str | Path | None = None) -> Path:
+    """Where data sets are looked for: `given`, else `GANNB_DATA`, else `data/` in the cache folder.
+    A relative `GANNB_DATA` counts from the working folder, then from the checkout.
+    Raises `GannbError` if a folder was named that does not exist."""
+    named = os.environ.get("GANNB_DATA")
+    own = cache_dir() / "data"
+    if given in (None, "") and not named:
+        return own
+    root, source = (Path(named), "GANNB_DATA") if given in (None, "") else (Path(given), "data_root")
     tried = [root.expanduser().resolve()]
     if source == "GANNB_DATA" and checkout():
         tried.append((checkout() / root.expanduser()).resolve())
     root = next((p for p in tried if p.is_dir()), tried[0])
-    if not root.is_dir() and root != (cache_dir() / "data").resolve():
-        raise GannbError(
-            f"{source}={' or '.join(dict.fromkeys(repr(str(p)) for p in tried))} is not a folder. Give an existing folder, or leave it out to use {cache_dir() / 'data'}."
-        )
+    if not root.is_dir() and root != own.resolve():
+        raise _no_root(source, tried)
     return root
 
 # %% ../nbs/01_store.ipynb #7098ca00
@@ -98,8 +103,9 @@ def _say_oserror(action: str, path: Path, error: OSError) -> GannbError:
         errno.EEXIST: "a file stands where a folder should be",
     }.get(error.errno, error.strerror or str(error))
     return GannbError(
-        f"Cannot {action} {path}: {why}. What was there before is untouched. Free some space or choose another place "
-        "(GANNB_OUTPUTS, GANNB_STORE or GANNB_CACHE), then run the same command again."
+        f"Cannot {action} {path}: {why}. What was there before is untouched. "
+        "Free some space or choose another place (GANNB_OUTPUTS, GANNB_STORE or GANNB_CACHE), "
+        "then run the same command again."
     )
 
 # %% ../nbs/01_store.ipynb #bba73cb8
@@ -109,7 +115,8 @@ def check_place(path: str | Path) -> Path:
     near = next(p for p in (path, *path.parents) if p.exists())
     if not near.is_dir():
         raise GannbError(
-            f"Cannot make the folder {path}: a file stands where a folder should be ({near}). Choose another place or move that file."
+            f"Cannot make the folder {path}: a file stands where a folder should be ({near}). "
+            "Choose another place or move that file."
         )
     return path
 
@@ -138,7 +145,8 @@ def atomic_write(
     path: str | Path,  # the file to make or replace
     content: bytes | str,  # text is written as UTF-8
 ) -> Path:  # `path`
-    "Write a file so that it is either the old or the new one, never a part. Raises `GannbError` (disk full, no permission ...)."
+    """Write a file so that it is either the old or the new one, never a part.
+    Raises `GannbError` (disk full, no permission ...)."""
     path = Path(path)
     make_folder(path.parent)
     tmp = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
@@ -178,27 +186,32 @@ def sha256_file(path: str | Path) -> str:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 # %% ../nbs/01_store.ipynb #af09c9ed
+def _seal(folder: Path) -> None:
+    "Every file of a folder on the disk, and the manifest beside them."
+    files = {}
+    for p in sorted(folder.rglob("*")):
+        if p.is_file():
+            files[p.relative_to(folder).as_posix()] = {"sha256": sha256_file(p), "bytes": p.stat().st_size}
+    for name in files:
+        with open(folder / name, "rb+") as f:
+            os.fsync(f.fileno())
+    write_json(folder / "manifest.json", files)
+    _fsync_folder(folder)
+
+# %% ../nbs/01_store.ipynb #fa4cae19
 @contextmanager
 def new_folder(
     final: str | Path,  # the folder to appear; must not exist yet
 ) -> Iterator[Path]:  # a temporary folder beside it, to be filled
-    "A folder that appears whole or not at all: filled under another name, sealed with `manifest.json`, renamed. On any error nothing is left."
+    """A folder that appears whole or not at all: filled under another name, sealed with a manifest, renamed.
+    On any error nothing is left."""
     final = Path(final)
     make_folder(final.parent)
     tmp = final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         make_folder(tmp)
         yield tmp
-        files = {
-            str(p.relative_to(tmp).as_posix()): {"sha256": sha256_file(p), "bytes": p.stat().st_size}
-            for p in sorted(tmp.rglob("*"))
-            if p.is_file()
-        }
-        for name in files:
-            with open(tmp / name, "rb+") as f:
-                os.fsync(f.fileno())
-        write_json(tmp / "manifest.json", files)
-        _fsync_folder(tmp)
+        _seal(tmp)
         os.rename(tmp, final)
         _fsync_folder(final.parent)
     except OSError as e:
@@ -208,7 +221,8 @@ def new_folder(
 
 # %% ../nbs/01_store.ipynb #0bef29be
 def verify_folder(path: str | Path) -> dict:  # the manifest: file -> {sha256, bytes}
-    "The manifest of a sealed folder, after checking every file against it. Raises `GannbError` naming the first file that is missing or changed."
+    """The manifest of a sealed folder, after checking every file against it.
+    Raises `GannbError` naming the first file that is missing or changed."""
     path = Path(path)
     files = read_json(path / "manifest.json")
     for name, entry in files.items():
@@ -217,7 +231,8 @@ def verify_folder(path: str | Path) -> dict:  # the manifest: file -> {sha256, b
             raise GannbError(f"{file} is missing, though the manifest names it: the folder is damaged.")
         if file.stat().st_size != entry["bytes"] or sha256_file(file) != entry["sha256"]:
             raise GannbError(
-                f"{file} does not match its manifest ({entry['bytes']} bytes expected, {file.stat().st_size} found): it is truncated or was changed."
+                f"{file} does not match its manifest ({entry['bytes']} bytes expected, "
+                f"{file.stat().st_size} found): it is truncated or was changed."
             )
     return files
 
@@ -233,7 +248,8 @@ def save_tensors(
 
 # %% ../nbs/01_store.ipynb #c5cc2e3d
 def load_tensors(path: str | Path) -> dict[str, torch.Tensor]:  # tensors on the CPU
-    "The tensors of a safetensors file. Raises `GannbError` for a missing, truncated or foreign file (pickles are recognised and refused)."
+    """The tensors of a safetensors file.
+    Raises `GannbError` for a missing, truncated or foreign file (pickles are recognised and refused)."""
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -243,7 +259,8 @@ def load_tensors(path: str | Path) -> dict[str, torch.Tensor]:  # tensors on the
     data = path.read_bytes()
     if data[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
         raise GannbError(
-            f"{path} is a pickle (a .pth / .pt file). Pickles can run code when they are opened, so gannb loads only safetensors files."
+            f"{path} is a pickle (a .pth / .pt file). Pickles can run code when they are opened, "
+            "so gannb loads only safetensors files."
         )
     try:
         return load(data)
@@ -282,7 +299,8 @@ def list_checkpoints(folder: str | Path) -> list[Path]:
 def load_checkpoint(
     folder: str | Path,
 ) -> tuple[dict[str, torch.Tensor], dict, Path] | None:  # tensors, state, folder; None when there is none
-    "The newest checkpoint that is whole. Warns for each damaged one that it passes over; raises `GannbError` if all are damaged."
+    """The newest checkpoint that is whole.
+    Warns for each damaged one that it passes over; raises `GannbError` if all are damaged."""
     import warnings
 
     bad = []
@@ -295,13 +313,14 @@ def load_checkpoint(
             warnings.warn(f"Checkpoint passed over: {e}", stacklevel=2)
     if bad:
         raise GannbError(
-            f"No checkpoint in {folder} is whole: {bad[0]} Delete that folder to start the run from the beginning."
+            f"No checkpoint in {folder} is whole: {bad[0]} "
+            "Delete that folder to start the run from the beginning."
         )
     return None
 
 # %% ../nbs/01_store.ipynb #5d7d8037
 def remove_leftovers(folder: str | Path) -> None:
-    "Delete what a killed process was still writing in `folder` and below; call it only while holding the folder."
+    "Delete what a killed process was still writing in `folder` and below; call it only while holding it."
     for p in Path(folder).rglob(".*.tmp"):
         if p.is_dir():
             shutil.rmtree(p, ignore_errors=True)
@@ -309,6 +328,28 @@ def remove_leftovers(folder: str | Path) -> None:
             p.unlink(missing_ok=True)
 
 # %% ../nbs/01_store.ipynb #7ded260c
+def _holder_words(holder: Path) -> str:
+    "Who holds a folder, as far as its note says."
+    try:
+        who = read_json(holder)
+        return f"process {who['pid']} on {who['host']} ({who['command']}, since {who['since']})"
+    except (GannbError, KeyError):
+        return "another process"
+
+# %% ../nbs/01_store.ipynb #4bbf562f
+def _sign(holder: Path) -> None:
+    "Leave a note of who holds a folder."
+    from datetime import datetime
+
+    note = {
+        "pid": os.getpid(),
+        "host": platform.node(),
+        "command": " ".join(Path(a).name for a in sys.argv[:3]),
+        "since": datetime.now().isoformat(timespec="seconds"),
+    }
+    write_json(holder, note)
+
+# %% ../nbs/01_store.ipynb #8df95487
 @contextmanager
 def folder_lock(
     folder: str | Path,  # the folder to hold
@@ -323,29 +364,15 @@ def folder_lock(
     try:
         lock.acquire()
     except Timeout:  # a kind of OSError, so it comes first
-        try:
-            who = read_json(holder)
-            name = f"process {who['pid']} on {who['host']} ({who['command']}, since {who['since']})"
-        except (GannbError, KeyError):
-            name = "another process"
         raise GannbError(
-            f"{folder} is in use by {name}. Wait for it, or stop it, then run the same command again."
+            f"{folder} is in use by {_holder_words(holder)}. "
+            "Wait for it, or stop it, then run the same command again."
         ) from None
     except OSError as e:
         raise _say_oserror("lock", folder, e) from e
     try:
-        from datetime import datetime
-
         remove_leftovers(folder)
-        write_json(
-            holder,
-            {
-                "pid": os.getpid(),
-                "host": platform.node(),
-                "command": " ".join(Path(a).name for a in sys.argv[:3]),
-                "since": datetime.now().isoformat(timespec="seconds"),
-            },
-        )
+        _sign(holder)
         yield
     finally:
         holder.unlink(missing_ok=True)
@@ -359,11 +386,8 @@ def artefact_folder(
     root: str | Path | None = None,  # the store; `store_dir()` by default
 ) -> Path:
     "Where the artefact made by these inputs lives, whether or not it exists."
-    return (
-        Path(root or store_dir())
-        / stage
-        / stable_hash({"stage": stage, "version": version, "fields": fields}, 20)
-    )
+    key = stable_hash({"stage": stage, "version": version, "fields": fields}, 20)
+    return Path(root or store_dir()) / stage / key
 
 # %% ../nbs/01_store.ipynb #4d6d9a61
 def differing_fields(old: dict, new: dict) -> list[str]:
@@ -382,58 +406,65 @@ def tree_bytes(path: str | Path) -> int:
 
 # %% ../nbs/01_store.ipynb #322f533c
 def code_commit() -> str:
-    "The git commit of the checkout the package runs from (`+changes` when files differ from it), or 'not a checkout'."
+    """The git commit of the checkout the package runs from, or 'not a checkout'.
+    With `+changes` when files differ from it."""
     root = checkout(Path(__file__).parent) if "__file__" in globals() else checkout()
     if root is None:
         return "not a checkout"
 
     def git(*args: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(root), *args], capture_output=True, text=True, check=True, timeout=20
-        ).stdout.strip()
+        command = ["git", "-C", str(root), *args]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+        return done.stdout.strip()
 
     try:
-        return git("rev-parse", "--short=10", "HEAD") + (
-            "+changes" if git("status", "--porcelain", "--", "gannb", "papers", "settings.ini") else ""
-        )
+        changes = git("status", "--porcelain", "--", "gannb", "papers", "settings.ini")
+        return git("rev-parse", "--short=10", "HEAD") + ("+changes" if changes else "")
     except (OSError, subprocess.SubprocessError):
         return "no git"
 
 # %% ../nbs/01_store.ipynb #ded3c48a
+NUMBER_MAKERS = (  # the packages whose version can move a number or a picture
+    "torch",
+    "torchvision",
+    "torch-fidelity",
+    "timm",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pillow",
+    "matplotlib",
+    "safetensors",
+    "pydantic",
+    "papermill",
+)
+
+# %% ../nbs/01_store.ipynb #7149f835
+def installed_version(name: str) -> str:
+    "The version of an installed package, or 'absent'."
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "absent"
+
+# %% ../nbs/01_store.ipynb #5d9449ae
 def provenance(
     device: str | None = None,  # "cpu" or "cuda": what was used; None: what torch would use
     threads: int | None = None,  # CPU threads used; None: torch's present number
 ) -> dict:
     "Versions, commit, machine type, device and threads."
-    from importlib.metadata import PackageNotFoundError, version
     import torch
-
-    def v(name: str) -> str:
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            return "absent"
-
     from gannb import __version__
 
-    names = (
-        "torch",
-        "torchvision",
-        "numpy",
-        "scipy",
-        "scikit-learn",
-        "pillow",
-        "matplotlib",
-        "safetensors",
-        "papermill",
-    )
     on_gpu = torch.cuda.is_available() if device is None else device == "cuda"
     return {
         "gannb": __version__,
         "commit": code_commit(),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "versions": {n: v(n) for n in names},
+        "versions": {name: installed_version(name) for name in NUMBER_MAKERS},
         "device": torch.cuda.get_device_name(0) if on_gpu else "CPU",
         "threads": threads or torch.get_num_threads(),
         "cores": os.cpu_count(),
@@ -458,6 +489,7 @@ def check_free_disk(folder: str | Path, need: int) -> int:  # free bytes
     free = shutil.disk_usage(place).free
     if free < need:
         raise GannbError(
-            f"{folder} needs about {fmt_bytes(need)}; {fmt_bytes(free)} are free there. Free some space or set GANNB_OUTPUTS to another disk."
+            f"{folder} needs about {fmt_bytes(need)}; {fmt_bytes(free)} are free there. "
+            "Free some space or set GANNB_OUTPUTS to another disk."
         )
     return free

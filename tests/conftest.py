@@ -1,4 +1,5 @@
-"""Shared by all tests: nothing is written outside temporary folders, and the real image pack is found where it lies."""
+"""Shared by all tests: nothing is written outside temporary folders, and the real image pack is
+found where it lies."""
 
 import os
 import shutil
@@ -32,7 +33,10 @@ def pytest_collection_modifyitems(items):
     if (PACK / "catalogue.yaml").is_file():
         return
     skip = pytest.mark.skip(
-        reason="the real image pack is not here: set GANNB_DATA to its folder (the one that holds catalogue.yaml)"
+        reason=(
+            "the real image pack is not here: set GANNB_DATA to its folder (the one that "
+            "holds catalogue.yaml)"
+        )
     )
     for item in items:
         if item.get_closest_marker("pack"):
@@ -49,11 +53,13 @@ class Result(NamedTuple):
 
 @pytest.fixture
 def run_gannb():
-    "A function that runs `gannb ARGS` as its own process, in the repository's root unless `cwd` says otherwise."
+    """A function that runs `gannb ARGS` as its own process, in the repository's root unless
+    `cwd` says otherwise."""
 
     def run(args: list[str] | str, *, cwd: Path = ROOT, timeout: float = 120, **env: str | Path) -> Result:
         args = args.split() if isinstance(args, str) else [str(a) for a in args]
-        code = "import sys; from gannb.cli import main; sys.argv[0] = 'gannb'; sys.exit(main())"  # as the installed command does
+        # as the installed command does
+        code = "import sys; from gannb.cli import main; sys.argv[0] = 'gannb'; sys.exit(main())"
         done = subprocess.run(
             [sys.executable, "-c", code, *args],
             cwd=cwd,

@@ -169,7 +169,9 @@ def recorded() -> list[tuple[Path, str, int, str, str]]:  # test file, name of t
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Are the recorded hashes of the stages up to date?")
-    parser.add_argument("--record", action="store_true", help="write the hashes of today's code into the tests")
+    parser.add_argument(
+        "--record", action="store_true", help="write the hashes of today's code into the tests"
+    )
     record = parser.parse_args().record
     sys.path.insert(0, str(ROOT / "tests"))
     for path, name, version, old, new in recorded():

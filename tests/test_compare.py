@@ -183,9 +183,7 @@ def test_kid_is_of_the_right_images(found):
 
 def compares(found, arm: str, seed: int, metric: str = "kid") -> float:
     "What a comparison shows for one seed."
-    return next(
-        r["value"] for r in found.rows if (r["arm"], r["seed"], r["metric"]) == (arm, seed, metric)
-    )
+    return next(r["value"] for r in found.rows if (r["arm"], r["seed"], r["metric"]) == (arm, seed, metric))
 
 
 def test_a_report_and_compare_show_the_same_numbers(sides, monkeypatch):

@@ -1,4 +1,4 @@
-"ImageSet: splits without leaks, batches that depend on (seed, epoch) alone, fingerprints, audit, the cache file."
+"ImageSet: splits without leaks, batches that depend on (seed, epoch) alone, fingerprints, audit, the cache."
 
 import numpy as np
 import pytest
@@ -359,3 +359,75 @@ def test_damaged_cache_is_an_error(tmp_path):
     (tmp_path / "c" / "meta.json").write_text('{"format": 99}')
     with pytest.raises(GannbError, match="another version"):
         open_cache(tmp_path / "c", "made")
+
+
+def test_one_check_of_a_batch_serves_all():
+    s = made(60)
+    assert s.check_batch(60) is None and s.check_batch(np.int64(1)) is None
+    for bad, words in (
+        (61, "batch_size=61 is larger than the data: made has 60 images. Allowed: 1 to 60"),
+        (0, "batch_size must be a whole number from 1"),
+        (-1, "whole number"),
+        (2.5, "whole number"),
+        (True, "whole number"),
+        ("8", "whole number"),
+        (None, "whole number"),
+    ):
+        for refuses in (s.check_batch, s.whole_batches, lambda n: s.batches(n, 0, 0)):
+            with pytest.raises(GannbError, match=words):
+                refuses(bad)
+
+
+def test_whole_batches_keep_the_proportions():
+    s = made(70, classes=2)
+    assert s.whole_batches(16).counts() == {"c0": 32, "c1": 32}
+    assert s.whole_batches(35) is s and s.whole_batches(70) is s
+    assert s.whole_batches(64).fingerprint == s.select(limit=64).fingerprint
+    assert s.whole_batches(64, seed=1).fingerprint != s.whole_batches(64).fingerprint
+
+
+def test_generated_images_are_a_set_like_any_other():
+    pixels, labels = np.asarray(made(40).images), np.arange(40) % 4
+    fakes = ImageSet.of_images(
+        pixels, "fakes", labels.astype(np.int32), ["a", "b", "c", "d"], {"run": "x"}, ["a note"]
+    )
+    assert fakes.labels.dtype == np.int64 and fakes.classes == ("a", "b", "c", "d")
+    assert fakes.settings == {"run": "x"} and fakes.notes == ("a note",)
+    same = ImageSet.of_images(pixels.copy(), "other", labels, ["a", "b", "c", "d"], {"run": "x"})
+    assert same.fingerprint == fakes.fingerprint, "content, not the name"
+    others = [
+        ImageSet.of_images(pixels, "fakes"),
+        ImageSet.of_images(pixels, "fakes", labels, ["a", "b", "c", "d"]),
+        ImageSet.of_images(pixels, "fakes", labels, ["a", "b", "c", "e"], {"run": "x"}),
+        ImageSet.of_images(pixels[::-1], "fakes", labels, ["a", "b", "c", "d"], {"run": "x"}),
+    ]
+    assert len({s.fingerprint for s in [fakes, *others]}) == 5
+    train, test = fakes.split(0.8)
+    assert len(train) + len(test) == 40 and not audit({"train": train, "test": test})["n_across"]
+
+
+@pytest.mark.parametrize(
+    "images, more, words",
+    [
+        (np.zeros((4, 8, 8, 1), np.float32), {}, "must be uint8"),
+        (np.zeros((4, 1, 8, 8), np.uint8), {}, "H = W"),
+        (np.zeros((4, 8, 8), np.uint8), {}, "must be uint8 of shape"),
+        (np.zeros((0, 8, 8, 1), np.uint8), {}, "holds no images"),
+        (np.zeros((4, 8, 8, 2), np.uint8), {}, "channels must be 1"),
+        (np.zeros((4, 8, 8, 1), np.uint8), {"labels": [0, 1, 0, 1]}, "give both or neither"),
+        (np.zeros((4, 8, 8, 1), np.uint8), {"classes": ["a"]}, "give both or neither"),
+        (
+            np.zeros((4, 8, 8, 1), np.uint8),
+            {"labels": [0, 1], "classes": ["a", "b"]},
+            "labels must be of shape",
+        ),
+        (
+            np.zeros((4, 8, 8, 1), np.uint8),
+            {"labels": [0, 1, 2, 0], "classes": ["a", "b"]},
+            "labels must lie in",
+        ),
+    ],
+)
+def test_images_that_are_no_set_are_refused(images, more, words):
+    with pytest.raises(GannbError, match=words):
+        ImageSet.of_images(images, "fakes", **more)

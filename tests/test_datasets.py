@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gannb.datasets import registry as D
+from gannb.datasets import celeba, coco, decode, registry
 from gannb.datasets.registry import (
     EMNIST_BALANCED,
     OFFICIAL_TEST,
@@ -33,11 +33,13 @@ from gannb.datasets.registry import (
     get,
     table,
 )
-from gannb.store import data_root
+from gannb.datasets.fruits import FAMILIES
+from gannb.datasets.selection import new_labels
+from gannb.store import data_root, verify_folder
 from gannb import fetch as F
 from gannb import files
 from gannb.base import GannbError
-from gannb.data import audit
+from gannb.data import ImageSet, audit, save_folder
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +51,7 @@ def own_cache(tmp_path, monkeypatch, request):
 
 
 def load(name, **kw):
-    return D.load(name, **{"progress": False, **kw})
+    return registry.load(name, **{"progress": False, **kw})
 
 
 def picture(i, w=20, h=20, mode="RGB"):
@@ -91,12 +93,12 @@ def cached(tmp_path):
 
 def test_names_are_checked_without_reading_or_torch():
     code = (
-        "import sys; from gannb.datasets import check_name\n"
+        "import sys; from gannb.datasets.registry import check_name\n"
         "try: check_name('celebA')\nexcept ValueError as e: print(e)\n"
         "assert not {'torch', 'torchvision', 'sklearn', 'pooch'} & set(sys.modules), 'heavy import'"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(D.__file__).parents[1]
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(registry.__file__).parents[2]
     )
     assert done.returncode == 0 and "Did you mean 'celeba'" in done.stdout, done.stderr
 
@@ -126,7 +128,7 @@ def test_unknown_names(name, tmp_path):
     ],
 )
 def test_wrong_arguments_before_any_work(kw, words, tmp_path, monkeypatch):
-    monkeypatch.setattr(D, "to_square", lambda *a: pytest.fail("decoded before checking"))
+    monkeypatch.setattr(decode, "to_square", lambda *a: pytest.fail("decoded before checking"))
     with pytest.raises(GannbError, match=words):
         load("digits", **kw)
     assert not cached(tmp_path)
@@ -615,7 +617,8 @@ def test_catalogue_comes_first_and_its_note_travels(tmp_path):
     x = write_idx(tmp_path / "upright")
     fill(root / "cifar10", ["train/x/1.png"])  # the catalogue wins over this
     (root / "catalogue.yaml").write_text(
-        'cifar10: {source: "folder:some.zip!train", complete: false, note: "six of them"}\nmine: {source: "idx:letters", transpose: true, complete: true}\n'
+        'cifar10: {source: "folder:some.zip!train", complete: false, note: "six of them"}\n'
+        'mine: {source: "idx:letters", transpose: true, complete: true}\n'
     )
     s = load("cifar10", split="all", size=16)
     assert (
@@ -679,7 +682,8 @@ def test_name_folder_and_zip_and_official_emnist(tmp_path):
 def test_missing_data_say_where_how_large_and_how(tmp_path):
     with pytest.raises(
         GannbError,
-        match=r"mnist is not in .*70,000 images, 11.6 MB to download, licence: CC BY-SA 3.0.*gannb data get mnist",
+        match=r"mnist is not in .*70,000 images, 11.6 MB to download, "
+        r"licence: CC BY-SA 3.0.*gannb data get mnist",
     ):
         load("mnist")
     with pytest.raises(GannbError, match="by hand from .*Kaggle .*fruits360.zip"):
@@ -814,7 +818,7 @@ def test_cache_is_used_until_the_source_changes(tmp_path, monkeypatch):
     box = fill(tmp_path / "a", CLASSED)
     first = load(f"folder:{box}", size=16)
     with monkeypatch.context() as m:
-        m.setattr(D, "to_square", lambda *a: pytest.fail("decoded again"))
+        m.setattr(decode, "to_square", lambda *a: pytest.fail("decoded again"))
         again = load(f"folder:{box}", size=16)
     assert (
         again.fingerprint == first.fingerprint
@@ -847,14 +851,15 @@ def test_damaged_cache_is_made_again_with_a_warning(tmp_path):
 
 def test_two_processes_on_one_cache(tmp_path):
     z = fill_zip(tmp_path / "z.zip", [f"{i}.png" for i in range(300)], w=64, h=64)
-    code = f"from gannb.datasets import load; print(load('folder:{z}', split='all', size=32, progress=False).fingerprint)"
+    call = f"load('folder:{z}', split='all', size=32, progress=False)"
+    code = f"from gannb.datasets.registry import load; print({call}.fingerprint)"
     runs = [
         subprocess.Popen(
             [sys.executable, "-c", code],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            cwd=Path(D.__file__).parents[1],
+            cwd=Path(registry.__file__).parents[2],
         )
         for _ in range(3)
     ]
@@ -867,11 +872,13 @@ def test_two_processes_on_one_cache(tmp_path):
 def test_full_disk_while_decoding(tmp_path):
     z = fill_zip(tmp_path / "z.zip", [f"{i}.png" for i in range(100)])
     code = (
-        "import resource; from gannb.datasets import load, GannbError\nresource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
-        f"try: load('folder:{z}', split='all', size=64, progress=False)\nexcept GannbError as e: print('OK', e)"
+        "import resource; from gannb.datasets.registry import load, GannbError\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        f"try: load('folder:{z}', split='all', size=64, progress=False)\n"
+        "except GannbError as e: print('OK', e)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(D.__file__).parents[1]
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(registry.__file__).parents[2]
     )
     assert done.returncode == 0 and done.stdout.startswith("OK Cannot write") and not cached(tmp_path), done
 
@@ -883,7 +890,7 @@ def test_space_is_reserved_before_decoding(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    monkeypatch.setattr(D, "to_square", lambda *a: pytest.fail("decoded onto a full disk"))
+    monkeypatch.setattr(decode, "to_square", lambda *a: pytest.fail("decoded onto a full disk"))
     with pytest.raises(GannbError, match="the disk is full"):
         load(f"folder:{fill(tmp_path / 'a', CLASSED)}", size=16)
     assert not cached(tmp_path)
@@ -897,7 +904,7 @@ def test_unwritable_cache(tmp_path, monkeypatch):
 
 
 def test_progress_goes_to_stderr(tmp_path, capsys):
-    load(f"folder:{fill(tmp_path / 'a', FLAT)}", size=16, split="all")
+    load(f"folder:{fill(tmp_path / 'a', FLAT)}", size=16, split="all", progress=True)
     out, err = capsys.readouterr()
     assert out == "" and "decoding folder:a" in err
 
@@ -1009,7 +1016,8 @@ def test_dead_servers_pages_and_mirrors(server, tmp_path):
     d = tmp_path / "d"
     with pytest.raises(
         GannbError,
-        match=r"no connection \(no network.*By hand: fetch http://127.0.0.1:9/x.bin \(md5 .*put it at .*d/x.bin",
+        match=r"no connection \(no network.*"
+        r"By hand: fetch http://127.0.0.1:9/x.bin \(md5 .*put it at .*d/x.bin",
     ):
         F.fetch(["http://127.0.0.1:9/x.bin"], SUM, d / "x.bin", progress=False)
     assert not list(d.iterdir())
@@ -1076,7 +1084,7 @@ def test_get_cifar_and_celeba_and_coco(server, tmp_path, monkeypatch):
     }
     server.files |= content
     monkeypatch.setattr(CelebA, "file_list", [(f, hashlib.md5(content[f]).hexdigest(), f) for f in content])
-    monkeypatch.setattr(D, "DRIVE", server.url + "{}")
+    monkeypatch.setattr(celeba, "DRIVE", server.url + "{}")
     get("celeba", progress=False)
     assert (
         len(load("celeba", split="test", size=16)) == 4
@@ -1085,7 +1093,7 @@ def test_get_cifar_and_celeba_and_coco(server, tmp_path, monkeypatch):
 
     server.files["val2017.zip"] = fill_zip(tmp_path / "v.zip", [f"val2017/{n}" for n in FLAT]).read_bytes()
     monkeypatch.setattr(
-        D, "COCO", (server.url + "val2017.zip", hashlib.md5(server.files["val2017.zip"]).hexdigest())
+        coco, "COCO", (server.url + "val2017.zip", hashlib.md5(server.files["val2017.zip"]).hexdigest())
     )
     assert len(load("coco-val2017", split="all", size=16, download=True)) == 10
 
@@ -1098,7 +1106,8 @@ def test_download_without_network_says_what_and_where(tmp_path, monkeypatch):
     monkeypatch.setattr(F, "TRIES", 2)
     with pytest.raises(
         GannbError,
-        match=r"train-images-idx3-ubyte.gz could not be fetched.*no network.*put it at .*FashionMNIST/raw/train-images-idx3-ubyte.gz",
+        match=r"train-images-idx3-ubyte.gz could not be fetched.*no network.*"
+        r"put it at .*FashionMNIST/raw/train-images-idx3-ubyte.gz",
     ):
         load("fashion-mnist", download=True)
     assert not [p for p in (tmp_path / "root").rglob("*") if p.is_file()]
@@ -1217,7 +1226,7 @@ def film(variety, axis="", step=6):
 
 
 def official(root, varieties=VARIETIES, test=True):
-    "Fruits-360 as it is published: parts, varieties, frames, and pictures of several fruits beside the parts."
+    "Fruits-360 as it is published: parts, varieties, frames, and pictures of several fruits beside them."
     names = [f"Training/{f}" for v in varieties for f in film(v)] + [
         f"Test/{v}/{k}_100.jpg" for v in varieties for k in (3, 9)
     ] * test
@@ -1305,7 +1314,7 @@ def test_arcs_need_no_new_decoding(tmp_path, monkeypatch):
     assert not (tmp_path / "cache" / "images" / folder / "groups.npy").exists(), (
         "a cache made without groups is as good"
     )
-    monkeypatch.setattr(D, "to_square", lambda *a: pytest.fail("decoded again"))
+    monkeypatch.setattr(decode, "to_square", lambda *a: pytest.fail("decoded again"))
     assert len(set(load("fruits360", split="all", size=16).groups.tolist())) == 8 * 2 * 7 and cached(
         tmp_path
     ) == [folder]
@@ -1357,7 +1366,7 @@ def test_official_fruits_in_families(tmp_path):
 
 def test_families_that_are_not_there_are_named_before_decoding(tmp_path, monkeypatch):
     packed(tmp_path / "root", ("Apple Red 1", "Banana", "Tomato 2"), step=30)
-    monkeypatch.setattr(D, "to_square", lambda *a: pytest.fail("decoded"))
+    monkeypatch.setattr(decode, "to_square", lambda *a: pytest.fail("decoded"))
     with pytest.raises(GannbError, match="classes='Grape'.*Allowed: Apple, Banana, Tomato"):
         load("fruits360", size=16, classes=["Apple", "Grape"])
     other = fill(tmp_path / "other", ["Apple Red/1.png", "Apple Green/2.png"])
@@ -1380,7 +1389,7 @@ def test_folders_beside_parts(tmp_path):
 def test_pack_fruits(monkeypatch):
     number = itertools.count()  # no two files are alike: a number for each stands for its pixels
     monkeypatch.setattr(
-        D,
+        decode,
         "to_square",
         lambda image, size, channels, fit: np.resize(
             np.frombuffer(next(number).to_bytes(4, "big"), np.uint8), (size, size, channels)
@@ -1497,3 +1506,252 @@ def test_nists_whole_emnist_pack(tmp_path, below):
     (d / "emnist-balanced-train-labels-idx1-ubyte.gz").unlink()
     with pytest.raises(GannbError, match="train part has no labels"):
         load("emnist-balanced")
+
+
+# what changes a set before any part is taken, and what cuts it afterwards
+
+
+def labelled(tmp_path, parts=("train", "test")):
+    "A folder where cat 0 and dog 0 of each part are one picture, and cat 1 stands twice."
+    names = [f"{p}/{c}/{i}.png" for p in parts for c in ("cat", "dog") for i in range(4)]
+    box = fill(tmp_path / "box", names)
+    for p in parts:
+        (box / p / "dog" / "0.png").write_bytes((box / p / "cat" / "0.png").read_bytes())
+        (box / p / "cat" / "9.png").write_bytes((box / p / "cat" / "1.png").read_bytes())
+    return f"folder:{box}"
+
+
+@pytest.mark.parametrize(
+    "kw, words",
+    [
+        (dict(labels="family"), "has no named label rule"),
+        (dict(labels=3), "has no named label rule"),
+        (dict(labels=lambda files, names: names[1:]), "gives 1796 labels for 1797 images"),
+        (dict(labels=lambda files, names: [0] * len(files)), "gives 0 for digit 0"),
+        (dict(labels=lambda files, names: [""] * len(files)), "gives '' for digit 0"),
+        (dict(labels=lambda files, names: [None] * len(files)), "leaves out every image"),
+        (dict(labels=lambda files, names: ["x"] * len(files), classes=["3"]), "classes='3' is not known"),
+        (dict(duplicates="remove"), "duplicates='remove'.*Allowed: keep, drop, drop-contradictory"),
+        (dict(duplicates=None), "duplicates"),
+        (dict(duplicates=True), "duplicates"),
+        (dict(whole_batches=0), "whole_batches must be a whole number from 1"),
+        (dict(whole_batches=-64), "whole_batches"),
+        (dict(whole_batches=2.5), "whole_batches"),
+        (dict(whole_batches=True), "whole_batches"),
+        (dict(whole_batches="64"), "whole_batches"),
+    ],
+)
+def test_wrong_choices_before_any_work(kw, words, tmp_path, monkeypatch):
+    monkeypatch.setattr(decode, "to_square", lambda *a: pytest.fail("decoded before checking"))
+    with pytest.raises(GannbError, match=words):
+        load("digits", **kw)
+    assert not cached(tmp_path)
+
+
+def test_defaults_of_the_choices_change_nothing(tmp_path):
+    name = labelled(tmp_path)
+    for split in ("train", "test", "all"):
+        plain = load(name, split=split, size=16)
+        same = load(name, split=split, size=16, labels=None, duplicates="keep", whole_batches=None)
+        assert same.fingerprint == plain.fingerprint
+        assert same.notes == plain.notes
+        own = load(name, split=split, size=16, labels=lambda files, names: names)
+        assert own.fingerprint == plain.fingerprint, "a rule that says what the folders say"
+    assert len(cached(tmp_path)) == 1, "one decoding serves every choice"
+
+
+def test_a_label_rule_makes_classes_before_the_split(tmp_path):
+    asked = []
+
+    def kinds(files, names):
+        asked.append((list(files), list(names)))
+        return [
+            None if f.endswith("3.png") else "pet" if n == "cat" else "guard" for f, n in zip(files, names)
+        ]
+
+    name = labelled(tmp_path)
+    train, test = (load(name, split=p, size=16, labels=kinds) for p in ("train", "test"))
+    assert train.classes == test.classes == ("guard", "pet")
+    assert train.counts() == test.counts() == {"guard": 3, "pet": 4}
+    assert (train.part, test.part) == ("train", "test")
+    files, names = asked[0]
+    assert len(files) == 18 and set(names) == {"cat", "dog"}, "a rule sees all parts at once"
+    only = load(name, split="test", size=16, labels=kinds, classes=["pet"])
+    assert only.counts() == {"pet": 4}
+
+
+def test_a_label_rule_serves_the_held_out_part(tmp_path):
+    box = fill(tmp_path / "flat", [f"{k}-{i}.png" for k in "ab" for i in range(20)])
+
+    def first_letter(files, names):
+        assert set(names) == {""}
+        return [f[0] for f in files]
+
+    test = load(f"folder:{box}", split="test", size=16, labels=first_letter)
+    assert test.counts() == {"a": 4, "b": 4}
+    assert "by class" in test.notes[-1]
+    with pytest.raises(GannbError, match="'one' of folder:flat has one image"):
+        load(f"folder:{box}", size=32, labels=lambda files, names: ["one", *["more"] * (len(files) - 1)])
+
+
+def test_duplicates_go_before_the_split(tmp_path):
+    name = labelled(tmp_path)
+    whole, once, agreed = (
+        load(name, split="all", size=16, duplicates=d) for d in ("keep", "drop", "drop-contradictory")
+    )
+    assert whole.counts() == {"cat": 10, "dog": 8}
+    assert once.counts() == {"cat": 8, "dog": 6}
+    assert agreed.counts() == {"cat": 8, "dog": 6}
+    assert audit(once)["n_groups"] == 0
+    assert audit(agreed)["n_groups"] == 2 and audit(agreed)["n_labels_differ"] == 0
+    assert sum("exact copies" in n for n in whole.notes) == 0
+    assert "4 exact copies were left out" in once.notes[-1]
+    assert "4 exact copies with contradictory labels were left out" in agreed.notes[-1]
+    kept = [bytes(f).decode() for f in load(name, size=16, duplicates="drop").files]
+    assert kept == [f"train/cat/{i}.png" for i in range(4)] + [f"train/dog/{i}.png" for i in (1, 2, 3)]
+
+
+def test_the_training_part_keeps_the_first_of_each_copy(tmp_path):
+    box = fill(
+        tmp_path / "box", [f"{p}/{c}/{i}.png" for p in ("test", "train") for c in "ab" for i in range(3)]
+    )
+    (box / "test" / "a" / "0.png").write_bytes((box / "train" / "a" / "2.png").read_bytes())
+    train, test = (load(f"folder:{box}", split=p, size=16, duplicates="drop") for p in ("train", "test"))
+    assert train.counts() == {"a": 3, "b": 3} and test.counts() == {"a": 2, "b": 3}
+    assert not audit({"train": train, "test": test})["n_groups"]
+
+
+def test_contradictions_need_labels(tmp_path):
+    box = fill(tmp_path / "flat", FLAT)
+    with pytest.raises(GannbError, match="compares labels, and these images have none"):
+        load(f"folder:{box}", split="all", size=16, duplicates="drop-contradictory")
+    ruled = load(
+        f"folder:{box}", split="all", size=16, duplicates="drop-contradictory", labels=lambda f, n: list(f)
+    )
+    assert len(ruled) == 10
+
+
+def test_limit_then_whole_batches(tmp_path):
+    box = f"folder:{fill(tmp_path / 'box', [f'{c}/{i}.png' for c in 'ab' for i in range(25)])}"
+    s = load(box, split="all", size=16, limit=40, whole_batches=16)
+    assert len(s) == 32 and s.counts() == {"a": 16, "b": 16}
+    assert len(load(box, split="all", size=16, whole_batches=16)) == 48
+    assert len(load(box, split="all", size=16, limit=40, whole_batches=40)) == 40
+    again = load(box, split="all", size=16, limit=40, whole_batches=16)
+    assert again.fingerprint == s.fingerprint
+    with pytest.raises(GannbError, match="batch_size=64 is larger than the data: .* has 40 images"):
+        load(box, split="all", size=16, limit=40, whole_batches=64)
+
+
+def test_a_set_registers_its_rules(tmp_path):
+    official(tmp_path / "root")
+    with pytest.raises(GannbError, match="labels='famly' is not known. Did you mean 'family'"):
+        load("fruits360", size=16, labels="famly")
+    for split in ("train", "test"):
+        plain = load("fruits360", split=split, size=16)
+        ruled = load("fruits360", split=split, size=16, labels="family")
+        first_words = {}
+        for variety, n in plain.counts().items():
+            fruit = variety.split(" ")[0] if variety.split(" ")[0] in FAMILIES else variety
+            first_words[fruit] = first_words.get(fruit, 0) + n
+        assert ruled.counts() == dict(sorted(first_words.items())) and len(ruled.classes) < len(plain.classes)
+        assert ruled.part == split and len(ruled) == len(plain)
+
+
+def test_a_rule_and_duplicates_keep_the_official_parts_apart(tmp_path):
+    def without_dog_2(files, names):
+        return [None if f.endswith("dog/2.png") else n for f, n in zip(files, names)]
+
+    name = labelled(tmp_path)
+    train, test = (
+        load(name, split=p, size=16, labels=without_dog_2, duplicates="drop") for p in ("train", "test")
+    )
+    assert all(bytes(f).startswith(b"train/") for f in train.files) and len(train) == 6
+    assert all(bytes(f).startswith(b"test/") for f in test.files) and len(test) == 6
+    for kw in (dict(labels=without_dog_2), dict(duplicates="drop")):
+        with pytest.raises(GannbError, match="no such part. It has: train, test, all"):
+            load(name, split="val", size=16, **kw)
+
+
+def test_classes_of_a_rule_are_sorted():
+    letters = "qwertzuiopasdfghjkl"
+    labels, classes = new_labels(lambda files, names: names, letters, list(letters))
+    assert classes == tuple(sorted(letters)) and [classes[k] for k in labels] == list(letters)
+
+
+def test_shared_rooms_name_no_data_set():
+    "What is special about a set stands in its entry: the rooms that all sets share do not ask for names."
+    for room in ("catalogue", "decode", "info", "selection", "survey"):
+        code = (Path(registry.__file__).parent / f"{room}.py").read_text(encoding="utf-8")
+        named = [n for n in registry.DATASETS if f'"{n}"' in code]
+        assert not named, f"{room} names {named}"
+
+
+# generated images as a folder
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("classes", [(), ("cat", "dog"), ("A", "b c", "é")])
+def test_a_saved_set_comes_back_pixel_by_pixel(tmp_path, channels, classes):
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 16, 16, channels), np.uint8)
+    labels = np.arange(30) % len(classes) if classes else None
+    fakes = ImageSet.of_images(pixels, "fakes", labels, classes)
+    folder = save_folder(fakes, tmp_path / "fakes")
+    back = load(f"folder:{folder}", split="all")
+    assert back.classes == fakes.classes and back.channels == channels and back.size == 16
+    order = np.argsort([int(Path(bytes(f).decode()).stem) for f in back.files])
+    assert np.array_equal(back.take(order), pixels)
+    if classes:
+        assert np.array_equal(np.asarray(back.labels)[order], labels)
+    verify_folder(folder)
+    train, test = (load(f"folder:{folder}", split=p, size=16) for p in ("train", "test"))
+    assert len(train) + len(test) == 30
+
+
+@pytest.mark.parametrize(
+    "classes, words",
+    [
+        (("T-shirt/top", "x"), "cannot be the name of a folder"),
+        ((".hidden", "x"), "cannot be the name of a folder"),
+        (("a:b", "x"), "cannot be the name of a folder"),
+        ((" a", "x"), "cannot be the name of a folder"),
+        (("", "x"), "cannot be the name of a folder"),
+        (("train", "Test"), "would be read as parts"),
+        (("fakes",), "another name than that of the only class"),
+    ],
+)
+def test_classes_that_would_not_come_back_are_refused(tmp_path, classes, words):
+    pixels = np.zeros((4, 16, 16, 1), np.uint8)
+    fakes = ImageSet.of_images(pixels, "fakes", np.arange(4) % len(classes), classes)
+    with pytest.raises(GannbError, match=words):
+        save_folder(fakes, tmp_path / "fakes")
+    assert not list(tmp_path.glob("*fakes*")), "nothing half-written"
+
+
+def test_a_saved_set_overwrites_nothing(tmp_path):
+    (tmp_path / "fakes").mkdir()
+    with pytest.raises(GannbError, match="exists already"):
+        save_folder(ImageSet.of_images(np.zeros((4, 16, 16, 1), np.uint8), "fakes"), tmp_path / "fakes")
+
+
+# what only one set needs
+
+
+def test_grey_and_colour_are_decoded_apart(tmp_path):
+    box = f"folder:{fill(tmp_path / 'a', FLAT)}"
+    grey, colour = (load(box, split="all", size=16, channels=c) for c in (1, 3))
+    assert (grey.channels, colour.channels) == (1, 3) and len(cached(tmp_path)) == 2
+
+
+def test_celeba_without_its_pictures_is_not_here(tmp_path, monkeypatch):
+    fake_celeba(tmp_path / "root" / "celeba", monkeypatch)
+    pictures = tmp_path / "root" / "celeba" / "img_align_celeba"
+    assert available("celeba")
+    pictures.rename(tmp_path / "elsewhere")
+    assert available("celeba") is None, "its unpacking was stopped: `get` must go on"
+
+
+def test_cocos_zip_may_hold_more_than_its_pictures(tmp_path):
+    names = [*(f"val2017/{n}" for n in FLAT), "samples/1.png", "samples/2.png"]
+    fill_zip(tmp_path / "root" / "coco-val2017.zip", names)
+    assert len(load("coco-val2017", split="all", size=16)) == len(FLAT)

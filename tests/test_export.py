@@ -51,7 +51,8 @@ def test_package_is_the_export(fresh):
 
 
 def test_one_notebook_per_module():
-    "nbdev lets a second notebook overwrite a module in silence, and exports notebooks with merge conflicts as if nothing were wrong."
+    """nbdev lets a second notebook overwrite a module in silence, and exports notebooks with merge
+    conflicts as if nothing were wrong."""
     owner = {}
     for path in sorted((ROOT / "nbs").glob("*.ipynb")):
         text = "\n".join("".join(c["source"]) for c in json.loads(path.read_text(encoding="utf-8"))["cells"])

@@ -1,4 +1,5 @@
-"""Networks that judge: preprocessing, cards, the domain network's training, and the ladder that each has to climb."""
+"""Networks that judge: preprocessing, cards, the domain network's training, and the ladder
+that each has to climb."""
 
 import hashlib
 import io
@@ -53,7 +54,7 @@ def small_net(**kw):
     return F.FeatureNet("domain", "mean", 2, "ab" * 32, "none", Mean(), **kw)
 
 
-# ---- vectors, cards, images ------------------------------------------------------------------------------------------------------------
+# ---- vectors, cards, images --------------------------------------------------------------------------------
 
 
 def test_scaled_vectors_have_one_length_and_keep_their_direction():
@@ -126,12 +127,13 @@ def test_resizing_stays_within_the_range_of_pixels():
     assert F.resized(edge, 64).abs().max() <= 1
 
 
-# ---- effnet-lite0 ----------------------------------------------------------------------------------------------------------------------
+# ---- effnet-lite0 ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def random_effnet():
-    "timm's network with weights of our own, and its tensors in the package's manner: other names, same order."
+    """timm's network with weights of our own, and its tensors in the package's manner:
+    other names, same order."""
     net = F._timm_net()
     for i, p in enumerate(net.parameters()):
         with torch.no_grad():
@@ -181,7 +183,7 @@ def test_effnet_refuses_other_tensors_and_sizes(random_effnet):
             F.effnet_lite0({}, "0", size)
 
 
-# ---- inception -------------------------------------------------------------------------------------------------------------------------
+# ---- inception ---------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +227,7 @@ def test_inception_refuses(random_inception):
         F.inception({"conv1": torch.zeros(1)}, "0")
 
 
-# ---- domain ----------------------------------------------------------------------------------------------------------------------------
+# ---- domain ------------------------------------------------------------------------------------------------
 
 
 def digits():
@@ -295,7 +297,7 @@ def test_domain_needs_classes():
         F.train_domain(pictures(4, 16, 1), np.arange(3))
 
 
-# ---- the ladder ------------------------------------------------------------------------------------------------------------------------
+# ---- the ladder --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", list(F.SLIGHT))

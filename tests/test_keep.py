@@ -1,4 +1,5 @@
-"""gannb store: what it says is true, what it removes can be missed, and a kill in the middle leaves nothing half that looks whole."""
+"""gannb store: what it says is true, what it removes can be missed, and a kill in the middle leaves
+nothing half that looks whole."""
 
 import json
 import os
@@ -104,7 +105,10 @@ def refused(capsys, *args):
 
 def hold(folder):
     "Another process that holds a folder until its stdin closes."
-    code = f"import sys\nfrom gannb import store\nwith store.folder_lock({str(folder)!r}): print('held', flush=True); sys.stdin.read()"
+    code = (
+        f"import sys\nfrom gannb import store\nwith store.folder_lock({str(folder)!r}): print('held', "
+        "flush=True); sys.stdin.read()"
+    )
     p = subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -112,7 +116,7 @@ def hold(folder):
     return p
 
 
-# --- du ------------------------------------------------------------------------------------------------------------
+# --- du -----------------------------------------------------------------------------------------------------
 
 
 def test_du_in_words(made, capsys, place):
@@ -231,7 +235,7 @@ def test_states(made, harm, word):
     assert state(made) == word and state(made, 1) == "finished"
 
 
-# --- rm ------------------------------------------------------------------------------------------------------------
+# --- rm -----------------------------------------------------------------------------------------------------
 
 
 def test_rm_by_prefix(made, capsys):
@@ -356,7 +360,7 @@ def test_the_reference_is_never_touched(made, monkeypatch, place):
 
 DYING = """
 import os, shutil, sys
-from gannb.stages import keep
+from gannb.commands import keep
 {patch}
 keep.rm(keep.contents())
 """
@@ -368,7 +372,8 @@ keep.rm(keep.contents())
         ("def die(*a, **k): os._exit(9)\nos.rename = die", False),  # killed before anything happened
         ("def die(*a, **k): os._exit(9)\nshutil.rmtree = die", True),  # killed between renaming and deleting
         (
-            "real = os.unlink; n = [0]\ndef die(*a, **k):\n    n[0] += 1\n    if n[0] == 4: os._exit(9)\n    return real(*a, **k)\nos.unlink = die",
+            "real = os.unlink; n = [0]\ndef die(*a, **k):\n    n[0] += 1\n"
+            "    if n[0] == 4: os._exit(9)\n    return real(*a, **k)\nos.unlink = die",
             True,
         ),  # killed while deleting
     ],
@@ -388,7 +393,7 @@ def test_killed_while_removing(made, patch, renamed):
         assert state(made) == "finished" and train().reused
 
 
-# --- gc ------------------------------------------------------------------------------------------------------------
+# --- gc -----------------------------------------------------------------------------------------------------
 
 
 def test_gc_loses_no_result(made, capsys, place):

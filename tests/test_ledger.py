@@ -1,4 +1,5 @@
-"""The ledger: for each rule a table where it fires and one where it must not, malformed claims one by one, and 2,000 simulated tables."""
+"""The ledger: for each rule a table where it fires and one where it must not, malformed claims one by one,
+and 2,000 simulated tables."""
 
 import copy
 import json
@@ -9,11 +10,26 @@ import pytest
 import yaml
 from scipy import stats
 
-from gannb.ledger.claims import check_claim, load_claims
+from gannb.ledger.claims import KINDS, TESTS, check_claim, load_claims
 from gannb.ledger.intervals import fisher_p, holm, paired_interval, sign_flip_p, t_interval, welch_interval
 from gannb.ledger.judge import claim_hash, judge, judge_all
-from gannb.ledger.words import MARKS, SETTINGS, VERDICTS, counts, fmt_interval, headline, verdict_words
-from gannb.base import GannbError, numpy_rng
+from gannb.ledger.rules import decide
+from gannb.ledger.table import Table
+from gannb.ledger.words import (
+    MARKS,
+    SETTINGS,
+    VERDICTS,
+    apart,
+    counts,
+    decimals_for,
+    fmt,
+    fmt_interval,
+    headline,
+    interval_words,
+    verdict_words,
+)
+from gannb.base import GannbError, Missing, numpy_rng
+from gannb.report import numbers
 
 NAN = float("nan")
 HIGH, LOW, WIDE = (
@@ -160,6 +176,46 @@ def test_rounding_does_not_hide_the_comparison():
     assert "±" not in judge(bound(), rows(HIGH), "paper")["reason"]
 
 
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        (0.94312, "0.943"),
+        (112800, "112,800"),
+        (0.0, "0"),
+        (1.23e-5, "< 0.0001"),
+        (-1.23e-5, "> -0.0001"),
+        (1234.6, "1,235"),
+        (np.float32(2.5), "2.50"),
+        (np.int64(1234), "1,234"),
+        (True, "yes"),
+        ("digits", "digits"),
+        (Missing("no test images"), "n/a (no test images)"),
+        (NAN, "n/a (not a finite number)"),
+    ],
+)
+def test_a_value_in_a_table(value, text):
+    assert fmt(value) == text
+
+
+def test_numbers_of_a_column_share_their_decimals():
+    assert [decimals_for(v) for v in ([], [0], [0.5, NAN], [120.0, 0.5], [1e-9])] == [0, 0, 3, 0, 4]
+    assert decimals_for([1e-9], most=20) == 11
+    assert fmt(0.5, 1) == "0.5" and fmt(0.04, 1) == "< 0.1"
+    with pytest.raises(GannbError, match="n/a"):
+        fmt(None)
+
+
+def test_the_ends_of_an_interval_look_different():
+    assert apart(0.99978, 0.99984, 3) == 5 and apart(1.0, 2.0, 0) == 0 and apart(1.0, 1.0, 2) == 2
+    assert apart(0.1, 0.1 + 1e-12, 2) == 6, "six decimals at most"
+    assert interval_words(0.99981, (0.99978, 0.99984), 3) == "0.99981 [0.99978, 0.99984]"
+    assert interval_words(1234.56, (1200, 1300), 1) == "1,234.6 [1,200.0, 1,300.0]"
+
+
+def test_reports_say_numbers_with_the_words_of_the_ledger():
+    assert numbers.fmt is fmt
+
+
 # ---------------------------------------------------------------- rule 1: the unit is a seed
 
 
@@ -302,6 +358,31 @@ def test_directional_bound():
         and verdict(bound(margin=0.07), rows(HIGH)) == "inconclusive"
         and verdict(bound(margin=0.09), rows(HIGH)) == "not reproduced"
     )
+
+
+def test_an_interval_that_ends_at_the_bound_is_not_beyond_it():
+    "The same value in every seed: no width, and exactly on the bound."
+    one = [1.0] * 5
+    assert verdict(difference(), two(one, one)) == "inconclusive"
+    assert verdict(bound(bound=1.0), rows(one)) == "inconclusive"
+    assert verdict(bound(bound=1.0, direction="below"), rows(one)) == "inconclusive"
+    assert verdict(same(margin=1.0), two([2.0] * 5, one)) == "inconclusive"
+    assert verdict(no_harm(margin=1.0), two([0.0] * 5, one)) == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    "low, high, target",
+    [
+        (0.0, 1.0, (0.0, math.inf)),
+        (-1.0, 0.0, (0.0, math.inf)),
+        (-1.0, 0.0, (-math.inf, 0.0)),
+        (0.0, 1.0, (-math.inf, 0.0)),
+        (-1.0, 0.5, (-1.0, 1.0)),
+        (-0.5, 1.0, (-1.0, 1.0)),
+    ],
+)
+def test_touching_the_edge_settles_nothing(low, high, target):
+    assert decide(low, high, target) == "inconclusive"
 
 
 def test_the_interval_is_the_95_percent_one():
@@ -1139,6 +1220,85 @@ def test_malformed_tests_of_each_kind(c, words):
         check_claim(c)
 
 
+def message(c):
+    "What check_claim says to a malformed claim."
+    with pytest.raises(GannbError) as e:
+        check_claim(c)
+    return str(e.value)
+
+
+def test_every_kind_has_its_schema():
+    assert len(KINDS) == 17 and list(TESTS) == list(KINDS)
+    for kind, schema in TESTS.items():
+        assert f"a test of kind {kind} needs {', '.join(schema.needed())}." in message(never(kind=kind))
+
+
+def test_all_that_is_wrong_is_said_at_once():
+    c = bound(direction="abvoe", bonud=0.9, margin="x")
+    del c["test"]["bound"]
+    unknown, *others = message({**c, "short": ""}).splitlines()
+    assert "test: field='bonud' is not known. Did you mean 'bound'?" in unknown, (
+        "first what may be a misspelling"
+    )
+    for words in ("short must be", "direction='abvoe'", "margin must be", "bound is missing"):
+        assert sum(words in line for line in others) == 1, words
+    assert all(line.startswith("claim 'a-claim': ") for line in (unknown, *others))
+
+
+def test_what_parts_took_over_is_refused_once():
+    part = {"kind": "bound", "direction": "above", "bound": 0.9}
+    text = message(claim(kind="all", arm="a", margin=-1, tests=[part, part]))
+    assert "test.margin must be" in text and "tests[" not in text and "\n" not in text
+    text = message(claim(kind="all", arm="a", tests=[part, {**part, "bound": "x", "magrin": 1}]))
+    assert "test.tests[1].bound must be" in text and "test.tests[1]: field='magrin'" in text
+    assert "tests[0]" not in text
+    deep = claim(kind="all", arm="a", tests=[part, {"kind": "all", "tests": [part, {"kind": "boudn"}]}])
+    assert "test.tests[1].tests[1].kind='boudn' is not known. Did you mean 'bound'?" in message(deep)
+
+
+def test_parts_take_over_what_they_know():
+    "Place and bound come from the test around; a part's own data set wins over the list around it."
+    c = claim(kind="all", arm="a", direction="above", bound=0.9, tests=[{"kind": "bound"}, {"kind": "bound"}])
+    del c["test"]["dataset"]
+    c["test"]["datasets"] = ["x", "y"]
+    c["test"]["tests"][1]["dataset"] = "z"
+    table = rows(HIGH, dataset="x") + rows(HIGH, dataset="y") + rows(LOW, dataset="z")
+    judged = judge(c, table, "paper")
+    assert [p["verdict"] for p in judged["parts"]] == ["reproduced", "not reproduced"]
+    assert [v["dataset"] for v in judged["values"]] == ["x", "y", "z"]
+    part = {"kind": "bound", "datasets": ["x", "y"]}
+    several = claim(kind="all", arm="a", dataset="z", direction="above", bound=0.9, tests=[part, part])
+    assert [v["dataset"] for v in judge(several, table, "paper")["values"]] == ["x", "y"] * 2
+
+
+@pytest.mark.parametrize(
+    "test, words",
+    [
+        ({"kind": []}, "kind=[] is not known"),
+        ({"kind": None}, "kind=None is not known"),
+        ("bound", "must be a mapping with a kind"),
+        ({**bound()["test"], "with_": "m"}, "field='with_' is not known."),
+        ({**bound()["test"], "datasets": ("x", "y")}, "a list of different names"),
+        ({**bound()["test"], 1: 2}, "field=1 is not known"),
+    ],
+)
+def test_odd_forms_of_a_test(test, words):
+    assert words in message({**bound(), "test": test})
+
+
+def test_a_checked_claim_is_the_claim_that_was_given():
+    for c in GOOD:
+        before = copy.deepcopy(c)
+        assert check_claim(c) is c and c == before
+
+
+def test_a_long_table_of_steps_is_told_in_short():
+    many = [r for step in range(30) for r in rows(HIGH, step=step)]
+    said = judge(bound(), many, "paper")["reason"]
+    assert "no results for m of a on d at step end; the steps are 0, 1, 10" in said and said.count(",") < 12
+    assert judge(bound(at=3), Table(many), "paper")["verdict"] == "reproduced"
+
+
 def test_tolerance_needs_a_reason():
     c = never(kind="fact", metric="m", expected=1, tolerance=1)
     with pytest.raises(GannbError, match="tolerance"):
@@ -1193,7 +1353,7 @@ TABLES = 2000
 
 
 def rate(make, mean_a, mean_b, noise, luck=1.0, want="reproduced"):
-    "The share of 2,000 simulated tables with this verdict, by `judge` itself; arms share the luck of their seed."
+    "The share of 2,000 simulated tables with this verdict, by `judge`; arms share the luck of their seed."
     rng = numpy_rng(0, f"ledger {make} {mean_a} {mean_b} {noise}")
     x = (
         np.array([[mean_a], [mean_b]]) * noise

@@ -1,4 +1,4 @@
-"""Each metric at its known limits, against other implementations, on awkward numbers, and broken on purpose."""
+"Each metric at its known limits, against other implementations, on awkward numbers, and broken on purpose."
 
 import math
 import sys
@@ -13,12 +13,11 @@ from scipy import linalg
 from gannb import metrics
 from gannb.base import GannbError, numpy_rng
 from gannb.metrics import (
+    BETTER,
     Curve,
-    Score,
     class_diversity,
     closest_pairs,
     coverage,
-    difference,
     diversity,
     diversity_ratio,
     fd_infinity,
@@ -37,7 +36,6 @@ from gannb.metrics import (
     plant_copies,
     planted_memorisation,
     precision_recall,
-    rank,
     same_size,
     self_test,
     statistics,
@@ -60,6 +58,8 @@ def sqrtm_fid(x, y):
 
 # --- FID
 
+PROMISE = 1e-8  # relative error of FID that `trace_root` allows its quick way; another BLAS rounds otherwise
+
 
 @pytest.mark.parametrize("n,m,d", [(50, 60, 3), (200, 150, 20), (400, 300, 48)])
 def test_fid_agrees_with_scipy_matrix_square_root(n, m, d):
@@ -72,7 +72,7 @@ def test_fid_agrees_with_torchmetrics():
 
     x, y = cloud(300, 16, 1), cloud(200, 16, 2, 0.7, 0.3)
     theirs = _compute_fid(*(torch.from_numpy(v) for v in (x.mean(0), np.cov(x.T), y.mean(0), np.cov(y.T))))
-    assert abs(fid(x, y) / float(theirs) - 1) < 1e-9
+    assert abs(fid(x, y) / float(theirs) - 1) < PROMISE
 
 
 @pytest.mark.parametrize("n,d", [(2, 5), (10, 50), (50, 50), (51, 50), (300, 20), (30, 200)])
@@ -85,7 +85,8 @@ def test_fid_of_a_set_with_itself_is_zero(n, d):
 
 @pytest.mark.parametrize("n,m", [(10, 12), (12, 90), (90, 12)])
 def test_fid_with_fewer_images_than_features_equals_the_definition(n, m):
-    "Embedding both sets in more features by an isometry changes no distance: the answer is known from the small space, where n > d."
+    """Embedding both sets in more features by an isometry changes no distance: the answer is known
+    from the small space, where n > d."""
     x, y = cloud(n, 5, 1), cloud(m, 5, 2, 2.0)
     up = np.linalg.qr(cloud(40, 40, 3))[0][:5]
     assert abs(fid(x @ up, y @ up) / sqrtm_fid(x, y) - 1) < 1e-6
@@ -95,10 +96,10 @@ def test_fid_is_symmetric_and_does_not_see_a_rotation():
     for n, m in ((8, 11), (80, 60)):
         x, y = cloud(n, 20, 1), cloud(m, 20, 2, 1.5, 0.5)
         Q = np.linalg.qr(cloud(20, 20, 3))[0]
-        assert abs(fid(x, y) - fid(y, x)) < 1e-9 * fid(x, y) and abs(
-            fid(x @ Q, y @ Q) - fid(x, y)
-        ) < 1e-9 * fid(x, y)
-        assert abs(fid(3 * x, 3 * y) - 9 * fid(x, y)) < 1e-8 * fid(x, y)
+        once = fid(x, y)
+        assert abs(fid(y, x) / once - 1) < 2 * PROMISE
+        assert abs(fid(x @ Q, y @ Q) / once - 1) < 2 * PROMISE
+        assert abs(fid(3 * x, 3 * y) / (9 * once) - 1) < 2 * PROMISE
 
 
 def test_fid_awkward_numbers_one_by_one():
@@ -116,7 +117,7 @@ def test_fid_awkward_numbers_one_by_one():
     assert abs(fid(np.tile(x, (1, 2)), np.tile(y, (1, 2))) / (2 * true) - 1) < 1e-6, "every feature twice"
     same = np.ones((50, 6)) * 0.3
     assert fid(same, same) < 1e-12 and abs(fid(same, same + 2) - 24) < 1e-6, "one image fifty times"
-    assert abs(fid(same, x) / (((0.3 - x.mean(0)) ** 2).sum() + np.trace(np.cov(x.T))) - 1) < 1e-9, (
+    assert abs(fid(same, x) / (((0.3 - x.mean(0)) ** 2).sum() + np.trace(np.cov(x.T))) - 1) < PROMISE, (
         "one image against many"
     )
     assert (
@@ -143,11 +144,11 @@ def test_worse_images_score_worse():
 def test_the_quick_way_and_the_exact_way_agree():
     F, G = statistics(cloud(90, 30, 1)).factor, statistics(cloud(80, 30, 2)).factor
     exact = linalg.svdvals(F @ G.T).sum()
-    for rest in (0.0, 1e9):
-        assert (
-            abs(trace_root(F, G, rest) / exact - 1) < 1e-9
-            and abs(trace_root(G[:20], F, rest) / linalg.svdvals(F @ G[:20].T).sum() - 1) < 1e-9
-        )
+    few = linalg.svdvals(F @ G[:20].T).sum()
+    assert abs(trace_root(F, G) / exact - 1) < 1e-12 and abs(trace_root(G[:20], F) / few - 1) < 1e-12
+    for A, B, root in ((F, G, exact), (G[:20], F, few)):
+        rest = 3 * root  # FID is rest - 2 root: as large as the root itself, so the quick way is taken
+        assert 2 * abs(trace_root(A, B, rest) - root) < PROMISE * (rest - 2 * root)
     steep = np.diag(
         10.0 ** -np.arange(12)
     )  # singular values down to 1e-22: their squares are lost in rounding
@@ -159,7 +160,7 @@ def test_stored_statistics_give_the_same_fid():
     s = statistics(x)
     assert s.n == 100 and s.factor.shape == (10, 10) and statistics(y).factor.shape == (9, 10)
     assert fid(s, y) == fid(x, y) == fid(s, statistics(y))
-    assert abs(fid(statistics_from(x.mean(0), np.cov(x.T), 100), y) / fid(x, y) - 1) < 1e-9
+    assert abs(fid(statistics_from(x.mean(0), np.cov(x.T), 100), y) / fid(x, y) - 1) < 2 * PROMISE
     assert abs(trace_root(s.factor, s.factor) / np.trace(np.cov(x.T)) - 1) < 1e-12
     for mean, cov, n in (
         (np.ones(3), np.ones((2, 2)), 5),
@@ -181,7 +182,7 @@ def test_fid_falls_with_the_number_of_images_and_the_line_finds_the_end():
     )
     assert (
         fid_curve(a, b, [100], seed=1).values != fid_curve(a, b, [100]).values
-        and abs(fid_curve(a, b, [3000]).values[0] - fid(a, b)) < 1e-9
+        and abs(fid_curve(a, b, [3000]).values[0] / fid(a, b) - 1) < 2 * PROMISE
     )
     line = fd_infinity(Curve((10, 20, 50), (2 + 7 / 10, 2 + 7 / 20, 2 + 7 / 50)))
     assert abs(line.value - 2) < 1e-9 and abs(line.slope - 7) < 1e-9
@@ -638,143 +639,24 @@ def test_metrics_leave_the_global_generators_and_their_input_alone():
 
 # --- records
 
-CARD = dict(
-    network="effnet-lite0",
-    layer="1280",
-    weights="0123456789abcdef",
-    resize="bicubic to 64 px",
-    rounding="uint8",
-    split="test",
-)
 
-
-def score(metric="kid", value=0.1, **kw):
-    return Score(metric, value, **{**dict(n_real=3000, n_fake=3000), **CARD, **kw})
-
-
-def test_a_score_prints_its_protocol():
-    s = score("fid", 36.4444, low=35.12, high=37.71, seeds=(0, 1), n_fake=5000)
-    assert (
-        s.line()
-        == "fid 36.4 [35.1, 37.7] (5,000 fakes against 3,000 reals, test; effnet-lite0 1280, weights 0123456789abcdef, bicubic to 64 px, uint8, seeds 0, 1)"
-    )
-    assert s.name() == "fid_5k_test" and score(split="fruits, held out").name() == "kid_3k_fruits_held_out"
-    assert s.row()["value"] == 36.4444 and s.row()["seeds"] == (0, 1) and s.row()["warning"] == ""
-    assert (
-        s.protocol() == dict(CARD, n_real=3000, n_fake=5000, held_out=True)
-        and score(reference="ab12").protocol()["reference"] == "ab12"
-    )
-    assert (
-        score("inception_score", 3.0, n_real=None)
-        .line()
-        .startswith("inception_score 3.00 (3,000 fakes, test;")
-    )
-    assert (
-        "seen in training" in score(held_out=False).line()
-        and score(held_out=False).protocol()["held_out"] is False
-    )
-
-
-@pytest.mark.parametrize(
-    "value,text",
-    [
-        (36.4444, "36.4"),
-        (0.012345, "0.0123"),
-        (1234.5, "1,234"),
-        (0.0, "0.00"),
-        (9.996, "10.0"),
-        (-0.5, "-0.500"),
-        (1.5e-6, "1.5e-06"),
-        (math.nan, "nan"),
-        (math.inf, "inf"),
-    ],
-)
-def test_three_significant_digits(value, text):
-    assert score(value=value).line().startswith(f"kid {text} (")
-
-
-def test_rounding_does_not_close_an_interval():
-    assert score(value=36.4444, low=36.4441, high=36.4449).line().startswith("kid 36.444 [36.444, 36.445] (")
-
-
-def test_fid_of_few_images_carries_a_warning():
-    assert (
-        "2,048" in score("fid", 1.0, n_fake=2047).warning
-        and "2,048" in score("fid", 1.0, n_real=2047).warning
-        and "1,000" in score("fid", 1.0, n_fake=1000).line()
-    )
-    assert (
-        score("fid", 1.0, n_real=2048, n_fake=2048).warning == ""
-        and score("kid", 1.0, n_fake=100).warning == ""
-    )
-    assert (
-        "decides nothing" in score("fd_infinity", 1.0).warning
-        and "decides nothing" in score("kid_subsets", 1.0).warning
-    )
-    assert score(warning="blurred").line().endswith("! blurred")
-
-
-@pytest.mark.parametrize(
-    "field,value",
-    [
-        ("n_real", 2000),
-        ("n_fake", 2000),
-        ("network", "inception"),
-        ("layer", "2048"),
-        ("weights", "ff"),
-        ("resize", "bilinear"),
-        ("rounding", "none"),
-        ("split", "train"),
-        ("held_out", False),
-        ("reference", "zz"),
-    ],
-)
-def test_unlike_protocols_refuse_unless_the_field_is_the_factor(field, value):
-    a, b = score(value=0.3), score(value=0.1, **{field: value})
-    for call in (difference, lambda a, b: rank([a, b]), lambda a, b: normalised(a, b, a)):
-        with pytest.raises(GannbError, match=rf"differ in {field} \("):
-            call(a, b)
-    assert abs(difference(a, b, factor=field) - 0.2) < 1e-12 and rank([a, b], factor=(field,)) == [b, a]
-    other = "layer" if field != "layer" else "split"
-    with pytest.raises(GannbError, match=field):
-        difference(a, b, factor=other)
-
-
-def test_scores_compare():
-    a, b = score(value=0.3, seeds=(0,)), score(value=0.1, seeds=(1, 2))
-    assert (
-        abs(difference(a, b) - 0.2) < 1e-12
-        and rank([a, b]) == [b, a]
-        and rank([score("precision", v) for v in (0.1, 0.3)])[0].value == 0.3
-    )
-    assert rank([score(value=math.nan), b, a])[:2] == [b, a]
-    with pytest.raises(GannbError, match="metric .kid against fid"):
-        difference(a, score("fid", 0.3))
-    with pytest.raises(GannbError, match="n_fake"):
-        difference(a, b, factor="n_fakes")
-    with pytest.raises(GannbError, match="no better end"):
-        rank([score("diversity", 1.0)])
-    assert abs(normalised(score(value=0.2), score(value=0.5), score(value=0.1)) - 0.75) < 1e-12
-
-
-@pytest.mark.parametrize(
-    "kw,words",
-    [
-        (dict(metric="fidd"), "fid"),
-        (dict(network=""), "network"),
-        (dict(resize=" "), "resize"),
-        (dict(split=""), "split"),
-        (dict(low=0.1), "two ends"),
-        (dict(low=0.3, high=0.2), "lower first"),
-        (dict(n_fake=0), "n_fake"),
-        (dict(n_real=2.5), "n_real"),
-        (dict(value="0.1"), "number"),
-        (dict(value=True), "number"),
-    ],
-)
-def test_a_score_without_its_protocol_is_refused(kw, words):
-    with pytest.raises(GannbError, match=words):
-        score(**kw)
+def test_each_better_side_is_the_measured_one():
+    "Fakes from the reals' own distribution score better than shifted ones, and the table says so."
+    real, good = cloud(300, 6, 1), cloud(300, 6, 2)
+    bad = good + 3
+    values = {
+        "fid": fid,
+        "kid": kid,
+        "precision": lambda r, f: precision_recall(r, f).precision,
+        "recall": lambda r, f: precision_recall(r, f).recall,
+        "coverage": coverage,
+    }
+    for name, measure in values.items():
+        difference = measure(real, bad) - measure(real, good)
+        assert abs(difference) > 0.1, name
+        assert BETTER[name] == ("lower" if difference > 0 else "higher"), name
+    assert BETTER["quality"] == "higher" and normalised(1.0, 5.0, 0.5) > normalised(4.0, 5.0, 0.5)
+    assert BETTER["diversity"] is None
 
 
 def test_normalised():
@@ -803,7 +685,7 @@ MUTATIONS = {  # what is broken: (token of gannb/metrics.py, what it becomes)
     "kernel without 1/d": ("gamma=1 / a.shape[1]", "gamma=1.0"),
     "kernel without + 1": ("coef0=1", "coef0=0"),
     "diagonal left in": ("np.fill_diagonal(K, 0)", "pass"),
-    "biased divisor": ("n * (n - 1)) + _within(fake)", "n * n) + _within(fake)"),
+    "biased divisor": ("_within(real).sum() / (n * (n - 1))", "_within(real).sum() / (n * n)"),
     "KID without the 2": ("- 2 * _across(real, fake)[0]", "- _across(real, fake)[0]"),
     "FID without the 2": ("- 2 * trace_root", "- trace_root"),
     "FID without the means": ("gap @ gap + (r.factor", "(r.factor"),
@@ -824,7 +706,7 @@ MUTATIONS = {  # what is broken: (token of gannb/metrics.py, what it becomes)
         "_inside(real, fake, _radii(fake, k))[0]",
     ),
     "one neighbour more": ("n_neighbors=k,", "n_neighbors=k + 1,"),
-    "radius not squared": ("return ((x - x[far])**2).sum(1)", "return np.abs(x - x[far]).sum(1)"),
+    "radius not squared": ("return ((x - x[far]) ** 2).sum(1)", "return np.abs(x - x[far]).sum(1)"),
     "coverage of fakes": ("_radii(real, k))[1].mean()", "_radii(real, k))[0].mean()"),
     "diversity with self-pairs": ("float(total / (n * (n - 1)))", "float(total / (n * n))"),
     "fakes' own ratio": ("diversity(fake) / diversity(real)", "diversity(real) / diversity(fake)"),
@@ -835,7 +717,7 @@ MUTATIONS = {  # what is broken: (token of gannb/metrics.py, what it becomes)
     "pairs with themselves": ("np.arange(s.start, s.stop)] = False", "np.arange(s.start, s.stop)] = True"),
     "threshold not per feature": ("limit**2 * x.shape[1]", "limit**2"),
     "mean of all distances": ("np.median(np.sqrt(least / x.shape[1]))", "np.median(np.sqrt(least))"),
-    "ends swapped": ("(u - v) / (u - h)", "(v - h) / (u - h)"),
+    "ends swapped": ("(untrained - value) / (", "(value - held_out) / ("),
     "line through n": (
         "np.polyfit(1 / np.array(curve.sizes, float)",
         "np.polyfit(np.array(curve.sizes, float)",

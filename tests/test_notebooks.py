@@ -1,4 +1,5 @@
-"""Notebooks as files: those in nbs/ are the documentation, executed and small; those in papers/ are empty templates. `make test` runs them elsewhere."""
+"""Notebooks as files: those in nbs/ are the documentation, executed and small; those in papers/ are
+empty templates. `make test` runs them elsewhere."""
 
 import re
 from pathlib import Path
@@ -10,7 +11,8 @@ ROOT = Path(__file__).resolve().parents[1]
 LESSONS = sorted((ROOT / "nbs").glob("*.ipynb"))
 PAPERS = sorted((ROOT / "papers").glob("*.ipynb"))
 BOTH = pytest.mark.parametrize("path", LESSONS + PAPERS, ids=lambda p: f"{p.parent.name}/{p.name}")
-# What ties an output to the machine it was made on: a home, a working folder, a temporary or an installed file.
+# What ties an output to the machine it was made on: a home, a working folder, a temporary
+# or an installed file.
 MACHINE = re.compile(
     r"(?<![\w.~/])/(?:work|root|home|Users|private|var/folders|tmp|usr/lib/python\d)/[\w.-]+|site-packages/|[A-Z]:\\+Users\\+"
 )

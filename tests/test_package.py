@@ -1,6 +1,9 @@
-"""What a user of the package gets: a wheel with gannb alone, light to import, needing neither nbdev nor the notebooks."""
+"""What a user of the package gets: a wheel with gannb alone, light to import, needing neither
+nbdev nor the notebooks."""
 
+import ast
 import configparser
+import json
 import os
 import shutil
 import statistics
@@ -13,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
@@ -97,9 +101,50 @@ def test_metadata_comes_from_settings(wheel):
         map(str, map(Requirement, cfg["requirements"].split()))
     )
     assert not any(r.startswith(("nbdev", "fastcore")) for r in required)
-    assert set(meta.get_all("Provides-Extra")) == {"dev", "kaggle", "cluster"}
+    assert set(meta.get_all("Provides-Extra")) == {"dev"}
     assert "gannb = gannb.cli:main" in archive.read(f"{info}/entry_points.txt").decode()
     assert "Apache License" in archive.read(f"{info}/licenses/LICENSE").decode()
+
+
+def third_party_imports() -> dict[str, str]:
+    "Distribution -> a module of gannb that imports it."
+    from importlib.metadata import packages_distributions
+
+    owner = packages_distributions()
+    found = {}
+    for path in sorted((ROOT / "gannb").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            for name in {n.split(".")[0] for n in names} - sys.stdlib_module_names - {"gannb"}:
+                assert name in owner, f"{path.name} imports {name}, which is not installed"
+                found[canonicalize_name(owner[name][0])] = path.name
+    return found
+
+
+RUNS_BESIDE = {"jupyterlab": "the first door", "ipykernel": "runs the reports, in a process of its own"}
+
+
+def test_what_is_imported_is_declared_and_nothing_else():
+    declared = {canonicalize_name(Requirement(r).name) for r in metadata()["requirements"].split()}
+    used = third_party_imports()
+    lacking = {f"{name} ({where})" for name, where in used.items() if name not in declared}
+    assert not lacking, f"imported and not declared in settings.ini: {sorted(lacking)}"
+    idle = declared - set(used) - set(RUNS_BESIDE)
+    assert not idle, f"declared in settings.ini and imported nowhere: {sorted(idle)}"
+
+
+def test_the_judging_network_is_pinned_exactly():
+    judge = next(r for r in metadata()["requirements"].split() if r.startswith("efficientnet-lite0"))
+    assert "==" in judge, "another version of the weights would judge otherwise"
+
+
+def test_the_constraints_are_those_of_the_reference_results():
+    pinned = dict(x.split("==") for x in (ROOT / "constraints.txt").read_text().splitlines() if "==" in x)
+    for path in sorted((ROOT / "outputs" / "reference").glob("*/provenance.json")):
+        for name, version in json.loads(path.read_text(encoding="utf-8"))["versions"].items():
+            assert pinned.get(name) == version, f"{path.parent.name} was made with {name} {version}"
 
 
 def test_imports_from_an_empty_folder_without_nbdev(installed, tmp_path):
@@ -126,7 +171,8 @@ for name in {modules!r}:
 
 def test_importing_gannb_is_light():
     heavy = python(
-        "import sys, gannb; print(*[m for m in ('torch', 'matplotlib', 'numpy', 'nbdev', 'fastcore') if m in sys.modules])"
+        "import sys, gannb; print(*[m for m in ('torch', 'matplotlib', 'numpy', 'nbdev', 'fastcore') if "
+        "m in sys.modules])"
     )
     assert heavy.split() == []
     assert python("import gannb; print(gannb.__version__)").strip() == metadata()["version"]

@@ -192,5 +192,9 @@ def test_saving_is_atomic_and_animations_play(tmp_path):
 
 
 def test_figures_belong_to_no_window_and_need_no_torch():
-    code = "import sys; from gannb import plot; plot.gan_diagram(); plot.training_diagram(); assert 'torch' not in sys.modules; m = sys.modules.get('matplotlib.pyplot'); assert m is None or not m.get_fignums()"
+    code = (
+        "import sys; from gannb import plot; plot.gan_diagram(); plot.training_diagram(); assert "
+        "'torch' not in sys.modules; m = sys.modules.get('matplotlib.pyplot'); assert m is None or "
+        "not m.get_fignums()"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -1,4 +1,5 @@
-"""The repository as a newcomer gets it: what it must not hold, what README promises, and how the Makefile sets itself up."""
+"""The repository as a newcomer gets it: what it must not hold, what README promises, and how the
+Makefile sets itself up."""
 
 import ast
 import configparser
@@ -127,7 +128,8 @@ def test_no_star_imports():
 
 
 def test_nothing_is_large():
-    "Files under 1.5 MB; in outputs/reference/ a generator under 2 MB and each report's folder under 3 MB in all."
+    """Files under 1.5 MB; in outputs/reference/ a generator under 2 MB and each report's
+    folder under 3 MB in all."""
     folders = {}
     for path in repository_files():
         parts, size = path.relative_to(ROOT).parts, path.stat().st_size

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from gannb import plot
-from gannb.report.numbers import _interval, fmt
-from gannb.report.page import MARKER, Report, _seed_rows
+from gannb.ledger.words import fmt, interval_words
+from gannb.report.page import MARKER, Report, seed_rows
 from gannb.report.site import export_html, index_page
 from gannb.base import GannbError
 from gannb.ledger.judge import judge_all
@@ -191,8 +191,8 @@ def test_verdict_block_has_anchor_reason_rule_and_seeds(tmp_path):
     )
     assert 'id="claim-later"' in b and "data:image" not in b and "metrics to come" in b
     assert (
-        _seed_rows(first)[0]["values"] == [0.97, 0.985, 0.99, 0.98, 0.992]
-        and _seed_rows(first)[0]["paper"] == 0.9999
+        seed_rows(first)[0]["values"] == [0.97, 0.985, 0.99, 0.98, 0.992]
+        and seed_rows(first)[0]["paper"] == 0.9999
     )
 
 
@@ -265,8 +265,8 @@ def test_numbers_in_words(value, text):
 
 def test_intervals_never_collapse():
     assert (
-        _interval(0.99981, (0.99978, 0.99984), 3) == "0.99981 [0.99978, 0.99984]"
-        and _interval(78.12, (77.2, 79.04), 1) == "78.1 [77.2, 79.0]"
+        interval_words(0.99981, (0.99978, 0.99984), 3) == "0.99981 [0.99978, 0.99984]"
+        and interval_words(78.12, (77.2, 79.04), 1) == "78.1 [77.2, 79.0]"
     )
 
 

@@ -126,9 +126,9 @@ def test_values_are_those_of_the_metrics(run, scorer, sets):
     )
     assert found["diversity"] == pytest.approx(metrics.diversity_ratio(fake, real), abs=1e-9)
     zero, top = score.score(run, scorer, 0)["kid"], score.score_reals(sets[0], scorer)["kid"]
-    assert score.quality(run, scorer, sets[0], 0) == 0 and score.quality(run, scorer, sets[0]) == pytest.approx(
-        (zero - found["kid"]) / (zero - top)
-    )
+    assert score.quality(run, scorer, sets[0], 0) == 0 and score.quality(
+        run, scorer, sets[0]
+    ) == pytest.approx((zero - found["kid"]) / (zero - top))
     assert abs(top) < 0.1 * zero, "real training images are near to held-out ones"
 
 
@@ -188,7 +188,9 @@ def test_planted_copies_are_found_among_honest_fakes(run, scorer, sets, monkeypa
     monkeypatch.setattr(memory, "fake_features", lambda run, net, n: net(others))
     own, planted = memorised(run, scorer, sets[0])
     assert (
-        own.n_train == own.n_held == len(scorer.real) and 0.35 < own.share < 0.65 and planted.share > own.share
+        own.n_train == own.n_held == len(scorer.real)
+        and 0.35 < own.share < 0.65
+        and planted.share > own.share
     )
 
 

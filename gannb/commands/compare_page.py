@@ -5,20 +5,22 @@
 # %% ../../nbs/18_commands.compare_page.ipynb #e3d61eb1
 from __future__ import annotations
 
-import html
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 
-from ..base import GannbError, fmt_time
+from ..base import GannbError, Missing, fmt_time
 from ..plot import beside, losses, png, probabilities, seed_dots
-from ..report.numbers import _cell, _column_decimals
-from ..report.page import _Verdicts, _na, _picture, _template
+from ..report.numbers import cell_text
+from ..report.page import Report, block, png_block, template_text, templates
 from ..report.site import _check_offline, _toc
 from ..store import atomic_write, check_place, provenance, write_json
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
+
     from gannb.commands.compare import Comparison
 
 # %% auto #0
@@ -26,17 +28,6 @@ __all__ = ['COMPARISON', 'check_comparison_folder', 'comparison_page']
 
 # %% ../../nbs/18_commands.compare_page.ipynb #69708112
 COMPARISON = "compare.json"  # the record of a comparison: a folder with it may be written again
-
-
-_SIDE = {
-    "A better": ("yes", "✓"),
-    "B better": ("yes", "✓"),
-    "A lower": ("yes", "✓"),
-    "A higher": ("yes", "✓"),
-    "same": ("yes", "✓"),
-    "open": ("open", "~"),
-    "inconclusive": ("open", "~"),
-}
 
 
 def check_comparison_folder(folder: str | Path) -> Path:
@@ -48,168 +39,206 @@ def check_comparison_folder(folder: str | Path) -> Path:
         )
     return folder
 
-# %% ../../nbs/18_commands.compare_page.ipynb #d11c92f1
-def _verdict_block(c: Comparison) -> str:
-    "The verdict of a comparison: word, reason, both sides, every seed."
-    v, row = c.main, c.table()[0]
-    key, mark = _SIDE[v["verdict"]]
-    d = {k: _column_decimals([row[k]]) for k in ("A", "B", "difference")}
-    units = {arm: f"{len(rs)} (seeds {', '.join(str(r.seed) for r in rs)})" for arm, rs in c.runs.items()}
-    facts = {
-        **{f"{arm}: {name}": _cell(row[arm], d[arm]) for arm, name in zip("AB", c.names)},
-        "A minus B": _cell(row["difference"], d["difference"]),
-        "Seeds": units["A"] if units["A"] == units["B"] else f"A {units['A']}, B {units['B']}",
-        "Differences": "taken seed by seed"
-        if v["paired"]
-        else "of the means (Welch): the two sides have different seeds",
-        "Margin": f"{v['margin']:g}",
-        "Better is": v["better"] or "neither: this number has no better side",
+# %% ../../nbs/18_commands.compare_page.ipynb #a8c39b81
+_OPEN = ("open", "inconclusive")  # words that settle nothing
+
+
+def _short(what: str) -> str:
+    "A metric's name without what stands in brackets behind it."
+    return what.partition(" (")[0]
+
+# %% ../../nbs/18_commands.compare_page.ipynb #1d892c95
+def _units_words(c: Comparison) -> str:
+    "How many seeds each side has, and which."
+    a, b = (f"{len(c.runs[arm])} (seeds {', '.join(str(run.seed) for run in c.runs[arm])})" for arm in "AB")
+    return a if a == b else f"A {a}, B {b}"
+
+# %% ../../nbs/18_commands.compare_page.ipynb #fb2e5cb8
+def _verdict_facts(c: Comparison) -> dict[str, str]:
+    "Both sides, their difference, and how it was taken."
+    main, row = c.main, c.table()[0]
+    unpaired = "of the means (Welch): the two sides have different seeds"
+    sides = {f"{arm}: {name}": cell_text(row[arm]) for arm, name in zip("AB", c.names)}
+    return sides | {
+        "A minus B": cell_text(row["difference"]),
+        "Seeds": _units_words(c),
+        "Differences": "taken seed by seed" if main["paired"] else unpaired,
+        "Margin": f"{main['margin']:g}",
+        "Better is": main["better"] or "neither: this number has no better side",
     }
-    body = "".join(f"<dt>{html.escape(k)}</dt><dd>{_na(t)}</dd>" for k, t in facts.items())
-    alt = f"Every seed of {v['what']}: {v['sentence']}"
-    dots = (
-        _picture(png(seed_dots(c.dots()), alt=alt), alt, "chart")
-        if any(x is not None for m in v["values"] for x in m["values"])
-        else ""
-    )
-    return (
-        f'<section class="g-verdict g-{key}" id="verdict"><p class="g-top"><span class="g-badge g-{key}">{mark} {v["verdict"]}</span><strong>{html.escape(c.sentence())}</strong></p>'
-        f'<dl class="g-facts">{body}</dl><p class="g-reason">{html.escape(v["sentence"])}</p>{dots}</section>'
+
+# %% ../../nbs/18_commands.compare_page.ipynb #9b89d178
+def _seeds_block(c: Comparison) -> Markup | str:
+    "Every seed of both sides; nothing where none has a value."
+    main = c.main
+    if all(value is None for side in main["values"] for value in side["values"]):
+        return ""
+    alt = f"Every seed of {main['what']}: {main['sentence']}"
+    return png_block(png(seed_dots(c.dots()), alt=alt), alt, "chart")
+
+# %% ../../nbs/18_commands.compare_page.ipynb #d11c92f1
+def _verdict_block(c: Comparison) -> Markup:
+    "The verdict of a comparison: word, reason, both sides, every seed."
+    main = c.main
+    key, mark = ("open", "~") if main["verdict"] in _OPEN else ("yes", "✓")
+    words, facts = f"{mark} {main['verdict']}", _verdict_facts(c)
+    return block("verdict", "verdict", key, words, c.sentence(), "", facts, main["sentence"], _seeds_block(c))
+
+# %% ../../nbs/18_commands.compare_page.ipynb #f0c3b723
+def _heading(report: Report, anchor: str, text: str) -> None:
+    report.show_block(block("heading", anchor, text))
+
+# %% ../../nbs/18_commands.compare_page.ipynb #eb02dfa8
+def _show_pictures(report: Report, c: Comparison) -> None:
+    "The same noise through both generators, beside held-out images where a judge had some."
+    _heading(report, "pictures", "Pictures")
+    if not c.pictures:
+        why = Missing("every seed of one side diverged: there is no generator to draw from")
+        report.show_block(block("note", why, "na"))
+        return
+    names = dict(zip("AB", c.names))
+    columns = {f"{k}: {names[k]}" if k in names else k: [images] for k, images in c.pictures.items()}
+    held_out = ", beside held-out images." if "real" in c.pictures else "."
+    report.figure(
+        beside(columns, [c.dataset], 16),
+        "pictures",
+        f"The same number of images from the same noise through both generators{held_out}",
+        f"Images of {' and '.join(c.names)} side by side.",
     )
 
-# %% ../../nbs/18_commands.compare_page.ipynb #164a4182
-def _comparison_figures(p: _Verdicts, c: Comparison) -> None:
-    "Pictures, numbers, curves and settings of a comparison."
-    names = dict(zip("AB", c.names))
-    columns = {
-        names.get(k, k) if k == "real" else f"{k}: {names[k]}": [images] for k, images in c.pictures.items()
-    }
-    p._show('<h2 id="pictures">Pictures</h2>')
-    if columns:
-        p.figure(
-            beside(columns, [c.dataset], 16),
-            "pictures",
-            "The same number of images from the same noise through both generators"
-            + (", beside held-out images." if "real" in c.pictures else "."),
-            f"Images of {' and '.join(names.values())} side by side.",
-        )
-    else:
-        p._show('<p class="na">n/a (every seed of one side diverged: there is no generator to draw from)</p>')
-    p._show('<h2 id="numbers">Numbers</h2>')
-    p.table(
-        [{**r, "metric": r["metric"].partition(" (")[0]} for r in c.table()],
+# %% ../../nbs/18_commands.compare_page.ipynb #478c2794
+def _metric_notes(c: Comparison) -> str:
+    "What the names of the metrics stand for, as far as they are explained."
+    explained = [v["what"].replace(" (", ": ").rstrip(")") for v in c.verdicts.values() if " (" in v["what"]]
+    return "; ".join(explained) + ("." if explained else "")
+
+# %% ../../nbs/18_commands.compare_page.ipynb #0185fe04
+def _show_numbers(report: Report, c: Comparison) -> None:
+    "One row a metric; one of them was asked for."
+    a, b = c.names
+    asked = f"Only {_short(c.main['what'])}, which was asked for, gets a verdict."
+    _heading(report, "numbers", "Numbers")
+    report.table(
+        [{**row, "metric": _short(row["metric"])} for row in c.table()],
         "numbers",
-        {"metric": "What", "A": f"A: {names['A']}", "B": f"B: {names['B']}", "difference": "A minus B"},
-        f"Means over seeds with 95 % intervals. Only {c.main['what'].partition(' (')[0]}, which was asked for, gets a verdict.",
+        {"metric": "What", "A": f"A: {a}", "B": f"B: {b}", "difference": "A minus B"},
+        f"Means over seeds with 95 % intervals. {asked}",
         "cell",
     )
-    p._show(
-        '<p class="g-caption">'
-        + html.escape(
-            "; ".join(
-                v["what"].replace(" (", ": ").rstrip(")") for v in c.verdicts.values() if " (" in v["what"]
-            )
-        )
-        + ("." if "kid" in c.verdicts else "")
-        + "</p>"
-    )
-    p._show('<h2 id="curves">Curves</h2>')
+    report.show_block(block("note", _metric_notes(c), "g-caption"))
+
+# %% ../../nbs/18_commands.compare_page.ipynb #287c0b22
+def _show_curves(report: Report, c: Comparison) -> None:
+    "Both records of the training, each seed."
     histories = c.histories()
-    window = max(3, min(len(h["loss_D"][0]) for h in histories.values()) // 50 | 1)
-    p.figure(
+    steps = min(len(columns["loss_D"][0]) for columns in histories.values())
+    window = max(3, steps // 50 | 1)  # smoothed over a fiftieth of the run, an odd number of steps
+    _heading(report, "curves", "Curves")
+    report.figure(
         losses(histories, smooth=window),
         "losses",
         "The losses of D and G over the training, each seed.",
         "Two panels of loss curves, one for each side.",
     )
-    p.figure(
+    report.figure(
         probabilities(histories, smooth=window),
         "probabilities",
         "What D says of real images and of fakes, each seed.",
         "Two panels of D's probabilities, one for each side.",
     )
-    p._show('<h2 id="settings">Settings</h2>')
-    if c.settings:
-        p.table(
-            c.settings,
-            "settings",
-            {"setting": "Setting", "A": f"A: {names['A']}", "B": f"B: {names['B']}"},
-            "All else was the same.",
+
+# %% ../../nbs/18_commands.compare_page.ipynb #d273524c
+def _show_settings(report: Report, c: Comparison) -> None:
+    "What the two sides did differently."
+    _heading(report, "settings", "Settings")
+    if not c.settings:
+        same = "Both sides were trained with the same settings: what differs is their seeds alone."
+        report.show_block(block("note", same))
+        return
+    a, b = c.names
+    columns = {"setting": "Setting", "A": f"A: {a}", "B": f"B: {b}"}
+    report.table(c.settings, "settings", columns, "All else was the same.")
+
+# %% ../../nbs/18_commands.compare_page.ipynb #d87e4cd6
+def _protocol_cards(c: Comparison) -> dict[str, dict]:
+    "The protocols, each under the names of the metrics that share it."
+    shared: dict[str, list[str]] = {}  # a protocol in words -> metrics
+    for metric in c.verdicts:
+        shared.setdefault(str(c.protocol[metric]), []).append(metric)
+    groups = shared.values()
+    return {", ".join(_short(c.verdicts[m]["what"]) for m in group): c.protocol[group[0]] for group in groups}
+
+# %% ../../nbs/18_commands.compare_page.ipynb #5bf22e25
+def _show_origin(report: Report, c: Comparison, made: Mapping[str, Any]) -> None:
+    "Protocols, who trained both sides and where they lie."
+    from gannb.stages.cards import trained_by
+
+    _heading(report, "protocol", "What the numbers rest on")
+    report.cards(_protocol_cards(c))
+    trained = {f"{arm} trained by": trained_by({arm: c.runs[arm]}) for arm in "AB"}
+    places = {f"{arm} lies in": str(folder) for arm, folder in zip("AB", c.folders)}
+    report.provenance({"written by": made} | trained | places)
+
+# %% ../../nbs/18_commands.compare_page.ipynb #98856b59
+def _comparison_meta(c: Comparison, made: Mapping[str, Any], command: str, seconds: float) -> dict[str, Any]:
+    "What `Report` wants to know of a run."
+    images = c.runs["A"][0].fields
+    return {
+        "title": f"{c.names[0]} against {c.names[1]}",
+        "paper": "two trainings",
+        "preset": "own trainings",
+        "setting": "comparison",
+        "data": f"{c.dataset}, {images['n']:,} images of {images['size']} x {images['size']}",
+        "device": made["device"],
+        "run_time": seconds,
+        "date": date.today().isoformat(),
+        "commit": made["commit"],
+        "command": command,
+    }
+
+# %% ../../nbs/18_commands.compare_page.ipynb #8311f9f5
+def _show_head(report: Report, c: Comparison) -> None:
+    "Title, what came out, one line of facts, the verdict."
+    meta = report.meta
+    facts = {k: meta[k] for k in ("data", "date", "commit")} | {"took": fmt_time(meta["run_time"])}
+    report.show_block(block("head", meta["title"], c.sentence(), "", facts))
+    _heading(report, "what", "What came out")
+    report.show_block(_verdict_block(c))
+
+# %% ../../nbs/18_commands.compare_page.ipynb #db779a75
+def _whole_page(report: Report) -> str:
+    "The blocks of a report as one file that needs no network."
+    body = "\n".join(report.blocks)
+    page = (
+        templates()
+        .get_template("compare.j2")
+        .render(
+            title=report.meta["title"],
+            toc=_toc(body),
+            body=body,
+            style=template_text("parts.css") + template_text("page.css"),
+            script=template_text("page.js"),
         )
-    else:
-        p._show("<p>Both sides were trained with the same settings: what differs is their seeds alone.</p>")
+    )
+    _check_offline(page)
+    return page
 
 # %% ../../nbs/18_commands.compare_page.ipynb #366f4954
 def comparison_page(
-    c: Comparison,  # of `stages.compare.compare`
+    c: Comparison,  # of `commands.compare.compare`
     folder: str | Path,  # empty, new, or with an earlier comparison
     command: str,  # that made it
     seconds: float,  # what it took
 ) -> Path:  # folder/compare.html
-    "Write the page of a comparison, with its record, figures and tables beside it. Raises `GannbError` when the folder holds other things."
-    from jinja2 import Environment
-    from gannb.stages.cards import trained_by
-
+    """Write the page of a comparison, with its record, figures and tables beside it.
+    Raises `GannbError` when the folder holds other things."""
     folder = check_comparison_folder(folder)
     write_json(folder / COMPARISON, c.record())
     made = provenance("cpu")
-    first = c.runs["A"][0].fields
-    title = f"{c.names[0]} against {c.names[1]}"
-    data = f"{c.dataset}, {first['n']:,} images of {first['size']} x {first['size']}"
-    p = _Verdicts(
-        folder,
-        {
-            "title": title,
-            "paper": "two trainings",
-            "preset": "own trainings",
-            "setting": "comparison",
-            "data": data,
-            "device": made["device"],
-            "run_time": seconds,
-            "date": date.today().isoformat(),
-            "commit": made["commit"],
-            "command": command,
-        },
-    )
-    line = {k: p.meta[k] for k in ("data", "date", "commit")} | {"took": fmt_time(seconds)}
-    p._show(
-        f'<header class="g-head"><h1>{html.escape(title)}</h1><p class="g-sentence">{html.escape(c.sentence())}</p><p class="g-line">'
-        + " ".join(f"<span><b>{k}</b> {html.escape(str(v))}</span>" for k, v in line.items())
-        + "</p></header>"
-    )
-    p._show('<h2 id="what">What came out</h2>' + _verdict_block(c))
-    _comparison_figures(p, c)
-    p._show('<h2 id="protocol">What the numbers rest on</h2>')
-    groups: dict[str, list[str]] = {}
-    for m, v in c.verdicts.items():
-        groups.setdefault(str(c.protocol[m]), []).append(v["what"].partition(" (")[0])
-    p.cards(
-        {
-            ", ".join(ms): next(c.protocol[m] for m in c.protocol if str(c.protocol[m]) == key)
-            for key, ms in groups.items()
-        }
-    )
-    p.provenance(
-        {
-            "written by": made,
-            **{f"{arm} trained by": trained_by({arm: c.runs[arm]}) for arm in "AB"},
-            **{f"{arm} lies in": str(f) for arm, f in zip("AB", c.folders)},
-        }
-    )
-    for old in [*(folder / "figures").glob("*.png"), *(folder / "tables").glob("*.csv")]:
-        if old.relative_to(folder).as_posix() not in p.files:
-            old.unlink()
-    body = "\n".join(p.blocks)
-    page = (
-        Environment(autoescape=True)
-        .from_string(_template("compare.j2"))
-        .render(
-            title=title,
-            toc=_toc(body),
-            body=body,
-            style=_template("parts.css") + _template("page.css"),
-            script=_template("page.js"),
-        )
-    )
-    _check_offline(page)
-    return atomic_write(folder / "compare.html", page)
+    report = Report(folder, _comparison_meta(c, made, command, seconds))
+    _show_head(report, c)
+    for show in (_show_pictures, _show_numbers, _show_curves, _show_settings):
+        show(report, c)
+    _show_origin(report, c, made)
+    report.remove_stale()
+    return atomic_write(folder / "compare.html", _whole_page(report))

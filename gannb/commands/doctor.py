@@ -13,6 +13,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -57,11 +58,14 @@ def check_python() -> Check:
     )
 
 # %% ../../nbs/18_commands.doctor.ipynb #eeea8738
+# packages whose module has another name
 _MODULES = {
     "pillow": "PIL",
     "scikit-learn": "sklearn",
     "pyyaml": "yaml",
-}  # packages whose module has another name
+    "jinja2": "jinja2",
+    "ipython": "IPython",
+}
 
 
 def package_fault(
@@ -77,51 +81,41 @@ def package_fault(
         return f"{name} {version} does not fit"
     try:
         importlib.import_module(_MODULES.get(name.lower(), name.replace("-", "_")))
-    except Exception as e:
-        return f"{name} {version} cannot be imported ({str(e).splitlines()[0][:120] if str(e) else type(e).__name__})"  # a broken binary may raise anything
+    except Exception as e:  # a broken binary may raise anything
+        return f"{name} {version} cannot be imported ({_first_line(e)})"
     return ""
+
+
+def _first_line(error: Exception) -> str:
+    "What an error says, in one line of 120 letters at most."
+    return str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+
+# %% ../../nbs/18_commands.doctor.ipynb #ad26afdd
+def _requirements() -> list[Any]:  # packaging's Requirement
+    """What an installed gannb declares, without its extras. Raises `PackageNotFoundError` where
+    it is not installed."""
+    from packaging.requirements import Requirement
+
+    declared = map(Requirement, metadata.requires("gannb") or [])
+    return [r for r in declared if r.marker is None or r.marker.evaluate({"extra": ""})]
 
 # %% ../../nbs/18_commands.doctor.ipynb #43ac31f7
 def check_packages() -> Check:
     "All packages that gannb needs, imported."
-    from packaging.requirements import Requirement
-
     try:
-        needed = [
-            r
-            for r in map(Requirement, metadata.requires("gannb") or [])
-            if r.marker is None or r.marker.evaluate({"extra": ""})
-        ]
+        needed = _requirements()
     except metadata.PackageNotFoundError:
-        return Check(
-            "packages",
-            "FAIL",
-            "gannb itself is not installed in this Python",
-            "pip install gannb (in a checkout: pip install -e .)",
-        )
-    faults = [
-        fault
-        for r in needed
-        if (fault := package_fault(r.name, lambda v, r=r: r.specifier.contains(v, prereleases=True)))
-    ]
+        mend = "pip install gannb (in a checkout: pip install -e .)"
+        return Check("packages", "FAIL", "gannb itself is not installed in this Python", mend)
+    faults = {r: package_fault(r.name, partial(r.specifier.contains, prereleases=True)) for r in needed}
+    faults = {r: fault for r, fault in faults.items() if fault}
     if faults:
-        return Check(
-            "packages",
-            "FAIL",
-            "; ".join(faults),
-            "pip install "
-            + " ".join(
-                f"'{r.name}{r.specifier}'" for r in needed if any(f.startswith(f"{r.name} ") for f in faults)
-            ),
-        )
-    return Check(
-        "packages",
-        "ok",
-        f"gannb {metadata.version('gannb')} and {len(needed)} packages import: "
-        + ", ".join(
-            f"{n} {metadata.version(n)}" for n in ("torch", "torchvision", "torchmetrics", "numpy", "scipy")
-        ),
-    )
+        mend = "pip install " + " ".join(f"'{r.name}{r.specifier}'" for r in faults)
+        return Check("packages", "FAIL", "; ".join(faults.values()), mend)
+    shown = ("torch", "torchvision", "timm", "torch-fidelity", "numpy", "scipy")
+    versions = ", ".join(f"{n} {metadata.version(n)}" for n in shown)
+    found = f"gannb {metadata.version('gannb')} and {len(needed)} packages import: {versions}"
+    return Check("packages", "ok", found)
 
 # %% ../../nbs/18_commands.doctor.ipynb #a4aa5ea4
 def _nms() -> int:
@@ -156,90 +150,67 @@ def _version(name: str) -> str:
     except metadata.PackageNotFoundError:
         return "absent"
 
+# %% ../../nbs/18_commands.doctor.ipynb #885f4f5f
+def _check_gpu() -> Check:
+    "Whether the GPU computes, and computes right."
+    import torch
+
+    try:
+        right = float((torch.ones(8, device="cuda") * 2).sum()) == 16
+    except RuntimeError as e:
+        found = f"a GPU is there but cannot compute ({_first_line(e)})"
+        return Check("device", "FAIL", found, "mend the driver, or hide the GPU with CUDA_VISIBLE_DEVICES=")
+    total = torch.cuda.get_device_properties(0).total_memory
+    found = f"cuda: {torch.cuda.get_device_name(0)}, {fmt_bytes(total)}"
+    if not right:
+        return Check("device", "FAIL", f"{found}, which computes wrong numbers", "do not train on it")
+    return Check("device", "ok", found)
+
 # %% ../../nbs/18_commands.doctor.ipynb #0d1b3dfe
 def check_device() -> Check:
     "What would train: GPU or CPU, and with how many threads."
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if torch.cuda.is_available():
-        try:
-            works = float((torch.ones(8, device="cuda") * 2).sum()) == 16
-        except RuntimeError as e:
-            return Check(
-                "device",
-                "FAIL",
-                f"a GPU is there but cannot compute ({str(e).splitlines()[0][:120]})",
-                "mend the driver, or hide the GPU with CUDA_VISIBLE_DEVICES=",
-            )
-        total = torch.cuda.get_device_properties(0).total_memory
-        return Check(
-            "device",
-            "ok" if works else "FAIL",
-            f"cuda: {torch.cuda.get_device_name(0)}, {fmt_bytes(total)}"
-            + ("" if works else ", which computes wrong numbers"),
-            "" if works else "do not train on it",
-        )
+        return _check_gpu()
     every = os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else every
     if every > cores:
-        return Check(
-            "device",
-            "warning",
-            f"cpu: {every} cores, of which this process may use {cores}; gannb would start {every} threads",
-            f"give --set threads={cores}",
+        found = (
+            f"cpu: {every} cores, of which this process may use {cores}; gannb would start {every} threads"
         )
-    return Check(
-        "device",
-        "ok",
-        f"cpu, {cores} core{'s' * (cores != 1)}, torch uses {torch.get_num_threads()} thread(s) (no GPU: the presets smoke, quick and desk are made for this)",
+        return Check("device", "warning", found, f"give --set threads={cores}")
+    found = (
+        f"cpu, {cores} core{'s' * (cores != 1)}, torch uses {torch.get_num_threads()} thread(s) "
+        "(no GPU: the presets smoke, quick and desk are made for this)"
     )
+    return Check("device", "ok", found)
 
 # %% ../../nbs/18_commands.doctor.ipynb #6c1aea28
 MEMORY_FAIL, MEMORY_WARNING = 1_000_000_000, 3_000_000_000  # bytes; a desk report takes about 1 GB in all
 
 
-def free_memory() -> tuple[int, int] | None:  # available, installed; None where the system does not tell
+def free_memory() -> tuple[int, int]:  # available, installed
     "Memory in bytes, within the limit of a container where there is one."
-    try:
-        installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None
-    available = installed
-    try:
-        available = next(
-            int(line.split()[1]) * 1024
-            for line in Path("/proc/meminfo").read_text().splitlines()
-            if line.startswith("MemAvailable")
-        )
-    except (OSError, StopIteration):
-        pass
+    import psutil
+
+    memory = psutil.virtual_memory()
     try:
         limit, used = (int(Path("/sys/fs/cgroup", n).read_text()) for n in ("memory.max", "memory.current"))
-        available = min(available, limit - used)
-    except (OSError, ValueError):
-        pass  # no container, or no limit
-    return available, installed
+    except (OSError, ValueError):  # no container, or no limit
+        return memory.available, memory.total
+    return min(memory.available, limit - used), memory.total
 
 # %% ../../nbs/18_commands.doctor.ipynb #bf28d684
 def check_memory() -> Check:
     "Whether the memory is enough for a report."
-    found = free_memory()
-    if found is None:
-        return Check(
-            "memory",
-            "warning",
-            "this system does not say how much memory is free",
-            "a desk report takes about 1 GB",
-        )
-    available, installed = found
+    available, installed = free_memory()
     text = f"{fmt_bytes(available)} of {fmt_bytes(installed)} are free"
     if available < MEMORY_FAIL:
         return Check("memory", "FAIL", text, "close other programs; a desk report takes about 1 GB")
-    return (
-        Check("memory", "warning", text, "a report with large images may not fit")
-        if available < MEMORY_WARNING
-        else Check("memory", "ok", text)
-    )
+    if available < MEMORY_WARNING:
+        return Check("memory", "warning", text, "a report with large images may not fit")
+    return Check("memory", "ok", text)
 
 # %% ../../nbs/18_commands.doctor.ipynb #6db5592b
 DISK_FAIL, DISK_WARNING = 200_000_000, 3_000_000_000  # bytes; a desk report takes about 0.6 GB
@@ -321,7 +292,8 @@ def check_effnet() -> Check:
 
 # %% ../../nbs/18_commands.doctor.ipynb #d83400dd
 def check_inception() -> Check:
-    "Whether Inception's weights are here and the known ones. Absent is a warning: nothing breaks, some numbers are missing."
+    """Whether Inception's weights are here and the known ones. Absent is a warning: nothing breaks,
+    some numbers are missing."""
     from gannb.stages import features
 
     try:
@@ -364,7 +336,7 @@ def check_metrics() -> Check:
             "metrics",
             "FAIL",
             f"{len(wrong)} of {len(results)} known answers do not come out: {'; '.join(wrong)}",
-            "install gannb, torchmetrics, scipy and scikit-learn again",
+            "install gannb, scipy and scikit-learn again",
         )
     return Check("metrics", "ok", f"{len(results)} of {len(results)} known answers come out")
 
@@ -406,7 +378,8 @@ def check_golden(run: bool = False) -> Check:
     data = load("cifar10", split="train", data_root=root, progress=False)
     if len(data) != 50_000 or data.notes:
         return not_run(
-            f"the CIFAR-10 here is not the original ({'; '.join(data.notes) or f'{len(data):,} training images'})",
+            "the CIFAR-10 here is not the original "
+            f"({'; '.join(data.notes) or f'{len(data):,} training images'})",
             "gannb data get cifar10 into a folder of its own, with --data-root",
         )
     value = golden_score(data)
@@ -451,7 +424,10 @@ def check_report(paper: str) -> Check:
     text = (
         f"presets with data: {', '.join(can) or 'none'}"
         + (
-            f"; {', '.join(p for p in lacking if lacking[p])} lack{'s' * (len(lacking) - len(can) == 1)} {', '.join(without)}"
+            (
+                f"; {', '.join(p for p in lacking if lacking[p])} "
+                f"lack{'s' * (len(lacking) - len(can) == 1)} {', '.join(without)}"
+            )
             if without
             else ""
         )

@@ -42,7 +42,8 @@ def _safetensors_bytes(path: Path) -> int:
 
 # %% ../../nbs/18_commands.keep.ipynb #0d78527f
 def file_fault(path: Path) -> str:  # "" for a whole file
-    "What is wrong with a file, judged by its length and its header; kinds of file that tell nothing are taken for whole."
+    """What is wrong with a file, judged by its length and its header; kinds of file that tell
+    nothing are taken for whole."""
     import zipfile
     import numpy as np
 
@@ -147,7 +148,8 @@ _SHOWN = (
 
 
 def run_words(record: Mapping[str, Any]) -> str:  # the content of run.json
-    "What a training is: data set, seed, size, widths, batch, and the settings that differ from the usual ones."
+    """What a training is: data set, seed, size, widths, batch, and the settings that differ
+    from the usual ones."""
     f = record["fields"]
     usual = {k: v.default for k, v in GanConfig.model_fields.items()}
     other = [
@@ -203,6 +205,28 @@ def run_fault(folder: Path) -> str:
         faults += [f"{p.name} is missing" for p in (last, folder / "history.npy") if not p.is_file()]
     return next((f for f in faults if f), "")
 
+# %% ../../nbs/18_commands.keep.ipynb #c0515659
+def _what_was_trained(folder: Path) -> tuple[str, str]:  # in words; what is wrong with it, or ""
+    "What `run.json` says, and the fault of a damaged run."
+    why = run_fault(folder)
+    try:
+        return run_words(store.read_json(folder / "run.json")), why
+    except (GannbError, KeyError, TypeError):
+        return "not known", why or "run.json cannot be read"
+
+# %% ../../nbs/18_commands.keep.ipynb #e89d5f21
+def _how_far(folder: Path) -> tuple[int, str, str]:  # epochs, state, what to say of it
+    "How far a training came."
+    seen = _epochs_seen(folder)
+    if (folder / "diverged.json").is_file():
+        return seen, "diverged", f"at step {store.read_json(folder / 'diverged.json')['step']}"
+    if not (folder / "done.json").is_file():
+        return seen, "unfinished", ""
+    ended = store.read_json(folder / "done.json")
+    if seen > ended["epochs"] or _newest_step(folder) > ended["steps"]:
+        return max(ended["epochs"], seen), "unfinished", f"{ended['epochs']} epochs finished, more begun"
+    return ended["epochs"], "finished", ""
+
 # %% ../../nbs/18_commands.keep.ipynb #9e601064
 def run_item(folder: Path, stage: str = "gan") -> Item:
     "A training's folder as an `Item`."
@@ -211,51 +235,14 @@ def run_item(folder: Path, stage: str = "gan") -> Item:
     if not files:
         return Item(folder, stage, "nothing was trained here", "empty", 0, written)
     if not (folder / "run.json").is_file():
-        return Item(
-            folder, stage, "a folder without run.json", "damaged", size, written, why="run.json is missing"
-        )
-    why = run_fault(folder)
-    seconds = sum(p["wall_s"] for p in run_parts(folder))
-    try:
-        what = run_words(store.read_json(folder / "run.json"))
-    except (GannbError, KeyError, TypeError):
-        what, why = "not known", why or "run.json cannot be read"
+        what, why = "a folder without run.json", "run.json is missing"
+        return Item(folder, stage, what, "damaged", size, written, why=why)
+    what, why = _what_was_trained(folder)
+    epochs, state, more = _how_far(folder)
     if why:
-        return Item(folder, stage, what, "damaged", size, written, _epochs_seen(folder), seconds, why)
-    if (folder / "diverged.json").is_file():
-        return Item(
-            folder,
-            stage,
-            what,
-            "diverged",
-            size,
-            written,
-            _epochs_seen(folder),
-            seconds,
-            f"at step {store.read_json(folder / 'diverged.json')['step']}",
-        )
-    ended = (
-        store.read_json(folder / "done.json")
-        if (folder / "done.json").is_file()
-        else {"epochs": 0, "steps": 0}
-    )
-    done, seen = ended["epochs"], _epochs_seen(folder)
-    more = (
-        f"{done} epochs finished, more begun"
-        if done and (seen > done or _newest_step(folder) > ended["steps"])
-        else ""
-    )
-    return Item(
-        folder,
-        stage,
-        what,
-        "unfinished" if more or not done else "finished",
-        size,
-        written,
-        max(done, seen),
-        seconds,
-        more,
-    )
+        epochs, state, more = _epochs_seen(folder), "damaged", why
+    seconds = sum(p["wall_s"] for p in run_parts(folder))
+    return Item(folder, stage, what, state, size, written, epochs, seconds, more)
 
 # %% ../../nbs/18_commands.keep.ipynb #9d99e0b4
 def _card_entry(name: str, value: Any) -> str:
@@ -434,46 +421,54 @@ def item_row(item: Item, name: str) -> list[str]:
         ", ".join(item.users) or "-",
     ]
 
+# %% ../../nbs/18_commands.keep.ipynb #4f4ed63b
+def _total(things: Sequence[Item | Waste]) -> str:
+    "The bytes of all of them, in words."
+    return fmt_bytes(sum(thing.bytes for thing in things))
+
+# %% ../../nbs/18_commands.keep.ipynb #a3f1de83
+def _store_lines() -> list[str]:
+    "The store, stage by stage."
+    items = contents()
+    names = short_keys([i.key for i in items])
+    lines = [f"Store {store.store_dir()}: {len(items)} artefacts, {_total(items)}"]
+    for stage in stages():
+        mine = [i for i in items if i.stage == stage]
+        seconds = sum(i.seconds or 0 for i in mine)
+        trained = f", {fmt_time(seconds)} of training" if seconds else ""
+        lines.append(f"{stage}: {len(mine)}, {_total(mine)}{trained}")
+        if mine:
+            lines += _table([_HEAD, *(item_row(i, names[i.key]) for i in mine)])
+    return lines
+
+# %% ../../nbs/18_commands.keep.ipynb #3f9b36b3
+def _runs_lines() -> list[str]:
+    "The runs of `gannb train`."
+    runs = user_runs()
+    lines = [f"Runs of gannb train in {store.outputs_dir() / 'runs'}: {len(runs)}, {_total(runs)}"]
+    if runs:
+        rows = [item_row(i, f"{i.path.parent.name}/{i.key}")[:-1] for i in runs]
+        lines += _table([_HEAD[:-1], *rows])
+    return lines
+
 # %% ../../nbs/18_commands.keep.ipynb #d36411c1
 _HEAD = ["key", "what", "done", "state", "size", "last written", "used by"]
 
 
 def du() -> str:
     "What the store, the runs and the image cache hold, as text for a terminal."
-    items, root = contents(), store.store_dir()
-    names = short_keys([i.key for i in items])
-    lines = [f"Store {root}: {len(items)} artefacts, {fmt_bytes(sum(i.bytes for i in items))}"]
-    for stage in stages():
-        mine = [i for i in items if i.stage == stage]
-        seconds = sum(i.seconds or 0 for i in mine)
-        lines.append(
-            f"{stage}: {len(mine)}, {fmt_bytes(sum(i.bytes for i in mine))}"
-            + (f", {fmt_time(seconds)} of training" if seconds else "")
-        )
-        lines += _table([_HEAD, *(item_row(i, names[i.key]) for i in mine)]) if mine else []
-    runs = user_runs()
     reports = [p for p in report_folders() if "reference" not in p.relative_to(store.outputs_dir()).parts]
-    lines.append(
-        f"Runs of gannb train in {store.outputs_dir() / 'runs'}: {len(runs)}, {fmt_bytes(sum(i.bytes for i in runs))}"
-    )
-    lines += (
-        _table([_HEAD[:-1], *(item_row(i, f"{i.path.parent.name}/{i.key}")[:-1] for i in runs)])
-        if runs
-        else []
-    )
     caches = image_caches()
     waste = plan_gc()
-    lines.append(
-        f"Reports in {store.outputs_dir()}: {len(reports)}, {fmt_bytes(sum(_bytes(p) for p in reports))}"
-    )
-    lines.append(
-        f"Decoded images in {store.cache_dir() / 'images'}: {len(caches)}, {fmt_bytes(sum(i.bytes for i in caches))}"
-    )
-    lines.append(
-        f"gannb store gc would give back {fmt_bytes(sum(w.bytes for w in waste))} without losing a result."
-        if waste
-        else "Nothing for gannb store gc to do."
-    )
+    lines = [
+        *_store_lines(),
+        *_runs_lines(),
+        f"Reports in {store.outputs_dir()}: {len(reports)}, {fmt_bytes(sum(_bytes(p) for p in reports))}",
+        f"Decoded images in {store.cache_dir() / 'images'}: {len(caches)}, {_total(caches)}",
+        "Nothing for gannb store gc to do.",
+    ]
+    if waste:
+        lines[-1] = f"gannb store gc would give back {_total(waste)} without losing a result."
     return "\n".join(lines)
 
 # %% ../../nbs/18_commands.keep.ipynb #19c01deb
@@ -481,7 +476,8 @@ TRASH = ".trash.tmp"
 
 
 def _check_removable(path: Path) -> Path:
-    "`path`, if it lies in the store, the runs or the image cache and not in the committed reference. Raises `GannbError`."
+    """`path`, if it lies in the store, the runs or the image cache and not in the committed
+    reference. Raises `GannbError`."""
     full = path.parent.resolve() / path.name
     homes = [
         p.resolve()
@@ -516,7 +512,8 @@ def _delete(path: Path) -> None:
 
 # %% ../../nbs/18_commands.keep.ipynb #4dcb8d41
 def remove(path: Path) -> int:  # bytes given back
-    "Remove one file or folder: renamed to a trash name first, then deleted. Raises `GannbError` outside the store."
+    """Remove one file or folder: renamed to a trash name first, then deleted. Raises
+    `GannbError` outside the store."""
     _check_removable(path)
     size = _bytes(path)
     trash = path.with_name(f".{path.name.lstrip('.')[:80]}.{uuid.uuid4().hex[:8]}{TRASH}")
@@ -552,7 +549,8 @@ def holder(folder: Path) -> str:  # "" when it is free
 # %% ../../nbs/18_commands.keep.ipynb #739a29cf
 @contextmanager
 def held(folder: Path | None) -> Iterator[bool]:
-    "Hold a folder while something in it goes; False when somebody else holds it, or when it is gone. None: nothing to hold."
+    """Hold a folder while something in it goes; False when somebody else holds it, or when it is
+    gone. None: nothing to hold."""
     with ExitStack() as stack:
         mine = folder is None or folder.is_dir()
         try:
@@ -564,11 +562,13 @@ def held(folder: Path | None) -> Iterator[bool]:
 
 # %% ../../nbs/18_commands.keep.ipynb #3f8d5285
 def find_item(key: str, items: Sequence[Item]) -> Item:
-    "The one artefact that a key, or its beginning, names; `STAGE/KEY` too. Raises `GannbError`: outside the store, unknown, fits several."
+    """The one artefact that a key, or its beginning, names; `STAGE/KEY` too. Raises `GannbError`:
+    outside the store, unknown, fits several."""
     stage, _, name = key.rpartition("/")
     if not name or name.startswith(".") or stage not in ("", *stages()):
         raise GannbError(
-            f"KEY={key!r} is no key. gannb store rm takes keys as gannb store du shows them, or the beginning of one, and removes nothing outside the store ({store.store_dir()})."
+            f"KEY={key!r} is no key. gannb store rm takes keys as gannb store du shows them, or the "
+            f"beginning of one, and removes nothing outside the store ({store.store_dir()})."
         )
     mine = [i for i in items if stage in ("", i.stage)]
     fits = [i for i in mine if i.key == name] or [i for i in mine if i.key.startswith(name)]
@@ -576,7 +576,9 @@ def find_item(key: str, items: Sequence[Item]) -> Item:
         return fits[0]
     if fits:
         raise GannbError(
-            f"KEY={key!r} fits {len(fits)} artefacts: {', '.join(f'{i.stage}/{i.key} ({i.what})' for i in fits[:6])}{' ...' if len(fits) > 6 else ''}. Give more of the key."
+            f"KEY={key!r} fits {len(fits)} artefacts: "
+            f"{', '.join(f'{i.stage}/{i.key} ({i.what})' for i in fits[:6])}"
+            f"{' ...' if len(fits) > 6 else ''}. Give more of the key."
         )
     if not mine:
         raise GannbError(f"KEY={key!r}: the store ({store.store_dir()}) holds nothing.")
@@ -587,42 +589,53 @@ def find_item(key: str, items: Sequence[Item]) -> Item:
         + " gannb store du lists the keys."
     )
 
+# %% ../../nbs/18_commands.keep.ipynb #ad18696a
+_NOT_FINISHED = ("unfinished", "empty")
+
+
+def _items_like(items: Sequence[Item], stage: str | None, unfinished: bool) -> list[Item]:
+    "The items of a stage, and of a state, where these are asked for."
+    if stage:
+        items = [i for i in items if i.stage == stage]
+    if unfinished:
+        items = [i for i in items if i.state in _NOT_FINISHED]
+    return list(items)
+
+# %% ../../nbs/18_commands.keep.ipynb #d44c700c
+def _named_items(keys: Sequence[str], stage: str | None, unfinished: bool) -> list[Item]:
+    "The items that keys name, each once. Raises `GannbError` where one is not of the stage or state asked for."
+    items = contents()
+    wanted = list({id(i): i for i in (find_item(k, items) for k in keys)}.values())
+    for i in wanted:
+        if stage and i.stage != stage:
+            raise GannbError(f"{i.stage}/{i.key} is not of stage {stage}.")
+        if unfinished and i.state not in _NOT_FINISHED:
+            raise GannbError(f"{i.stage}/{i.key} is {i.word}, not unfinished.")
+    return wanted
+
 # %% ../../nbs/18_commands.keep.ipynb #bf6084c5
 def select(
     keys: Sequence[str] = (),  # keys or beginnings of keys
     stage: str | None = None,  # only of this stage
     unfinished: bool = False,  # only trainings that are not finished
 ) -> tuple[list[Item], list[str]]:  # what goes; what is left alone and why
-    "What `rm` removes. Raises `GannbError` when nothing is named, for unknown keys and stages, and when a key names a folder in use."
+    """What `rm` removes. Raises `GannbError` when nothing is named, for unknown keys and stages,
+    and when a key names a folder in use."""
     if not (keys or stage or unfinished):
         raise GannbError(
             "Say what to remove: keys (gannb store du lists them), --stage NAME, or --unfinished."
         )
     if stage:
         check_choice("--stage", stage, stages())
-    items = contents()
-    wanted = list({id(i): i for i in (find_item(k, items) for k in keys)}.values()) if keys else items
-    for i in wanted if keys else ():
-        if stage and i.stage != stage:
-            raise GannbError(f"{i.stage}/{i.key} is not of stage {stage}.")
-        if unfinished and i.state not in ("unfinished", "empty"):
-            raise GannbError(f"{i.stage}/{i.key} is {i.word}, not unfinished.")
-    wanted = [
-        i
-        for i in wanted
-        if (not stage or i.stage == stage) and (not unfinished or i.state in ("unfinished", "empty"))
-    ]
+    wanted = _named_items(keys, stage, unfinished) if keys else _items_like(contents(), stage, unfinished)
     for i in wanted:
         _check_removable(i.path)
     busy = {i.key: who for i in wanted if (who := holder(i.path))}
     if keys and busy:
-        raise GannbError(
-            "; ".join(f"{k} is in use by {who}" for k, who in busy.items())
-            + ". Nothing was removed. Wait for it, or stop it first."
-        )
-    return [i for i in wanted if i.key not in busy], [
-        f"{k}: left alone, in use by {who}" for k, who in busy.items()
-    ]
+        users = "; ".join(f"{k} is in use by {who}" for k, who in busy.items())
+        raise GannbError(f"{users}. Nothing was removed. Wait for it, or stop it first.")
+    left = [f"{k}: left alone, in use by {who}" for k, who in busy.items()]
+    return [i for i in wanted if i.key not in busy], left
 
 # %% ../../nbs/18_commands.keep.ipynb #e7df26d2
 def rm_plan(items: Sequence[Item]) -> str:
@@ -634,7 +647,10 @@ def rm_plan(items: Sequence[Item]) -> str:
     lines.append(
         f"{len(items)} artefact{'s' * (len(items) != 1)}, {fmt_bytes(sum(i.bytes for i in items))}. "
         + (
-            f"To have the training back costs about {fmt_time(seconds)} on a machine like the one that did it."
+            (
+                f"To have the training back costs about {fmt_time(seconds)} on a machine like "
+                "the one that did it."
+            )
             if seconds
             else "What is missing is computed again when it is needed."
         )
@@ -696,7 +712,8 @@ def old_checkpoints(
     folder: Path,  # of a training
     read: bool = True,  # check hashes; otherwise only lengths
 ) -> list[Path]:
-    "Checkpoints that nothing needs: half-deleted ones and, once the training has ended, all but the newest whole one. None while no whole one is there."
+    """Checkpoints that nothing needs: half-deleted ones and, once the training has ended, all but
+    the newest whole one. None while no whole one is there."""
     every = sorted((folder / "checkpoints").glob("step-*"))
     sealed = store.list_checkpoints(folder / "checkpoints")
     half = [p for p in every if p not in sealed]
@@ -717,6 +734,38 @@ def _damaged(item: Item, read: bool) -> list[tuple[Path, str]]:
         [(item.path, "a file does not have its hash")] if sealed and read and not is_whole(item.path) else []
     )
 
+# %% ../../nbs/18_commands.keep.ipynb #d982422a
+def _run_waste(items: Sequence[Item], runs: Sequence[Item], read: bool) -> list[Waste]:
+    "Old checkpoints of trainings, and folders in which nothing was made."
+    trainings = [i for i in items if i.stage == "gan" and i.path.is_dir()]
+    found = []
+    for i in [*trainings, *runs]:
+        old = old_checkpoints(i.path, read)
+        found += [Waste(p, "checkpoint that nothing needs", _bytes(p), i.path) for p in old]
+    empty = [i for i in (*items, *runs) if i.state == "empty"]
+    return found + [Waste(i.path, "nothing was made in it", 0, i.path) for i in empty]
+
+# %% ../../nbs/18_commands.keep.ipynb #ad3251a8
+def _artefact_waste(items: Sequence[Item], read: bool) -> list[Waste]:
+    "Damaged artefacts that are made again when they are asked for; a training is never called waste."
+    found = []
+    for i in items:
+        if i.stage == "gan" or i.state == "empty":
+            continue
+        for path, why in _damaged(i, read):
+            found.append(Waste(path, f"damaged: {why}", _bytes(path), _guard(path, store.store_dir())))
+    return found
+
+# %% ../../nbs/18_commands.keep.ipynb #fb11f968
+def _cache_waste(locks: Path) -> list[Waste]:
+    "Image caches that are not whole, each with its lock where it has one."
+    found = []
+    for i in image_caches():
+        if i.why:
+            guard = locks / i.key if (locks / i.key).is_dir() else None
+            found.append(Waste(i.path, f"image cache that is not whole: {i.why}", i.bytes, guard))
+    return found
+
 # %% ../../nbs/18_commands.keep.ipynb #8a1cad31
 def plan_gc(
     keep_days: float = 0,  # what was written in the last so many days stays
@@ -725,40 +774,16 @@ def plan_gc(
     "Everything that no result needs. Raises `GannbError` for a negative `keep_days`."
     if not keep_days >= 0:
         raise GannbError(f"--keep-days={keep_days:g} must be 0 or more days.")
-    found: list[Waste] = []
     items, runs, locks = contents(), user_runs(), store.cache_dir() / "locks"
-    for i in [*(i for i in items if i.stage == "gan" and i.path.is_dir()), *runs]:
-        found += [
-            Waste(p, "checkpoint that nothing needs", _bytes(p), i.path)
-            for p in old_checkpoints(i.path, read)
-        ]
-    found += [
-        Waste(i.path, "nothing was made in it", 0, i.path) for i in (*items, *runs) if i.state == "empty"
-    ]
-    found += [
-        Waste(p, f"damaged: {why}", _bytes(p), _guard(p, store.store_dir()))
-        for i in items
-        if i.stage != "gan" and i.state != "empty"
-        for p, why in _damaged(i, read)
-    ]
-    found += [
-        Waste(
-            i.path,
-            f"image cache that is not whole: {i.why}",
-            i.bytes,
-            locks / i.key if (locks / i.key).is_dir() else None,
-        )
-        for i in image_caches()
-        if i.why
-    ]
+    found = [*_run_waste(items, runs, read), *_artefact_waste(items, read), *_cache_waste(locks)]
     inside = [w.path for w in found]
     for root in {store.store_dir(), store.cache_dir() / "images", locks, *_output_folders()}:
         found += [w for w in _leftovers(root) if not any(w.path.is_relative_to(p) for p in inside)]
+    once = {w.path: w for w in found}.values()
     newest = time.time() - keep_days * 86400
-    return sorted(
-        (w for w in {w.path: w for w in found}.values() if not keep_days or _newest(w.path) < newest),
-        key=lambda w: str(w.path),
-    )
+    if keep_days:
+        once = [w for w in once if _newest(w.path) < newest]
+    return sorted(once, key=lambda w: str(w.path))
 
 # %% ../../nbs/18_commands.keep.ipynb #a9746bd1
 def gc_plan(waste: Sequence[Waste], most: int = 12) -> str:
@@ -775,20 +800,23 @@ def gc_plan(waste: Sequence[Waste], most: int = 12) -> str:
     return "\n".join(
         [
             *lines,
-            f"In all {fmt_bytes(sum(w.bytes for w in waste))}. No result is lost; what is missing is made again when it is needed.",
+            f"In all {fmt_bytes(sum(w.bytes for w in waste))}. No result is lost; what is missing is made "
+            "again when it is needed.",
         ]
     )
 
 # %% ../../nbs/18_commands.keep.ipynb #eb478a1f
 def gc(waste: Sequence[Waste]) -> tuple[int, list[str]]:  # bytes given back; what was left alone
-    "Remove what `plan_gc` found, each piece while its folder is held; what has come into use since is left alone."
+    """Remove what `plan_gc` found, each piece while its folder is held; what has come into use
+    since is left alone."""
     freed, left = 0, []
     for w in waste:
         with held(w.guard) as mine:
             if not mine:
                 if w.path.exists():
                     left.append(
-                        f"{w.path}: left alone, in use by {(w.guard and holder(w.guard)) or 'another process'}"
+                        f"{w.path}: left alone, in use by "
+                        f"{(w.guard and holder(w.guard)) or 'another process'}"
                     )
             elif not w.path.exists():
                 freed += w.bytes  # taking the lock has cleared it

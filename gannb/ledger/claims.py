@@ -10,344 +10,545 @@ import numbers
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
 import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WrapValidator,
+    model_validator,
+)
 
 from ..base import GannbError, check_choice
 from .words import MIN_UNITS, VERDICTS
 
 # %% auto #0
-__all__ = ['KINDS', 'Cell', 'check_claim', 'load_claims']
+__all__ = ['Text', 'Names', 'Number', 'Amount', 'Flag', 'Target', 'Step', 'Factor', 'Setting', 'Over', 'Seeds', 'Arm', 'Arms',
+           'Comparisons', 'Choices', 'TESTS', 'KINDS', 'SINGLE_KINDS', 'SEVERAL_KINDS', 'NEVER_KINDS', 'ClaimTest',
+           'Published', 'ArmAt', 'Never', 'People', 'Waits', 'Proposal', 'Shared', 'Single', 'AgainstBound', 'Bound',
+           'Difference', 'TheSame', 'Equivalence', 'NoHarm', 'Order', 'Line', 'Slope', 'Correlation', 'Events', 'Fact',
+           'Range', 'Memorisation', 'Several', 'Every', 'AtLeastOne', 'Artefact', 'Cell', 'PublishedValue', 'Claim',
+           'check_claim', 'load_claims']
 
 # %% ../../nbs/13_ledger.claims.ipynb #eb832317
-_SHARED = (
-    "quantity",
-    "metric",
-    "dataset",
-    "datasets",
-    "at",
-    "unit",
-    "units",
-    "seeds",
-    "factor",
-    "normalised",
-    "if_diverged",
-    "reason",
-    "setting",
-)
+class _Wrong(ValueError):
+    "A refusal in words; `field` is named where one field of a test is judged by another."
 
+    def __init__(self, text: str, field: str | None = None):
+        super().__init__(text)
+        self.field = field
 
-_LEAF = {  # kind -> (fields it needs, fields it may have besides the shared ones)
-    "bound": (("metric", "arm", "direction", "bound", "reason"), ("margin",)),
-    "difference": (("metric", "arms", "direction", "margin", "reason"), ("paired",)),
-    "equivalence": (("metric", "arms", "margin", "reason"), ("paired",)),
-    "no_harm": (("metric", "arms", "margin", "better", "reason"), ("paired",)),
-    "order": (("metric", "comparisons", "direction", "margin", "reason"), ("need", "paired")),
-    "slope": (("metric", "over", "direction", "bound", "reason"), ("arm", "margin")),
-    "correlation": (("metric", "direction", "bound", "reason"), ("arm", "over", "with", "method", "margin")),
-    "events": (("metric", "arms", "direction", "event"), ()),
-    "fact": (("metric", "expected"), ("arm", "direction", "tolerance")),
-    "range": (("metric", "value", "choices", "margin", "reason"), ()),
-    "memorisation": (("metric", "arm", "margin", "planted", "quality", "reason"), ()),
-}
+# %% ../../nbs/13_ledger.claims.ipynb #96240c6e
+def _told(accepted: Any, words: str) -> Any:
+    "The type `accepted`, whose refusal reads `must be WORDS; this is VALUE`."
 
+    def check(value: Any, accepts: Any) -> Any:
+        try:
+            accepts(value)
+        except ValidationError:
+            raise _Wrong(f"must be {words}; this is {value!r}.") from None
+        return value  # as it was written, not as pydantic read it
 
-_PARTS = {"all": ("tests",), "any": ("tests",), "artefact": ("number", "counterpart", "mechanism", "removed")}
-
-
-_NEVER = {"people": "question", "waits": "what", "proposal": "what"}
-
-
-_OWN = (
-    "tests",
-    "number",
-    "counterpart",
-    "mechanism",
-    "removed",
-    "planted",
-    "quality",
-    "requires",
-)  # hold tests themselves
-
-
-_MEASURED = tuple(dict.fromkeys(f for need, may in _LEAF.values() for f in (*need, *may) if f not in _OWN))
-
-
-_PLACE = (
-    "dataset",
-    "datasets",
-    "arm",
-    "at",
-    "units",
-    "seeds",
-    "factor",
-    "normalised",
-    "reason",
-)  # what a test that must hold first takes over
-
-
-KINDS = (*_LEAF, *_PARTS, *_NEVER)
-
-
-_DIRECTIONS = {
-    "bound": ("above", "below", "between"),
-    "slope": ("above", "below", "between"),
-    "correlation": ("above", "below", "between"),
-    "difference": ("above", "below"),
-    "order": ("above", "below"),
-    "events": ("fewer", "more"),
-    "fact": ("equal", "above", "below", "between"),
-}
-
-
-_CHOICES = {
-    "units": ("GAN", "split", "classifier", "none"),
-    "better": ("higher", "lower"),
-    "need": ("all", "any"),
-    "method": ("spearman", "pearson"),
-}
-
-
-def _fields(kind: str) -> tuple[str, ...]:
-    "Every field that a test of this kind may have."
-    if kind in _NEVER:
-        return ("kind", "label", "setting", "reason", _NEVER[kind])
-    if kind in _PARTS:
-        return tuple(dict.fromkeys(("kind", "label", "requires", *_SHARED, *_MEASURED, *_PARTS[kind])))
-    need, may = _LEAF[kind]
-    return tuple(dict.fromkeys(("kind", "label", "requires", *_SHARED, *need, *may)))
-
-# %% ../../nbs/13_ledger.claims.ipynb #fe6430e6
-def _is_text(v):
-    return isinstance(v, str) and bool(v.strip())
+    return Annotated[accepted, WrapValidator(check)]
 
 # %% ../../nbs/13_ledger.claims.ipynb #b7d06f7d
-def _is_number(v):
+def _is_number(v: Any) -> bool:
     return isinstance(v, numbers.Real) and not isinstance(v, bool) and math.isfinite(v)
 
+# %% ../../nbs/13_ledger.claims.ipynb #455760c9
+def _finite(v: Any) -> Any:
+    if not _is_number(v):
+        raise ValueError("no finite number")
+    return v
+
+# %% ../../nbs/13_ledger.claims.ipynb #c807835b
+def _not_negative(v: Any) -> Any:
+    if _finite(v) < 0:
+        raise ValueError("below zero")
+    return v
+
+# %% ../../nbs/13_ledger.claims.ipynb #9a1c330e
+def _rising(ends: list) -> list:
+    if ends[0] >= ends[1]:
+        raise ValueError("the second is not above the first")
+    return ends
+
 # %% ../../nbs/13_ledger.claims.ipynb #9432e143
-def _is_texts(v):
-    return isinstance(v, list) and len(v) > 0 and all(_is_text(t) for t in v) and len(set(v)) == len(v)
-
-# %% ../../nbs/13_ledger.claims.ipynb #2ae15243
-def _is_pair(v):
-    return isinstance(v, list) and len(v) == 2 and all(_is_number(x) for x in v) and v[0] < v[1]
-
-# %% ../../nbs/13_ledger.claims.ipynb #6ba6e6b3
-def _is_step(v):
-    return _is_text(v) or _is_number(v)
-
-# %% ../../nbs/13_ledger.claims.ipynb #9d61665e
-def _is_arm(v):
-    return _is_text(v) or (
-        isinstance(v, dict)
-        and _is_text(v.get("arm"))
-        and set(v) <= {"arm", "dataset", "metric", "at", "label"}
-        and all(_is_step(x) if k == "at" else _is_text(x) for k, x in v.items())
-    )
-
-# %% ../../nbs/13_ledger.claims.ipynb #9b136196
-def _is_arms(v):
-    return isinstance(v, list) and len(v) == 2 and all(_is_arm(a) for a in v) and v[0] != v[1]
-
-# %% ../../nbs/13_ledger.claims.ipynb #a9b9aa3a
-def _is_whole(v):
-    return isinstance(v, int) and not isinstance(v, bool)
-
-# %% ../../nbs/13_ledger.claims.ipynb #ba42a7e4
-def _is_seeds(v):
-    return (
-        _is_whole(v)
-        and v >= MIN_UNITS
-        or isinstance(v, list)
-        and all(map(_is_whole, v))
-        and len(set(v)) == len(v) >= MIN_UNITS
-    )
+def _different(items: list) -> list:
+    if any(items.count(v) > 1 for v in items):
+        raise ValueError("one stands twice")
+    return items
 
 # %% ../../nbs/13_ledger.claims.ipynb #8b6c6e26
-_ARM = "a name or {arm, dataset, metric, at, label}"
-
-
 _NUMBER = "a finite number (YAML reads 1e-3 as a text: write 0.001 or 1.0e-3)"
+_Word = Annotated[str, Field(strict=True, pattern=r"\S")]
+_Finite = Annotated[Any, AfterValidator(_finite)]
+_Whole = Annotated[int, Field(strict=True)]
 
 
-_ALLOWED = {  # field -> (test, what is allowed in words)
-    **{
-        f: (_is_text, "a text")
-        for f in (
-            "label",
-            "quantity",
-            "metric",
-            "dataset",
-            "unit",
-            "normalised",
-            "reason",
-            "event",
-            "question",
-            "what",
-            "with",
-        )
-    },
-    **{f: (_is_number, _NUMBER) for f in ("if_diverged", "value")},
-    **{f: (lambda v: _is_number(v) and v >= 0, _NUMBER + ", zero or more") for f in ("margin", "tolerance")},
-    **{
-        f: (lambda v: _is_number(v) or _is_pair(v), _NUMBER + ", or [low, high] for between")
-        for f in ("bound", "expected")
-    },
-    "datasets": (_is_texts, "a list of different names"),
-    "at": (_is_step, "a step label or number, or all"),
-    "seeds": (
-        _is_seeds,
-        f"a whole number of at least {MIN_UNITS}, or a list of at least {MIN_UNITS} different seeds",
-    ),
-    "factor": (lambda v: _is_text(v) or _is_texts(v), "a protocol field or a list of them"),
-    "setting": (
-        lambda v: _is_text(v) or isinstance(v, dict) and all(map(_is_text, [*v, *v.values()])),
-        "a text, or a mapping of settings to texts",
-    ),
-    "arm": (_is_arm, _ARM),
-    "arms": (_is_arms, f"two different arms, each {_ARM}"),
-    "paired": (lambda v: isinstance(v, bool), "true or false"),
-    "comparisons": (
-        lambda v: isinstance(v, list) and len(v) > 0 and all(_is_arms(p) for p in v),
-        f"a list of pairs [first, second], each {_ARM}",
-    ),
-    "choices": (
-        lambda v: isinstance(v, list) and len(v) > 0 and all(_is_arm(a) for a in v),
-        f"a list of arms, each {_ARM}",
-    ),
-    "over": (
-        lambda v: (
-            v == "step"
-            or isinstance(v, dict)
-            and len(v) >= 3
-            and all(_is_text(k) and _is_number(x) for k, x in v.items())
-        ),
-        "step, or a mapping of at least three arms to numbers",
-    ),
-    "tests": (lambda v: isinstance(v, list) and len(v) >= 2, "a list of at least two tests"),
-    "requires": (lambda v: isinstance(v, list) and len(v) > 0, "a list of tests"),
-}
+def _list_of(item: Any, least: int = 1, most: int | None = None) -> Any:
+    "A list, no other sequence, of `least` to `most` items."
+    return Annotated[list[item], Field(strict=True, min_length=least, max_length=most)]
+
+
+_Words = Annotated[_list_of(_Word), AfterValidator(_different)]
+
+Text = _told(_Word, "a text")
+Names = _told(_Words, "a list of different names")
+Number = _told(_Finite, _NUMBER)
+Amount = _told(Annotated[Any, AfterValidator(_not_negative)], _NUMBER + ", zero or more")
+Flag = _told(Annotated[bool, Field(strict=True)], "true or false")
+Target = _told(
+    _Finite | Annotated[_list_of(_Finite, 2, 2), AfterValidator(_rising)],
+    _NUMBER + ", or [low, high] for between",
+)
+Step = _told(_Word | _Finite, "a step label or number, or all")
+Factor = _told(_Word | _Words, "a protocol field or a list of them")
+Setting = _told(_Word | dict[_Word, _Word], "a text, or a mapping of settings to texts")
+Over = _told(
+    Literal["step"] | Annotated[dict[_Word, _Finite], Field(min_length=3)],
+    "step, or a mapping of at least three arms to numbers",
+)
+Seeds = _told(
+    Annotated[_Whole, Field(ge=MIN_UNITS)]
+    | Annotated[_list_of(_Whole, MIN_UNITS), AfterValidator(_different)],
+    f"a whole number of at least {MIN_UNITS}, or a list of at least {MIN_UNITS} different seeds",
+)
+
+# %% ../../nbs/13_ledger.claims.ipynb #8f51f166
+class _Schema(BaseModel):
+    "What a mapping of the YAML may hold. A field left out is None; a field written as null is refused."
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def names(cls) -> list[str]:
+        "The fields as the YAML writes them."
+        return [f.alias or name for name, f in cls.model_fields.items()]
+
+    @classmethod
+    def needed(cls) -> list[str]:
+        "The fields that must be there."
+        return [f.alias or name for name, f in cls.model_fields.items() if f.is_required() and name != "kind"]
+
+    def given(self) -> dict:
+        "The fields that were written, with their values."
+        return {
+            f.alias or n: getattr(self, n)
+            for n, f in type(self).model_fields.items()
+            if n in self.model_fields_set
+        }
+
+# %% ../../nbs/13_ledger.claims.ipynb #9d61665e
+class ArmAt(_Schema):
+    "An arm where arms differ in more than their name."
+
+    arm: Text
+    dataset: Text = None
+    metric: Text = None
+    at: Step = None
+    label: Text = None
+
+# %% ../../nbs/13_ledger.claims.ipynb #9b136196
+_ARM = "a name or {arm, dataset, metric, at, label}"
+_Arm = _Word | ArmAt
+_TwoArms = Annotated[_list_of(_Arm, 2, 2), AfterValidator(_different)]
+
+Arm = _told(_Arm, _ARM)
+Arms = _told(_TwoArms, f"two different arms, each {_ARM}")
+Comparisons = _told(_list_of(_TwoArms), f"a list of pairs [first, second], each {_ARM}")
+Choices = _told(_list_of(_Arm), f"a list of arms, each {_ARM}")
+
+# %% ../../nbs/13_ledger.claims.ipynb #8dec5be2
+_PLACE = ("dataset", "datasets", "arm", "at", "units", "seeds", "factor", "normalised", "reason")
+_WHOLE = ("tests", "number", "counterpart", "mechanism", "removed")  # parts that take over everything
+_FIRST = ("requires", "planted", "quality")  # tests that must hold first: they take over the place
+_KEPT = ("kind", "label", *_WHOLE, *_FIRST)  # never handed down
 
 # %% ../../nbs/13_ledger.claims.ipynb #a0a6e183
 def _inherit(test: Mapping, part: Mapping, **more) -> dict:
     "A part of a test with what it takes over from the test around it."
-    kind = {**part, **more}.get("kind")
-    known = [f for f in _fields(kind) if f not in ("kind", "label", *_OWN)] if kind in KINDS else []
-    if "dataset" in part or "dataset" in more:
-        known = [f for f in known if f != "datasets"]
+    own = {**part, **more}
+    schema = TESTS.get(own["kind"]) if isinstance(own.get("kind"), str) else None
+    left = {*_KEPT}
+    if "dataset" in own:
+        left.add("datasets")
     if "datasets" in part:
-        known = [f for f in known if f != "dataset"]
-    return {**{f: test[f] for f in known if f in test}, **part, **more}
+        left.add("dataset")
+    taken = [f for f in (schema.names() if schema else ()) if f in test and f not in left]
+    return {**{f: test[f] for f in taken}, **own}
+
+# %% ../../nbs/13_ledger.claims.ipynb #46cabbc8
+def _place(test: Mapping) -> dict:
+    "What a test that must hold first takes over: where to look, not what to ask."
+    return {f: v for f, v in test.items() if f in _PLACE}
 
 # %% ../../nbs/13_ledger.claims.ipynb #4c5bc495
-def _inner(test: Mapping) -> list[tuple[str, Any]]:
-    "The tests inside a test, with the field that holds each."
-    found = [
-        (f"{f}[{i}]", t)
-        for f in ("tests", "requires")
-        if isinstance(test.get(f), list)
-        for i, t in enumerate(test[f])
-    ]
-    return found + [
-        (f, test[f])
-        for f in ("number", "counterpart", "mechanism", "removed", "planted", "quality")
-        if f in test
-    ]
+def _handed_down(test: Mapping, field: str) -> Any:
+    "What stands under `field`, its tests completed by the test around them."
+    held, around = test[field], test if field in _WHOLE else _place(test)
+    if isinstance(held, list):
+        return [_inherit(around, t) if isinstance(t, dict) else t for t in held]
+    return _inherit(around, held) if isinstance(held, dict) else held
 
-# %% ../../nbs/13_ledger.claims.ipynb #8f181af1
-def _check_test(test: Any, where: str) -> None:
-    "A `GannbError` that names claim, field and nearest right word if `test` is no test."
-    if not isinstance(test, dict):
-        raise GannbError(f"{where} must be a mapping with a kind; this is {test!r}.")
-    if "kind" not in test:
-        raise GannbError(f"{where}.kind is missing. Allowed: {', '.join(KINDS)}.")
-    kind = check_choice(f"{where}.kind", test["kind"], KINDS)
-    for f, value in test.items():
-        check_choice(f"{where}: field", f, _fields(kind))
-        if f == "direction":
-            check_choice(
-                f"{where}.direction",
-                value,
-                _DIRECTIONS.get(kind) or sorted({d for ds in _DIRECTIONS.values() for d in ds}),
-            )
-        elif f in _CHOICES:
-            check_choice(f"{where}.{f}", value, _CHOICES[f])
-        elif f in _ALLOWED and not _ALLOWED[f][0](value):
-            raise GannbError(f"{where}.{f} must be {_ALLOWED[f][1]}; this is {value!r}.")
-    need = (_NEVER[kind],) if kind in _NEVER else _PARTS[kind] if kind in _PARTS else _LEAF[kind][0]
-    for f in need:
-        if f not in test:
-            raise GannbError(f"{where}.{f} is missing: a test of kind {kind} needs {', '.join(need)}.")
-    for f, part in _inner(test):
-        base = (
-            {k: v for k, v in test.items() if k in _PLACE}
-            if f.startswith(("requires", "planted", "quality"))
-            else test
-        )
-        _check_test(_inherit(base, part) if isinstance(part, dict) else part, f"{where}.{f}")
-    _check_sense(kind, test, where)
+# %% ../../nbs/13_ledger.claims.ipynb #1b7c6388
+def _tests(least: int, words: str) -> Any:
+    "A list of at least `least` tests."
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, list):
+            raise _Wrong(f"must be {words}; this is {value!r}.")
+        if len(value) < least:
+            raise _Wrong(f"must be {words}; this is a list of {len(value)}.")
+        return value
+
+    return Annotated[list["ClaimTest"], BeforeValidator(check)]
+
+# %% ../../nbs/13_ledger.claims.ipynb #60eddb28
+class Never(_Schema):
+    "What no run can test."
+
+    kind: str
+    label: Text = None
+    setting: Setting = None
+    reason: Text = None
+
+# %% ../../nbs/13_ledger.claims.ipynb #4813626a
+class People(Never):
+    kind: Literal["people"]
+    question: Text
+
+# %% ../../nbs/13_ledger.claims.ipynb #b57582b0
+class Waits(Never):
+    kind: Literal["waits"]
+    what: Text
+
+# %% ../../nbs/13_ledger.claims.ipynb #458bceae
+class Proposal(Never):
+    kind: Literal["proposal"]
+    what: Text
+
+# %% ../../nbs/13_ledger.claims.ipynb #77bbf108
+class Shared(_Schema):
+    "What every test may say that looks at results."
+
+    kind: str
+    label: Text = None
+    requires: _tests(1, "a list of tests") = None
+    quantity: Text = None
+    metric: Text = None
+    dataset: Text = None
+    datasets: Names = None
+    at: Step = None
+    unit: Text = None
+    units: Literal["GAN", "split", "classifier", "none"] = None
+    seeds: Seeds = None
+    factor: Factor = None
+    normalised: Text = None
+    if_diverged: Number = None
+    reason: Text = None
+    setting: Setting = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hand_down(cls, test: Any) -> Any:
+        if not isinstance(test, dict):
+            return test
+        return {**test, **{f: _handed_down(test, f) for f in (*_WHOLE, *_FIRST) if f in test}}
+
+    @model_validator(mode="after")
+    def _one_place(self):
+        if self.dataset is not None and self.datasets is not None:
+            raise _Wrong("and dataset are both given; give one of them.", "datasets")
+        return self
 
 # %% ../../nbs/13_ledger.claims.ipynb #ce37a5e1
-_NEVER_DECIDES = re.compile(
-    r"(fd|fid)_?inf|kid_?(std|sd|spread|subset)", re.I
-)  # rule 10: shown, decide nothing
+# rule 10: shown, and never decides
+_NEVER_DECIDES = re.compile(r"(fd|fid)_?inf|kid_?(std|sd|spread|subset)", re.I)
 
+# %% ../../nbs/13_ledger.claims.ipynb #4a970dbe
+class Single(Shared):
+    "One comparison."
 
-def _check_sense(kind: str, test: Mapping, where: str) -> None:
-    "What one field asks of another."
+    metric: Text
+    counted: ClassVar[bool] = True  # seeds are its units
+    subtracts: ClassVar[bool] = False  # puts the numbers of several arms on one scale
 
-    def stop(field, text):
-        raise GannbError(f"{where}.{field} {text}")
+    @model_validator(mode="after")
+    def _can_decide(self):
+        if _NEVER_DECIDES.match(self.metric):
+            raise _Wrong(
+                f"{self.metric!r} is shown and never decides; "
+                "the deciding distance is KID as the full U-statistic (kid).",
+                "metric",
+            )
+        if self.counted and self.units == "none":
+            raise _Wrong(
+                "may be none only for fact and range; GANs, splits and classifiers are counted.", "units"
+            )
+        return self
 
-    if "dataset" in test and "datasets" in test:
-        stop("datasets", "and dataset are both given; give one of them.")
-    if kind in _PARTS or kind in _NEVER:
-        for t in (_inherit(test, t) for t in test["tests"]) if kind == "any" else ():
-            if t["kind"] not in ("bound", "difference", "slope", "correlation"):
-                stop(
-                    "tests",
-                    f"of kind any must be bound, difference, slope or correlation; one is {t['kind']}.",
+    @model_validator(mode="after")
+    def _has_data(self):
+        data = {c.dataset for c in _cells(self.given())}
+        if self.kind != "fact" and self.datasets is None and None in data:
+            raise _Wrong("is missing: name dataset, datasets, or one in each arm.", "dataset")
+        if self.subtracts and len(data) > 1 and self.normalised is None:
+            raise _Wrong(
+                "is missing: scores of different data sets are compared only when normalised; "
+                "say between which ends.",
+                "normalised",
+            )
+        return self
+
+# %% ../../nbs/13_ledger.claims.ipynb #6d2cec4f
+def _check_ends(field: str, target: Any, direction: str | None) -> None:
+    "Two ends with between, one number otherwise."
+    if (direction == "between") != isinstance(target, list):
+        raise _Wrong(
+            f"must be [low, high] with direction between, and one number otherwise; this is {target!r}.",
+            field,
+        )
+
+# %% ../../nbs/13_ledger.claims.ipynb #4c300915
+class AgainstBound(Single):
+    "Kinds that compare one number a seed with a bound."
+
+    direction: Literal["above", "below", "between"]
+    bound: Target
+    reason: Text
+    margin: Amount = None
+
+    @model_validator(mode="after")
+    def _ends(self):
+        _check_ends("bound", self.bound, self.direction)
+        if self.direction == "between" and self.margin:
+            raise _Wrong("does not go with between: write the two bounds as they are meant.", "margin")
+        return self
+
+# %% ../../nbs/13_ledger.claims.ipynb #1f2b8338
+class Bound(AgainstBound):
+    kind: Literal["bound"]
+    arm: Arm
+
+# %% ../../nbs/13_ledger.claims.ipynb #967ed554
+class Difference(Single):
+    kind: Literal["difference"]
+    subtracts: ClassVar[bool] = True
+    arms: Arms
+    direction: Literal["above", "below"]
+    margin: Amount
+    reason: Text
+    paired: Flag = None
+
+# %% ../../nbs/13_ledger.claims.ipynb #4d3de7f4
+class TheSame(Single):
+    "Kinds that show that nothing, or no harm, was done."
+
+    subtracts: ClassVar[bool] = True
+    arms: Arms
+    margin: Amount
+    reason: Text
+    paired: Flag = None
+
+    @model_validator(mode="after")
+    def _has_a_margin(self):
+        if self.margin == 0:
+            raise _Wrong("must be above zero: without a margin 'the same' cannot be shown.", "margin")
+        return self
+
+# %% ../../nbs/13_ledger.claims.ipynb #60cc898b
+class Equivalence(TheSame):
+    kind: Literal["equivalence"]
+
+# %% ../../nbs/13_ledger.claims.ipynb #ffea6517
+class NoHarm(TheSame):
+    kind: Literal["no_harm"]
+    better: Literal["higher", "lower"]
+
+# %% ../../nbs/13_ledger.claims.ipynb #a2318043
+class Order(Single):
+    kind: Literal["order"]
+    subtracts: ClassVar[bool] = True
+    comparisons: Comparisons
+    direction: Literal["above", "below"]
+    margin: Amount
+    reason: Text
+    need: Literal["all", "any"] = None
+    paired: Flag = None
+
+# %% ../../nbs/13_ledger.claims.ipynb #3a2b75a0
+class Line(AgainstBound):
+    "Kinds that draw one line through the numbers of each seed."
+
+    arm: Arm = None
+    over: Over = None
+
+    @model_validator(mode="after")
+    def _has_an_arm(self):
+        if isinstance(self.over, dict) == (self.arm is not None):
+            raise _Wrong("is needed, unless over maps arms to numbers.", "arm")
+        return self
+
+# %% ../../nbs/13_ledger.claims.ipynb #4a6817b8
+class Slope(Line):
+    kind: Literal["slope"]
+    subtracts: ClassVar[bool] = True
+    over: Over
+
+# %% ../../nbs/13_ledger.claims.ipynb #3df775ad
+class Correlation(Line):
+    kind: Literal["correlation"]
+    with_: Text = Field(None, alias="with")
+    method: Literal["spearman", "pearson"] = None
+
+    @model_validator(mode="after")
+    def _over_or_with(self):
+        if (self.over is None) == (self.with_ is None):
+            raise _Wrong("or over: a correlation needs one of the two.", "with")
+        return self
+
+# %% ../../nbs/13_ledger.claims.ipynb #0ebdeacc
+class Events(Single):
+    kind: Literal["events"]
+    arms: Arms
+    direction: Literal["fewer", "more"]
+    event: Text
+
+# %% ../../nbs/13_ledger.claims.ipynb #2d9fb57b
+class Fact(Single):
+    kind: Literal["fact"]
+    expected: Target
+    arm: Arm = None
+    direction: Literal["equal", "above", "below", "between"] = None
+    tolerance: Amount = None
+    counted: ClassVar[bool] = False
+
+    @model_validator(mode="after")
+    def _is_exact(self):
+        _check_ends("expected", self.expected, self.direction)
+        if self.tolerance and self.reason is None:
+            raise _Wrong("is missing: say why this tolerance.", "reason")
+        return self
+
+# %% ../../nbs/13_ledger.claims.ipynb #a0afca65
+class Range(Single):
+    kind: Literal["range"]
+    value: Number
+    choices: Choices
+    margin: Amount
+    reason: Text
+    counted: ClassVar[bool] = False
+
+# %% ../../nbs/13_ledger.claims.ipynb #11bb74ca
+class Memorisation(Single):
+    kind: Literal["memorisation"]
+    arm: Arm
+    margin: Amount
+    planted: ClaimTest
+    quality: ClaimTest
+    reason: Text
+
+# %% ../../nbs/13_ledger.claims.ipynb #172ad4a4
+class Several(Shared):
+    "Kinds that hold tests; whatever they say besides is handed down."
+
+    arm: Arm = None
+    direction: Literal["above", "below", "between", "equal", "fewer", "more"] = None
+    bound: Target = None
+    margin: Amount = None
+    arms: Arms = None
+    paired: Flag = None
+    better: Literal["higher", "lower"] = None
+    comparisons: Comparisons = None
+    need: Literal["all", "any"] = None
+    over: Over = None
+    with_: Text = Field(None, alias="with")
+    method: Literal["spearman", "pearson"] = None
+    event: Text = None
+    expected: Target = None
+    tolerance: Amount = None
+    value: Number = None
+    choices: Choices = None
+
+# %% ../../nbs/13_ledger.claims.ipynb #fb10be7a
+class Every(Several):
+    kind: Literal["all"]
+    tests: _tests(2, "a list of at least two tests")
+
+# %% ../../nbs/13_ledger.claims.ipynb #01373a17
+class AtLeastOne(Several):
+    kind: Literal["any"]
+    tests: _tests(2, "a list of at least two tests")
+
+    @model_validator(mode="after")
+    def _comparable(self):
+        "Holm's rule needs one p-value of each."
+        for t in self.tests:
+            if t.kind not in ("bound", "difference", "slope", "correlation"):
+                raise _Wrong(
+                    f"of kind any must be bound, difference, slope or correlation; one is {t.kind}.", "tests"
                 )
-            if "datasets" in t:
-                stop("tests", "of kind any name one dataset each; write one test for each data set.")
-        return
-    if _NEVER_DECIDES.match(test["metric"]):
-        stop(
-            "metric",
-            f"{test['metric']!r} is shown and never decides; the deciding distance is KID as the full U-statistic (kid).",
-        )
-    if kind in ("equivalence", "no_harm") and test["margin"] == 0:
-        stop("margin", "must be above zero: without a margin 'the same' cannot be shown.")
-    target = {"fact": "expected"}.get(kind, "bound")
-    if target in test and (test.get("direction") == "between") != isinstance(test[target], list):
-        stop(
-            target,
-            f"must be [low, high] with direction between, and one number otherwise; this is {test[target]!r}.",
-        )
-    if test.get("direction") == "between" and test.get("margin"):
-        stop("margin", "does not go with between: write the two bounds as they are meant.")
-    if kind == "fact" and test.get("tolerance") and "reason" not in test:
-        stop("reason", "is missing: say why this tolerance.")
-    if kind == "correlation" and ("over" in test) == ("with" in test):
-        stop("with", "or over: a correlation needs one of the two.")
-    if kind in ("slope", "correlation") and isinstance(test.get("over"), dict) == ("arm" in test):
-        stop("arm", "is needed, unless over maps arms to numbers.")
-    if test.get("units") == "none" and kind not in ("fact", "range"):
-        stop("units", "may be none only for fact and range; GANs, splits and classifiers are counted.")
-    cells = _cells(test)
-    if kind != "fact" and "datasets" not in test and any(c.dataset is None for c in cells):
-        stop("dataset", "is missing: name dataset, datasets, or one in each arm.")
-    if (
-        kind in ("difference", "equivalence", "no_harm", "order", "slope")
-        and len({c.dataset for c in cells}) > 1
-        and "normalised" not in test
-    ):
-        stop(
-            "normalised",
-            "is missing: scores of different data sets are compared only when normalised; say between which ends.",
-        )
+            if t.datasets is not None:
+                raise _Wrong("of kind any name one dataset each; write one test for each data set.", "tests")
+        return self
+
+# %% ../../nbs/13_ledger.claims.ipynb #12b6f8b1
+class Artefact(Several):
+    kind: Literal["artefact"]
+    number: ClaimTest
+    counterpart: ClaimTest
+    mechanism: ClaimTest
+    removed: ClaimTest
+
+# %% ../../nbs/13_ledger.claims.ipynb #81489598
+_SINGLE = (
+    Bound,
+    Difference,
+    Equivalence,
+    NoHarm,
+    Order,
+    Slope,
+    Correlation,
+    Events,
+    Fact,
+    Range,
+    Memorisation,
+)
+_MODELS = (*_SINGLE, Every, AtLeastOne, Artefact, People, Waits, Proposal)
+TESTS = {get_args(m.model_fields["kind"].annotation)[0]: m for m in _MODELS}  # kind -> its schema
+KINDS = tuple(TESTS)
+SINGLE_KINDS = tuple(k for k, m in TESTS.items() if issubclass(m, Single))
+SEVERAL_KINDS = tuple(k for k, m in TESTS.items() if issubclass(m, Several))
+NEVER_KINDS = tuple(k for k, m in TESTS.items() if issubclass(m, Never))
+
+ClaimTest = Annotated[
+    Bound
+    | Difference
+    | Equivalence
+    | NoHarm
+    | Order
+    | Slope
+    | Correlation
+    | Events
+    | Fact
+    | Range
+    | Memorisation
+    | Every
+    | AtLeastOne
+    | Artefact
+    | People
+    | Waits
+    | Proposal,
+    Field(discriminator="kind"),
+]
+for _model in _MODELS:
+    _model.model_rebuild()
 
 # %% ../../nbs/13_ledger.claims.ipynb #0f984cbc
 class Cell(NamedTuple):
@@ -361,105 +562,157 @@ class Cell(NamedTuple):
 
 # %% ../../nbs/13_ledger.claims.ipynb #7e4c51fe
 def _cell(test: Mapping, arm: Any) -> Cell:
+    "The cell of one arm: what the arm says itself, else what the test says."
     own = arm if isinstance(arm, dict) else {"arm": arm}
+    name = own.get("arm")
     at = own.get("at", test.get("at", None if test["kind"] == "fact" else "end"))
+    label = f"{name} on {own['dataset']}" if "dataset" in own else name
     return Cell(
-        own.get("arm"),
+        name,
         own.get("dataset", test.get("dataset")),
         own.get("metric", test["metric"]),
         at,
-        own.get("label")
-        or (f"{own['arm']} on {own['dataset']}" if "dataset" in own else own.get("arm"))
-        or "",
+        own.get("label") or label or "",
     )
 
 # %% ../../nbs/13_ledger.claims.ipynb #a3e2489b
+def _arms_of(test: Mapping) -> list:
+    "Every arm that a test names."
+    if "arms" in test:
+        return test["arms"]
+    if "comparisons" in test:
+        return [a for pair in test["comparisons"] for a in pair]
+    if "choices" in test:
+        return test["choices"]
+    if isinstance(test.get("over"), dict):
+        return list(test["over"])
+    return [test.get("arm")]
+
+# %% ../../nbs/13_ledger.claims.ipynb #d4f593c6
 def _cells(test: Mapping) -> list[Cell]:
     "Every cell that a test reads."
-    if "arms" in test:
-        arms = test["arms"]
-    elif "comparisons" in test:
-        arms = [a for pair in test["comparisons"] for a in pair]
-    elif "choices" in test:
-        arms = test["choices"]
-    elif isinstance(test.get("over"), dict):
-        arms = list(test["over"])
-    else:
-        arms = [test.get("arm")]
-    cells = [_cell(test, a) for a in arms]
+    cells = [_cell(test, a) for a in _arms_of(test)]
     return cells + [cells[0]._replace(metric=test["with"])] if "with" in test else cells
 
+# %% ../../nbs/13_ledger.claims.ipynb #26fde545
+class PublishedValue(_Schema):
+    value: Published
+    unit: Text = None
+
+
+Published = None | _Word | _Finite | _list_of(_Finite) | PublishedValue
+PublishedValue.model_rebuild()
+
 # %% ../../nbs/13_ledger.claims.ipynb #23127aae
-_CLAIM = ("id", "sentence", "short", "where", "supported_by_paper", "supported_reason", "published", "test")
+def _is_mapping(v: Any) -> Any:
+    if not isinstance(v, dict):
+        raise _Wrong(f"must map verdicts to clauses; this is {v!r}.")
+    return v
 
+# %% ../../nbs/13_ledger.claims.ipynb #0544bc89
+class Claim(_Schema):
+    "One entry of `claims:`."
 
-_CLAIM_MAY = ("waits_for", "evidence", "findings")
-
-
-def _is_published(v):
-    if isinstance(v, dict):
-        return (
-            "value" in v
-            and set(v) <= {"value", "unit"}
-            and _is_published(v["value"])
-            and _is_text(v.get("unit", "-"))
-        )
-    return (
-        v is None
-        or _is_text(v)
-        or _is_number(v)
-        or isinstance(v, list)
-        and len(v) > 0
-        and all(map(_is_number, v))
+    id: _told(
+        Annotated[str, Field(strict=True, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")],
+        "a text of small letters, digits and hyphens",
     )
+    sentence: Text
+    short: _told(Annotated[_Word, Field(max_length=60)], "a text of at most 60 characters")
+    where: Text
+    supported_by_paper: _told(Annotated[bool, Field(strict=True)] | None, "true, false or null")
+    supported_reason: Text
+    published: _told(Published, "a number, a list of numbers, a text, {value, unit} or null")
+    test: ClaimTest
+    waits_for: Text = None
+    evidence: _told(_Words, "a list of different file names") = None
+    findings: Annotated[dict[Literal[VERDICTS], Text], BeforeValidator(_is_mapping)] = None
+
+# %% ../../nbs/13_ledger.claims.ipynb #faebf951
+_HOLD = ("test", *_WHOLE, *_FIRST)  # fields under which tests stand
+
+
+def _locate(loc: tuple) -> tuple[list[str], type[_Schema] | None, list]:
+    "From pydantic's location: the way to a test, its schema (None: no kind was found), the field in it."
+    way, schema, rest = [], Claim, list(loc)
+    while rest and rest[0] in _HOLD:
+        listed = len(rest) > 1 and isinstance(rest[1], int)
+        if rest[0] in ("tests", "requires") and not listed:
+            break  # the list itself is wrong
+        step = rest.pop(0)
+        way.append(f"{step}[{rest.pop(0)}]" if listed else step)
+        schema = TESTS[rest.pop(0)] if rest else None  # pydantic names the kind that it chose
+    return way, schema, rest
+
+# %% ../../nbs/13_ledger.claims.ipynb #69d39932
+def _not_known(name: str, value: Any, allowed: Any) -> str:
+    "The words of `check_choice`."
+    try:
+        check_choice(name, value, allowed)
+    except GannbError as e:
+        return str(e)
+    return f"{name}={value!r} is not known."  # it only looks like an allowed one, as True and "True"
+
+# %% ../../nbs/13_ledger.claims.ipynb #2f7b8d62
+def _no_test(at: str, kind_of_error: str, given: Any) -> str:
+    "Why something is no test at all."
+    if kind_of_error == "union_tag_invalid":
+        return _not_known(f"{at}.kind", given["kind"], KINDS)
+    if kind_of_error == "union_tag_not_found":
+        return f"{at}.kind is missing. Allowed: {', '.join(KINDS)}."
+    return f"{at} must be a mapping with a kind; this is {given!r}."
+
+# %% ../../nbs/13_ledger.claims.ipynb #54eeaf57
+def _missing(at: str, schema: type[_Schema], field: str) -> str:
+    "Which field is missing, and what else is needed."
+    needed = ", ".join(schema.needed())
+    if schema is Claim:
+        return f"{at}{field} is missing. A claim needs {needed}."
+    kind = get_args(schema.model_fields["kind"].annotation)[0]
+    return f"{at}{field} is missing: a test of kind {kind} needs {needed}."
+
+# %% ../../nbs/13_ledger.claims.ipynb #ae4b92fb
+def _in_words(where: str, error: Mapping) -> tuple[tuple[str, ...], str]:
+    "Where a refusal belongs, and its sentence."
+    loc, refused, given = error["loc"], error["type"], error["input"]
+    field = loc[-1] if refused in ("missing", "extra_forbidden", "invalid_key") else None
+    way, schema, rest = _locate(loc if field is None else loc[:-1])
+    at = ".".join(way)
+    before = f"{where}: {at}." if at else f"{where}: "
+    if refused == "missing":
+        return tuple(way), _missing(before, schema, field)
+    if field is not None:
+        return tuple(way), _not_known(before.rstrip(". :") + ": field", field, schema.names())
+    if schema is None:
+        return tuple(way), _no_test(f"{where}: {at}", refused, given)
+    if refused == "literal_error":
+        words = re.findall(r"'([^']*)'", error["ctx"]["expected"])
+        return tuple(way), _not_known(f"{before}{rest[0]}", given, words)
+    wrong = error["ctx"]["error"]
+    return tuple(way), f"{before}{wrong.field or '.'.join(map(str, rest))} {wrong}"
+
+# %% ../../nbs/13_ledger.claims.ipynb #8f181af1
+def _refusal(where: str, error: ValidationError) -> GannbError:
+    "Everything wrong with a claim, unknown fields first; of a test with faults its parts are left out."
+    errors = sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
+    found = [_in_words(where, e) for e in errors]
+    faulty = {way for way, _ in found if way}  # what a part took over from such a test would be said again
+    outermost = [text for way, text in found if not any(way[: len(w)] == w != way for w in faulty)]
+    return GannbError("\n".join(dict.fromkeys(outermost)))
 
 # %% ../../nbs/13_ledger.claims.ipynb #bab9ad73
 def check_claim(claim: Any) -> dict:  # one entry of `claims:`
-    "The claim, unchanged, if it can be judged. Raises `GannbError` naming the claim, the field, what is allowed and the nearest right word."
+    """The claim, unchanged, if it can be judged. Raises `GannbError` naming the claim, the field, what is
+    allowed and the nearest right word."""
     if not isinstance(claim, dict):
         raise GannbError(f"a claim must be a mapping; this is {claim!r}.")
-    where = (
-        f"claim {claim.get('id')!r}"
-        if "id" in claim
-        else f"claim without an id ({str(claim.get('sentence'))[:40]!r})"
-    )
-    for f in claim:
-        check_choice(f"{where}: field", f, _CLAIM + _CLAIM_MAY)
-    for f in _CLAIM:
-        if f not in claim:
-            raise GannbError(f"{where}: {f} is missing. A claim needs {', '.join(_CLAIM)}.")
-    ok = {
-        "id": (
-            isinstance(claim["id"], str) and bool(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", claim["id"])),
-            "a text of small letters, digits and hyphens",
-        ),
-        "short": (_is_text(claim["short"]) and len(claim["short"]) <= 60, "a text of at most 60 characters"),
-        "supported_by_paper": (
-            claim["supported_by_paper"] in (True, False, None)
-            and not _is_number(claim["supported_by_paper"]),
-            "true, false or null",
-        ),
-        "published": (
-            _is_published(claim["published"]),
-            "a number, a list of numbers, a text, {value, unit} or null",
-        ),
-        "evidence": (_is_texts(claim.get("evidence", ["-"])), "a list of different file names"),
-        **{
-            f: (_is_text(claim.get(f, "-")), "a text")
-            for f in ("sentence", "where", "supported_reason", "waits_for")
-        },
-    }
-    for f, (fine, allowed) in ok.items():
-        if not fine:
-            raise GannbError(f"{where}: {f} must be {allowed}; this is {claim[f]!r}.")
-    findings = claim.get("findings", {})
-    if not isinstance(findings, dict):
-        raise GannbError(f"{where}: findings must map verdicts to clauses; this is {findings!r}.")
-    for v, clause in findings.items():
-        check_choice(f"{where}: findings", v, VERDICTS)
-        if not _is_text(clause):
-            raise GannbError(f"{where}: findings.{v} must be a text; this is {clause!r}.")
-    _check_test(claim["test"], f"{where}: test")
+    where = f"claim {claim.get('id')!r}"
+    if "id" not in claim:
+        where = f"claim without an id ({str(claim.get('sentence'))[:40]!r})"
+    try:
+        Claim.model_validate(claim)
+    except ValidationError as e:
+        raise _refusal(where, e) from None
     return claim
 
 # %% ../../nbs/13_ledger.claims.ipynb #208183e3
@@ -470,46 +723,51 @@ class _Strict(yaml.SafeLoader):
 _MERGE = "tag:yaml.org,2002:merge"  # `<<: *anchor`
 
 
-def _mapping(loader: _Strict, node: yaml.MappingNode) -> dict:
+def _refuse_twins(loader: _Strict, node: yaml.MappingNode) -> None:
+    "As written, before `<<:` brings in what it merges: own keys may override merged ones."
     written: set = set()
-    for (
-        k,
-        _,
-    ) in node.value:  # as written, before `<<:` brings in what it merges: own keys may override merged ones
-        if k.tag == _MERGE:
+    for key_node, _ in node.value:
+        if key_node.tag == _MERGE:
             continue
-        key = loader.construct_object(k, deep=True)
+        key, line = loader.construct_object(key_node, deep=True), key_node.start_mark.line + 1
         if not isinstance(key, (str, int, float, bool)):
-            raise GannbError(
-                f"a key must be a word or a number (line {k.start_mark.line + 1}); this is {key!r}."
-            )
+            raise GannbError(f"a key must be a word or a number (line {line}); this is {key!r}.")
         if key in written:
             raise GannbError(
-                f"the key {key!r} stands twice in one mapping (line {k.start_mark.line + 1}); which one is meant?"
+                f"the key {key!r} stands twice in one mapping (line {line}); which one is meant?"
             )
         written.add(key)
-    loader.flatten_mapping(node)  # merged keys first, own keys last
-    return {
-        loader.construct_object(k, deep=True): loader.construct_object(v, deep=True) for k, v in node.value
-    }
 
-# %% ../../nbs/13_ledger.claims.ipynb #44a81343
+# %% ../../nbs/13_ledger.claims.ipynb #a2494666
+def _mapping(loader: _Strict, node: yaml.MappingNode) -> dict:
+    _refuse_twins(loader, node)
+    loader.flatten_mapping(node)  # merged keys first, own keys last
+    read = loader.construct_object
+    return {read(k, deep=True): read(v, deep=True) for k, v in node.value}
+
+
 _Strict.add_constructor("tag:yaml.org,2002:map", _mapping)
 
-
-def load_claims(
-    source: str | Path,  # a YAML file, or (with a line break in it) the YAML text itself
-) -> list[dict]:  # the claims, in order
-    "The claims of a paper's YAML, all checked. Raises `GannbError` for a missing file, broken YAML, a malformed claim or an id used twice."
+# %% ../../nbs/13_ledger.claims.ipynb #8cdd39b3
+def _read_yaml(source: str | Path) -> Any:
+    "A YAML file, or text with a line break in it, read strictly."
     text = source if isinstance(source, str) and "\n" in source else None
     if text is None:
         if not Path(source).is_file():
             raise GannbError(f"there is no claims file {str(source)!r}.")
         text = Path(source).read_text(encoding="utf-8")
     try:
-        data = yaml.load(text, Loader=_Strict)
+        return yaml.load(text, Loader=_Strict)
     except yaml.YAMLError as e:
         raise GannbError(f"the claims are no valid YAML: {' '.join(str(e).split())}") from None
+
+# %% ../../nbs/13_ledger.claims.ipynb #44a81343
+def load_claims(
+    source: str | Path,  # a YAML file, or (with a line break in it) the YAML text itself
+) -> list[dict]:  # the claims, in order
+    """The claims of a paper's YAML, all checked. Raises `GannbError` for a missing file, broken YAML, a
+    malformed claim or an id used twice."""
+    data = _read_yaml(source)
     claims = data.get("claims") if isinstance(data, dict) else data
     if not isinstance(claims, list) or not claims:
         raise GannbError("the YAML needs a list `claims:` with at least one claim.")

@@ -48,7 +48,7 @@ def t_interval(
     values: Iterable[float],  # one value a unit, at least two
     level: float = 0.95,  # confidence, 0 to 1
 ) -> Interval:
-    "The mean of `values` with its t-interval. Raises `GannbError` for fewer than two values, NaN or infinity."
+    "The mean of `values` with its t-interval. Raises `GannbError` for fewer than two, NaN or infinity."
     x = _finite(values, 2)
     return _interval(float(x.mean()), float(x.std(ddof=1)) / math.sqrt(len(x)), len(x) - 1, level)
 
@@ -58,7 +58,8 @@ def paired_interval(
     b: Sequence[float],  # the same units in the same order
     level: float = 0.95,  # confidence, 0 to 1
 ) -> Interval:
-    "The mean of `a - b`, unit by unit, with its t-interval. Raises `GannbError` for unequal lengths, fewer than two pairs, NaN or infinity."
+    """The mean of `a - b`, unit by unit, with its t-interval. Raises `GannbError` for unequal lengths, fewer
+    than two pairs, NaN or infinity."""
     if len(a) != len(b):
         raise GannbError(f"paired values need equal numbers; these are {len(a)} and {len(b)}.")
     return t_interval(_finite(a, 2) - _finite(b, 2), level)
@@ -69,18 +70,21 @@ def welch_interval(
     b: Iterable[float],  # other units, any number
     level: float = 0.95,  # confidence, 0 to 1
 ) -> Interval:
-    "The difference of two means of unpaired units with Welch's interval (1947). Raises `GannbError` for fewer than two values, NaN or infinity."
+    """The difference of two means of unpaired units with Welch's interval (1947). Raises `GannbError` for
+    fewer than two values, NaN or infinity."""
     x, y = _finite(a, 2), _finite(b, 2)
     u, v = x.var(ddof=1) / len(x), y.var(ddof=1) / len(y)
-    df = (u + v) ** 2 / (u**2 / (len(x) - 1) + v**2 / (len(y) - 1)) if u + v > 0 else len(x) + len(y) - 2
-    return _interval(float(x.mean() - y.mean()), math.sqrt(u + v), float(df), level)
+    df = float(len(x) + len(y) - 2)
+    if u + v > 0:
+        df = float((u + v) ** 2 / (u**2 / (len(x) - 1) + v**2 / (len(y) - 1)))
+    return _interval(float(x.mean() - y.mean()), math.sqrt(u + v), df, level)
 
 # %% ../../nbs/13_ledger.intervals.ipynb #e71c89f5
 def fisher_p(
-    k1: int,
-    n1: int,  # events and units of the first arm
-    k2: int,
-    n2: int,  # events and units of the second arm
+    k1: int,  # events in the first arm
+    n1: int,  # its units
+    k2: int,  # events in the second arm
+    n2: int,  # its units
     direction: str = "differ",  # "fewer" or "more" events in the first arm, or "differ"
 ) -> float:  # 0 to 1
     "Fisher's exact p-value. Raises `GannbError` for impossible counts or an unknown direction."
@@ -107,7 +111,8 @@ def holm(p: Sequence[float]) -> list[float]:
 def sign_flip_p(
     differences: Iterable[float],  # paired differences, at most 16
 ) -> float:  # two-sided, exact
-    "The share of all sign changes whose mean is at least as far from zero. Raises `GannbError` for more than 16 pairs, NaN or infinity."
+    """The share of all sign changes whose mean is at least as far from zero. Raises `GannbError` for more
+    than 16 pairs, NaN or infinity."""
     d = _finite(differences, 1)
     if len(d) > 16:
         raise GannbError(f"the exact sign-flip test takes at most 16 pairs; there are {len(d)}.")

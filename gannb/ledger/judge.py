@@ -8,21 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-
-from ..base import check_choice, stable_hash
+from ..base import Missing, check_choice, stable_hash
 from gannb.ledger.claims import (
-    _LEAF,
-    _NEVER,
-    _PARTS,
-    _PLACE,
+    NEVER_KINDS,
+    SEVERAL_KINDS,
+    SINGLE_KINDS,
     _cell,
     _cells,
     _inherit,
     _is_number,
+    _place,
     check_claim,
 )
 from .intervals import holm
 from gannb.ledger.rules import (
+    _fact_words,
     _judge_events,
     _judge_fact,
     _judge_range,
@@ -49,32 +49,42 @@ from gannb.ledger.words import (
 )
 
 # %% auto #0
-__all__ = ['claim_hash', 'describe', 'judge', 'judge_all']
+__all__ = ['describe', 'claim_hash', 'judge', 'judge_all']
+
+# %% ../../nbs/13_ledger.judge.ipynb #996d6417
+def _split_order(test: Mapping) -> list[dict]:
+    "One difference a comparison."
+    shared = _inherit(test, {}, kind="difference")
+    parts = []
+    for pair in test["comparisons"]:
+        first, second = (_name(_cell(test, arm)) for arm in pair)
+        parts.append({**shared, "arms": pair, "label": f"{first} against {second}"})
+    return parts
+
+# %% ../../nbs/13_ledger.judge.ipynb #21c1b2f5
+def _split_artefact(test: Mapping, setting: str) -> list[dict]:
+    "Number (below the paper's own setting its counterpart), mechanism, and the conclusion without it."
+    number = "number" if setting == "paper" else "counterpart"
+    titles = {number: f"the {number}", "mechanism": "the mechanism", "removed": "without the mechanism"}
+    return [_inherit(test, {"label": title, **test[field]}) for field, title in titles.items()]
 
 # %% ../../nbs/13_ledger.judge.ipynb #b9a538f5
 def _split(test: Mapping, setting: str) -> list[dict] | None:
     "The parts of a test that has parts, else None."
     kind = test["kind"]
-    if "datasets" in test and kind in _LEAF:
+    if _on_each(test):
         whole = {k: v for k, v in test.items() if k != "datasets"}
         return [{**whole, "dataset": d, "label": d} for d in test["datasets"]]
     if kind == "order":
-        names = [[_name(_cell(test, a)) for a in pair] for pair in test["comparisons"]]
-        return [
-            {**_inherit(test, {}, kind="difference"), "arms": pair, "label": f"{a} against {b}"}
-            for pair, (a, b) in zip(test["comparisons"], names)
-        ]
+        return _split_order(test)
     if kind == "artefact":
-        number = "number" if setting == "paper" else "counterpart"
-        return [
-            _inherit(test, {"label": title, **test[f]})
-            for f, title in (
-                (number, f"the {number}"),
-                ("mechanism", "the mechanism"),
-                ("removed", "without the mechanism"),
-            )
-        ]
+        return _split_artefact(test, setting)
     return [_inherit(test, t) for t in test["tests"]] if kind in ("all", "any") else None
+
+# %% ../../nbs/13_ledger.judge.ipynb #d58d3866
+def _on_each(test: Mapping) -> bool:
+    "Whether one comparison is asked of several data sets."
+    return "datasets" in test and test["kind"] in SINGLE_KINDS
 
 # %% ../../nbs/13_ledger.judge.ipynb #4dc5901b
 def _leaves(parts: Sequence[dict], path: str = "") -> list[tuple[str, dict]]:
@@ -82,200 +92,276 @@ def _leaves(parts: Sequence[dict], path: str = "") -> list[tuple[str, dict]]:
     found = []
     for p in parts:
         name = f"{path}, {p['label']}" if path else p["label"]
-        found += _leaves(p["parts"], name) if p["kind"] in _PARTS else [(name, p)]
+        found += _leaves(p["parts"], name) if p["kind"] in SEVERAL_KINDS else [(name, p)]
     return found
+
+# %% ../../nbs/13_ledger.judge.ipynb #c8aeec0f
+def _tally(leaves: Sequence[tuple[str, dict]]) -> str:
+    "`2 held and 1 open`."
+    words = {
+        NOT_REPRODUCED: "refuted",
+        NOT_TESTABLE: "not testable",
+        INCONCLUSIVE: "open",
+        ARTEFACT: "an artefact",
+        REPRODUCED: "held",
+    }
+    number = {v: sum(p["verdict"] == v for _, p in leaves) for v in VERDICTS}
+    return _listed(f"{k} {words[v]}" for v, k in number.items() if k)
 
 # %% ../../nbs/13_ledger.judge.ipynb #d47b0511
 def _every(parts: Sequence[dict]) -> tuple[str, str]:
     "The verdict where every part must hold; those that decide are told in full, three at most."
-    leaves, word = (
-        _leaves(parts),
-        {
-            NOT_REPRODUCED: "refuted",
-            NOT_TESTABLE: "not testable",
-            INCONCLUSIVE: "open",
-            ARTEFACT: "an artefact",
-            REPRODUCED: "held",
-        },
-    )
+    leaves, came_out = _leaves(parts), {p["verdict"] for p in parts}
     for verdict in (NOT_REPRODUCED, NOT_TESTABLE, INCONCLUSIVE, ARTEFACT):
-        if any(p["verdict"] == verdict for p in parts):
+        if verdict in came_out:
             told = [f"({name}) {p['text']}" for name, p in leaves if p["verdict"] == verdict]
-            tally = _listed(
-                f"{k} {word[v]}" for v in VERDICTS if (k := sum(p["verdict"] == v for _, p in leaves))
-            )
             more = f" And {len(told) - 3} more." if len(told) > 3 else ""
-            return (
-                INCONCLUSIVE if verdict == ARTEFACT else verdict,
-                f"Every one of {len(leaves)} parts must hold: {tally}. {' '.join(told[:3])}{more}",
-            )
-    counted = [p["n"] for _, p in leaves if p["n"]]
-    return REPRODUCED, f"All {len(leaves)} parts hold" + (
-        f", each over at least {min(counted)} units." if counted else "."
-    )
+            text = f"Every one of {len(leaves)} parts must hold: {_tally(leaves)}. {' '.join(told[:3])}{more}"
+            return (INCONCLUSIVE if verdict == ARTEFACT else verdict), text
+    units = [p["n"] for _, p in leaves if p["n"]]
+    each = f", each over at least {min(units)} units." if units else "."
+    return REPRODUCED, f"All {len(leaves)} parts hold{each}"
 
 # %% ../../nbs/13_ledger.judge.ipynb #340a1f73
 def _at_least_one(parts: Sequence[dict]) -> tuple[str, str]:
-    "The verdict where one part is enough: Holm's adjusted one-sided p below 0.025 (a part without a p counts as 1)."
+    "The verdict where one part is enough: Holm's one-sided p below 0.025 (a part without a p counts as 1)."
     adjusted = holm([1.0 if p["p"] is None else p["p"] for p in parts])
     best = min(range(len(parts)), key=adjusted.__getitem__)
-    words = f"the strongest of {len(parts)} comparisons is {parts[best]['label']} with p = {adjusted[best]:.2g} after Holm's rule; 0.025 is needed."
+    words = (
+        f"the strongest of {len(parts)} comparisons is {parts[best]['label']} "
+        f"with p = {adjusted[best]:.2g} after Holm's rule; 0.025 is needed."
+    )
     if adjusted[best] < 0.025:
         return REPRODUCED, "At least one part holds: " + words
     if all(p["verdict"] == NOT_REPRODUCED for p in parts):
         return NOT_REPRODUCED, "No part holds, and each interval lies wholly short."
-    return (
-        NOT_TESTABLE if any(p["verdict"] == NOT_TESTABLE for p in parts) else INCONCLUSIVE
-    ), "None is shown: " + words
+    unseen = any(p["verdict"] == NOT_TESTABLE for p in parts)
+    return NOT_TESTABLE if unseen else INCONCLUSIVE, "None is shown: " + words
 
 # %% ../../nbs/13_ledger.judge.ipynb #4f0cfeb4
 def _explained(parts: Sequence[dict]) -> tuple[str, str]:
     "Rule 12: number out, mechanism shown, conclusion gone without it."
     number, mechanism, removed = (p["verdict"] for p in parts)
-    if NOT_TESTABLE in (number, mechanism, removed):
-        return (
-            NOT_TESTABLE,
-            f"Not testable: {_listed(p['label'] for p in parts if p['verdict'] == NOT_TESTABLE)}.",
-        )
+    if unseen := [p["label"] for p in parts if p["verdict"] == NOT_TESTABLE]:
+        return NOT_TESTABLE, f"Not testable: {_listed(unseen)}."
     if number == NOT_REPRODUCED:
         return NOT_REPRODUCED, f"{parts[0]['label'].capitalize()} does not come out."
     if number == REPRODUCED and removed == REPRODUCED:
-        return (
-            REPRODUCED,
-            "The number comes out, and the conclusion stands when the supposed mechanism is removed.",
-        )
+        text = "The number comes out, and the conclusion stands when the supposed mechanism is removed."
+        return REPRODUCED, text
     if (number, mechanism, removed) == (REPRODUCED, REPRODUCED, NOT_REPRODUCED):
-        return (
-            ARTEFACT,
-            "The number comes out, the mechanism is shown, and the paper's conclusion disappears without it.",
+        text = (
+            "The number comes out, the mechanism is shown, and the paper's conclusion disappears without it."
         )
+        return ARTEFACT, text
     words = {REPRODUCED: "shown", NOT_REPRODUCED: "refuted", INCONCLUSIVE: "open"}
-    return INCONCLUSIVE, "An artefact needs three things: " + _listed(
-        f"{p['label']} is {words[p['verdict']]}" for p in parts
-    ) + "."
+    found = _listed(f"{p['label']} is {words[p['verdict']]}" for p in parts)
+    return INCONCLUSIVE, f"An artefact needs three things: {found}."
+
+# %% ../../nbs/13_ledger.judge.ipynb #c2d7f894
+def _parts_ours(test: Mapping, parts: Sequence[dict]) -> str:
+    "What came out in each part, in a line; no list where it would be long."
+    n = len(_leaves(parts))
+    if n > 6:
+        return f"{n} parts, each listed"
+    said = []
+    for p in parts:
+        colon = ":" if p["kind"] in SEVERAL_KINDS or " " in p["label"] else ""
+        said.append(f"{p['label']}{colon} {p['ours']}")
+    return (", " if _on_each(test) else "; ").join(said)
 
 # %% ../../nbs/13_ledger.judge.ipynb #3cafcc5c
 def _combine(test: Mapping, parts: list[dict]) -> dict:
     "One outcome from several."
-    kind = (
-        "artefact"
-        if test["kind"] == "artefact"
-        else "any"
-        if test["kind"] == "any" or test.get("need") == "any" and "datasets" not in test
-        else "all"
-    )
+    kind = "all"
+    if test["kind"] in ("artefact", "any"):
+        kind = test["kind"]
+    elif test.get("need") == "any" and "datasets" not in test:
+        kind = "any"
     verdict, text = {"any": _at_least_one, "artefact": _explained, "all": _every}[kind](parts)
     if kind == "artefact":
         text += "".join(f" ({p['label']}) {p['text']}" for p in parts)
-    ours = (
-        (", " if test["kind"] in _LEAF and "datasets" in test else "; ").join(
-            f"{p['label']}{':' if p['kind'] in _PARTS or ' ' in p['label'] else ''} {p['ours']}"
-            for p in parts
-        )
-        if len(_leaves(parts)) <= 6
-        else f"{len(_leaves(parts))} parts, each listed"
-    )
     counted = [p["n"] for p in parts if p["n"]]
-    return {
-        **_out(
-            test,
-            verdict,
-            text,
-            ours=ours,
-            n=min(counted, default=0),
-            seeds=sorted({s for p in parts for s in p["seeds"]}),
-            values=[v for p in parts for v in p["values"]],
-            parts=parts,
-        ),
-        "kind": kind,
-    }
+    out = _out(
+        test,
+        verdict,
+        text,
+        ours=_parts_ours(test, parts),
+        n=min(counted, default=0),
+        seeds=sorted({s for p in parts for s in p["seeds"]}),
+        values=[v for p in parts for v in p["values"]],
+        parts=parts,
+    )
+    return {**out, "kind": kind}
 
 # %% ../../nbs/13_ledger.judge.ipynb #68f9c4af
 def _gates(test: Mapping) -> list[dict]:
     "Tests that must hold first."
-    own = (
-        [("planted copies are found", test["planted"]), ("the samples are good enough", test["quality"])]
-        if test["kind"] == "memorisation"
-        else []
-    )
-    base = {k: v for k, v in test.items() if k in _PLACE}
-    return [_inherit(base, {"label": title, **t}) for title, t in own] + [
-        _inherit(base, t) for t in test.get("requires", ())
-    ]
+    own = []
+    if test["kind"] == "memorisation":
+        own = [
+            {"label": "planted copies are found", **test["planted"]},
+            {"label": "the samples are good enough", **test["quality"]},
+        ]
+    return [_inherit(_place(test), t) for t in (*own, *test.get("requires", ()))]
+
+# %% ../../nbs/13_ledger.judge.ipynb #6b8c83af
+def _through_gates(out: dict, gates: list[dict]) -> dict:
+    "An outcome after the tests that had to hold first; a failed one takes the verdict and its p-value away."
+    failed = [g for g in gates if g["verdict"] != REPRODUCED]
+    if failed and out["verdict"] != NOT_TESTABLE:
+        unseen = all(g["verdict"] == NOT_TESTABLE for g in failed)
+        out["verdict"] = NOT_TESTABLE if unseen else INCONCLUSIVE
+        why = " ".join(f"({g['label']}) {g['text']}" for g in failed)
+        out["text"] += f" It says nothing, because a check that must pass first did not: {why}"
+    return {**out, "p": None if failed else out["p"], "parts": out["parts"] + gates}
+
+# %% ../../nbs/13_ledger.judge.ipynb #0e6155e0
+def _not_here(test: Mapping) -> dict:
+    "The outcome of what no run can test."
+    if test["kind"] == "people":
+        text, why = f"Only people can judge this: {test['question']}", "needs people"
+    elif test["kind"] == "waits":
+        text, why = f"Waits for {test['what']}.", test["what"]
+    else:
+        text, why = f"The paper proposes this and did not try it: {test['what']}", "a proposal"
+    return _out(test, NOT_TESTABLE, text, ours=str(Missing(why)))
 
 # %% ../../nbs/13_ledger.judge.ipynb #e7fd17ff
+_BY_KIND = {"events": _judge_events, "fact": _judge_fact, "range": _judge_range}  # all others count seeds
+
+
 def _judge_test(test: Mapping, table: Table, setting: str) -> dict:
     "The outcome of one test, with all its parts."
-    kind = test["kind"]
-    if kind == "people":
-        return _out(
-            test, NOT_TESTABLE, f"Only people can judge this: {test['question']}", ours="n/a (needs people)"
-        )
-    if kind == "waits":
-        return _out(test, NOT_TESTABLE, f"Waits for {test['what']}.", ours=f"n/a ({test['what']})")
-    if kind == "proposal":
-        return _out(
-            test,
-            NOT_TESTABLE,
-            f"The paper proposes this and did not try it: {test['what']}",
-            ours="n/a (a proposal)",
-        )
+    if test["kind"] in NEVER_KINDS:
+        return _not_here(test)
     parts = _split(test, setting)
     if parts is not None:
         out = _combine(test, [_judge_test(p, table, setting) for p in parts])
     else:
-        how = {"events": _judge_events, "fact": _judge_fact, "range": _judge_range}.get(kind, _judge_units)
         try:
-            out = how(test, table)
+            out = _BY_KIND.get(test["kind"], _judge_units)(test, table)
         except _Untestable as e:
             return _out(test, NOT_TESTABLE, str(e), e.measured)
-    if "datasets" in test and kind in _LEAF:
+    if _on_each(test):
         return out  # each data set had its own gates
-    gates = [_judge_test(g, table, setting) for g in _gates(test)]
-    failed = [g for g in gates if g["verdict"] != REPRODUCED]
-    if failed and out["verdict"] != NOT_TESTABLE:
-        out["verdict"] = NOT_TESTABLE if all(g["verdict"] == NOT_TESTABLE for g in failed) else INCONCLUSIVE
-        out["text"] += " It says nothing, because a check that must pass first did not: " + " ".join(
-            f"({g['label']}) {g['text']}" for g in failed
-        )
-    return {**out, "p": None if failed else out["p"], "parts": out["parts"] + gates}
+    return _through_gates(out, [_judge_test(g, table, setting) for g in _gates(test)])
 
-# %% ../../nbs/13_ledger.judge.ipynb #2e4d3633
+# %% ../../nbs/13_ledger.judge.ipynb #9ac621e8
+def _where_why(test: Mapping) -> str:
+    "On which data sets, and why this bound."
+    each = f" On each of {_listed(test['datasets'])}." if "datasets" in test else ""
+    why = f" Why: {test['reason'].rstrip('.')}." if "reason" in test else ""
+    return each + why
+
+# %% ../../nbs/13_ledger.judge.ipynb #85ad1fdd
+def _never_rule(test: Mapping) -> str:
+    "Why no run tests this."
+    if test["kind"] == "people":
+        return "Only people can judge this."
+    if test["kind"] == "waits":
+        return f"Waits for {test.get('what')}."
+    return "A proposal that the paper did not try."
+
+# %% ../../nbs/13_ledger.judge.ipynb #2c6f4430
+def _parts_rule(test: Mapping) -> str:
+    "What several tests must show together."
+    need = "Each of these must hold" if test["kind"] == "all" else "At least one of these must hold (Holm)"
+    handed_down = {f: v for f, v in test.items() if f not in ("datasets", "reason")}
+    rules = [describe(_inherit(handed_down, t)) for t in test["tests"]]
+    return f"{need}: " + " ".join(f"({i}) {rule}" for i, rule in enumerate(rules, 1))
+
+# %% ../../nbs/13_ledger.judge.ipynb #d89d925b
+def _order_rule(test: Mapping) -> str:
+    "Which arm must lie on which side of which."
+    pairs = [[_name(_cell(test, arm)) for arm in pair] for pair in test["comparisons"]]
+    said = _listed(f"{first} {test['direction']} {second}" for first, second in pairs)
+    margin, need = _plain(test["margin"]), test.get("need", "all")
+    return f"{test.get('quantity', test['metric'])}: {said} by more than {margin}; {need} of them."
+
+# %% ../../nbs/13_ledger.judge.ipynb #0c84e478
+def _events_rule(test: Mapping) -> str:
+    "Which events must be fewer or more."
+    way, event = test["direction"].capitalize(), test["event"].rstrip(".")
+    return f"{way} events in the first arm, by Fisher's exact test over seeds. Event: {event}."
+
+# %% ../../nbs/13_ledger.judge.ipynb #c5b07915
+def _range_rule(test: Mapping) -> str:
+    "Over which choices a published number must be covered."
+    over = _listed(_name(c) for c in _cells(test))
+    value, margin = _plain(test["value"]), _plain(test["margin"])
+    return f"The published {value} lies within the range over {over}, give or take {margin}."
+
+# %% ../../nbs/13_ledger.judge.ipynb #8b1fcf27
+def _interval_rule(test: Mapping) -> str:
+    "Where an interval must lie."
+    level, words = f"{level_of(test) * 100:.0f} %", _region_words(region(test))
+    return f"The whole {level} interval of {_subject(test)} lies {words}."
+
+# %% ../../nbs/13_ledger.judge.ipynb #0b3101b0
+_RULES = {
+    "all": _parts_rule,
+    "any": _parts_rule,
+    "order": _order_rule,
+    "events": _events_rule,
+    "fact": lambda test: f"{_subject(test)} is {_fact_words(test)}.",
+    "range": _range_rule,
+}
+
+
+def describe(test: Mapping) -> str:
+    "The rule of a test in a sentence: what must be seen for *reproduced*."
+    kind = test["kind"]
+    if kind in NEVER_KINDS:
+        return _never_rule(test)
+    if kind == "artefact":
+        return (
+            "The number comes out, its mechanism is shown, "
+            "and the conclusion disappears when the mechanism is removed."
+        )
+    return _RULES.get(kind, _interval_rule)(test) + _where_why(test)
+
+# %% ../../nbs/13_ledger.judge.ipynb #812dacb1
 _NOT_JUDGED = {
     "smoke": "The smoke setting only shows that the machinery runs; it never judges a paper.",
     "quick": "The quick setting runs the machinery on small stand-ins; it never judges a paper.",
     "custom": "A run with changed parameters (custom) is not what the claim fixed, so it judges nothing.",
 }
 
+# %% ../../nbs/13_ledger.judge.ipynb #898c40bc
+def _as_fixed(x: Any) -> Any:
+    "A test for its hash: 1 and 1.0 are the same."
+    if isinstance(x, Mapping):
+        return {str(k): _as_fixed(v) for k, v in x.items()}
+    if isinstance(x, (list, tuple)):
+        return [_as_fixed(v) for v in x]
+    return float(x) if _is_number(x) else x
 
+# %% ../../nbs/13_ledger.judge.ipynb #2e4d3633
 def claim_hash(claim: Mapping) -> str:
-    "The hash of a claim's test: what is fixed at the first run that judges. 1 and 1.0 are the same; a waiting line or a mended sentence does not change it."
-
-    def same(x):
-        if isinstance(x, Mapping):
-            return {str(k): same(v) for k, v in x.items()}
-        if isinstance(x, (list, tuple)):
-            return [same(v) for v in x]
-        return float(x) if _is_number(x) else x
-
-    return stable_hash(same(claim["test"]))
+    """The hash of a claim's test: what is fixed at the first run that judges. 1 and 1.0 are the same; a
+    waiting line or a mended sentence does not change it."""
+    return stable_hash(_as_fixed(claim["test"]))
 
 # %% ../../nbs/13_ledger.judge.ipynb #b5096574
 def _published(p: Any) -> str:
+    "The paper's own value in words."
     if p is None:
-        return "n/a (the paper gives no number)"
+        return str(Missing("the paper gives no number"))
     if isinstance(p, dict):
-        return _published(p["value"]) + (f" {p['unit']}" if "unit" in p else "")
-    return p if isinstance(p, str) else ", ".join(map(_plain, p)) if isinstance(p, list) else _plain(p)
+        unit = f" {p['unit']}" if "unit" in p else ""
+        return _published(p["value"]) + unit
+    if isinstance(p, list):
+        return ", ".join(map(_plain, p))
+    return p if isinstance(p, str) else _plain(p)
 
 # %% ../../nbs/13_ledger.judge.ipynb #8d88b0c4
 def _amended(claim: Mapping, previous: Mapping | None) -> bool:
     "True once the test was changed after a run had judged it; the mark stays."
     if previous is None:
         return False
-    return bool(previous.get("amended")) or (
-        previous["verdict"] != NOT_TESTABLE and previous.get("hash") != claim_hash(claim)
-    )
+    changed = previous["verdict"] != NOT_TESTABLE and previous.get("hash") != claim_hash(claim)
+    return changed or bool(previous.get("amended"))
 
 # %% ../../nbs/13_ledger.judge.ipynb #1253d502
 def _silence(out: dict) -> None:
@@ -290,48 +376,49 @@ def _anything(out: Mapping) -> bool:
     "True if a test measured anything at all."
     return bool(out["verdict"] != NOT_TESTABLE or out["values"] or any(map(_anything, out["parts"])))
 
-# %% ../../nbs/13_ledger.judge.ipynb #9ac621e8
-def _where_why(test: Mapping) -> str:
-    "On which data sets, and why this bound."
-    return (f" On each of {_listed(test['datasets'])}." if "datasets" in test else "") + (
-        f" Why: {test['reason'].rstrip('.')}." if "reason" in test else ""
-    )
+# %% ../../nbs/13_ledger.judge.ipynb #f3b93f56
+def _outcome(claim: Mapping, table: Table, setting: str) -> dict:
+    "What came out for a claim; without any verdict where the claim waits or the setting does not judge."
+    test = claim["test"]
+    if "waits_for" in claim:
+        ours = str(Missing(claim["waits_for"]))
+        out = _out(test, NOT_TESTABLE, f"Waits for {claim['waits_for']}.", ours=ours)
+    else:
+        out = _judge_test(test, table, setting)
+    if setting not in JUDGING and _anything(out):
+        _silence(out)
+        out["text"] = f"{_NOT_JUDGED[setting]} Measured: {out['text']}"
+    return out
 
-# %% ../../nbs/13_ledger.judge.ipynb #0b3101b0
-def describe(test: Mapping) -> str:
-    "The rule of a test in a sentence: what must be seen for *reproduced*."
-    kind = test["kind"]
-    if kind in _NEVER:
-        return {
-            "people": "Only people can judge this.",
-            "waits": f"Waits for {test.get('what')}.",
-            "proposal": "A proposal that the paper did not try.",
-        }[kind]
-    if kind == "artefact":
-        return "The number comes out, its mechanism is shown, and the conclusion disappears when the mechanism is removed."
-    if kind in ("all", "any"):
-        need = {"all": "Each of these must hold", "any": "At least one of these must hold (Holm)"}[kind]
-        own = {f: v for f, v in test.items() if f not in ("datasets", "reason")}
-        return (
-            f"{need}: "
-            + " ".join(f"({i}) {describe(_inherit(own, t))}" for i, t in enumerate(test["tests"], 1))
-            + _where_why(test)
-        )
-    tail = _where_why(test)
-    if kind == "events":
-        return f"{test['direction'].capitalize()} events in the first arm, by Fisher's exact test over seeds. Event: {test['event'].rstrip('.')}.{tail}"
-    if kind == "fact":
-        want, way = test["expected"], test.get("direction", "equal")
-        return f"{_subject(test)} is {'' if way == 'equal' else way + ' '}{' and '.join(map(_plain, want)) if isinstance(want, list) else _plain(want)}.{tail}"
-    if kind == "range":
-        return f"The published {_plain(test['value'])} lies within the range over {_listed(_name(c) for c in _cells(test))}, give or take {_plain(test['margin'])}.{tail}"
-    if kind == "order":
-        pairs = _listed(
-            f"{_name(_cell(test, a))} {test['direction']} {_name(_cell(test, b))}"
-            for a, b in test["comparisons"]
-        )
-        return f"{test.get('quantity', test['metric'])}: {pairs} by more than {_plain(test['margin'])}; {test.get('need', 'all')} of them.{tail}"
-    return f"The whole {level_of(test) * 100:.0f} % interval of {_subject(test)} lies {_region_words(region(test))}.{tail}"
+# %% ../../nbs/13_ledger.judge.ipynb #e73d51e0
+def _reason(out: Mapping, setting: str) -> str:
+    "Verdict and why."
+    desk = " (desk setting)" if setting == "desk" and out["verdict"] != NOT_TESTABLE else ""
+    return f"{out['verdict'].capitalize()}{desk}: {out['text']}"
+
+# %% ../../nbs/13_ledger.judge.ipynb #66932887
+_SAID = ("id", "sentence", "short", "where", "supported_by_paper", "supported_reason")
+_ALWAYS = ("quantity", "arms", "direction", "margin", "reason")  # fields of a test that a reader looks for
+
+
+def _record(claim: Mapping, out: dict, setting: str, previous: Mapping | None) -> dict:
+    "One object of claims.json."
+    alone = {k: v for k, v in out.items() if k not in ("parts", "values")}
+    return {
+        **{f: claim[f] for f in _SAID},
+        "test": {**dict.fromkeys(_ALWAYS), **claim["test"]},
+        "rule": describe(claim["test"]),
+        "setting": setting,
+        "published": _published(claim["published"]),
+        **{f: out[f] for f in ("ours", "interval", "seeds", "n", "verdict")},
+        "reason": _reason(out, setting),
+        "evidence": list(claim.get("evidence", [])),
+        "amended": _amended(claim, previous),
+        "hash": claim_hash(claim),
+        "finding": claim.get("findings", {}).get(out["verdict"]),
+        "values": out["values"],
+        "parts": out["parts"] or [alone],
+    }
 
 # %% ../../nbs/13_ledger.judge.ipynb #5dc4326e
 def judge(
@@ -342,59 +429,32 @@ def judge(
     previous: Mapping | None = None,  # this claim's record in an earlier claims.json
     missing: Mapping[str, str] | None = None,  # data set or arm -> why it is not here
 ) -> dict:  # one object of claims.json
-    "The verdict on one claim, with its reason in words. Raises `GannbError` for a malformed claim, row or setting."
+    """The verdict on one claim, with its reason in words. Raises `GannbError` for a malformed claim, row or
+    setting."""
     check_claim(claim)
     check_choice("setting", setting, SETTINGS)
     table = results if isinstance(results, Table) else Table(results, missing)
-    test = claim["test"]
-    if "waits_for" in claim:
-        out = _out(test, NOT_TESTABLE, f"Waits for {claim['waits_for']}.", ours=f"n/a ({claim['waits_for']})")
-    else:
-        out = _judge_test(test, table, setting)
-    if setting not in JUDGING and _anything(out):
-        _silence(out)
-        out["text"] = f"{_NOT_JUDGED[setting]} Measured: {out['text']}"
-    head = f"{out['verdict'].capitalize()}{' (desk setting)' if setting == 'desk' and out['verdict'] != NOT_TESTABLE else ''}: "
-    return {
-        "id": claim["id"],
-        "sentence": claim["sentence"],
-        "short": claim["short"],
-        "where": claim["where"],
-        "supported_by_paper": claim["supported_by_paper"],
-        "supported_reason": claim["supported_reason"],
-        "test": {**dict.fromkeys(("quantity", "arms", "direction", "margin", "reason")), **test},
-        "rule": describe(test),
-        "setting": setting,
-        "published": _published(claim["published"]),
-        "ours": out["ours"],
-        "interval": out["interval"],
-        "seeds": out["seeds"],
-        "n": out["n"],
-        "verdict": out["verdict"],
-        "reason": head + out["text"],
-        "evidence": list(claim.get("evidence", [])),
-        "amended": _amended(claim, previous),
-        "hash": claim_hash(claim),
-        "finding": claim.get("findings", {}).get(out["verdict"]),
-        "values": out["values"],
-        "parts": out["parts"] or [{k: v for k, v in out.items() if k not in ("parts", "values")}],
-    }
+    return _record(claim, _outcome(claim, table, setting), setting, previous)
 
 # %% ../../nbs/13_ledger.judge.ipynb #be6169c8
 def _vanished(old: Mapping, setting: str) -> dict:
+    "The record of a claim that was judged and stands in the YAML no more."
     return {
         **old,
         "setting": setting,
         "verdict": NOT_TESTABLE,
         "amended": True,
-        "ours": "n/a (claim removed)",
+        "ours": str(Missing("claim removed")),
         "interval": None,
         "seeds": [],
         "n": 0,
         "finding": None,
         "values": [],
         "parts": [],
-        "reason": f"Not testable here: this claim was taken out of the YAML after a run had judged it ({old['verdict']}).",
+        "reason": (
+            "Not testable here: this claim was taken out of the YAML after a run had judged it "
+            f"({old['verdict']})."
+        ),
     }
 
 # %% ../../nbs/13_ledger.judge.ipynb #085692b8
@@ -410,6 +470,5 @@ def judge_all(
         check_claim(c)
     table, old = Table(results, missing), {p["id"]: p for p in previous or ()}
     judged = [judge(c, table, setting, previous=old.pop(c["id"], None)) for c in claims]
-    return judged + [
-        _vanished(p, setting) for p in old.values() if p.get("amended") or p["verdict"] != NOT_TESTABLE
-    ]
+    gone = [p for p in old.values() if p.get("amended") or p["verdict"] != NOT_TESTABLE]
+    return judged + [_vanished(p, setting) for p in gone]

@@ -6,24 +6,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy import special
 
-from ..base import GannbError
-from .claims import Cell, _LEAF, _cells
+from ..base import GannbError, Missing
+from .claims import SINGLE_KINDS, Cell, _cells
 from .intervals import Interval, fisher_p, sign_flip_p, t_interval, welch_interval
 from gannb.ledger.table import (
     Measured,
     Table,
-    _Untestable,
     _cards,
     _clash,
     _decides_nothing,
     _measure,
     _number,
     _series,
+    _Untestable,
 )
 from gannb.ledger.words import (
     INCONCLUSIVE,
@@ -31,6 +32,7 @@ from gannb.ledger.words import (
     NOT_REPRODUCED,
     NOT_TESTABLE,
     REPRODUCED,
+    _counted,
     _listed,
     _plain,
     _seeds_words,
@@ -38,7 +40,7 @@ from gannb.ledger.words import (
 )
 
 # %% auto #0
-__all__ = ['region', 'decide', 'level_of']
+__all__ = ['region', 'decide', 'level_of', 'Reading']
 
 # %% ../../nbs/13_ledger.rules.ipynb #26eb48a9
 def region(test: Mapping) -> tuple[float, float]:
@@ -57,11 +59,12 @@ def region(test: Mapping) -> tuple[float, float]:
 
 # %% ../../nbs/13_ledger.rules.ipynb #32e6c046
 def decide(
-    low: float,
-    high: float,  # the interval
+    low: float,  # the interval
+    high: float,
     target: tuple[float, float],  # where the claim is true
 ) -> str:
-    "*reproduced* when the interval lies wholly inside `target`, *not reproduced* when wholly outside, otherwise *inconclusive*."
+    """*reproduced* when the interval lies wholly inside `target`, *not reproduced* when wholly outside, else
+    *inconclusive*. An end that touches the edge is not beyond it."""
     if target[0] < low and high < target[1]:
         return REPRODUCED
     if high < target[0] or low > target[1]:
@@ -70,7 +73,7 @@ def decide(
 
 # %% ../../nbs/13_ledger.rules.ipynb #3f83ef0a
 def level_of(test: Mapping) -> float:
-    "95 % for a directional claim; 90 % for 'the same' and 'no harm' (each end is then a one-sided 95 % bound)."
+    "95 % for a directional claim; 90 % for 'the same' and 'no harm' (each end is a one-sided 95 % bound)."
     return 0.90 if test["kind"] in ("equivalence", "no_harm", "range") else 0.95
 
 # %% ../../nbs/13_ledger.rules.ipynb #2c4c2ea2
@@ -83,13 +86,11 @@ def _region_words(target: tuple[float, float]) -> str:
 # %% ../../nbs/13_ledger.rules.ipynb #18e3c2b1
 def _p_outside(i: Interval, target: tuple[float, float]) -> float:
     "One-sided p-value that the true mean is not inside `target` (the larger one where it has two ends)."
-    ends = [
-        (i.mean - target[0]) if target[0] > -math.inf else None,
-        (target[1] - i.mean) if target[1] < math.inf else None,
-    ]
-    return max(
-        (float(special.stdtr(i.df, -e / i.se)) if i.se > 0 else float(e <= 0)) for e in ends if e is not None
-    )
+    beyond = [i.mean - target[0], target[1] - i.mean]  # how far inside each end the mean lies
+    ends = [e for e in beyond if math.isfinite(e)]
+    if i.se == 0:
+        return max(float(e <= 0) for e in ends)
+    return max(float(special.stdtr(i.df, -e / i.se)) for e in ends)
 
 # %% ../../nbs/13_ledger.rules.ipynb #8a6cc5ca
 def _line(x: Sequence[float], y: Sequence[float], kind: str, method: str) -> float:
@@ -107,45 +108,44 @@ def _line(x: Sequence[float], y: Sequence[float], kind: str, method: str) -> flo
         x, y = rankdata(x), rankdata(y)
     return float(np.corrcoef(x, y)[0, 1])
 
+# %% ../../nbs/13_ledger.rules.ipynb #986310d7
+def _lines_over_arms(test: Mapping, table: Table) -> tuple[dict, list[Measured]]:
+    "seed -> slope or correlation over arms that stand for numbers, and what was read."
+    measured = [_measure(table, c, test) for c in _cells(test)]
+    x = [float(test["over"][m.cell.arm]) for m in measured]
+    seeds = [s for s in measured[0].values if all(s in m.values for m in measured)]
+    kind, method = test["kind"], test.get("method", "spearman")
+    return {s: _line(x, [m.values[s] for m in measured], kind, method) for s in seeds}, measured
+
+# %% ../../nbs/13_ledger.rules.ipynb #f62c7721
+def _curve_mean(cell: Cell, curves: Mapping[int, Mapping], cards: list) -> Measured:
+    "What a report shows of a curve: its mean in each seed."
+    means = {s: sum(v.values()) / len(v) for s, v in curves.items()}
+    return Measured(cell._replace(at="curve"), means, 1, cards)
+
 # %% ../../nbs/13_ledger.rules.ipynb #3368d523
-def _lines(test: Mapping, table: Table) -> tuple[dict, list[Measured]]:
-    "seed -> slope or correlation, and what was read."
-    over, method, cells = test.get("over"), test.get("method", "spearman"), _cells(test)
-    if isinstance(over, dict):
-        measured = [_measure(table, c, test) for c in cells]
-        seeds = [s for s in measured[0].values if all(s in m.values for m in measured)]
-        return {
-            s: _line(
-                [float(over[m.cell.arm]) for m in measured],
-                [m.values[s] for m in measured],
-                test["kind"],
-                method,
-            )
-            for s in seeds
-        }, measured
-    curves = [_series(table, c) for c in cells]
-    measured = [
-        Measured(c._replace(at="curve"), {s: sum(v.values()) / len(v) for s, v in curve.items()}, 1, cards)
-        for c, (curve, cards) in zip(cells, curves)
-    ]
+def _lines_over_steps(test: Mapping, table: Table) -> tuple[dict, list[Measured]]:
+    "seed -> slope over the steps, or correlation with the steps or with a second metric; and what was read."
+    cells = _cells(test)
+    read = [_series(table, c) for c in cells]
+    measured = [_curve_mean(c, curves, cards) for c, (curves, cards) in zip(cells, read)]
+    kind, method = test["kind"], test.get("method", "spearman")
     out = {}
-    for s in curves[0][0]:
-        first, last = curves[0][0][s], curves[-1][0].get(s, {})
+    for seed, first in read[0][0].items():
+        last = read[-1][0].get(seed, {})  # the same curve, unless a second metric is named
         steps = [t for t in first if t in last]
         if len(steps) < 3:
-            raise _Untestable(f"Seed {s} has {len(steps)} steps; a {test['kind']} needs three.", measured)
-        out[s] = (
-            _line(steps, [first[t] for t in steps], test["kind"], method)
-            if over
-            else _line([last[t] for t in steps], [first[t] for t in steps], test["kind"], method)
-        )
+            raise _Untestable(f"Seed {seed} has {len(steps)} steps; a {kind} needs three.", measured)
+        x = steps if "over" in test else [last[t] for t in steps]
+        out[seed] = _line(x, [first[t] for t in steps], kind, method)
     return out, measured
 
 # %% ../../nbs/13_ledger.rules.ipynb #bfc9cc2c
 def _effects(test: Mapping, table: Table) -> tuple[list[dict], list[Measured]]:
     "The numbers that decide, as seed -> number (two of them for unpaired arms), and what was read."
     if test["kind"] in ("slope", "correlation"):
-        line, measured = _lines(test, table)
+        over_arms = isinstance(test.get("over"), dict)
+        line, measured = (_lines_over_arms if over_arms else _lines_over_steps)(test, table)
         return [line], measured
     measured = [_measure(table, c, test) for c in _cells(test)]
     if len(measured) == 1:
@@ -155,53 +155,88 @@ def _effects(test: Mapping, table: Table) -> tuple[list[dict], list[Measured]]:
         return [a, b], measured
     return [{s: a[s] - b[s] for s in a if s in b}], measured
 
-# %% ../../nbs/13_ledger.rules.ipynb #10936841
-def _too_few(groups: Sequence[Mapping], test: Mapping) -> str | None:
-    "Why there are too few units, in words; None when there are enough."
-    wanted, units = test.get("seeds", MIN_UNITS), _unit_word(test)
-    least = MIN_UNITS if isinstance(wanted, list) else wanted
-    n = min(map(len, groups))
-    if n < least:
-        return f"Only {n} {units}{'s' if n != 1 else ''} in an arm; a verdict needs at least {least}."
-    if isinstance(wanted, list) and (gone := [s for s in wanted if any(s not in g for g in groups)]):
-        return f"The claim fixed its seeds, and {_seeds_words(gone)} {'is' if len(gone) == 1 else 'are'} missing."
-    return None
-
-# %% ../../nbs/13_ledger.rules.ipynb #fffab821
-def _unit_word(test: Mapping) -> str:
-    unit = test.get("units", "GAN")
-    return {"none": "value"}.get(unit, unit)
-
 # %% ../../nbs/13_ledger.rules.ipynb #02c7a14b
 def _subject(test: Mapping) -> str:
     "What is measured, in words."
     what, cells = test.get("quantity", test["metric"]), _cells(test)
     on = f" on {cells[0].dataset}" if cells[0].dataset and len({c.dataset for c in cells}) == 1 else ""
+    steps = test.get("over") == "step"
     if test["kind"] == "slope":
-        return f"slope of {what} over {'the steps' if test['over'] == 'step' else _listed(test['over'])}{on}"
+        return f"slope of {what} over {'the steps' if steps else _listed(test['over'])}{on}"
     if test["kind"] == "correlation":
-        return f"correlation of {what} with {test.get('with') or ('the steps' if test['over'] == 'step' else 'the arms')}{on}"
+        return f"correlation of {what} with {test.get('with') or ('the steps' if steps else 'the arms')}{on}"
     if len(cells) == 2:
         return f"{what}, {_name(cells[0])} minus {_name(cells[1])}{on}"
-    named = (
-        isinstance(test.get("arm"), Mapping) and "label" in test["arm"]
-    )  # the claim's own name for the arm says where it is
-    return f"{what}, {cells[0].label}{'' if named else on}" if cells[0].label else f"{what}{on}"
+    if isinstance(test.get("arm"), Mapping) and "label" in test["arm"]:
+        return f"{what}, {cells[0].label}"  # the claim's own name for the arm says where it is
+    return f"{what}, {cells[0].label}{on}" if cells[0].label else f"{what}{on}"
 
 # %% ../../nbs/13_ledger.rules.ipynb #bc43d324
 def _name(c: Cell) -> str:
     return c.label or str(c.dataset)
 
+# %% ../../nbs/13_ledger.rules.ipynb #fffab821
+def _unit_word(test: Mapping) -> str:
+    "What one seed is; `value` where there are no units."
+    unit = test.get("units", "GAN")
+    return "value" if unit == "none" else unit
+
+# %% ../../nbs/13_ledger.rules.ipynb #10936841
+def _too_few(groups: Sequence[Mapping], test: Mapping) -> str | None:
+    "Why there are too few units, in words; None when there are enough."
+    wanted = test.get("seeds", MIN_UNITS)
+    least = MIN_UNITS if isinstance(wanted, list) else wanted
+    n = min(map(len, groups))
+    if n < least:
+        return f"Only {_counted(n, _unit_word(test))} in an arm; a verdict needs at least {least}."
+    fixed = wanted if isinstance(wanted, list) else []
+    gone = [s for s in fixed if any(s not in g for g in groups)]
+    if not gone:
+        return None
+    verb = "is" if len(gone) == 1 else "are"
+    return f"The claim fixed its seeds, and {_seeds_words(gone)} {verb} missing."
+
+# %% ../../nbs/13_ledger.rules.ipynb #ca2e280c
+def _notes(groups: Sequence[Mapping], measured: Sequence[Measured]) -> str:
+    "What a reader should know about how the numbers were taken."
+    notes = []
+    if (most := max(m.rows for m in measured)) > 1:
+        notes.append(f"Up to {most} rows of a seed were averaged into one value.")
+    everyone = {s for m in measured for s in m.values}
+    if len(groups) == 1 and (left := sorted(everyone - set(groups[0]))):
+        stand = "stands" if len(left) == 1 else "stand"
+        notes.append(f"{_seeds_words(left).capitalize()} {stand} in one arm only and cannot be paired.")
+    return "".join(" " + n for n in notes)
+
+# %% ../../nbs/13_ledger.rules.ipynb #70be54ee
+def _finite_or_none(values: Sequence[float]) -> list[float | None]:
+    "JSON knows no NaN and no infinity."
+    return [v if math.isfinite(v) else None for v in values]
+
+# %% ../../nbs/13_ledger.rules.ipynb #d36388a2
+def _shown(m: Measured) -> dict:
+    "What claims.json keeps of a cell."
+    return {
+        "arm": m.cell.arm,
+        "dataset": m.cell.dataset,
+        "metric": m.cell.metric,
+        "at": m.cell.at,
+        "label": m.cell.label,
+        "seeds": list(m.values),
+        "values": _finite_or_none(m.values.values()),
+    }
+
 # %% ../../nbs/13_ledger.rules.ipynb #89a940ae
 def _out(test: Mapping, verdict: str, text: str, measured: Sequence[Measured] = (), **more) -> dict:
     "One judged test: the fields that claims.json keeps of it."
+    kind = test["kind"]
+    own_name = kind in SINGLE_KINDS and "comparisons" not in test
     out = {
-        "label": test.get("label")
-        or (_subject(test) if test["kind"] in _LEAF and "comparisons" not in test else test["kind"]),
-        "kind": test["kind"],
+        "label": test.get("label") or (_subject(test) if own_name else kind),
+        "kind": kind,
         "verdict": verdict,
         "text": text,
-        "ours": "n/a (no results)",
+        "ours": str(Missing("no results")),
         "value": None,
         "interval": None,
         "level": None,
@@ -212,222 +247,222 @@ def _out(test: Mapping, verdict: str, text: str, measured: Sequence[Measured] = 
         "p": None,
         "sign_flip_p": None,
         "parts": [],
-        "values": [
-            {
-                "arm": m.cell.arm,
-                "dataset": m.cell.dataset,
-                "metric": m.cell.metric,
-                "at": m.cell.at,
-                "label": m.cell.label,
-                "seeds": list(m.values),
-                "values": [v if math.isfinite(v) else None for v in m.values.values()],
-            }
-            for m in measured
-        ],
+        "values": [_shown(m) for m in measured],
     }
     return {**out, **more}
+
+# %% ../../nbs/13_ledger.rules.ipynb #13d1bb5c
+class Reading(NamedTuple):
+    "What a test that counts seeds has read."
+
+    test: Mapping
+    groups: list[dict]  # seed -> the number that decides; two groups for unpaired arms
+    measured: list[Measured]
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted({s for g in self.groups for s in g})
+
+    def facts(self) -> dict:
+        "The fields of the record that do not depend on the verdict."
+        return {
+            "n": min(map(len, self.groups)),
+            "seeds": self.seeds,
+            "level": level_of(self.test),
+            "target": _finite_or_none(region(self.test)),
+            "effects": [{"seeds": list(g), "values": _finite_or_none(g.values())} for g in self.groups],
+        }
+
+    def reason(self, text: str, ours: str | None = None) -> str:
+        "Subject, number, units and seeds; then `text`; then the notes."
+        units = _listed(_counted(len(g), _unit_word(self.test)) for g in self.groups)
+        number = f": {ours}" if ours else ""
+        joint = ". " if ours else ": "
+        head = f"{_subject(self.test)}{number} ({units}, {_seeds_words(self.seeds)})"
+        return f"{head}{joint}{text}{_notes(self.groups, self.measured)}"
+
+    def out(self, verdict: str, text: str, **more) -> dict:
+        return _out(self.test, verdict, text, self.measured, **{**self.facts(), **more})
 
 # %% ../../nbs/13_ledger.rules.ipynb #69ce259f
 def _judge_units(test: Mapping, table: Table) -> dict:
     "Kinds that count seeds and decide by an interval."
-    groups, measured = _effects(test, table)
-    if why := _clash(measured, test.get("factor")):
-        return _out(
-            test,
-            NOT_TESTABLE,
-            f"The scores cannot be compared: {why}.",
-            measured,
-            ours="n/a (scores not comparable)",
-        )
-    target, level, units = region(test), level_of(test), _unit_word(test)
-    seeds = sorted({s for g in groups for s in g})
-    ends = [t if math.isfinite(t) else None for t in target]
-    facts = {
-        "n": min(map(len, groups)),
-        "seeds": seeds,
-        "level": level,
-        "target": ends,
-        "effects": [
-            {"seeds": list(g), "values": [v if math.isfinite(v) else None for v in g.values()]}
-            for g in groups
-        ],
-    }
-    if not facts["n"]:
-        return _out(
-            test,
-            INCONCLUSIVE,
-            "No seed stands in every arm, so nothing can be paired.",
-            measured,
-            **facts,
-            ours="n/a (no pairs)",
-        )
-    bad = [s for s in seeds if not all(math.isfinite(g.get(s, 0.0)) for g in groups)]
-    count = (
-        _listed(f"{len(g)} {units}{'s' if len(g) != 1 else ''}" for g in groups) + f", {_seeds_words(seeds)}"
+    read = Reading(test, *_effects(test, table))
+    if why := _clash(read.measured, test.get("factor")):
+        text, ours = f"The scores cannot be compared: {why}.", str(Missing("scores not comparable"))
+        return _out(test, NOT_TESTABLE, text, read.measured, ours=ours)
+    if not min(map(len, read.groups)):
+        text = "No seed stands in every arm, so nothing can be paired."
+        return read.out(INCONCLUSIVE, text, ours=str(Missing("no pairs")))
+    if bad := [s for s in read.seeds if not all(math.isfinite(g.get(s, 0.0)) for g in read.groups)]:
+        return _not_finite(read, bad)
+    if min(map(len, read.groups)) < 2:
+        return _one_unit(read)
+    return _settle(read)
+
+# %% ../../nbs/13_ledger.rules.ipynb #49a2556d
+def _not_finite(read: Reading, bad: list[int]) -> dict:
+    "A diverged seed stays in, so there is no interval."
+    text = read.reason(
+        f"{_seeds_words(bad)} gave no finite number (diverged, or nothing varied). "
+        "A seed is never left out, so no interval can be formed."
     )
-    notes = _notes(test, groups, measured)
-    if bad:
-        return _out(
-            test,
-            INCONCLUSIVE,
-            f"{_subject(test)} ({count}): {_seeds_words(bad)} gave no finite number (diverged, or nothing varied). A seed is never left out, so no interval can be formed.{notes}",
-            measured,
-            **facts,
-            ours=f"n/a ({len(bad)} of {len(seeds)} seeds not finite)",
-        )
-    if facts["n"] < 2:
-        mean = float(
-            np.mean(list(groups[0].values())) - (np.mean(list(groups[1].values())) if len(groups) == 2 else 0)
-        )
-        ours = fmt_interval(mean, unit=test.get("unit", ""))
-        return _out(
-            test,
-            INCONCLUSIVE,
-            f"{_subject(test)}: {ours} ({count}). {_too_few(groups, test)}{notes}",
-            measured,
-            **facts,
-            value=mean,
-            ours=ours,
-        )
-    return _settle(test, groups, measured, facts, count, notes)
+    ours = Missing(f"{len(bad)} of {len(read.seeds)} seeds not finite")
+    return read.out(INCONCLUSIVE, text, ours=str(ours))
+
+# %% ../../nbs/13_ledger.rules.ipynb #49cb2138
+def _one_unit(read: Reading) -> dict:
+    "One unit in an arm: its number is shown, and no interval."
+    means = [np.mean(list(g.values())) for g in read.groups]
+    mean = float(means[0] - (means[1] if len(means) == 2 else 0))
+    ours = fmt_interval(mean, unit=read.test.get("unit", ""))
+    text = read.reason(_too_few(read.groups, read.test), ours)
+    return read.out(INCONCLUSIVE, text, value=mean, ours=ours)
+
+# %% ../../nbs/13_ledger.rules.ipynb #53237578
+def _lies(verdict: str, level: float, target: tuple[float, float]) -> str:
+    "Where the interval lies, in a sentence."
+    name, words = f"{level * 100:.0f} % interval", _region_words(target)
+    if verdict == REPRODUCED:
+        return f"The whole {name} lies {words}, as the claim needs."
+    if verdict == NOT_REPRODUCED:
+        return f"The claim needs a value {words}, and the whole {name} lies on the other side."
+    return f"The claim needs a value {words}; the {name} reaches across, so these seeds do not settle it."
+
+# %% ../../nbs/13_ledger.rules.ipynb #d2ddb2a7
+def _flips(read: Reading) -> float | None:
+    "The exact sign-flip p-value of at most 16 pairs; it stands beside and decides nothing."
+    pairs = list(read.groups[0].values())
+    paired = len(read.measured) == 2 and len(read.groups) == 1
+    if not paired or len(pairs) > 16 or read.test["kind"] in ("slope", "correlation"):
+        return None
+    return sign_flip_p(pairs)
 
 # %% ../../nbs/13_ledger.rules.ipynb #2df75881
-def _settle(
-    test: Mapping, groups: list[dict], measured: list[Measured], facts: dict, count: str, notes: str
-) -> dict:
-    "Interval against region."
-    lists = [list(g.values()) for g in groups]
-    i = t_interval(lists[0], facts["level"]) if len(lists) == 1 else welch_interval(*lists, facts["level"])
-    target = region(test)
-    few, idle = _too_few(groups, test), _decides_nothing(measured, test)
-    ours = fmt_interval(i.mean, i.low, i.high, test.get("unit", ""), [t for t in target if math.isfinite(t)])
-    verdict, words = decide(i.low, i.high, target), _region_words(target)
-    name = f"{facts['level'] * 100:.0f} % interval"
-    text = {
-        REPRODUCED: f"The whole {name} lies {words}, as the claim needs.",
-        NOT_REPRODUCED: f"The claim needs a value {words}, and the whole {name} lies on the other side.",
-        INCONCLUSIVE: f"The claim needs a value {words}; the {name} reaches across, so these seeds do not settle it.",
-    }[verdict]
+def _settle(read: Reading) -> dict:
+    "Interval against region; too few units, or scores that decide nothing, overrule what it says."
+    target, level = region(read.test), level_of(read.test)
+    values = [list(g.values()) for g in read.groups]
+    i = welch_interval(*values, level) if len(values) == 2 else t_interval(values[0], level)
+    bounds = [t for t in target if math.isfinite(t)]
+    ours = fmt_interval(i.mean, i.low, i.high, read.test.get("unit", ""), bounds)
+    verdict = decide(i.low, i.high, target)
+    text = _lies(verdict, level, target)
+    few, idle = _too_few(read.groups, read.test), _decides_nothing(read.measured, read.test)
     if few:
         verdict, text = INCONCLUSIVE, few
     if idle:
         verdict, text = NOT_TESTABLE, idle
-    p = None if few or idle else _p_outside(i, target)
-    flips = (
-        [v for m in lists[:1] for v in m]
-        if len(measured) == 2
-        and len(lists) == 1
-        and len(lists[0]) <= 16
-        and test["kind"] not in ("slope", "correlation")
-        else None
-    )
-    return _out(
-        test,
+    return read.out(
         verdict,
-        f"{_subject(test)}: {ours} ({count}). {text}{notes}",
-        measured,
-        **facts,
+        read.reason(text, ours),
         value=i.mean,
         interval=[i.low, i.high],
         ours=ours,
-        p=p,
-        sign_flip_p=sign_flip_p(flips) if flips else None,
+        p=None if few or idle else _p_outside(i, target),
+        sign_flip_p=_flips(read),
     )
 
-# %% ../../nbs/13_ledger.rules.ipynb #ca2e280c
-def _notes(test: Mapping, groups: Sequence[Mapping], measured: Sequence[Measured]) -> str:
-    "What a reader should know about how the numbers were taken."
-    notes = []
-    if (most := max(m.rows for m in measured)) > 1:
-        notes.append(f"Up to {most} rows of a seed were averaged into one value.")
-    everyone = {s for m in measured for s in m.values}
-    if len(groups) == 1 and (left := sorted(everyone - set(groups[0]))):
-        notes.append(
-            f"{_seeds_words(left).capitalize()} {'stands' if len(left) == 1 else 'stand'} in one arm only and cannot be paired."
+# %% ../../nbs/13_ledger.rules.ipynb #f0c6a8c8
+def _happened(m: Measured) -> tuple[int, int]:
+    "Events and seeds of an arm. A seed that is not finite has failed, so it counts as an event."
+    seen = [v if math.isfinite(v) else 1.0 for v in m.values.values()]
+    for v in seen:
+        if v not in (0, 1):
+            raise GannbError(
+                f"{m.cell.metric} must be 0 or 1 for each seed (did the event happen?); one is {v!r}."
+            )
+    return int(sum(seen)), len(seen)
+
+# %% ../../nbs/13_ledger.rules.ipynb #b8ab22f4
+def _events_verdict(
+    first: tuple[int, int],  # events and seeds
+    second: tuple[int, int],
+    names: tuple[str, str],  # of the two arms
+    direction: str,  # fewer or more in the first
+) -> tuple[str, str]:  # verdict, why
+    "By Fisher's exact test, one-sided, both ways."
+    other = {"fewer": "more", "more": "fewer"}[direction]
+    p, back = (fisher_p(*first, *second, way) for way in (direction, other))
+    expected_in = 1 if direction == "fewer" else 0
+    if (first, second)[expected_in][0] == 0:
+        return INCONCLUSIVE, (
+            f"It never happened in {names[expected_in]}, where the claim expects it, "
+            "so there is nothing to compare."
         )
-    return "".join(" " + n for n in notes)
+    if p < 0.025:
+        test = f"(Fisher's exact test, one-sided p = {p:.2g})"
+        return REPRODUCED, f"{direction.capitalize()} in {names[0]}, as the claim says {test}."
+    if back < 0.025:
+        test = f"(Fisher's exact test, one-sided p = {back:.2g})"
+        return NOT_REPRODUCED, f"The opposite: {other} in {names[0]} {test}."
+    why = f"Too close to chance: Fisher's exact test gives a one-sided p of {p:.2g}; 0.025 is needed."
+    return INCONCLUSIVE, why
 
 # %% ../../nbs/13_ledger.rules.ipynb #685bfad2
 def _judge_events(test: Mapping, table: Table) -> dict:
-    "How often something happened in two arms. A seed that is not finite has failed, so it counts as an event."
+    "How often something happened in two arms."
     measured = [_measure(table, c, test) for c in _cells(test)]
     if why := _clash(measured, test.get("factor")):
-        return _out(
-            test, NOT_TESTABLE, f"The runs cannot be compared: {why}.", measured, ours="n/a (not comparable)"
-        )
-    happened = [[1.0 if not math.isfinite(v) else v for v in m.values.values()] for m in measured]
-    if bad := [v for h in happened for v in h if v not in (0, 1)]:
-        raise GannbError(
-            f"{test['metric']} must be 0 or 1 for each seed (did the event happen?); one is {bad[0]!r}."
-        )
-    (k1, n1), (k2, n2) = ((int(sum(h)), len(h)) for h in happened)
-    first, second = (_name(m.cell) for m in measured)
-    ours = f"{k1} of {n1} ({first}), {k2} of {n2} ({second})"
-    facts = {"ours": ours, "n": min(n1, n2), "seeds": sorted({s for m in measured for s in m.values})}
-    other = {"fewer": "more", "more": "fewer"}[test["direction"]]
-    p, back = fisher_p(k1, n1, k2, n2, test["direction"]), fisher_p(k1, n1, k2, n2, other)
-    control, k = (second, k2) if test["direction"] == "fewer" else (first, k1)
+        text, ours = f"The runs cannot be compared: {why}.", str(Missing("not comparable"))
+        return _out(test, NOT_TESTABLE, text, measured, ours=ours)
+    first, second = map(_happened, measured)
+    names = tuple(_name(m.cell) for m in measured)
+    verdict, text = _events_verdict(first, second, names, test["direction"])
     if few := _too_few([m.values for m in measured], test):
         verdict, text = INCONCLUSIVE, few
-    elif k == 0:
-        verdict, text = (
-            INCONCLUSIVE,
-            f"It never happened in {control}, where the claim expects it, so there is nothing to compare.",
-        )
-    elif p < 0.025:
-        verdict, text = (
-            REPRODUCED,
-            f"{test['direction'].capitalize()} in {first}, as the claim says (Fisher's exact test, one-sided p = {p:.2g}).",
-        )
-    elif back < 0.025:
-        verdict, text = (
-            NOT_REPRODUCED,
-            f"The opposite: {other} in {first} (Fisher's exact test, one-sided p = {back:.2g}).",
-        )
-    else:
-        verdict, text = (
-            INCONCLUSIVE,
-            f"Too close to chance: Fisher's exact test gives a one-sided p of {p:.2g}; 0.025 is needed.",
-        )
+    ours = f"{first[0]} of {first[1]} ({names[0]}), {second[0]} of {second[1]} ({names[1]})"
     return _out(
-        test, verdict, f"{test.get('quantity', test['metric'])}: {ours}. {text}", measured, **facts, p=p
+        test,
+        verdict,
+        f"{test.get('quantity', test['metric'])}: {ours}. {text}",
+        measured,
+        ours=ours,
+        n=min(first[1], second[1]),
+        seeds=sorted({s for m in measured for s in m.values}),
+        p=fisher_p(*first, *second, test["direction"]),
     )
 
-# %% ../../nbs/13_ledger.rules.ipynb #af4d7e93
-def _judge_fact(test: Mapping, table: Table) -> dict:
-    "Deterministic facts: every matching row must agree with what is expected."
-    cell = _cells(test)[0]
-    values = [_number(r) for r in table.rows(cell)]
+# %% ../../nbs/13_ledger.rules.ipynb #ce8dbd8a
+def _fact_words(test: Mapping) -> str:
+    "What a fact should be: `3`, `above 3`, `between 3 and 4`."
     want, way = test["expected"], test.get("direction", "equal")
-    slack = test.get("tolerance", 0)
+    words = " and ".join(map(_plain, want)) if isinstance(want, list) else _plain(want)
+    return words if way == "equal" else f"{way} {words}"
+
+# %% ../../nbs/13_ledger.rules.ipynb #279bbd3e
+def _fact_holds(test: Mapping) -> Callable[[float], bool]:
+    "The comparison that decides a fact; equality forgives the last bits of a float."
+    want, way, slack = test["expected"], test.get("direction", "equal"), test.get("tolerance", 0)
     low, high = want if way == "between" else (want, want)
     fuzz = 1e-12 * max(abs(low), abs(high))
-    holds = {
+    return {
         "equal": lambda v: abs(v - low) <= slack + fuzz,
         "between": lambda v: low - slack - fuzz <= v <= high + slack + fuzz,
         "above": lambda v: v > low - slack,
         "below": lambda v: v < high + slack,
     }[way]
-    shown = [_plain(v) if math.isfinite(v) else "not finite" for v in dict.fromkeys(values)]
-    ours = (
-        _listed(shown[:4])
-        + (f" and {len(shown) - 4} more" if len(shown) > 4 else "")
-        + (f" {test['unit']}" if "unit" in test else "")
-    )
-    words = (
-        f"between {_plain(low)} and {_plain(high)}"
-        if way == "between"
-        else _plain(low)
-        if way == "equal"
-        else f"{way} {_plain(low)}"
-    )
-    words += f" (within {_plain(slack)})" if slack else ""
+
+# %% ../../nbs/13_ledger.rules.ipynb #522efbcb
+def _fact_values(values: Sequence[float]) -> list[str]:
+    "Different values in words."
+    return [_plain(v) if math.isfinite(v) else "not finite" for v in dict.fromkeys(values)]
+
+# %% ../../nbs/13_ledger.rules.ipynb #af4d7e93
+def _judge_fact(test: Mapping, table: Table) -> dict:
+    "Deterministic facts: every matching row must agree with what is expected."
+    values = [_number(r) for r in table.rows(_cells(test)[0])]
+    shown, holds, slack = _fact_values(values), _fact_holds(test), test.get("tolerance", 0)
     fine = all(math.isfinite(v) and holds(v) for v in values)
-    text = f"The claim says {words}; {'so it is' if fine else 'it is not'}."
+    more = f" and {len(shown) - 4} more" if len(shown) > 4 else ""
+    unit = f" {test['unit']}" if "unit" in test else ""
+    ours = f"{_listed(shown[:4])}{more}{unit}"
+    within = f" (within {_plain(slack)})" if slack else ""
+    said = f"The claim says {_fact_words(test)}{within}; {'so it is' if fine else 'it is not'}."
     return _out(
         test,
         REPRODUCED if fine else NOT_REPRODUCED,
-        f"{_subject(test)}: {ours}. {text}",
+        f"{_subject(test)}: {ours}. {said}",
         ours=ours,
         value=values[0] if len(shown) == 1 and math.isfinite(values[0]) else None,
     )
@@ -443,67 +478,78 @@ def _ends(m: Measured, level: float, exact: bool) -> tuple[float, float]:
 
 # %% ../../nbs/13_ledger.rules.ipynb #1e6140c2
 def _exact_rows(table: Table, cell: Cell) -> Measured:
+    "The values of a cell that has no seeds."
     rows = table.rows(cell)
     return Measured(cell, dict(enumerate(map(_number, rows))), 1, _cards(rows))
 
-# %% ../../nbs/13_ledger.rules.ipynb #bcbf1460
-def _judge_range(test: Mapping, table: Table) -> dict:
-    "A published number against the range over open choices; the 90 % intervals are widened for the number of choices."
-    exact, value, margin, cells = test.get("units") == "none", test["value"], test["margin"], _cells(test)
-    measured = [_exact_rows(table, c) if exact else _measure(table, c, test) for c in cells]
-    level = 1 - (1 - level_of(test)) / len(cells)
-    seeds = [] if exact else sorted({s for m in measured for s in m.values})
-    facts = {
-        "n": 0 if exact else min(len(m.values) for m in measured),
-        "seeds": seeds,
-        "target": [value - margin, value + margin],
-        "level": None if exact else level,
-    }
-    if why := _clash(measured, test.get("factor")):
-        return _out(
-            test,
-            NOT_TESTABLE,
-            f"The choices cannot be compared: {why}; a choice is named as factor.",
-            measured,
-            **facts,
-            ours="n/a (not comparable)",
-        )
-    subject = (
-        f"{test.get('quantity', test['metric'])} over {len(cells)} open choice{'s' if len(cells) > 1 else ''}"
-    )
-    if not all(math.isfinite(v) for m in measured for v in m.values.values()):
-        return _out(
-            test,
-            INCONCLUSIVE,
-            f"{subject}: a seed gave no finite number, and a seed is never left out.",
-            measured,
-            **facts,
-            ours="n/a (not finite)",
-        )
-    means = [float(np.mean(list(m.values.values()))) for m in measured]
-    ours = "; ".join(f"{_name(m.cell)} {fmt_interval(v)}" for m, v in zip(measured, means)) + (
-        f" {test['unit']}" if "unit" in test else ""
-    )
-    few = None if exact else _too_few([m.values for m in measured], test)
-    if facts["n"] < 2 and not exact:
-        return _out(test, INCONCLUSIVE, f"{subject}: {ours}. {few}", measured, **facts, ours=ours)
-    ends = [_ends(m, level, exact) for m in measured]
-    inside = min(h for _, h in ends) - margin <= value <= max(low for low, _ in ends) + margin
-    outside = value < min(low for low, _ in ends) - margin or value > max(h for _, h in ends) + margin
-    verdict = REPRODUCED if inside else NOT_REPRODUCED if outside else INCONCLUSIVE
-    text = {
+# %% ../../nbs/13_ledger.rules.ipynb #6aaff1ce
+def _in_range(value: float, margin: float, ends: Sequence[tuple[float, float]]) -> str:
+    "The verdict: surely within what the choices span, surely outside, or neither."
+    lows, highs = zip(*ends)
+    if min(highs) - margin <= value <= max(lows) + margin:
+        return REPRODUCED
+    if value < min(lows) - margin or value > max(highs) + margin:
+        return NOT_REPRODUCED
+    return INCONCLUSIVE
+
+# %% ../../nbs/13_ledger.rules.ipynb #d297023a
+def _range_words(verdict: str, value: float, margin: float) -> str:
+    "Where the published number lies, in a sentence."
+    lies = {
         REPRODUCED: "lies within their range",
         NOT_REPRODUCED: "lies outside their range",
         INCONCLUSIVE: "lies at the edge of their range, and these seeds do not settle it",
     }[verdict]
-    text = few or f"The published {_plain(value)} {text} (margin {_plain(margin)})."
-    idle = _decides_nothing(measured, test)
-    return _out(
-        test,
-        NOT_TESTABLE if idle else INCONCLUSIVE if few else verdict,
-        f"{subject}: {ours}. {idle or text}",
-        measured,
-        **facts,
-        ours=ours,
-        interval=[min(low for low, _ in ends), max(h for _, h in ends)],
-    )
+    return f"The published {_plain(value)} {lies} (margin {_plain(margin)})."
+
+# %% ../../nbs/13_ledger.rules.ipynb #cab34b04
+def _range_facts(test: Mapping, measured: Sequence[Measured]) -> dict:
+    "The fields of the record that do not depend on the verdict."
+    target = [test["value"] - test["margin"], test["value"] + test["margin"]]
+    if test.get("units") == "none":
+        return {"n": 0, "seeds": [], "target": target, "level": None}
+    return {
+        "n": min(len(m.values) for m in measured),
+        "seeds": sorted({s for m in measured for s in m.values}),
+        "target": target,
+        "level": 1 - (1 - level_of(test)) / len(measured),  # widened for the number of choices
+    }
+
+# %% ../../nbs/13_ledger.rules.ipynb #f556be46
+def _means_words(test: Mapping, measured: Sequence[Measured]) -> str:
+    "The mean of each choice."
+    means = [(_name(m.cell), float(np.mean(list(m.values.values())))) for m in measured]
+    unit = f" {test['unit']}" if "unit" in test else ""
+    return "; ".join(f"{name} {fmt_interval(mean)}" for name, mean in means) + unit
+
+# %% ../../nbs/13_ledger.rules.ipynb #bcbf1460
+def _judge_range(test: Mapping, table: Table) -> dict:
+    "A published number against the range over open choices."
+    exact, cells = test.get("units") == "none", _cells(test)
+    measured = [_exact_rows(table, c) if exact else _measure(table, c, test) for c in cells]
+    facts = _range_facts(test, measured)
+    subject = f"{test.get('quantity', test['metric'])} over {_counted(len(cells), 'open choice')}"
+    if why := _clash(measured, test.get("factor")):
+        text = f"The choices cannot be compared: {why}; a choice is named as factor."
+        return _out(test, NOT_TESTABLE, text, measured, **facts, ours=str(Missing("not comparable")))
+    if not all(math.isfinite(v) for m in measured for v in m.values.values()):
+        text = f"{subject}: a seed gave no finite number, and a seed is never left out."
+        return _out(test, INCONCLUSIVE, text, measured, **facts, ours=str(Missing("not finite")))
+    return _settle_range(test, measured, facts, subject)
+
+# %% ../../nbs/13_ledger.rules.ipynb #50c047dc
+def _settle_range(test: Mapping, measured: list[Measured], facts: dict, subject: str) -> dict:
+    "The number against the ends of the choices."
+    exact, ours = test.get("units") == "none", _means_words(test, measured)
+    few = None if exact else _too_few([m.values for m in measured], test)
+    if not exact and facts["n"] < 2:
+        return _out(test, INCONCLUSIVE, f"{subject}: {ours}. {few}", measured, **facts, ours=ours)
+    ends = [_ends(m, facts["level"], exact) for m in measured]
+    verdict = _in_range(test["value"], test["margin"], ends)
+    text = _range_words(verdict, test["value"], test["margin"])
+    if few:
+        verdict, text = INCONCLUSIVE, few
+    if idle := _decides_nothing(measured, test):
+        verdict, text = NOT_TESTABLE, idle
+    span = [min(low for low, _ in ends), max(high for _, high in ends)]
+    return _out(test, verdict, f"{subject}: {ours}. {text}", measured, **facts, ours=ours, interval=span)

@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-
 from ..base import GannbError, nearest
 from .claims import Cell
 from .words import MIN_FID_IMAGES, _listed
@@ -36,8 +35,13 @@ class Measured(NamedTuple):
     rows: int  # most rows that one seed had
     protocols: list  # different protocols, as dictionaries
 
+# %% ../../nbs/13_ledger.table.ipynb #e450b063
+def _is_seed(v: Any) -> bool:
+    return isinstance(v, numbers.Integral) and not isinstance(v, bool)
+
 # %% ../../nbs/13_ledger.table.ipynb #48f2b876
 def _row_error(i: int, row: Any) -> str | None:
+    "What is wrong with row `i`, in words; None when nothing is."
     if not isinstance(row, Mapping):
         return f"row {i} of the results must be a mapping; this is {row!r}"
     for f in ("arm", "dataset", "seed", "step", "metric", "value"):
@@ -46,11 +50,16 @@ def _row_error(i: int, row: Any) -> str | None:
             return f"row {i} of the results has no {f!r}" + (f" (it has {near!r})" if near else "")
     if row["value"] is not None and not isinstance(row["value"], numbers.Real):
         return f"row {i} of the results: value must be a number; this is {row['value']!r}"
-    if row["seed"] is not None and (
-        isinstance(row["seed"], bool) or not isinstance(row["seed"], numbers.Integral)
-    ):
+    if row["seed"] is not None and not _is_seed(row["seed"]):
         return f"row {i} of the results: seed must be a whole number; this is {row['seed']!r}"
     return None
+
+# %% ../../nbs/13_ledger.table.ipynb #e30ea068
+def _cell_words(cell: Cell) -> str:
+    "`kid of dcgan on letters`."
+    of = f" of {cell.arm}" if cell.arm else ""
+    on = f" on {cell.dataset}" if cell.dataset else ""
+    return f"{cell.metric}{of}{on}"
 
 # %% ../../nbs/13_ledger.table.ipynb #232192ab
 class Table:
@@ -59,8 +68,8 @@ class Table:
     def __init__(
         self,
         results: Iterable[Mapping],  # rows {arm, dataset, seed, step, metric, value, protocol}
-        missing: Mapping[str, str] | None = None,
-    ):  # data set or arm -> why it is not here
+        missing: Mapping[str, str] | None = None,  # data set or arm -> why it is not here
+    ):
         self.by_metric: dict[str, list] = {}
         self.missing = dict(missing or {})
         for i, row in enumerate(results):
@@ -68,72 +77,40 @@ class Table:
                 raise GannbError(problem + ".")
             self.by_metric.setdefault(row["metric"], []).append(row)
 
-    def rows(self, cell: Cell, any_step: bool = False) -> list[Mapping]:
-        "The rows of a cell; `_Untestable` when there are none."
+    def all_steps(self, cell: Cell) -> list[Mapping]:
+        "The rows of a cell at every step; `_Untestable` when there are none."
         for name in (cell.dataset, cell.arm):
             if name in self.missing:
                 raise _Untestable(f"{name} is missing: {self.missing[name].rstrip('.')}.")
-        found = [
-            r
-            for r in self.by_metric.get(cell.metric, ())
-            if cell.arm in (None, r["arm"]) and cell.dataset in (None, r["dataset"])
-        ]
-        what = (
-            f"{cell.metric}"
-            + (f" of {cell.arm}" if cell.arm else "")
-            + (f" on {cell.dataset}" if cell.dataset else "")
-        )
+        found = [r for r in self.by_metric.get(cell.metric, ()) if _belongs(r, cell)]
         if not found:
-            raise _Untestable(f"There are no results for {what}.")
-        if any_step or cell.at is None or cell.at == "all":
+            raise _Untestable(f"There are no results for {_cell_words(cell)}.")
+        return found
+
+    def rows(self, cell: Cell) -> list[Mapping]:
+        "The rows of a cell; `_Untestable` when there are none."
+        found = self.all_steps(cell)
+        if cell.at is None or cell.at == "all":
             return found
         rows = [r for r in found if str(r["step"]) == str(cell.at)]
         if not rows:
-            raise _Untestable(
-                f"There are no results for {what} at step {cell.at}; the steps are {_listed(sorted({str(r['step']) for r in found})[:8])}."
-            )
+            steps = sorted({str(r["step"]) for r in found})[:8]
+            what = f"{_cell_words(cell)} at step {cell.at}"
+            raise _Untestable(f"There are no results for {what}; the steps are {_listed(steps)}.")
         return rows
+
+# %% ../../nbs/13_ledger.table.ipynb #aeb9fdec
+def _belongs(row: Mapping, cell: Cell) -> bool:
+    "Whether a row of the cell's metric is of its arm and data set; a cell without a name takes any."
+    return cell.arm in (None, row["arm"]) and cell.dataset in (None, row["dataset"])
 
 # %% ../../nbs/13_ledger.table.ipynb #d95bb443
 def _number(row: Mapping) -> float:
     return float("nan") if row["value"] is None else float(row["value"])
 
-# %% ../../nbs/13_ledger.table.ipynb #18a91949
-def _card(protocol: Any) -> dict:
-    "A protocol as a dictionary, without the seed: that is a column of its own."
-    card = (
-        dict(protocol)
-        if isinstance(protocol, Mapping)
-        else {}
-        if protocol in (None, "")
-        else {"protocol": protocol}
-    )
-    return {k: v for k, v in card.items() if k not in ("seed", "seeds")}
-
-# %% ../../nbs/13_ledger.table.ipynb #29ac5aae
-def _cards(rows: Iterable[Mapping]) -> list[dict]:
-    out: list[dict] = []
-    last = object()
-    for r in rows:
-        if (p := r.get("protocol")) is last:
-            continue
-        last = p
-        if (card := _card(p)) not in out:
-            out.append(card)
-    return out
-
-# %% ../../nbs/13_ledger.table.ipynb #47e0c0a9
-def _by_seed(rows: Iterable[Mapping], what: str) -> dict[int, list[Mapping]]:
-    out: dict[int, list] = {}
-    for r in rows:
-        if r["seed"] is None:
-            raise GannbError(f"a result of {what} has no seed, but its claim counts seeds.")
-        out.setdefault(int(r["seed"]), []).append(r)
-    return dict(sorted(out.items()))
-
 # %% ../../nbs/13_ledger.table.ipynb #cf7d1a64
 def _measure(table: Table, cell: Cell, test: Mapping) -> Measured:
-    "The seed values of a cell: mean over a seed's rows; not finite: NaN, or `if_diverged` where the claim fixed one."
+    "The seed values of a cell: mean over a seed's rows; not finite: NaN, or what the claim fixed for it."
     rows = table.rows(cell)
     groups = _by_seed(rows, f"{cell.metric} of {cell.arm}")
     values = {}
@@ -142,42 +119,21 @@ def _measure(table: Table, cell: Cell, test: Mapping) -> Measured:
         values[seed] = v if math.isfinite(v) else float(test.get("if_diverged", "nan"))
     return Measured(cell, values, max(map(len, groups.values())), _cards(rows))
 
-# %% ../../nbs/13_ledger.table.ipynb #30a5beff
-def _clash(measured: Sequence[Measured], factor: str | Sequence[str] | None) -> str | None:
-    "The protocol fields in which values of one metric differ, in words; None when they may be compared."
-    allowed = {factor} if isinstance(factor, str) else set(factor or ())
-    differs: dict[str, str] = {}
-    for metric in dict.fromkeys(m.cell.metric for m in measured):
-        cards = [c for m in measured if m.cell.metric == metric for c in m.protocols]
-        for field in dict.fromkeys(f for c in cards for f in c if f not in allowed):
-            seen = list(dict.fromkeys(str(c.get(field, "not stated")) for c in cards))
-            if len(seen) > 1:
-                differs[field] = f"{field} differs ({' against '.join(seen[:3])})"
-    return "; ".join(differs.values()) or None
-
-# %% ../../nbs/13_ledger.table.ipynb #d965877e
-def _decides_nothing(measured: Sequence[Measured], test: Mapping) -> str | None:
-    "Why these values are shown and decide nothing: FID of too few images, or images that training has seen."
-    factor = test.get("factor") or ()
-    factor = {factor} if isinstance(factor, str) else set(factor)
-    for m in measured:
-        for card in m.protocols or [{}]:
-            if "held_out" not in factor and card.get("held_out") is False:
-                return "These scores used images that training has seen; they are shown, named so, and decide nothing."
-            if re.match(r"fid(_|\d|$)", m.cell.metric, re.I) and not factor & {"n_real", "n_fake"}:
-                counts = [card.get("n_real"), card.get("n_fake")]
-                if None in counts or min(counts) < MIN_FID_IMAGES:
-                    return f"FID says nothing below {MIN_FID_IMAGES:,} images (here {_listed('not stated' if c is None else f'{c:,}' for c in counts)}); it is shown and decides nothing."
-    return None
+# %% ../../nbs/13_ledger.table.ipynb #47e0c0a9
+def _by_seed(rows: Iterable[Mapping], what: str) -> dict[int, list[Mapping]]:
+    "seed -> its rows, seeds in order."
+    out: dict[int, list] = {}
+    for r in rows:
+        if r["seed"] is None:
+            raise GannbError(f"a result of {what} has no seed, but its claim counts seeds.")
+        out.setdefault(int(r["seed"]), []).append(r)
+    return dict(sorted(out.items()))
 
 # %% ../../nbs/13_ledger.table.ipynb #75ad86ad
 def _series(table: Table, cell: Cell) -> tuple[dict, list]:
     "seed -> {numeric step -> mean value}, and the protocols; labels such as `end` are no points of a curve."
-    rows = [
-        r
-        for r in table.rows(cell, any_step=True)
-        if isinstance(r["step"], numbers.Real) and not isinstance(r["step"], bool)
-    ]
+    found = table.all_steps(cell)
+    rows = [r for r in found if isinstance(r["step"], numbers.Real) and not isinstance(r["step"], bool)]
     if not rows:
         raise _Untestable(f"There are no numbered steps for {cell.metric} of {cell.arm}.")
     out = {}
@@ -187,3 +143,69 @@ def _series(table: Table, cell: Cell) -> tuple[dict, list]:
             steps.setdefault(float(r["step"]), []).append(_number(r))
         out[seed] = {s: sum(v) / len(v) for s, v in steps.items()}
     return out, _cards(rows)
+
+# %% ../../nbs/13_ledger.table.ipynb #18a91949
+def _card(protocol: Any) -> dict:
+    "A protocol as a dictionary, without the seed: that is a column of its own."
+    if protocol in (None, ""):
+        return {}
+    card = protocol if isinstance(protocol, Mapping) else {"protocol": protocol}
+    return {k: v for k, v in card.items() if k not in ("seed", "seeds")}
+
+# %% ../../nbs/13_ledger.table.ipynb #29ac5aae
+def _cards(rows: Iterable[Mapping]) -> list[dict]:
+    "The different protocols of some rows."
+    out: list[dict] = []
+    last = object()
+    for r in rows:
+        if (p := r.get("protocol")) is last:  # rows of one score share the object: compared once
+            continue
+        last = p
+        if (card := _card(p)) not in out:
+            out.append(card)
+    return out
+
+# %% ../../nbs/13_ledger.table.ipynb #d02a6267
+def _factors(factor: str | Sequence[str] | None) -> set[str]:
+    "The protocol fields that a claim lets differ."
+    return {factor} if isinstance(factor, str) else set(factor or ())
+
+# %% ../../nbs/13_ledger.table.ipynb #30a5beff
+def _clash(measured: Sequence[Measured], factor: str | Sequence[str] | None) -> str | None:
+    "The protocol fields in which values of one metric differ, in words; None when they may be compared."
+    allowed = _factors(factor)
+    differs: dict[str, str] = {}
+    for metric in dict.fromkeys(m.cell.metric for m in measured):
+        cards = [c for m in measured if m.cell.metric == metric for c in m.protocols]
+        for field in dict.fromkeys(f for c in cards for f in c if f not in allowed):
+            seen = list(dict.fromkeys(str(c.get(field, "not stated")) for c in cards))
+            if len(seen) > 1:
+                differs[field] = f"{field} differs ({' against '.join(seen[:3])})"
+    return "; ".join(differs.values()) or None
+
+# %% ../../nbs/13_ledger.table.ipynb #52f82e44
+def _few_images(metric: str, card: Mapping) -> str | None:
+    "Why this FID says nothing; None for another metric, or enough images."
+    counts = [card.get("n_real"), card.get("n_fake")]
+    if not re.match(r"fid(_|\d|$)", metric, re.I):
+        return None
+    if None not in counts and min(counts) >= MIN_FID_IMAGES:
+        return None
+    here = _listed("not stated" if c is None else f"{c:,}" for c in counts)
+    return f"FID says nothing below {MIN_FID_IMAGES:,} images (here {here}); it is shown and decides nothing."
+
+# %% ../../nbs/13_ledger.table.ipynb #d965877e
+def _decides_nothing(measured: Sequence[Measured], test: Mapping) -> str | None:
+    "Why these values are shown and decide nothing: FID of too few images, or images that training has seen."
+    factor = _factors(test.get("factor"))
+    for m in measured:
+        for card in m.protocols or [{}]:
+            if "held_out" not in factor and card.get("held_out") is False:
+                return (
+                    "These scores used images that training has seen; "
+                    "they are shown, named so, and decide nothing."
+                )
+            few = _few_images(m.cell.metric, card)
+            if few and not factor & {"n_real", "n_fake"}:
+                return few
+    return None

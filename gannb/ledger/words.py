@@ -11,9 +11,131 @@ from typing import Any
 
 import numpy as np
 
+from ..base import GannbError, Missing
+
 # %% auto #0
 __all__ = ['VERDICTS', 'REPRODUCED', 'NOT_REPRODUCED', 'ARTEFACT', 'INCONCLUSIVE', 'NOT_TESTABLE', 'MARKS', 'SETTINGS', 'JUDGING',
-           'MIN_UNITS', 'MIN_FID_IMAGES', 'fmt_interval', 'counts', 'verdict_words', 'headline']
+           'MIN_UNITS', 'MIN_FID_IMAGES', 'decimals_for', 'fmt', 'apart', 'interval_words', 'fmt_interval', 'counts',
+           'verdict_words', 'headline']
+
+# %% ../../nbs/13_ledger.words.ipynb #fce12b51
+def decimals_for(
+    values: Sequence[float],  # what shares one grid
+    digits: int = 3,  # significant digits of the largest value
+    most: int = 4,  # decimals at most
+) -> int:  # decimals, 0 to `most`
+    "Decimals that give the largest value `digits` significant digits."
+    largest = max((abs(v) for v in values if math.isfinite(v)), default=0)
+    return 0 if largest == 0 else min(most, max(0, digits - 1 - math.floor(math.log10(largest))))
+
+# %% ../../nbs/13_ledger.words.ipynb #363f0212
+def fmt(
+    value: Any,  # a number, text, a truth value, `Missing`; None is refused
+    decimals: int | None = None,  # digits behind the point; by default three significant digits in all
+) -> str:
+    """A value in words for a reader: `0.943`, `112,800`, `yes`, `< 0.0001`. Raises `GannbError` for None: say
+    `n/a (why)`."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (str, Missing)):
+        return str(value)
+    if value is None:
+        raise GannbError("a value is missing; write 'n/a (why)' in its place.")
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, int):
+        return f"{value:,}"
+    if not math.isfinite(value):
+        return str(Missing("not a finite number"))
+    d = decimals_for([value]) if decimals is None else decimals
+    if value and abs(value) < 0.5 * 10**-d:  # it would read 0, and it is not
+        least = f"{10**-d:.{d}f}"
+        return f"< {least}" if value > 0 else f"> -{least}"
+    return f"{value:,.{d}f}"
+
+# %% ../../nbs/13_ledger.words.ipynb #a6bd0ac3
+def apart(low: float, high: float, decimals: int) -> int:  # decimals, at most 6
+    "Decimals, at least those asked for, at which two different numbers look different."
+    while low != high and decimals < 6 and f"{low:.{decimals}f}" == f"{high:.{decimals}f}":
+        decimals += 1
+    return decimals
+
+# %% ../../nbs/13_ledger.words.ipynb #1cd779cd
+def interval_words(
+    value: float,  # the estimate
+    interval: Sequence[float],  # its ends, low and high
+    decimals: int,  # of the column; more where the ends would look the same
+) -> str:  # "78.1 [77.2, 79.0]"
+    "A value with its interval in a table, all three with the same decimals."
+    low, high = (float(v) for v in interval)
+    d = apart(low, high, decimals)
+    return f"{value:,.{d}f} [{low:,.{d}f}, {high:,.{d}f}]"
+
+# %% ../../nbs/13_ledger.words.ipynb #8c7306af
+def _fixed(x: float, digits: int) -> str:
+    text = f"{x:,.{digits}f}"
+    return text[1:] if text.startswith("-") and not text.strip("-0.,") else text
+
+# %% ../../nbs/13_ledger.words.ipynb #bebfb7b8
+def _hides(low: float, high: float, against: Iterable[float], decimals: int) -> bool:
+    "Whether rounding makes the ends equal, or moves one of them across or onto a bound."
+    if round(low, decimals) == round(high, decimals):
+        return True
+    return any(np.sign(v - t) != np.sign(round(v, decimals) - t) for v in (low, high) for t in against)
+
+# %% ../../nbs/13_ledger.words.ipynb #41d9913d
+def _alone(x: float, decimals: int) -> str:
+    "A number without an interval; very small ones as powers of ten."
+    return f"{x:.3g}" if decimals > 6 else _fixed(x, decimals)
+
+# %% ../../nbs/13_ledger.words.ipynb #e4b81da6
+def fmt_interval(
+    mean: float,  # the estimate
+    low: float | None = None,  # lower end, None: no interval
+    high: float | None = None,  # upper end
+    unit: str = "",  # written behind
+    against: Sequence[float] = (),  # bounds it is compared with: rounding must not hide the comparison
+) -> str:  # "78.1 [77.2, 79.0] points"
+    "An estimate with its interval in a sentence: the compact form, with digits of its own."
+    ends = [mean] if low is None or high is None else [mean, low, high]
+    tail = f" {unit}" if unit else ""
+    digits = decimals_for(ends, most=400)
+    if len(ends) == 1:
+        return _alone(mean, digits) + tail
+    if high - low <= 1e-9 * max(map(abs, ends)):
+        return _alone(mean, digits) + tail + " (the same in every seed)"
+    if digits > 6:
+        return f"{mean:.3g} [{low:.3g}, {high:.3g}]{tail}"
+    while digits < 9 and _hides(low, high, against, digits):
+        digits += 1
+    return f"{_fixed(mean, digits)} [{_fixed(low, digits)}, {_fixed(high, digits)}]{tail}"
+
+# %% ../../nbs/13_ledger.words.ipynb #5d833907
+def _plain(x: float) -> str:
+    "A number of the YAML or a count, as it stands."
+    return f"{int(x):,}" if float(x).is_integer() and abs(x) < 1e15 else f"{x:.6g}"
+
+# %% ../../nbs/13_ledger.words.ipynb #ca9574d5
+def _listed(items: Iterable[Any]) -> str:
+    "`a, b and c`."
+    items = [str(i) for i in items]
+    if not items:
+        return "none"
+    return ", ".join(items[:-1]) + " and " + items[-1] if len(items) > 1 else items[0]
+
+# %% ../../nbs/13_ledger.words.ipynb #f73aadc4
+def _counted(n: int, thing: str) -> str:
+    "`1 GAN`, `5 GANs`."
+    return f"{n} {thing}" if n == 1 else f"{n} {thing}s"
+
+# %% ../../nbs/13_ledger.words.ipynb #1510eba8
+def _seeds_words(seeds: Sequence[int]) -> str:
+    "`seed 3`, `seeds 0 to 4`, `seeds 0, 1 and 7`."
+    if len(seeds) == 1:
+        return f"seed {seeds[0]}"
+    if len(seeds) > 2 and seeds[-1] - seeds[0] == len(seeds) - 1:
+        return f"seeds {seeds[0]} to {seeds[-1]}"
+    return f"seeds {_listed(seeds)}"
 
 # %% ../../nbs/13_ledger.words.ipynb #54f8090d
 VERDICTS = ("reproduced", "not reproduced", "artefact", "inconclusive", "not testable here")
@@ -36,59 +158,6 @@ MIN_UNITS = 5  # fewer independent units in an arm: inconclusive
 
 MIN_FID_IMAGES = 2048  # below this FID is shown and decides nothing
 
-# %% ../../nbs/13_ledger.words.ipynb #8c7306af
-def _fixed(x: float, digits: int) -> str:
-    text = f"{x:,.{digits}f}"
-    return text[1:] if text.startswith("-") and not text.strip("-0.,") else text
-
-# %% ../../nbs/13_ledger.words.ipynb #e4b81da6
-def fmt_interval(
-    mean: float,  # the estimate
-    low: float | None = None,  # lower end, None: no interval
-    high: float | None = None,  # upper end
-    unit: str = "",  # written behind
-    against: Iterable[float] = (),  # bounds it is compared with: rounding must not hide the comparison
-) -> str:  # "78.1 [77.2, 79.0] points"
-    "An estimate with its interval as the reports print it."
-    big = max(abs(v) for v in (mean, low, high) if v is not None)
-    tail = f" {unit}" if unit else ""
-    digits = max(0, 2 - math.floor(math.log10(big))) if big > 0 else 0
-    if low is None or high is None:
-        return (f"{mean:.3g}" if digits > 6 else _fixed(mean, digits)) + tail
-    if high - low <= 1e-9 * big:
-        return (f"{mean:.3g}" if digits > 6 else _fixed(mean, digits)) + tail + " (the same in every seed)"
-    if digits > 6:
-        return f"{mean:.3g} [{low:.3g}, {high:.3g}]{tail}"
-
-    def hides(d):
-        return round(low, d) == round(high, d) or any(
-            np.sign(v - t) != np.sign(round(v, d) - t) for v in (low, high) for t in against
-        )
-
-    while digits < 9 and hides(digits):
-        digits += 1
-    return f"{_fixed(mean, digits)} [{_fixed(low, digits)}, {_fixed(high, digits)}]{tail}"
-
-# %% ../../nbs/13_ledger.words.ipynb #5d833907
-def _plain(x: float) -> str:
-    "A number of the YAML or a count, as it stands."
-    return f"{int(x):,}" if float(x).is_integer() and abs(x) < 1e15 else f"{x:.6g}"
-
-# %% ../../nbs/13_ledger.words.ipynb #ca9574d5
-def _listed(items: Iterable[Any]) -> str:
-    items = [str(i) for i in items]
-    return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1] if items else "none"
-
-# %% ../../nbs/13_ledger.words.ipynb #1510eba8
-def _seeds_words(seeds: Sequence[int]) -> str:
-    if len(seeds) == 1:
-        return f"seed {seeds[0]}"
-    return (
-        f"seeds {seeds[0]} to {seeds[-1]}"
-        if len(seeds) > 2 and seeds[-1] - seeds[0] == len(seeds) - 1
-        else f"seeds {_listed(seeds)}"
-    )
-
 # %% ../../nbs/13_ledger.words.ipynb #c64f337e
 def counts(claims: Sequence[Mapping]) -> dict[str, int]:
     "How many claims have each verdict, in the order of `VERDICTS`."
@@ -100,23 +169,9 @@ def verdict_words(record: Mapping) -> str:
     desk = " (desk setting)" if record["setting"] == "desk" and record["verdict"] != NOT_TESTABLE else ""
     return f"{MARKS[record['verdict']]} {record['verdict']}{desk}"
 
-# %% ../../nbs/13_ledger.words.ipynb #3f02da0b
-def headline(
-    claims: Sequence[Mapping],  # claims.json
-    most: int = 3,  # findings to name at most
-) -> str:
-    "One plain sentence on what came out: the findings that the YAML wrote for these verdicts, else the counts."
-    n = counts(claims)
-    if claims and n[NOT_TESTABLE] == len(claims):
-        setting = claims[0]["setting"]
-        if setting not in JUDGING:
-            return (
-                f"A {setting} run judges nothing: it shows how each of the {len(claims)} claims is measured."
-            )
-        return f"None of the {len(claims)} claims could be tested here."
-    found = [c["finding"].strip().rstrip(".") for c in claims if c.get("finding")][:most]
-    if found:
-        return "; ".join([found[0][0].upper() + found[0][1:], *found[1:]]) + "."
+# %% ../../nbs/13_ledger.words.ipynb #cbff8e6a
+def _counts_words(claims: Sequence[Mapping]) -> str:
+    "`Of 24 claims 8 are reproduced, 1 is an artefact ...`"
     words = {
         REPRODUCED: "reproduced",
         NOT_REPRODUCED: "not reproduced",
@@ -124,10 +179,23 @@ def headline(
         INCONCLUSIVE: "left open",
         NOT_TESTABLE: "not testable here",
     }
-    return (
-        f"Of {len(claims)} claims "
-        + _listed(f"{k} {'is' if k == 1 else 'are'} {words[v]}" for v, k in n.items() if k)
-        + "."
-        if claims
-        else "No claims."
-    )
+    said = [f"{k} {'is' if k == 1 else 'are'} {words[v]}" for v, k in counts(claims).items() if k]
+    return f"Of {len(claims)} claims {_listed(said)}."
+
+# %% ../../nbs/13_ledger.words.ipynb #3f02da0b
+def headline(
+    claims: Sequence[Mapping],  # claims.json
+    most: int = 3,  # findings to name at most
+) -> str:
+    "One sentence on what came out: the findings that the YAML wrote for these verdicts, else the counts."
+    if not claims:
+        return "No claims."
+    if counts(claims)[NOT_TESTABLE] == len(claims):
+        setting = claims[0]["setting"]
+        if setting in JUDGING:
+            return f"None of the {len(claims)} claims could be tested here."
+        return f"A {setting} run judges nothing: it shows how each of the {len(claims)} claims is measured."
+    found = [c["finding"].strip().rstrip(".") for c in claims if c.get("finding")][:most]
+    if found:
+        return "; ".join([found[0][0].upper() + found[0][1:], *found[1:]]) + "."
+    return _counts_words(claims)

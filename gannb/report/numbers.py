@@ -6,77 +6,39 @@
 from __future__ import annotations
 
 import csv
-import html
 import io
 import math
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 
-from ..base import GannbError, check_choice
+from ..base import GannbError, Missing, check_choice
+from ..ledger.words import apart, decimals_for, fmt, interval_words
 
 # %% auto #0
-__all__ = ['fmt']
-
-# %% ../../nbs/16_report.numbers.ipynb #999db18a
-def _decimals(values: Sequence[float], digits: int = 3) -> int:
-    "Decimals that give the largest value `digits` significant digits (at least none, at most 4)."
-    largest = max((abs(v) for v in values if math.isfinite(v)), default=0)
-    return 0 if largest == 0 else min(4, max(0, digits - 1 - math.floor(math.log10(largest))))
-
-# %% ../../nbs/16_report.numbers.ipynb #d67493f7
-def fmt(
-    value: Any,  # a number, text, a truth value; None and NaN are refused
-    decimals: int | None = None,  # digits behind the point; by default three significant digits in all
-) -> str:
-    "A value in words for a reader: `0.943`, `112,800`, `yes`, `< 0.0001`. Raises `GannbError` for a missing value: say `n/a (why)`."
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, str):
-        return value
-    if value is None:
-        raise GannbError("a value is missing; write 'n/a (why)' in its place.")
-    if hasattr(value, "item"):
-        value = value.item()
-    if isinstance(value, int):
-        return f"{value:,}"
-    if not math.isfinite(value):
-        return "n/a (not a finite number)"
-    d = _decimals([value]) if decimals is None else decimals
-    if value and abs(value) < 0.5 * 10**-d:
-        return f"{'<' if value > 0 else '> -'} {10**-d:.{d}f}".replace("> - ", "> -")
-    return f"{value:,.{d}f}"
-
-# %% ../../nbs/16_report.numbers.ipynb #59ce0b2f
-def _interval(value: float, interval: Sequence[float], decimals: int) -> str:
-    "A value with its interval, `78.1 [77.2, 79.0]`: the same decimals, at least as many as asked, enough of them for the ends to differ."
-    low, high = (float(v) for v in interval)
-    d = _apart(low, high, decimals)
-    return f"{value:,.{d}f} [{low:,.{d}f}, {high:,.{d}f}]"
-
-# %% ../../nbs/16_report.numbers.ipynb #6b2e360d
-def _apart(low: float, high: float, d: int) -> int:
-    "Decimals, at least `d` and at most 6, at which two different numbers look different."
-    while low != high and d < 6 and f"{low:.{d}f}" == f"{high:.{d}f}":
-        d += 1
-    return d
+__all__ = ['check_rows', 'cell_text', 'table_texts', 'numeric_columns', 'table_csv']
 
 # %% ../../nbs/16_report.numbers.ipynb #1a074329
 def _is_number(v: Any) -> bool:
-    return not isinstance(v, (bool, str)) and isinstance(v, (int, float)) or hasattr(v, "item")
+    return hasattr(v, "item") or (isinstance(v, (int, float)) and not isinstance(v, bool))
 
 # %% ../../nbs/16_report.numbers.ipynb #c76b8c8d
 def _middle(v: Any) -> Any:
+    "The value of a cell without its interval."
     return v["mean"] if isinstance(v, Mapping) else v
 
 # %% ../../nbs/16_report.numbers.ipynb #06442f8d
+def _is_measured(v: Any) -> bool:
+    "Whether a number can ask for decimals: a count has none, infinity and NaN are said in words."
+    return _is_number(v) and not isinstance(v, int) and math.isfinite(v)
+
+# %% ../../nbs/16_report.numbers.ipynb #4c9a7aa4
 def _column_decimals(cells: Sequence[Any]) -> int:
-    "One number of decimals for a column: three digits for its largest value, more where small values would vanish (at most 4)."
-    numbers = [
-        float(m) for m in map(_middle, cells) if _is_number(m) and not isinstance(m, int) and math.isfinite(m)
-    ]
-    d = _decimals(numbers)
-    while d < 4 and any(v and abs(v) < 10**-d for v in numbers):
+    "Decimals of a column: three digits for its largest value, more where small ones vanish (at most 4)."
+    numbers = [float(v) for v in map(_middle, cells) if _is_measured(v)]
+    d = decimals_for(numbers)
+    while d < 4 and any(0 < abs(v) < 10**-d for v in numbers):
         d += 1
     return d
 
@@ -88,74 +50,86 @@ def _grid(rows: Sequence[Mapping], columns: Mapping[str, str], digits: str) -> l
     return [{k: _column_decimals([r[k] for r in rows]) for k in columns}] * len(rows)
 
 # %% ../../nbs/16_report.numbers.ipynb #ce69c09d
-def _check_rows(rows: Sequence[Mapping], columns: Mapping[str, str]) -> None:
-    for i, row in enumerate(rows):
+def check_rows(rows: Sequence[Mapping], columns: Mapping[str, str]) -> None:
+    "Raises `GannbError` for an empty cell: say `n/a (why)`."
+    for i, row in enumerate(rows, 1):
         for key in columns:
-            v = _middle(row.get(key))
-            if v is None or v == "":
-                raise GannbError(f"row {i + 1} has nothing for {key!r}; write 'n/a (why)' in its place.")
+            if _middle(row.get(key)) in (None, ""):
+                raise GannbError(f"row {i} has nothing for {key!r}; write 'n/a (why)' in its place.")
 
 # %% ../../nbs/16_report.numbers.ipynb #8eaad527
-def _cell(v: Any, d: int) -> str:
-    "One cell as text."
+def _plain_text(v: Any, decimals: int) -> str:
+    "A cell without an interval; counts have no decimals."
+    if isinstance(v, Missing):
+        return str(v)
+    return fmt(v) if isinstance(v, int) else fmt(v, decimals)
+
+# %% ../../nbs/16_report.numbers.ipynb #f2f9f158
+def cell_text(
+    v: Any,  # a number, text, `Missing`, or {"mean", "interval", "n"}
+    decimals: int | None = None,  # by default its own
+) -> str:  # "78.1 [77.2, 79.0] (n = 5)"
+    "One cell of a table as a reader sees it."
+    d = _column_decimals([v]) if decimals is None else decimals
     if not isinstance(v, Mapping):
-        return fmt(v, d) if not isinstance(v, int) else fmt(v)
-    text = _interval(v["mean"], v["interval"], d) if v.get("interval") is not None else fmt(v["mean"], d)
-    return text + (f" (n = {v['n']})" if v.get("n") is not None else "")
+        return _plain_text(v, d)
+    ends, n = v.get("interval"), v.get("n")
+    text = fmt(v["mean"], d) if ends is None else interval_words(v["mean"], ends, d)
+    return text if n is None else f"{text} (n = {n})"
+
+# %% ../../nbs/16_report.numbers.ipynb #2d493bec
+def table_texts(
+    rows: Sequence[Mapping],  # one mapping a row
+    columns: Mapping[str, str],  # key -> header
+    digits: str = "column",  # one decimal grid a column, or "cell": rows are unlike quantities
+) -> list[list[str]]:
+    "The cells of a table in words, row by row."
+    grids = _grid(rows, columns, digits)
+    return [[cell_text(row[k], d[k]) for k in columns] for row, d in zip(rows, grids)]
+
+# %% ../../nbs/16_report.numbers.ipynb #3487ee32
+def numeric_columns(rows: Sequence[Mapping], columns: Mapping[str, str]) -> list[bool]:
+    "Which columns hold numbers, and so stand to the right."
+    return [any(_is_number(_middle(row[k])) for row in rows) for k in columns]
+
+# %% ../../nbs/16_report.numbers.ipynb #5049d0c0
+def _extra_columns(cells: Sequence[Any]) -> tuple[str, ...]:  # of "low", "high", "n"
+    "What a column needs beside it in the CSV file: the ends of its intervals, its number of units."
+    spread = [v for v in cells if isinstance(v, Mapping)]
+    ends = ("low", "high") if any(v.get("interval") is not None for v in spread) else ()
+    return ends + (("n",) if any(v.get("n") is not None for v in spread) else ())
+
+# %% ../../nbs/16_report.numbers.ipynb #6bfa9e81
+def _bare(v: Any, decimals: int) -> str:
+    "A number as a spreadsheet reads it: no thousands separators."
+    return fmt(v, decimals).replace(",", "") if _is_number(v) else _plain_text(v, decimals)
+
+# %% ../../nbs/16_report.numbers.ipynb #e70dd2af
+def _csv_cells(v: Any, decimals: int, extra: Sequence[str]) -> list[str]:
+    "A cell in the CSV file: its number, then what stands in the extra columns."
+    parts = v if isinstance(v, Mapping) else {}
+    ends, n = parts.get("interval"), parts.get("n")
+    d = decimals if ends is None else apart(*ends, decimals)
+    out = [_bare(_middle(v), d)]
+    if "low" in extra:
+        out += ["n/a (no interval)"] * 2 if ends is None else [_bare(end, d) for end in ends]
+    if "n" in extra:
+        out.append("n/a (one value)" if n is None else str(n))
+    return out
 
 # %% ../../nbs/16_report.numbers.ipynb #ab45da0e
-def _csv(rows: Sequence[Mapping], columns: Mapping[str, str], digits: str = "column") -> str:
+def table_csv(
+    rows: Sequence[Mapping],  # one mapping a row
+    columns: Mapping[str, str],  # key -> header
+    digits: str = "column",  # as in `table_texts`
+) -> str:
     "The same table as CSV: same header words, same digits, no thousands separators."
+    extra = {k: _extra_columns([row[k] for row in rows]) for k in columns}
+    heads = [[head, *(f"{head} {part}" for part in extra[k])] for k, head in columns.items()]
+    lines = [
+        [_csv_cells(row[k], d[k], extra[k]) for k in columns]
+        for row, d in zip(rows, _grid(rows, columns, digits))
+    ]
     out = io.StringIO()
-    write = csv.writer(out, lineterminator="\n").writerow
-    spread = {
-        k: any(isinstance(r[k], Mapping) and r[k].get("interval") is not None for r in rows) for k in columns
-    }
-    counted = {k: any(isinstance(r[k], Mapping) and r[k].get("n") is not None for r in rows) for k in columns}
-    write(
-        [
-            h
-            for k, head in columns.items()
-            for h in [head]
-            + [f"{head} {e}" for e in ("low", "high")] * spread[k]
-            + [f"{head} n"] * counted[k]
-        ]
-    )
-
-    def plain(v: Any, d: int) -> str:
-        return fmt(v, d).replace(",", "") if _is_number(v) else fmt(v)
-
-    for r, decimals in zip(rows, _grid(rows, columns, digits)):
-        line = []
-        for k in columns:
-            d, v = decimals[k], r[k]
-            m = v if isinstance(v, Mapping) else {}
-            ends = m.get("interval")
-            if ends is not None:
-                d = _apart(*ends, d)
-            line += (
-                [plain(_middle(v), d)]
-                + ([plain(e, d) for e in ends] if ends is not None else ["n/a (no interval)"] * 2) * spread[k]
-                + [m.get("n", "n/a (one value)")] * counted[k]
-            )
-        write(line)
+    csv.writer(out, lineterminator="\n").writerows([*chain.from_iterable(line)] for line in [heads, *lines])
     return out.getvalue()
-
-# %% ../../nbs/16_report.numbers.ipynb #03f0686c
-def _table_html(rows: Sequence[Mapping], columns: Mapping[str, str], digits: str = "column") -> str:
-    "The table as HTML: numbers to the right, missing values in grey."
-    numeric = {k: any(_is_number(_middle(r[k])) for r in rows) for k in columns}
-
-    def td(k: str, v: Any, d: int) -> str:
-        text = _cell(v, d)
-        cls = " ".join(c for c, on in (("num", numeric[k]), ("na", text.startswith("n/a"))) if on)
-        return f'<td class="{cls}">{html.escape(text)}</td>'
-
-    head = "".join(
-        f'<th class="{"num" if numeric[k] else ""}">{html.escape(h)}</th>' for k, h in columns.items()
-    )
-    body = "".join(
-        "<tr>" + "".join(td(k, r[k], d[k]) for k in columns) + "</tr>"
-        for r, d in zip(rows, _grid(rows, columns, digits))
-    )
-    return f'<div class="g-scroll"><table class="g-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

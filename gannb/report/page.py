@@ -6,117 +6,126 @@
 from __future__ import annotations
 
 import base64
-import html
 import re
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TYPE_CHECKING
 
 
-from ..base import GannbError, fmt_time
+from ..base import GannbError, Missing, check_choice, fmt_time
 from ..config import Report as Request
 from ..ledger.claims import load_claims
 from ..ledger.words import MARKS, VERDICTS, counts, headline, verdict_words
 from ..plot import gif, png, seed_dots
-from .numbers import _check_rows, _csv, _table_html, fmt
+from .numbers import check_rows, fmt, numeric_columns, table_csv, table_texts
 from ..store import atomic_write, checkout, make_folder, outputs_dir, provenance, read_json, write_json
 
 if TYPE_CHECKING:
     import numpy as np
+    from jinja2 import Environment
+    from markupsafe import Markup
     from matplotlib.figure import Figure
 
 # %% auto #0
-__all__ = ['MARKER', 'META', 'Report', 'load_study', 'previous_claims', 'run_folder', 'study_meta']
+__all__ = ['MARKER', 'VERDICT_KEYS', 'META', 'CHOICES', 'template_text', 'is_missing', 'templates', 'block', 'png_block',
+           'gif_block', 'table_block', 'flat', 'seed_rows', 'claim_facts', 'claim_block', 'data_words', 'Report',
+           'load_study', 'previous_claims', 'run_folder', 'report_command', 'study_meta']
 
 # %% ../../nbs/16_report.page.ipynb #91657027
 MARKER = "finished.json"  # the last file of a run: a folder without it is not a finished run
 
 
-def _template(name: str) -> str:
+VERDICT_KEYS = dict(
+    zip(VERDICTS, ("yes", "no", "artefact", "open", "untested"))
+)  # verdict -> class of its looks
+
+
+def template_text(name: str) -> str:
+    "A file of `gannb/templates/`."
     return (files("gannb") / "templates" / name).read_text(encoding="utf-8")
 
+# %% ../../nbs/16_report.page.ipynb #7637e492
+def is_missing(text: Any) -> bool:
+    "Whether a text stands for a value that is not there: it begins with n/a."
+    return str(text).startswith("n/a")
+
 # %% ../../nbs/16_report.page.ipynb #90cca4ba
-_KEY = dict(zip(VERDICTS, ("yes", "no", "artefact", "open", "untested")))
+@cache
+def templates() -> Environment:
+    "The templates of a page: every text in them is escaped, an unknown name is an error."
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-
-def _badge(claim: Mapping) -> str:
-    "Sign and word of a verdict, coloured, never colour alone."
-    return f'<span class="g-badge g-{_KEY[claim["verdict"]]}">{html.escape(verdict_words(claim))}</span>'
+    made = Environment(
+        loader=FunctionLoader(template_text),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    made.tests["missing"] = is_missing
+    made.globals |= {"counts": counts, "keys": VERDICT_KEYS, "marks": MARKS, "words": verdict_words}
+    return made
 
 # %% ../../nbs/16_report.page.ipynb #0012b57b
-def _strip(claims: Sequence[Mapping]) -> str:
-    "How many claims have each verdict."
-    n = counts(claims)
-    return (
-        '<ul class="g-strip">'
-        + "".join(f'<li class="g-{_KEY[v]}"><b>{n[v]}</b> {MARKS[v]} {v}</li>' for v in VERDICTS if n[v])
-        + "</ul>"
-    )
-
-# %% ../../nbs/16_report.page.ipynb #7637e492
-def _na(text: str) -> str:
-    return f'<span class="na">{html.escape(text)}</span>' if text.startswith("n/a") else html.escape(text)
-
-# %% ../../nbs/16_report.page.ipynb #d776b6fa
-def _ledger(claims: Sequence[Mapping]) -> str:
-    "One row a claim: what it says, the paper's number, ours, the verdict; each row leads to its section."
-
-    def name(c: Mapping) -> str:
-        return f'<a href="#claim-{c["id"]}">{html.escape(c["short"])}</a>'
-
-    rows = "".join(
-        f'<tr><td data-h="claim">{name(c)}</td><td data-h="paper">{_na(c["published"])}</td><td data-h="here">{_na(c["ours"])}</td>'
-        f'<td data-h="verdict">{_badge(c)}{" <small>(amended)</small>" if c["amended"] else ""}</td></tr>'
-        for c in claims
-    )
-    return (
-        '<div class="g-scroll"><table class="g-table g-ledger"><thead><tr><th>The claim</th><th>The paper</th><th>Here, with interval</th><th>Verdict</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
-    )
+def block(macro: str, *values: Any, **named: Any) -> Markup:
+    "One block of HTML, made by a macro of `parts.j2`."
+    return getattr(templates().get_template("parts.j2").module, macro)(*values, **named).strip()
 
 # %% ../../nbs/16_report.page.ipynb #7229f874
-def _picture(data: bytes, alt: str, kind: str) -> str:
-    "An image element that carries its bytes; `kind` says whether a phone may shrink it (pictures) or lets it be swiped (chart)."
-    width, height = (int.from_bytes(data[i : i + 4], "big") // 2 for i in (16, 20))
-    return (
-        f'<div class="g-scroll g-{kind}"><img src="data:image/png;base64,{base64.b64encode(data).decode()}" width="{width}" height="{height}" '
-        f'alt="{html.escape(alt, quote=True)}"></div>'
-    )
+def png_block(
+    data: bytes,  # of a PNG file at twice the page's resolution
+    alt: str,  # what is to be seen
+    kind: str,  # "pictures" (a phone may shrink them) or "chart" (it is swiped)
+) -> Markup:
+    "An image that carries its bytes."
+    width, height = (int.from_bytes(data[i : i + 4], "big") // 2 for i in (16, 20))  # stands in its header
+    source = f"data:image/png;base64,{base64.b64encode(data).decode()}"
+    return block("picture", source, width, height, alt, kind)
 
-# %% ../../nbs/16_report.page.ipynb #76ec7f20
-def _pairs(pairs: Mapping[str, Any]) -> str:
-    "A two-column list of names and values; nested mappings become dotted names."
+# %% ../../nbs/16_report.page.ipynb #28066e65
+def gif_block(
+    data: bytes,  # of a GIF file
+    alt: str,  # what is to be seen
+    width: int,  # on the page
+    height: int,
+) -> Markup:
+    "An animation that carries its bytes, its pixels enlarged and not smoothed."
+    source = f"data:image/gif;base64,{base64.b64encode(data).decode()}"
+    return block("picture", source, width, height, alt, "pictures", "image-rendering:pixelated")
 
-    def flat(m: Mapping, prefix: str = "") -> list[tuple[str, str]]:
-        out = []
-        for k, v in m.items():
-            if isinstance(v, Mapping):
-                out += flat(v, f"{prefix}{k}.")
-            else:
-                out.append(
-                    (
-                        f"{prefix}{k}",
-                        ", ".join(map(str, v))
-                        if isinstance(v, (list, tuple))
-                        else "n/a (not recorded)"
-                        if v is None
-                        else fmt(v),
-                    )
-                )
-        return out
-
-    return (
-        '<dl class="g-pairs">'
-        + "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in flat(pairs))
-        + "</dl>"
-    )
+# %% ../../nbs/16_report.page.ipynb #9aec1384
+def table_block(
+    number: int,  # of the table on its page
+    rows: Sequence[Mapping],  # one mapping a row
+    columns: Mapping[str, str],  # key -> header
+    caption: str,
+    digits: str = "column",  # as in `table_texts`
+) -> Markup:
+    "A table: numbers to the right, missing values in grey."
+    texts = table_texts(rows, columns, digits)
+    return block("table", number, caption, list(columns.values()), texts, numeric_columns(rows, columns))
 
 # %% ../../nbs/16_report.page.ipynb #304f4c58
-def _card(title: str, body: str) -> str:
-    return f'<details class="g-card"><summary>{html.escape(title)}</summary>{body}</details>'
+def _fact(value: Any) -> str:
+    "A value of a card in words."
+    if value is None:
+        value = Missing("not recorded")
+    if isinstance(value, Missing):
+        return str(value)
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else fmt(value)
+
+# %% ../../nbs/16_report.page.ipynb #76ec7f20
+def flat(pairs: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    "The names and values of a card; nested mappings become dotted names."
+    out: dict[str, str] = {}
+    for name, value in pairs.items():
+        inside = isinstance(value, Mapping)
+        out |= flat(value, f"{prefix}{name}.") if inside else {f"{prefix}{name}": _fact(value)}
+    return out
 
 # %% ../../nbs/16_report.page.ipynb #2e9b90a6
 def _leaves(parts: Sequence[Mapping]) -> list[Mapping]:
@@ -127,13 +136,13 @@ def _leaves(parts: Sequence[Mapping]) -> list[Mapping]:
 def _bound(target: Sequence[float | None] | None) -> dict:
     "The bound of a part, as `plot.seed_dots` takes it."
     low, high = target or (None, None)
-    if low is not None and high is not None:
-        return {"bound": (low, high), "direction": "between"}
-    return (
-        {"bound": low if high is None else high, "direction": "above" if high is None else "below"}
-        if (low, high) != (None, None)
-        else {}
-    )
+    if low is None and high is None:
+        return {}
+    if low is None:
+        return {"bound": high, "direction": "below"}
+    if high is None:
+        return {"bound": low, "direction": "above"}
+    return {"bound": (low, high), "direction": "between"}
 
 # %% ../../nbs/16_report.page.ipynb #045b9554
 def _arms(values: Sequence[Mapping], axis: Any) -> list[dict]:
@@ -147,147 +156,189 @@ def _arms(values: Sequence[Mapping], axis: Any) -> list[dict]:
         for v in values
     ]
 
-# %% ../../nbs/16_report.page.ipynb #abb777cf
-def _seed_rows(claim: Mapping) -> list[dict]:
-    "What `plot.seed_dots` draws for a judged claim: a row a part, on one axis where that can be read; no rows when nothing was measured."
-    rows = []
-    for i, p in enumerate(_leaves(claim["parts"])):
-        effects = p.get("effects") or []
-        if len(effects) == 2:
-            rows += _arms(p.get("values") or claim["values"], f"arms {i}")
-        if p.get("interval") or len(effects) == 1:
-            rows.append(
-                {
-                    "label": p["label"],
-                    "values": effects[0]["values"] if len(effects) == 1 else [],
-                    "interval": p.get("interval"),
-                    "axis": i,
-                    **_bound(p.get("target")),
-                }
-            )
-    if not rows:
-        rows = _arms(claim["values"], 0)
-    if _same_scale(rows):
-        rows = [{**r, "axis": 0} for r in rows]
-    try:
-        paper = float(claim["published"])
-    except ValueError:
-        return rows
-    return [{**rows[0], "paper": paper}] if len(rows) == 1 else rows
+# %% ../../nbs/16_report.page.ipynb #cdca1179
+def _part_rows(part: Mapping, number: int, values: Sequence[Mapping]) -> list[dict]:
+    "The rows of one part of a claim: its two arms where it compares two, then what was judged."
+    effects = part.get("effects") or []
+    rows = _arms(part.get("values") or values, f"arms {number}") if len(effects) == 2 else []
+    if part.get("interval") or len(effects) == 1:
+        judged = {
+            "label": part["label"],
+            "values": effects[0]["values"] if len(effects) == 1 else [],
+            "interval": part.get("interval"),
+            "axis": number,
+        }
+        rows.append(judged | _bound(part.get("target")))
+    return rows
+
+# %% ../../nbs/16_report.page.ipynb #8501de9d
+def _span(row: Mapping) -> tuple[float, float] | None:
+    "Smallest and largest number that a row shows."
+    bound = row.get("bound")
+    bounds = bound if isinstance(bound, (tuple, list)) else [bound]
+    shown = [*(row.get("values") or []), *(row.get("interval") or []), *bounds]
+    shown = [x for x in shown if x is not None]
+    return (min(shown), max(shown)) if shown else None
 
 # %% ../../nbs/16_report.page.ipynb #51295647
 def _same_scale(rows: Sequence[Mapping]) -> bool:
     "Whether rows fit on one axis: none would shrink to less than a fifth of it."
-    spans = []
-    for r in rows:
-        b = r.get("bound")
-        v = [
-            x
-            for x in [
-                *(r.get("values") or []),
-                *(r.get("interval") or []),
-                *(b if isinstance(b, (tuple, list)) else [b]),
-            ]
-            if x is not None
-        ]
-        if v:
-            spans.append((min(v), max(v)))
-    whole = max((h for _, h in spans), default=0) - min((low for low, _ in spans), default=0)
-    return all(h - low >= whole / 5 for low, h in spans)
+    spans = [span for span in map(_span, rows) if span]
+    whole = max((high for _, high in spans), default=0) - min((low for low, _ in spans), default=0)
+    return all(high - low >= whole / 5 for low, high in spans)
+
+# %% ../../nbs/16_report.page.ipynb #cf3008f2
+def _with_paper(rows: Sequence[Mapping], published: str) -> list[dict]:
+    "A single row also shows the paper's number, where that is one number."
+    try:
+        paper = float(published)
+    except ValueError:
+        return list(rows)
+    return [{**rows[0], "paper": paper}] if len(rows) == 1 else list(rows)
+
+# %% ../../nbs/16_report.page.ipynb #abb777cf
+def seed_rows(claim: Mapping) -> list[dict]:
+    """What `plot.seed_dots` draws for a judged claim: a row a part, on one axis where that can be read;
+    no rows when nothing was measured."""
+    parts = enumerate(_leaves(claim["parts"]))
+    rows = [row for i, part in parts for row in _part_rows(part, i, claim["values"])]
+    rows = rows or _arms(claim["values"], 0)
+    if _same_scale(rows):
+        rows = [{**row, "axis": 0} for row in rows]
+    return _with_paper(rows, claim["published"])
+
+# %% ../../nbs/16_report.page.ipynb #1b5279ff
+def claim_facts(claim: Mapping) -> dict[str, str]:
+    "What stands between a verdict and its reason: both numbers, units, rule, what the paper's table says."
+    facts = {"The paper": claim["published"], "Here": claim["ours"]}
+    if claim["n"]:
+        seeds = f" (seeds {', '.join(map(str, claim['seeds']))})" if claim["seeds"] else ""
+        facts["Units"] = f"{claim['n']}{seeds}"
+    if claim["rule"] not in claim["reason"]:
+        facts["Rule"] = claim["rule"]
+    if claim["supported_by_paper"] is not None:
+        says = "supports" if claim["supported_by_paper"] else "does not support"
+        facts["Its own table"] = f"{says} the sentence: {claim['supported_reason']}"
+    return facts
+
+# %% ../../nbs/16_report.page.ipynb #8374b910
+def claim_block(
+    claim: Mapping,  # a judged claim
+    picture: str = "",  # a block with every seed
+) -> Markup:
+    "The verdict on one claim: sentence, facts, reason, every seed."
+    amended = " This claim was amended after it was first judged." if claim["amended"] else ""
+    return block(
+        "verdict",
+        f"claim-{claim['id']}",
+        VERDICT_KEYS[claim["verdict"]],
+        verdict_words(claim),
+        claim["sentence"],
+        claim["where"],
+        claim_facts(claim),
+        claim["reason"] + amended,
+        picture,
+    )
 
 # %% ../../nbs/16_report.page.ipynb #9caa8ea2
 META = ("title", "paper", "preset", "setting", "data", "device", "run_time", "date", "commit", "command")
 
 
+def _check_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
+    missing = [k for k in META if meta.get(k) in (None, "", [])]
+    if missing:
+        raise GannbError(f"meta lacks {', '.join(missing)}. It needs: {', '.join(META)}.")
+    return dict(meta)
+
+# %% ../../nbs/16_report.page.ipynb #eaddf2ef
 def _slug(name: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", str(name)):
         raise GannbError(
-            f"name={name!r}: a figure or table is named by small letters, digits, - and _, as it becomes a file name."
+            f"name={name!r}: a figure or table is named by small letters, digits, - and _, "
+            "as it becomes a file name."
         )
     return str(name)
 
+# %% ../../nbs/16_report.page.ipynb #20e8702b
+def _check_described(name: str, caption: str, alt: str) -> None:
+    for key, value in (("caption", caption), ("alt", alt)):
+        if not str(value).strip():
+            raise GannbError(
+                f"figure {name!r} has no {key}: a caption states the finding, alt says what is to be seen."
+            )
+
+# %% ../../nbs/16_report.page.ipynb #c4f52a5a
+def data_words(data: str | Sequence[str]) -> str:
+    "The data of a report in one line."
+    return data if isinstance(data, str) else "; ".join(data)
+
+# %% ../../nbs/16_report.page.ipynb #96ac0217
+def _opening_facts(meta: Mapping[str, Any]) -> dict[str, str]:
+    "The line under the title."
+    time = meta["run_time"]
+    return {
+        "preset": meta["preset"],
+        "setting": meta["setting"],
+        "data": data_words(meta["data"]),
+        "device": meta["device"],
+        "run time": time if isinstance(time, str) else fmt_time(time),
+        "date": meta["date"],
+        "commit": meta["commit"],
+    }
+
+# %% ../../nbs/16_report.page.ipynb #47995b60
+CHOICES = {  # columns of the table of open choices
+    "question": "The question",
+    "text": "What the text says",
+    "choice": "Our choice",
+    "matters": "Does it matter?",
+}
+
+
+def _show(kind: str, text: str) -> None:  # "HTML" or "Markdown"
+    "Show a block where a notebook runs; elsewhere it is kept in `Report.blocks` alone."
+    from IPython import display, get_ipython
+
+    if get_ipython() is not None:
+        display.display(getattr(display, kind)(text))
+
 # %% ../../nbs/16_report.page.ipynb #38fdf2c8
-class _Page:
-    "The run folder of a report and what was shown so far."
+class Report:
+    "One report being written: what it shows and records is kept in one run folder."
 
     def __init__(
         self,
         folder: str | Path,  # the run folder; figures/ and tables/ appear inside
-        meta: Mapping[
-            str, Any
-        ],  # title, paper, preset, setting, data (text or list), device, run_time (seconds or text), date, commit, command
+        meta: Mapping[str, Any],  # see `META`; data: text or list, run_time: seconds or text
     ):
-        missing = [k for k in META if meta.get(k) in (None, "", [])]
-        if missing:
-            raise GannbError(f"meta lacks {', '.join(missing)}. It needs: {', '.join(META)}.")
-        self.folder, self.meta = Path(folder), dict(meta)
-        self.figures: list[dict] = []
-        self.tables: list[dict] = []
-        self.judged: dict[str, list[str]] = {}
-        self.blocks: list[str] = []
-        self.files: set[str] = set()
+        "Raises `GannbError` for an incomplete description."
+        self.folder, self.meta = Path(folder), _check_meta(meta)
+        self.figures: list[dict] = []  # number, name, file, caption, alt, bytes
+        self.tables: list[dict] = []  # number, name, file, caption
+        self.judged: dict[str, list[str]] = {}  # id of a claim -> the files its verdict rests on
+        self.blocks: list[str] = []  # the page so far
+        self.files: set[str] = set()  # written by this report
         make_folder(self.folder / "figures")
         make_folder(self.folder / "tables")
         for stale in (MARKER, "report.html"):
             (self.folder / stale).unlink(missing_ok=True)  # a page that is not of this run
 
-    def _show(self, block: str) -> None:
-        "Show a block in the notebook (outside one it is only kept in `blocks`)."
-        from IPython import get_ipython
-        from IPython.display import HTML, display
-
-        self.blocks.append(block)
-        if get_ipython() is not None:
-            display(HTML(block))
-
-    def _save(self, where: str, content: bytes | str) -> None:
-        if where in self.files:
-            raise GannbError(
-                f"{where} was written before in this report: every figure and table needs a name of its own."
-            )
-        atomic_write(self.folder / where, content)
-        self.files.add(where)
+    def show_block(self, html: str) -> None:
+        "Add a block of HTML to the page."
+        self.blocks.append(str(html))
+        _show("HTML", str(html))
 
     def text(self, markdown: str) -> None:
         "Show prose or a heading written as markdown; headings enter the table of contents."
-        from IPython import get_ipython
-        from IPython.display import Markdown, display
-
         self.blocks.append(markdown)
-        if get_ipython() is not None:
-            display(Markdown(markdown))
+        _show("Markdown", markdown)
 
-# %% ../../nbs/16_report.page.ipynb #96ac0217
-def _sentence_line(meta: Mapping[str, Any]) -> str:
-    "The line under the title: preset, setting, data, device, run time, date, commit."
-    data = meta["data"] if isinstance(meta["data"], str) else "; ".join(meta["data"])
-    time = meta["run_time"] if isinstance(meta["run_time"], str) else fmt_time(meta["run_time"])
-    facts = {
-        "preset": meta["preset"],
-        "setting": meta["setting"],
-        "data": data,
-        "device": meta["device"],
-        "run time": time,
-        "date": meta["date"],
-        "commit": meta["commit"],
-    }
-    return (
-        '<p class="g-line">'
-        + " ".join(f"<span><b>{k}</b> {html.escape(str(v))}</span>" for k, v in facts.items())
-        + "</p>"
-    )
-
-# %% ../../nbs/16_report.page.ipynb #0d968adf
-class _Figures(_Page):
-    "Opening, figures and tables."
-
-    def head(self, claims: Sequence[Mapping]) -> None:  # judged claims, as `ledger.judge_all` gives them
-        "Show title, the sentence that says what came out, one line of facts, the counts and the ledger at a glance."
-        self._show(
-            f'<style class="g-parts">{_template("parts.css")}</style><header class="g-head"><h1>{html.escape(self.meta["title"])}</h1>'
-            f'<p class="g-sentence">{html.escape(headline(claims))}</p><p class="g-paper">{html.escape(self.meta["paper"])}</p>{_sentence_line(self.meta)}</header>'
-            f'<section class="g-glance"><h2 id="ledger">The ledger at a glance</h2>{_strip(claims)}{_ledger(claims)}</section>'
-        )
+    def head(
+        self, claims: Sequence[Mapping]
+    ) -> None:  # judged claims, as `ledger.judge.judge_all` gives them
+        "Show title, the sentence that says what came out, a line of facts, counts, the ledger at a glance."
+        said = (self.meta["title"], headline(claims), self.meta["paper"], _opening_facts(self.meta))
+        self.show_block(block("opening", template_text("parts.css"), *said, claims))
 
     def figure(
         self,
@@ -296,23 +347,14 @@ class _Figures(_Page):
         caption: str,  # the finding, one sentence
         alt: str,  # what is to be seen, for those who cannot see it
     ) -> None:
-        "Save `figures/figNN_name.png` and show it with number and caption. Raises `GannbError` without caption or alternative text."
-        for key, value in (("caption", caption), ("alt", alt)):
-            if not str(value).strip():
-                raise GannbError(
-                    f"figure {name!r} has no {key}: a caption states the finding, alt says what is to be seen."
-                )
-        n = len(self.figures) + 1
-        where = f"figures/fig{n:02d}_{_slug(name)}.png"
+        """Save `figures/figNN_name.png` and show it with number and caption.
+        Raises `GannbError` without caption or alternative text."""
+        where = self._figure_file(name, "png", caption, alt)
         data = png(picture, alt=alt)
         self._save(where, data)
-        self.figures.append(
-            {"number": n, "name": name, "file": where, "caption": caption, "alt": alt, "bytes": len(data)}
-        )
-        kind = "pictures" if getattr(picture, "get_label", lambda: "pictures")() == "pictures" else "chart"
-        self._show(
-            f'<figure class="g-figure" id="fig{n:02d}">{_picture(data, alt, kind)}<figcaption><b>Figure {n}.</b> {html.escape(caption)}</figcaption></figure>'
-        )
+        label = picture.get_label() if hasattr(picture, "get_label") else "pictures"
+        shown = png_block(data, alt, "pictures" if label == "pictures" else "chart")
+        self._add_figure(where, name, caption, alt, len(data), shown)
 
     def animation(
         self,
@@ -323,31 +365,20 @@ class _Figures(_Page):
         ms: int = 200,  # milliseconds a frame
         scale: int = 3,  # page pixels a pixel
     ) -> None:
-        "Save `figures/figNN_name.gif` and show it; its last frame stays longer. Raises `GannbError` without caption or alternative text."
-        if not (caption.strip() and alt.strip()):
-            raise GannbError(
-                f"animation {name!r} needs a caption, which states the finding, and alt, which says what is to be seen."
-            )
-        n = len(self.figures) + 1
-        where = f"figures/fig{n:02d}_{_slug(name)}.gif"
-        path = gif(frames, self.folder / where, ms)
-        data = path.read_bytes()
+        """Save `figures/figNN_name.gif` and show it; its last frame stays longer.
+        Raises `GannbError` without caption or alternative text."""
+        where = self._figure_file(name, "gif", caption, alt)
+        data = gif(frames, self.folder / where, ms).read_bytes()
         self.files.add(where)
-        self.figures.append(
-            {"number": n, "name": name, "file": where, "caption": caption, "alt": alt, "bytes": len(data)}
-        )
         height, width = frames[0].shape[:2]
-        image = f'<img src="data:image/gif;base64,{base64.b64encode(data).decode()}" width="{width * scale}" height="{height * scale}" style="image-rendering:pixelated" alt="{html.escape(alt, quote=True)}">'
-        self._show(
-            f'<figure class="g-figure" id="fig{n:02d}"><div class="g-scroll g-pictures">{image}</div><figcaption><b>Figure {n}.</b> {html.escape(caption)}</figcaption></figure>'
-        )
+        shown = gif_block(data, alt, width * scale, height * scale)
+        self._add_figure(where, name, caption, alt, len(data), shown)
 
     def table(
         self,
         rows: Sequence[Mapping],  # one mapping a row
         name: str,  # for the file name
-        columns: Mapping[str, str]
-        | Sequence[str],  # key -> header with its unit; or keys that are headers themselves
+        columns: Mapping[str, str] | Sequence[str],  # key -> header with its unit; or keys that are headers
         caption: str = "",  # the finding
         digits: str = "column",  # one decimal grid a column, or "cell": rows are unlike quantities
     ) -> None:
@@ -356,89 +387,42 @@ class _Figures(_Page):
         rows = list(rows)
         if not rows:
             raise GannbError(f"table {name!r} has no rows.")
-        _check_rows(rows, columns)
-        n = len(self.tables) + 1
-        where = f"tables/{_slug(name)}.csv"
-        self._save(where, _csv(rows, columns, digits))
-        self.tables.append({"number": n, "name": name, "file": where, "caption": caption})
-        self._show(
-            f'<div class="g-tablebox" id="tab{n:02d}"><p class="g-caption"><b>Table {n}.</b> {html.escape(caption)}</p>{_table_html(rows, columns, digits)}</div>'
-        )
+        check_rows(rows, columns)
+        number, where = len(self.tables) + 1, f"tables/{_slug(name)}.csv"
+        self._save(where, table_csv(rows, columns, digits))
+        self.tables.append({"number": number, "name": name, "file": where, "caption": caption})
+        self.show_block(table_block(number, rows, columns, caption, digits))
 
-# %% ../../nbs/16_report.page.ipynb #bcea27ef
-class _Verdicts(_Figures):
-    "Verdicts, log lines, choices, protocol cards, provenance."
-
-    def verdict(self, claim: Mapping) -> None:  # one judged claim
-        "Show the verdict on one claim where its section ends: sentence, the paper and ours, rule, reason, every seed."
-        facts = {"The paper": claim["published"], "Here": claim["ours"]}
-        if claim["n"]:
-            facts |= {
-                "Units": f"{claim['n']}"
-                + (f" (seeds {', '.join(map(str, claim['seeds']))})" if claim["seeds"] else "")
-            }
-        if claim["rule"] not in claim["reason"]:
-            facts["Rule"] = claim["rule"]
-        if claim["supported_by_paper"] is not None:
-            facts["Its own table"] = (
-                "supports" if claim["supported_by_paper"] else "does not support"
-            ) + f" the sentence: {claim['supported_reason']}"
-        rows, seeds = _seed_rows(claim), ""
-        if any(r.get("values") for r in rows):
-            data = png(seed_dots(rows), alt=f"Every seed of the claim: {claim['short']}")
-            where = f"figures/seeds_{claim['id']}.png"
-            self._save(where, data)
-            seeds = _picture(data, f"Every seed of the claim: {claim['short']}. {claim['reason']}", "chart")
-        body = "".join(f"<dt>{k}</dt><dd>{_na(v)}</dd>" for k, v in facts.items())
-        measured = [r["file"] for made in (self.tables, self.figures) for r in made[-1:]] + (
-            [where] if seeds else []
-        )  # what its section showed last
-        self.judged[claim["id"]] = [] if claim["ours"].startswith("n/a") else measured
-        self._show(
-            f'<section class="g-verdict g-{_KEY[claim["verdict"]]}" id="claim-{claim["id"]}"><p class="g-top">{_badge(claim)}<strong>{html.escape(claim["sentence"])}</strong> <small>{html.escape(claim["where"])}</small></p>'
-            f'<dl class="g-facts">{body}</dl><p class="g-reason">{html.escape(claim["reason"])}{" This claim was amended after it was first judged." if claim["amended"] else ""}</p>{seeds}</section>'
-        )
+    def verdict(
+        self,
+        claim: Mapping,  # one judged claim
+        evidence: Sequence[str] | None = None,  # names of figures and tables; None: the last ones shown
+    ) -> None:
+        """Show the verdict on one claim where its section ends: sentence, numbers, rule, reason, every seed.
+        Raises `GannbError` for evidence that was not shown."""
+        shown = self._last_shown() if evidence is None else self._shown(evidence)
+        drawn, picture = self._draw_seeds(claim)
+        self.judged[claim["id"]] = [] if is_missing(claim["ours"]) else [*shown, *drawn]
+        self.show_block(claim_block(claim, picture))
 
     def logs(
         self,
-        paper: Sequence[str],
+        paper: Sequence[str],  # printed lines
         ours: Sequence[str],
         caption: str,
         left: str = "The paper",
         right: str = "This run",
     ) -> None:
         "Show printed log lines of the paper beside ours."
-        sides = "".join(
-            f"<div><p>{html.escape(w)}</p><pre>{html.escape(chr(10).join(lines))}</pre></div>"
-            for w, lines in ((left, paper), (right, ours))
-        )
-        self._show(
-            f'<figure class="g-logs"><div class="g-two">{sides}</div><figcaption>{html.escape(caption)}</figcaption></figure>'
-        )
+        self.show_block(block("logs", {left: paper, right: ours}, caption))
 
     def choices(self, rows: Sequence[Mapping[str, str]]) -> None:  # question, text, choice, matters
         "Show and save the table of what the paper leaves open."
-        self.table(
-            rows,
-            "choices",
-            {
-                "question": "The question",
-                "text": "What the text says",
-                "choice": "Our choice",
-                "matters": "Does it matter?",
-            },
-            "What the paper leaves open, and what was chosen.",
-        )
+        self.table(rows, "choices", CHOICES, "What the paper leaves open, and what was chosen.")
 
-    def cards(
-        self, cards: Mapping[str, Mapping[str, Any]]
-    ) -> None:  # number -> its protocol: n_real, n_fake, network, split, seeds ...
-        "Show the folded protocol cards of the numbers."
-        self._show(
-            '<div class="g-cards">'
-            + "".join(_card(title, _pairs(fields)) for title, fields in cards.items())
-            + "</div>"
-        )
+    def cards(self, cards: Mapping[str, Mapping[str, Any]]) -> None:  # number -> its protocol
+        "Show the folded protocol cards of the numbers: n_real, n_fake, network, split, seeds ..."
+        self.show_block(block("cards", {title: flat(fields) for title, fields in cards.items()}))
 
     def provenance(
         self,
@@ -446,16 +430,8 @@ class _Verdicts(_Figures):
         audit: Mapping[str, Mapping[str, Any]] | None = None,  # data set -> counts of its audit
     ) -> None:
         "Show what made the numbers (folded), and the command that runs it again."
-        folded = [_card(f"Data audit: {k}", _pairs(v)) for k, v in (audit or {}).items()] + [
-            _card("Provenance", _pairs(made_by))
-        ]
-        self._show(
-            f'<div class="g-cards"><p>The command that made this report:</p><pre class="g-command">{html.escape(self.meta["command"])}</pre>{"".join(folded)}</div>'
-        )
-
-# %% ../../nbs/16_report.page.ipynb #18db8418
-class Report(_Verdicts):
-    "One report being written: figures, tables, verdicts and records of one run folder. Raises `GannbError` for an incomplete description."
+        folded = {f"Data audit: {name}": flat(found) for name, found in (audit or {}).items()}
+        self.show_block(block("cards", folded | {"Provenance": flat(made_by)}, self.meta["command"]))
 
     def finish(
         self,
@@ -464,46 +440,98 @@ class Report(_Verdicts):
         provenance: Mapping[str, Any],  # what made the numbers
         timing: Mapping[str, Any],  # wall-clock figures, in a file of their own
     ) -> None:
-        "Write claims.json, config.json, provenance.json, timing.json, remove files of an earlier report, and write the marker last. Raises `GannbError` while a claim has no verdict block."
+        """Write the records, remove files of an earlier report, and write the marker last.
+        Raises `GannbError` while a claim has no verdict block."""
         lost = [c["id"] for c in claims if c["id"] not in self.judged]
         if lost:
             raise GannbError(
-                f"the ledger leads nowhere for {', '.join(lost)}: show report.verdict(claim) for each claim before finish."
+                f"the ledger leads nowhere for {', '.join(lost)}: "
+                "show report.verdict(claim) for each claim before finish."
             )
-        for name, value in (
-            ("claims", [{**c, "evidence": c["evidence"] or self.judged[c["id"]]} for c in claims]),
-            ("config", dict(config)),
-            ("provenance", dict(provenance)),
-            ("timing", dict(timing)),
-        ):
-            write_json(self.folder / f"{name}.json", value)
-        for old in [
-            *(self.folder / "figures").glob("*.png"),
-            *(self.folder / "figures").glob("*.gif"),
-            *(self.folder / "tables").glob("*.csv"),
-        ]:
-            if old.relative_to(self.folder).as_posix() not in self.files:
-                old.unlink()
-        hero = next(
-            (f["file"] for f in self.figures if "hero" in f["name"]),
-            self.figures[0]["file"] if self.figures else None,
-        )
-        write_json(
-            self.folder / MARKER,
-            {
-                **self.meta,
-                "sentence": headline(claims),
-                "counts": counts(claims),
-                "figures": self.figures,
-                "tables": self.tables,
-                "hero": hero,
-                "finished": datetime.now().isoformat(timespec="seconds"),
-            },
-        )
+        write_json(self.folder / "claims.json", [self._with_evidence(c) for c in claims])
+        write_json(self.folder / "config.json", dict(config))
+        write_json(self.folder / "provenance.json", dict(provenance))
+        write_json(self.folder / "timing.json", dict(timing))
+        self.remove_stale()
+        write_json(self.folder / MARKER, self._marker(claims))
+
+    def remove_stale(self) -> None:
+        "Remove figures and tables of an earlier report in the same folder."
+        for pattern in ("figures/*.png", "figures/*.gif", "tables/*.csv"):
+            for path in self.folder.glob(pattern):
+                if path.relative_to(self.folder).as_posix() not in self.files:
+                    path.unlink()
+
+    def _save(self, where: str, content: bytes | str) -> None:
+        if where in self.files:
+            raise GannbError(
+                f"{where} was written before in this report: every figure and table needs a name of its own."
+            )
+        atomic_write(self.folder / where, content)
+        self.files.add(where)
+
+    def _figure_file(self, name: str, ending: str, caption: str, alt: str) -> str:
+        _check_described(name, caption, alt)
+        return f"figures/fig{len(self.figures) + 1:02d}_{_slug(name)}.{ending}"
+
+    def _add_figure(self, where: str, name: str, caption: str, alt: str, size: int, shown: Markup) -> None:
+        number = len(self.figures) + 1
+        figure = {
+            "number": number,
+            "name": name,
+            "file": where,
+            "caption": caption,
+            "alt": alt,
+            "bytes": size,
+        }
+        self.figures.append(figure)
+        self.show_block(block("figure", number, shown, caption))
+
+    def _draw_seeds(self, claim: Mapping) -> tuple[list[str], str]:
+        "The file with every seed of a claim and its block; nothing where no seed was measured."
+        rows = seed_rows(claim)
+        if not any(row.get("values") for row in rows):
+            return [], ""
+        seen = f"Every seed of the claim: {claim['short']}"
+        data = png(seed_dots(rows), alt=seen)
+        where = f"figures/seeds_{claim['id']}.png"
+        self._save(where, data)
+        return [where], png_block(data, f"{seen}. {claim['reason']}", "chart")
+
+    def _last_shown(self) -> list[str]:
+        return [made["file"] for made in (*self.tables[-1:], *self.figures[-1:])]
+
+    def _shown(self, names: Sequence[str]) -> list[str]:
+        "The files of figures and tables by their names."
+        made = [*self.tables, *self.figures]
+        for name in names:
+            check_choice("evidence", name, dict.fromkeys(m["name"] for m in made))
+        return [m["file"] for m in made if m["name"] in names]
+
+    def _with_evidence(self, claim: Mapping) -> dict:
+        "A record of claims.json: files named in the paper's YAML go before those of the page."
+        return {**claim, "evidence": claim["evidence"] or self.judged[claim["id"]]}
+
+    def _hero(self) -> str | None:
+        "The picture for the index: the one that is named so, else the first."
+        named = [f["file"] for f in self.figures if "hero" in f["name"]]
+        return next(iter(named + [f["file"] for f in self.figures]), None)
+
+    def _marker(self, claims: Sequence[Mapping]) -> dict:
+        return {
+            **self.meta,
+            "sentence": headline(claims),
+            "counts": counts(claims),
+            "figures": self.figures,
+            "tables": self.tables,
+            "hero": self._hero(),
+            "finished": datetime.now().isoformat(timespec="seconds"),
+        }
 
 # %% ../../nbs/16_report.page.ipynb #fb519b31
 def load_study(paper: str) -> dict:  # the YAML, its claims checked
-    "Published numbers, open choices and claims of a paper, from `papers/NAME.yaml`. Raises `GannbError` outside a checkout or for a malformed claim."
+    """Published numbers, open choices and claims of a paper, from `papers/NAME.yaml`.
+    Raises `GannbError` outside a checkout or for a malformed claim."""
     import yaml
 
     root = checkout()
@@ -514,7 +542,7 @@ def load_study(paper: str) -> dict:  # the YAML, its claims checked
 
 # %% ../../nbs/16_report.page.ipynb #d39ec964
 def previous_claims(paper: str) -> list[dict] | None:  # claims.json of the reference result, or None
-    "The claims as they stood when the reference result was made: a test that differs from it shows as an amendment."
+    "The claims of the reference result: a test that differs from them shows as an amendment."
     root = checkout()
     path = root / "outputs" / "reference" / paper / "claims.json" if root else None
     return read_json(path) if path and path.is_file() else None
@@ -524,32 +552,41 @@ def run_folder(request: Request) -> Path:
     "Where a report's run goes: `outputs/PAPER/RUN`."
     return outputs_dir() / request.paper / request.run_name
 
+# %% ../../nbs/16_report.page.ipynb #e80734bf
+def _set_option(name: str, value: Any) -> str:
+    "An override as the command line takes it."
+    text = ",".join(map(str, value)) if isinstance(value, list) else value
+    return f" --set {shlex.quote(f'{name}={text}')}"
+
+# %% ../../nbs/16_report.page.ipynb #57a42a53
+def report_command(request: Request) -> str:
+    "The command that makes a report again; the place of the data is left to who runs it."
+    embedded = all(name.startswith("digits") for name in request.config.data_sets)
+    given = "".join(_set_option(k, v) for k, v in request.overrides.items() if k != "data_root")
+    place = "" if embedded else "GANNB_DATA=FOLDER_OF_DATA "
+    return f"{place}gannb reproduce {request.paper} --preset {request.config.preset}{given}"
+
 # %% ../../nbs/16_report.page.ipynb #25393973
 def study_meta(
     request: Request,
     study: Mapping[str, Any],
-    notes: Sequence[str],
+    notes: Sequence[str],  # what stands in for data that is not here
     seconds: float,
     device: str,
     threads: int,  # what was trained on
 ) -> dict:
     "The facts of the opening line."
-    p = provenance(device, threads)
-    said = list(dict.fromkeys(notes))
-    given = {k: v for k, v in request.overrides.items() if k != "data_root"}
-    embedded = all(s.startswith("digits") for s in request.config.data_sets)
-    text = {k: ",".join(map(str, v)) if isinstance(v, list) else v for k, v in given.items()}
+    made = provenance(device, threads)
+    paper = study["paper"]
     return {
-        "title": study["paper"]["title"],
-        "paper": f"{study['paper']['authors']}: a reproduction of {study['paper']['short']}",
+        "title": paper["title"],
+        "paper": f"{paper['authors']}: a reproduction of {paper['short']}",
         "preset": request.config.preset,
         "setting": request.setting,
-        "data": said or "complete, nothing stands in",
-        "device": f"{p['device']}, {p['threads']} threads",
+        "data": list(dict.fromkeys(notes)) or "complete, nothing stands in",
+        "device": f"{made['device']}, {made['threads']} threads",
         "run_time": seconds,
         "date": date.today().isoformat(),
-        "commit": p["commit"],
-        "command": ("" if embedded else "GANNB_DATA=FOLDER_OF_DATA ")
-        + f"gannb reproduce {request.paper} --preset {request.config.preset}"
-        + "".join(f" --set {shlex.quote(f'{k}={v}')}" for k, v in text.items()),
+        "commit": made["commit"],
+        "command": report_command(request),
     }

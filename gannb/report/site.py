@@ -13,155 +13,174 @@ from typing import Any
 
 
 from ..base import GannbError
-from ..ledger.words import MARKS, VERDICTS
-from .page import MARKER, _KEY, _badge, _na, _strip, _template
+from ..ledger.words import MARKS, VERDICTS, counts
+from .page import MARKER, VERDICT_KEYS, block, data_words, template_text, templates
 from ..store import atomic_write, read_json
 
 # %% auto #0
 __all__ = ['export_html', 'index_page']
 
 # %% ../../nbs/16_report.site.ipynb #bcc7585f
-def _before_head(cells: Sequence[Any]) -> int:
+def _shows_title(cell: Mapping) -> bool:
+    "Whether a cell shows the head of a report."
+    shown = ["".join(out.get("data", {}).get("text/html", "")) for out in cell.get("outputs", [])]
+    return any('class="g-head"' in html for html in shown)
+
+# %% ../../nbs/16_report.site.ipynb #dbf52097
+def _before_head(cells: Sequence[Mapping]) -> int:
     "How many cells stand before the one that shows the title."
-    for i, cell in enumerate(cells):
-        for out in cell.get("outputs", []):
-            if 'class="g-head"' in "".join(out.get("data", {}).get("text/html", "")):
-                return i
-    return 0
+    return next((i for i, cell in enumerate(cells) if _shows_title(cell)), 0)
 
 # %% ../../nbs/16_report.site.ipynb #45763528
+_HEADING = re.compile(r'<h([23])[^>]*\sid="([^"]+)"[^>]*>(.*?)</h\1>', re.S)
+
+
+_TAGS = re.compile(
+    r'<a class="anchor-link".*?</a>|<[^>]+>', re.S
+)  # and the sign that notebooks put behind headings
+
+
 def _toc(page: str) -> str:
     "A table of contents of the page's second and third level headings."
-    found = re.findall(r'<h([23])[^>]*\sid="([^"]+)"[^>]*>(.*?)</h\1>', page, re.S)
-    items = [
-        (level, anchor, re.sub(r"<a class=\"anchor-link\".*?</a>|<[^>]+>", "", text, flags=re.S).strip())
-        for level, anchor, text in found
-    ]
-    return "".join(f'<a class="toc{level}" href="#{anchor}">{text}</a>' for level, anchor, text in items)
+    found = _HEADING.findall(page)
+    return block("contents", [(level, anchor, _TAGS.sub("", text).strip()) for level, anchor, text in found])
 
 # %% ../../nbs/16_report.site.ipynb #ad74cb0d
 _OUTSIDE = re.compile(
-    r"""<(?:img|script|iframe|video|audio|source|embed|object)\b[^>]*?\b(?:src|data)\s*=\s*["']?(?!data:|["'])([^\s"'>]+)|<link\b[^>]*?href\s*=\s*["']?(?!data:)([^\s"'>]+)|url\(\s*["']?((?:https?:)?//[^)"']+)|@import\s+["']?([^;"']+)""",
+    r"""<(?:img|script|iframe|video|audio|source|embed|object)\b[^>]*?\b(?:src|data)\s*=\s*["']?"""
+    r"""(?!data:|["'])([^\s"'>]+)"""  # an element with its address
+    r"""|<link\b[^>]*?href\s*=\s*["']?(?!data:)([^\s"'>]+)"""
+    r"""|url\(\s*["']?((?:https?:)?//[^)"']+)|@import\s+["']?([^;"']+)""",  # in a style
     re.I,
 )
 
 
+_QUIET = re.compile(
+    r"<pre\b.*?</pre>|base64,[A-Za-z0-9+/=]+", re.S
+)  # shown as text, or bytes: nothing is fetched
+
+
 def _check_offline(page: str) -> None:
     "Raises `GannbError` when the page would fetch anything, with the first such address."
-    if hit := _OUTSIDE.search(re.sub(r"<pre\b.*?</pre>|base64,[A-Za-z0-9+/=]+", "", page, flags=re.S)):
+    hit = _OUTSIDE.search(_QUIET.sub("", page))
+    if hit:
+        address = next(filter(None, hit.groups()))
         raise GannbError(
-            f"the page would fetch {next(g for g in hit.groups() if g)!r}; a report is one file that needs no network. Show it with report.figure instead."
+            f"the page would fetch {address!r}; a report is one file that needs no network. "
+            "Show it with report.figure instead."
         )
+
+# %% ../../nbs/16_report.site.ipynb #deac5517
+def _styles() -> str:
+    "The looks of blocks and of the page around them."
+    return template_text("parts.css") + template_text("page.css")
+
+# %% ../../nbs/16_report.site.ipynb #fcd8ef80
+def _notebook_html(nb: Any) -> str:
+    "An executed notebook in our template; its title and table of contents are still to come."
+    from nbconvert import HTMLExporter
+
+    exporter = HTMLExporter(
+        template_name="templates", template_file="html.j2", extra_template_basedirs=[str(files("gannb"))]
+    )
+    given = {"before": _before_head(nb.cells), "style": _styles(), "script": template_text("page.js")}
+    html, _ = exporter.from_notebook_node(nb, resources={"gannb": given})
+    return re.sub(
+        r'<style class="g-parts">.*?</style>', "", html, flags=re.S
+    )  # stands in the page's head already
+
+# %% ../../nbs/16_report.site.ipynb #994b18bc
+def _title(html: str, default: str) -> str:
+    "The first heading of a page, without tags."
+    heading = re.search(r"<h1[^>]*>(.*?)</h1>", html, re.S)
+    return re.sub(r"<[^>]+>|¶", "", heading.group(1)).strip() if heading else default
 
 # %% ../../nbs/16_report.site.ipynb #2b325908
 def export_html(
     notebook: str | Path,  # an executed .ipynb
     page: str | Path,  # the .html to make or replace
 ) -> Path:  # `page`
-    "Write the executed notebook as one offline HTML file. Raises `GannbError` when the page would need the network."
+    """Write the executed notebook as one offline HTML file.
+    Raises `GannbError` when the page would need the network."""
     import nbformat
-    from nbconvert import HTMLExporter
 
-    if not Path(notebook).is_file():
+    notebook = Path(notebook)
+    if not notebook.is_file():
         raise GannbError(f"{notebook} does not exist.")
-    nb = nbformat.read(str(notebook), as_version=4)
-    exporter = HTMLExporter(
-        template_name="templates", template_file="html.j2", extra_template_basedirs=[str(files("gannb"))]
-    )
-    style = _template("parts.css") + _template("page.css")
-    body, _ = exporter.from_notebook_node(
-        nb,
-        resources={
-            "gannb": {"before": _before_head(nb.cells), "style": style, "script": _template("page.js")}
-        },
-    )
-    body = re.sub(r'<style class="g-parts">.*?</style>', "", body, flags=re.S)
-    title = re.search(r"<h1[^>]*>(.*?)</h1>", body, re.S)
-    body = body.replace(
-        "<!--title-->", re.sub(r"<[^>]+>|¶", "", title.group(1)).strip() if title else Path(notebook).stem
-    ).replace("<!--toc-->", _toc(body))
-    _check_offline(body)
-    return atomic_write(page, body)
+    html = _notebook_html(nbformat.read(str(notebook), as_version=4))
+    html = html.replace("<!--title-->", _title(html, notebook.stem)).replace("<!--toc-->", _toc(html))
+    _check_offline(html)
+    return atomic_write(page, html)
+
+# %% ../../nbs/16_report.site.ipynb #7cead779
+def _read_run(marker: Path) -> dict:
+    "The records of a finished run."
+    folder = marker.parent
+    reference = folder.parent.name == "reference"
+    records = {part: read_json(folder / f"{part}.json") for part in ("claims", "config", "provenance")}
+    name = folder.name if reference else folder.parent.name
+    return {**read_json(marker), "folder": folder, "reference": reference, "name": name, **records}
 
 # %% ../../nbs/16_report.site.ipynb #16bcade3
 def _runs(outputs: Path) -> list[dict]:
     "Every finished run below an outputs folder, newest first; those of the reference folder are marked."
-    found = []
-    for marker in outputs.glob(f"*/*/{MARKER}"):
-        folder = marker.parent
-        reference = folder.parent.name == "reference"
-        run = {
-            **read_json(marker),
-            "folder": folder,
-            "reference": reference,
-            "name": folder.name if reference else folder.parent.name,
-        }
-        for part in ("claims", "config", "provenance"):
-            run[part] = read_json(folder / f"{part}.json")
-        found.append(run)
-    return sorted(found, key=lambda r: str(r.get("finished") or r["date"]), reverse=True)
+    found = [_read_run(marker) for marker in outputs.glob(f"*/*/{MARKER}")]
+    return sorted(found, key=lambda run: str(run.get("finished") or run["date"]), reverse=True)
+
+# %% ../../nbs/16_report.site.ipynb #bee88add
+def _papers(runs: Sequence[dict]) -> list[list[dict]]:
+    "The runs of each paper, a run of one's own before the reference."
+    papers: dict[str, list[dict]] = {}
+    for run in runs:
+        papers.setdefault(run["name"], []).append(run)
+    return [sorted(group, key=lambda run: run["reference"]) for group in papers.values()]
+
+# %% ../../nbs/16_report.site.ipynb #3d0fbe37
+def _link(run: Mapping[str, Any], outputs: Path) -> str:
+    "Where the index leads for a run: its page, else its notebook, else its folder."
+    page = next((p for p in ("report.html", "report.ipynb") if (run["folder"] / p).is_file()), "")
+    return (run["folder"].relative_to(outputs) / page).as_posix()
+
+# %% ../../nbs/16_report.site.ipynb #b275a77e
+def _run_label(run: Mapping[str, Any]) -> str:
+    name = "reference" if run["reference"] else run["folder"].name
+    return f"{name} ({run['setting']}, {run['date']})"
+
+# %% ../../nbs/16_report.site.ipynb #ff48c7d3
+def _hero(run: Mapping[str, Any], outputs: Path) -> dict[str, str]:
+    "The picture on a paper's card, with its alternative text."
+    for figure in run["figures"]:
+        if figure["file"] == run["hero"]:
+            source = (run["folder"].relative_to(outputs) / run["hero"]).as_posix()
+            return {"hero_src": source, "hero_alt": figure["alt"]}
+    return {"hero_src": "", "hero_alt": ""}
 
 # %% ../../nbs/16_report.site.ipynb #f05b6f26
 def _card_of(run: Mapping[str, Any], others: Sequence[Mapping[str, Any]], outputs: Path) -> dict:
     "What the index shows of one paper."
-
-    def link(r: Mapping[str, Any]) -> str:
-        page = next((p for p in ("report.html", "report.ipynb") if (r["folder"] / p).is_file()), "")
-        return (r["folder"].relative_to(outputs) / page).as_posix()
-
-    def label(r: Mapping[str, Any]) -> str:
-        return f"{'reference' if r['reference'] else r['folder'].name} ({r['setting']}, {r['date']})"
-
-    hero = next((f for f in run["figures"] if f["file"] == run["hero"]), None)
     return {
         **run,
-        "link": link(run),
-        "strip": _strip(run["claims"]),
-        "hero_alt": hero["alt"] if hero else "",
-        "data": run["data"] if isinstance(run["data"], str) else "; ".join(run["data"]),
-        "hero_src": (run["folder"].relative_to(outputs) / run["hero"]).as_posix() if hero else "",
-        "others": [{"link": link(r), "label": label(r)} for r in others],
+        **_hero(run, outputs),
+        "link": _link(run, outputs),
+        "data": data_words(run["data"]),
         "study": run["name"].replace("_", " "),
-        "rows": [
-            {
-                "verdict": _KEY[c["verdict"]],
-                "badge": _badge(c),
-                "short": c["short"],
-                "published": _na(c["published"]),
-                "ours": _na(c["ours"]),
-                "link": f"{link(run)}#claim-{c['id']}",
-            }
-            for c in run["claims"]
-        ],
+        "others": [{"link": _link(other, outputs), "label": _run_label(other)} for other in others],
     }
+
+# %% ../../nbs/16_report.site.ipynb #55053955
+def _filters(claims: Sequence[Mapping]) -> list[dict]:
+    "The buttons over the ledger of all papers: one a verdict, with how many claims have it."
+    found = counts(claims)
+    return [{"key": VERDICT_KEYS[v], "label": f"{MARKS[v]} {v}", "n": found[v]} for v in VERDICTS]
 
 # %% ../../nbs/16_report.site.ipynb #9f8173a6
 def index_page(
     outputs: str | Path,  # the outputs folder
 ) -> Path:  # outputs/index.html
-    "Write the page that leads to every report. Raises `GannbError` when a finished run's records are damaged."
-    from jinja2 import Environment
-
+    """Write the page that leads to every report.
+    Raises `GannbError` when a finished run's records are damaged."""
     outputs = Path(outputs)
-    runs = _runs(outputs)
-    papers: dict[str, list[dict]] = {}
-    for run in runs:
-        papers.setdefault(run["name"], []).append(run)
-    ordered = [
-        sorted(group, key=lambda r: r["reference"]) for group in papers.values()
-    ]  # a run of one's own before the reference
-    cards = [_card_of(group[0], group[1:], outputs) for group in ordered]
-    filters = [
-        {
-            "key": _KEY[v],
-            "label": f"{MARKS[v]} {v}",
-            "n": sum(r["verdict"] == _KEY[v] for c in cards for r in c["rows"]),
-        }
-        for v in VERDICTS
-    ]
-    page = (
-        Environment(autoescape=True)
-        .from_string(_template("index.j2"))
-        .render(cards=cards, filters=filters, style=_template("parts.css") + _template("page.css"))
-    )
+    cards = [_card_of(newest, others, outputs) for newest, *others in _papers(_runs(outputs))]
+    claims = [claim for card in cards for claim in card["claims"]]
+    page = templates().get_template("index.j2").render(cards=cards, filters=_filters(claims), style=_styles())
     return atomic_write(outputs / "index.html", page)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+
 from .. import store
 from ..base import fmt_bytes, fmt_time
 from ..config import GanConfig, resolve_threads
@@ -88,7 +89,7 @@ def epochs_for(cfg: GanConfig, data: ImageSet, steps: int) -> int:
 class _Cell:
     "One arm with one seed."
 
-    key: str
+    key: tuple[str, str]
     arm: Arm
     seed: int
 
@@ -153,13 +154,14 @@ def _done_line(title: str, run: GanRun, seconds: float) -> str:
 
 # %% ../../nbs/15_stages.arms.ipynb #48d7e41c
 def train_arms(
-    arms: Mapping[str, Arm],
+    arms: Mapping[tuple[str, str], Arm],
     seeds: list[int],
     say: Callable[[str], None] = print,
     show: str = "lines",  # see `stages.gan.Progress`; trainings in other processes show lines or nothing
     jobs: int | None = None,  # cores to use at once, an arm takes as many as it has threads; None or 0: all
-    done: Callable[[str, GanRun], None] | None = None,  # called with key and run as soon as a run is finished
-) -> dict[str, list[GanRun]]:  # key of the arm -> its runs, in the order of the seeds
+    done: Callable[[tuple[str, str], GanRun], None]
+    | None = None,  # called with key and run as soon as a run is finished
+) -> dict[tuple[str, str], list[GanRun]]:  # key of the arm -> its runs, in the order of the seeds
     "Train every arm with every seed, whole seeds first, side by side, after saying what it will cost."
     cells = [_Cell(key, arm, seed) for seed in seeds for key, arm in arms.items()]
     todo = [cell for cell in cells if not cell.is_done()]
@@ -174,9 +176,7 @@ def train_arms(
             done(cell.key, run)
 
     t0 = time.monotonic()
-    with Grid(
-        list(tasks), side_by_side, say
-    ) as grid:  # it begins here: what was done before is looked at beside it
+    with Grid(list(tasks), side_by_side, say) as grid:  # begins here; what was done is opened beside it
         for cell in cells:
             if cell not in seconds:
                 keep(cell, train_run(*cell.args(), show=show, title=cell.title))
