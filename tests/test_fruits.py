@@ -7,56 +7,44 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gannb.base import GannbError
 from gannb.datasets.registry import fruit_arcs
 from gannb.ledger.claims import check_claim
 from gannb.report.page import load_study
-from gannb.base import GannbError
-from gannb.studies.registry import report_config
-from gannb.stages.judges import panel
-from gannb.stages.pictures import background, border_spread, epoch_change, fine_texture
-from gannb.studies.fruits.rows import (
-    arms as fruit_arms,
-    early_epochs,
-    fact_rows,
-    failed,
-    fruit_sets,
-    gan_rows,
-    inception_table,
-    roles,
-)
-from gannb.stages.pictures import film
-from gannb.studies.fruits.show import data_notes, measured_effect, shares, table1
-from gannb.stages.arms import train_arms
+from gannb.stages.arms import Trained
 from gannb.stages.ladder import asks_network, judge_study
+from gannb.stages.pictures import background, border_spread, epoch_change, film, fine_texture
+from gannb.studies.fruits import show
+from gannb.studies.fruits.rows import arms as fruit_arms, early_epochs, failed, fruit_sets, roles
+from gannb.studies.registry import open_study, report_config
 from gannb.train import COLUMNS, History
 
-SMOKE = dict(preset="smoke", seeds=[0, 1])
+GIVEN = {
+    "preset": "smoke",
+    "seeds": [0, 1],
+    "fruits": "3,1,8,0",
+    "limits": "64,24,48,32",
+    "fractions": "1,0.5,0.25",
+    "epochs": 2,
+    "batch_size": 16,
+}
+
+
+def quiet(given):
+    "The study as the notebook opens it, without its words."
+    study = open_study("fruits", given)
+    study.say, study.show_progress = lambda text: None, "quiet"
+    return study
 
 
 @pytest.fixture(scope="module")
-def study():
+def paper():
     return load_study("fruits")
 
 
 @pytest.fixture(scope="module")
-def cfg():
-    return report_config(
-        "fruits",
-        **SMOKE,
-        fruits="3,1,8,0",
-        limits="64,24,48,32",
-        fractions="1,0.5,0.25",
-        epochs=2,
-        batch_size=16,
-    ).config
-
-
-@pytest.fixture(scope="module")
-def done(cfg, study):
-    arms = fruit_arms(cfg)
-    runs = train_arms(arms, cfg.seeds, say=lambda s: None, show="quiet")
-    p = panel(cfg, arms)
-    return arms, runs, p, fact_rows(cfg, study, arms, p) + gan_rows(arms, runs, p)
+def study():
+    return quiet(GIVEN).run()
 
 
 def test_roles():
@@ -94,9 +82,10 @@ def test_wrong_parameters_are_named(given, word):
         report_config("fruits", preset="smoke", **given)
 
 
-def test_arms(cfg):
-    arms = fruit_arms(cfg)
-    assert list(arms) == [
+def test_arms():
+    cfg = report_config("fruits", **GIVEN).config
+    arms = {a.key: a for a in fruit_arms(cfg)}
+    assert [a.label for a in arms.values()] == [
         "apple/augment",
         "banana/augment",
         "tomato/augment",
@@ -111,21 +100,15 @@ def test_arms(cfg):
         "apple/none 25%",
         "apple/more convolutions",
     ]
-    assert {len(a.data) for k, a in arms.items() if "equal" in k} == {24} and [
-        len(arms[f"apple/none{t}"].data) for t in ("", " 50%", " 25%")
-    ] == [64, 32, 16]
-    assert (
-        arms["apple/none"].config.augment == ""
-        and arms["apple/more convolutions"].config.extra_convs == cfg.more_convs
-        and arms["apple/augment"].config.augment == "color,translation,cutout"
-    )
-    assert (
-        arms["apple/augment"].data.fingerprint == arms["apple/none"].data.fingerprint
-        and arms["apple/augment"].config.z_dist == "uniform"
-    )
-    assert all(
-        not set(a.data.pixel_hashes().tolist()) & set(a.held.pixel_hashes().tolist()) for a in arms.values()
-    )
+    main, without = arms["apple", "augment"], arms["apple", "none"]
+    assert {len(a.data) for (_, name), a in arms.items() if "equal" in name} == {24}
+    assert [len(arms["apple", f"none{t}"].data) for t in ("", " 50%", " 25%")] == [64, 32, 16]
+    assert without.config.augment == "" and main.config.augment == "color,translation,cutout"
+    assert arms["apple", "more convolutions"].config.extra_convs == cfg.more_convs
+    assert main.data.fingerprint == without.data.fingerprint
+    assert main.config.z_dist == "uniform"
+    for arm in arms.values():
+        assert not set(arm.data.pixel_hashes().tolist()) & set(arm.held.pixel_hashes().tolist()), arm.key
 
 
 def a_film(folder, variety, frames, shade):
@@ -150,7 +133,7 @@ def test_official_test_frames_judge_nothing(tmp_path):
         limits="0,0",
         data_root=str(tmp_path),
     ).config
-    train, held = fruit_sets(cfg, cfg.training(dataset="fruits360", classes=["Apple"], batch_size=2))
+    train, held = fruit_sets(cfg, "Apple")
     arcs = [set(fruit_arcs([f.decode() for f in np.asarray(s.files).tolist()])) for s in (train, held)]
     names = [f.decode() for s in (train, held) for f in np.asarray(s.files).tolist()]
     number = fruit_arcs(names)
@@ -231,10 +214,9 @@ def test_early_is_the_first_two_fifths(tmp_path):
     assert early_epochs(one) == [10]
 
 
-def test_facts_of_the_printed_numbers(done):
-    value = {
-        r["metric"]: r["value"] for r in done[3] if r["arm"] in ("printed numbers", "networks trained here")
-    }
+def test_facts_of_the_printed_numbers(study):
+    facts = ("printed numbers", "networks trained here")
+    value = {r["metric"]: r["value"] for r in study.results.rows if r["arm"] in facts}
     assert value == {
         "images_sum": 90_380,
         "rank_fid": 4,
@@ -244,109 +226,96 @@ def test_facts_of_the_printed_numbers(done):
     }
 
 
-def test_rows_of_every_metric_the_claims_ask_for(done, study):
-    def leaves(test, metric=None, dataset=None):
-        metric, dataset = test.get("metric", metric), test.get("dataset", dataset)
-        if test["kind"] in ("people", "waits", "proposal"):
-            return
-        if metric:
-            yield metric
-        for part in (test.get("tests") or []) + [
-            test[k] for k in ("number", "mechanism", "removed", "planted", "quality") if k in test
-        ]:
-            yield from leaves({"kind": "x", **part}, metric, dataset)
+def leaves(test, metric=None, dataset=None):
+    "Metrics that a claim's test asks for."
+    metric, dataset = test.get("metric", metric), test.get("dataset", dataset)
+    if test["kind"] in ("people", "waits", "proposal"):
+        return
+    if metric:
+        yield metric
+    parts = (test[k] for k in ("number", "mechanism", "removed", "planted", "quality") if k in test)
+    for part in [*(test.get("tests") or []), *parts]:
+        yield from leaves({"kind": "x", **part}, metric, dataset)
 
-    here = {r["metric"] for r in done[3]}
-    asked = {m for c in study["claims"] for m in leaves(c["test"])} - {
-        "is_quality",
-        "images",
-        "near_duplicates",
-    }
+
+def test_rows_of_every_metric_the_claims_ask_for(study, paper):
+    here = {r["metric"] for r in study.results.rows}
+    asked = {m for c in paper["claims"] for m in leaves(c["test"])}
+    asked -= {"is_quality", "images", "near_duplicates"}
     assert asked <= here, f"no rows for {asked - here}"
 
 
-def test_no_protocol_clash_hides_behind_the_setting(done, study):
-    "Judged as if at desk: with two seeds nothing may be refused for unlike protocols, whatever else is missing."
-    judged = judge_study(study["claims"], done[3], "desk")
-    assert len(judged) == len(study["claims"]) and not [
-        c["reason"] for c in judged if "cannot be compared" in c["reason"] or "not comparable" in c["reason"]
-    ]
+def test_no_protocol_clash_hides_behind_the_setting(study, paper):
+    "Judged as if at desk: nothing may be refused for unlike protocols, whatever else is missing."
+    judged = judge_study(paper["claims"], study.results.rows, "desk")
+    assert len(judged) == len(paper["claims"])
+    clashes = ("cannot be compared", "not comparable")
+    assert not [c["reason"] for c in judged if any(word in c["reason"] for word in clashes)]
     untested = {c["id"] for c in judged if c["verdict"] == "not testable here"}
-    assert untested <= {"fruit-counts", "near-duplicates", "is-order", "bananas-look-best", "run-times"}, (
-        untested
-    )
+    allowed = {"fruit-counts", "near-duplicates", "is-order", "bananas-look-best", "run-times"}
+    assert untested <= allowed, untested
 
 
-def test_gain_is_with_less_without(done):
-    rows = done[3]
-    q = {
-        (r["arm"], r["seed"]): r["value"]
-        for r in rows
-        if r["metric"] == "quality" and r["dataset"] == "apple"
-    }
-    for r in (r for r in rows if r["metric"] == "gain"):
+def test_gain_is_with_less_without(study):
+    rows = study.results.rows
+    apple = [r for r in rows if r["metric"] == "quality" and r["dataset"] == "apple"]
+    q = {(r["arm"], r["seed"]): r["value"] for r in apple}
+    gains = [r for r in rows if r["metric"] == "gain"]
+    for r in gains:
         tail = r["arm"].removeprefix("gain")
         assert r["value"] == pytest.approx(q[f"augment{tail}", r["seed"]] - q[f"none{tail}", r["seed"]])
-    assert {r["arm"] for r in rows if r["metric"] == "gain"} == {"gain", "gain 50%", "gain 25%"}
+    assert {r["arm"] for r in gains} == {"gain", "gain 50%", "gain 25%"}
 
 
-def test_a_network_that_failed_the_ladder_judges_nothing(done, study):
-    judged = {
-        c["id"]: c
-        for c in judge_study(study["claims"], done[3], "desk", failed={"apple": "it failed the ladder"})
-    }
-    assert (
-        judged["fewer-convolutions"]["verdict"]
-        == judged["gan-copies"]["verdict"]
-        == judged["few-samples"]["verdict"]
-        == "not testable here"
-        and "ladder" in judged["early-collapse"]["reason"]
-    )
-    assert (
-        judged["noise-present"]["verdict"] != "not testable here"
-        and judged["orders-contradict"]["verdict"] == "reproduced"
-    )
+def test_a_network_that_failed_the_ladder_judges_nothing(study, paper):
+    failed = {"apple": "it failed the ladder"}
+    claims = judge_study(paper["claims"], study.results.rows, "desk", failed=failed)
+    judged = {c["id"]: c for c in claims}
+    for claim in ("fewer-convolutions", "gan-copies", "few-samples"):
+        assert judged[claim]["verdict"] == "not testable here", claim
+    assert "ladder" in judged["early-collapse"]["reason"]
+    assert judged["noise-present"]["verdict"] != "not testable here"
+    assert judged["orders-contradict"]["verdict"] == "reproduced"
     assert not asks_network({"kind": "bound", "metric": "border_excess"})
 
 
-def test_published_protocol_uses_all_images_of_each_fruit(done):
-    arms, rows = done[0], done[3]
-    n = {
-        r["dataset"]: r["protocol"]["n_real"]
-        for r in rows
-        if r["arm"] == "augment, published protocol" and r["metric"] == "fid"
-    }
-    assert n == {a.role: len(a.data) for k, a in arms.items() if k.endswith("/augment")} and all(
-        r["protocol"]["held_out"] is False for r in rows if r["arm"] == "augment, published protocol"
-    )
-    assert (
-        len({r["protocol"]["n_real"] for r in rows if r["metric"] == "kid" and r["protocol"]["held_out"]})
-        == 1
-    ), "held-out scores take equal numbers"
+def test_published_protocol_uses_all_images_of_each_fruit(study):
+    rows = study.results.rows
+    published = [r for r in rows if r["arm"] == "augment, published protocol"]
+    n = {r["dataset"]: r["protocol"]["n_real"] for r in published if r["metric"] == "fid"}
+    assert n == {role: len(t.data) for role, t in study.main.items()}
+    assert all(r["protocol"]["held_out"] is False for r in published)
+    held_out = [r for r in rows if r["metric"] == "kid" and r["protocol"]["held_out"]]
+    assert len({r["protocol"]["n_real"] for r in held_out}) == 1, "held-out scores take equal numbers"
 
 
-def test_tables(done, study, cfg):
-    arms, runs, p, rows = done
-    table = table1(study["table1"], arms, rows, inception_table(arms, runs))
-    assert (
-        [r["paper_fid"] for r in table] == [129, 270, 250, 236]
-        and all(r["fid"] == "n/a (no Inception here)" for r in table)
-        and table[0]["fruit"] == "3 (as apple)"
-    )
-    assert len(shares(cfg, arms, rows)) == 6 and shares(cfg, arms, rows)[0]["failed"].endswith(" of 2")
-    frames = film(runs["apple/augment"][0])
-    assert {f.shape for f in frames} == {frames[0].shape} and frames[0].dtype == np.uint8 and len(frames) == 3
-    assert measured_effect(None, rows, "apple") == "not measured" and "normalised KID" in measured_effect(
-        "more convolutions", rows, "apple"
-    )
-    assert any("as apple" in n for n in data_notes(cfg, arms))
+def test_tables(study):
+    table = show.table1(study)
+    assert [r["paper_fid"] for r in table.rows] == [129, 270, 250, 236]
+    assert all(str(r["fid"]) == "n/a (no Inception here)" for r in table.rows)
+    assert "its weights are not here" in table.caption
+    assert table.rows[0]["fruit"] == "3 (as apple)"
+    shares = show.shares(study).rows
+    assert len(shares) == 6 and shares[0]["failed"].endswith(" of 2")
+    frames = film(study["apple", "augment"].first)
+    assert {f.shape for f in frames} == {frames[0].shape}
+    assert frames[0].dtype == np.uint8 and len(frames) == 3
+    assert show.measured(study, None) == "not measured"
+    assert "normalised KID" in show.measured(study, "more convolutions")
+    assert any("as apple" in note for note in show.notes(study))
+    assert show.ladder(study).rows[0]["fruit"] == "3 (as apple)"
 
 
-def test_a_missing_fruit_is_said(study):
-    cfg = report_config("fruits", preset="smoke").config
-    arms = fruit_arms(cfg)
-    notes = data_notes(cfg, arms)
-    assert "no grape and no tomato" in notes
+def test_records_name_generators_as_they_did(study):
+    hashes = show.records(study)["G sha256"]
+    assert list(hashes)[:2] == ["apple/augment seed 0", "apple/augment seed 1"]
+    assert len(hashes) == 2 * len(study.main)
+
+
+def test_a_missing_fruit_is_said():
+    study = quiet({"preset": "smoke"})
+    study.trained = {arm.key: Trained(arm, [], None, arm.held) for arm in fruit_arms(study.cfg)}
+    assert "no grape and no tomato" in show.notes(study)
 
 
 def test_a_missing_data_set_stops_before_work(tmp_path):
@@ -360,11 +329,11 @@ def test_the_pack_has_no_grapes():
         fruit_arms(report_config("fruits", preset="desk", fruits="Apple,Grape", limits="0,0").config)
 
 
-def test_published_table_is_the_papers(study):
-    assert {r: (v["images"], v["is"], v["is_std"], v["fid"]) for r, v in study["table1"].items()} == {
+def test_published_table_is_the_papers(paper):
+    assert {r: (v["images"], v["is"], v["is_std"], v["fid"]) for r, v in paper["table1"].items()} == {
         "apple": (6405, 2.475, 0.112, 129),
         "banana": (1430, 2.556, 0.291, 270),
         "grape": (3419, 3.001, 0.078, 250),
         "tomato": (5103, 1.382, 0.036, 236),
     }
-    assert all(check_claim({k: v for k, v in c.items()}) for c in study["claims"])
+    assert all(check_claim({k: v for k, v in c.items()}) for c in paper["claims"])

@@ -1,5 +1,6 @@
 """The papers' YAML against itself: published means are the means of the printed lines, and every claim has its place in the notebook."""
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -15,21 +16,65 @@ PAPERS = Path(__file__).resolve().parents[1] / "papers"
 STUDY = yaml.safe_load((PAPERS / "dataset_study.yaml").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("path", sorted(PAPERS.glob("*.yaml")), ids=lambda p: p.stem)
-def test_claims_are_well_formed_and_shown(path):
-    claims = load_claims(path)
-    cells = json.loads(path.with_suffix(".ipynb").read_text(encoding="utf-8"))["cells"]
-    code = "\n".join(
-        line
-        for c in cells
-        if c["cell_type"] == "code"
-        for line in "".join(c["source"]).splitlines()
-        if "page.verdict(" in line
-    )
-    shown = re.findall(r'"([a-z0-9-]+)"', code)
-    assert not [c["id"] for c in claims if shown.count(c["id"]) != 1], (
-        "each claim is shown once, in its section"
-    )
+NAMES = sorted(p.stem for p in PAPERS.glob("*.yaml"))
+COLUMNS_SHOWN = 100  # about what JupyterLab shows of a line before it scrolls sideways
+
+
+def code_cells(paper):
+    cells = json.loads((PAPERS / f"{paper}.ipynb").read_text(encoding="utf-8"))["cells"]
+    return ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
+
+
+@pytest.mark.parametrize("paper", NAMES)
+def test_claims_are_well_formed_and_shown(paper):
+    claims = load_claims(PAPERS / f"{paper}.yaml")
+    calls = [
+        node
+        for cell in code_cells(paper)
+        for node in ast.walk(ast.parse(cell))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "page.verdicts"
+    ]
+    shown = [ast.literal_eval(name) for call in calls for name in call.args]
+    assert sorted(shown) == sorted(c["id"] for c in claims), "each claim is shown once, in its section"
+
+
+@pytest.mark.parametrize("paper", NAMES)
+def test_no_line_scrolls_sideways(paper):
+    wide = [line for cell in code_cells(paper) for line in cell.splitlines() if len(line) > COLUMNS_SHOWN]
+    assert not wide, wide
+
+
+@pytest.mark.parametrize("paper", NAMES)
+def test_cells_only_say_what_stands_where(paper):
+    "Below the parameters: short cells, no tables or captions written out, no modules under two-letter names."
+    for cell in code_cells(paper)[1:]:
+        tree = ast.parse(cell)
+        assert len(cell.splitlines()) <= 20, cell
+        assert not any(
+            isinstance(node, ast.Dict | ast.FunctionDef | ast.JoinedStr) for node in ast.walk(tree)
+        ), cell
+        assert not [
+            n.asname for n in ast.walk(tree) if isinstance(n, ast.alias) and len(n.asname or "long") < 3
+        ]
+
+
+def test_no_six_lines_stand_in_two_studies():
+    "Neither in the notebooks, but for the parameters, nor in the rooms, but for their imports."
+
+    def runs_of_six(paper):
+        texts = code_cells(paper)[1:]
+        for path in (PAPERS.parent / "gannb" / "studies" / paper).glob("*.py"):
+            body = ast.parse(path.read_text(encoding="utf-8")).body
+            texts += [ast.unparse(node) for node in body if not isinstance(node, ast.Import | ast.ImportFrom)]
+        for text in texts:
+            lines = [line.strip() for line in text.splitlines() if line.strip()]
+            yield from (tuple(lines[i : i + 6]) for i in range(len(lines) - 5))
+
+    seen = {}
+    for paper in NAMES:
+        for six in set(runs_of_six(paper)):
+            assert six not in seen, f"{paper} and {seen[six]}:\n" + "\n".join(six)
+            seen[six] = paper
 
 
 @pytest.mark.parametrize("role", ["emnist", "celeba", "cifar"])

@@ -1,12 +1,16 @@
 """The side arms of the dataset study: one thing is changed, everything else stays."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from gannb.studies.registry import report_config
 from gannb.data import ImageSet
-from gannb.studies.dataset_study.rows import arms
+from gannb.studies.dataset_study.rows import arms, main_arms
 from gannb.studies.dataset_study.side import (
+    FACES,
+    LETTERS,
     SIZES,
     changed,
     dimension_arms,
@@ -28,13 +32,11 @@ def pixels(s):
 @pytest.fixture(scope="module")
 def study():
     cfg = config()
-    main = arms(cfg)
+    main = main_arms(cfg)
     return cfg, main, side_arms(cfg, main)
 
 
 def test_names_and_roles(study):
-    from gannb.studies.dataset_study.rows import SIDE_ROLES
-
     _, _, side = study
     assert [k for k in side if not k.startswith("size")] == [
         "contrast 0.25",
@@ -47,9 +49,31 @@ def test_names_and_roles(study):
         "g_steps 5",
         "quarter of the images",
     ]
-    assert {k: side[k].role for k in SIDE_ROLES if k in side} == {
-        k: r for k, r in SIDE_ROLES.items() if k in side
-    } and len([k for k in side if k in SIDE_ROLES]) == 9
+    assert {side[k].role for k in LETTERS} == {"emnist"}
+    assert {side[k].role for k in FACES if k in side} == {"celeba"}
+    assert len([k for k in side if k in LETTERS + FACES]) == 9
+
+
+def test_keys_are_pairs_and_records_keep_their_names(study):
+    cfg, main, side = study
+    made = arms(cfg)
+    assert [a.key for a in made[:4]] == [
+        ("emnist", "dcgan"),
+        ("celeba", "dcgan"),
+        ("cifar", "dcgan"),
+        ("emnist", "contrast 0.25"),
+    ]
+    assert [a.label for a in made] == [*main, *side]
+    assert len({a.key for a in made}) == len(made)
+
+
+def test_threads_of_the_desk_setting():
+    "The main trainings of the reference result took two threads; all else takes one."
+    cfg = report_config("dataset_study", preset="desk").config
+    assert [cfg.gan(i).threads for i in range(3)] == [2, 2, 2]
+    assert report_config("dataset_study", preset="smoke").config.gan(0).threads == 1
+    main = {"cifar": SimpleNamespace(config=cfg.gan(2, epochs=26), data=None, held=None)}
+    assert {a.config.threads for a in update_arms(cfg, main).values()} == {1}
 
 
 def test_letters_differ_in_the_changed_thing_alone(study):
@@ -105,7 +129,7 @@ def test_colour_gives_grey_arms_where_the_network_can_see_both(tmp_path):
         side_images=16,
     )
     cfg = config(**given, network="effnet-lite0")
-    side = side_arms(cfg, main := arms(cfg))
+    side = side_arms(cfg, main := main_arms(cfg))
     assert (
         [k for k in side if "grey" in k] == [f"size {n} grey" for n in SIZES]
         and side["size 32 grey"].data.channels == 1
@@ -113,7 +137,7 @@ def test_colour_gives_grey_arms_where_the_network_can_see_both(tmp_path):
     )
     assert (pixels(side["size 16 grey"].data) == grey(pixels(side["size 16"].data))).mean() > 0.9
     assert side["natural background"].data.channels == main["emnist"].data.channels == 1
-    assert not [k for k in dimension_arms(config(**given)) if "grey" in k], (
+    assert not [k for k in dimension_arms(config(**given), main) if "grey" in k], (
         "the network `domain` judges only what has its channels"
     )
 
@@ -138,19 +162,8 @@ def test_more_generator_updates_and_fewer_images(study):
 
 def test_updates_of_the_desk_setting():
     "A fifth of the epochs with five updates of G: as many updates of G as the control, within one epoch."
-    main = {
-        "cifar": type(
-            "A",
-            (),
-            {
-                "config": report_config("dataset_study", preset="desk")
-                .config.gan(2)
-                .model_copy(update={"epochs": 26}),
-                "data": None,
-                "held": None,
-            },
-        )()
-    }
+    gan = report_config("dataset_study", preset="desk").config.gan(2, epochs=26)
+    main = {"cifar": SimpleNamespace(config=gan, data=None, held=None)}
     made = update_arms(report_config("dataset_study", preset="desk").config, main)
     assert (made["g_steps 2"].config.epochs, made["g_steps 5"].config.epochs) == (26, 5)
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import store
-from ..base import GannbError, check_choice
+from ..base import GannbError, Missing, check_choice
 from ..config import ReportConfig, TrainConfig, checked
 from ..data import ImageSet
 from ..datasets.registry import check_name, load
@@ -328,7 +328,8 @@ def _values(v: Mapping, arm: str) -> list[float | None]:
 
 def _side_cell(v: Mapping, arm: str) -> Any:
     "Mean of one side with its interval, as the tables take it."
-    return mean_cell([math.nan if x is None else x for x in _values(v, arm)])
+    cell = mean_cell([math.nan if x is None else x for x in _values(v, arm)])
+    return str(cell) if isinstance(cell, Missing) else cell
 
 
 def _gap_cell(v: Mapping) -> Any:

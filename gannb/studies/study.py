@@ -28,7 +28,7 @@ from ..stages.memory import nearest_pairs
 from ..stages.tables import Results
 
 # %% auto #0
-__all__ = ['plain', 'Table', 'Figure', 'Film', 'Logs', 'Page', 'RowsRoom', 'ShowRoom', 'first_of_each_role', 'Study',
+__all__ = ['plain', 'Table', 'Figure', 'Film', 'Logs', 'Page', 'RowsRoom', 'ShowRoom', 'first_of_each_role', 'by_key', 'Study',
            'scorers_of', 'architecture', 'guidelines_table', 'closest_pairs']
 
 # %% ../../nbs/17_studies.study.ipynb #cfb3e4bf
@@ -155,6 +155,16 @@ def first_of_each_role(arms: Iterable[Any]) -> dict[str, Any]:  # of Arm or Trai
         found.setdefault(arm.role, arm)
     return found
 
+# %% ../../nbs/17_studies.study.ipynb #7d545a75
+def by_key(arms: Iterable[Arm]) -> dict[tuple[str, str], Arm]:
+    "(role, arm) -> arm. Raises `GannbError` for two arms of one key: one would hide the other."
+    found: dict[tuple[str, str], Arm] = {}
+    for arm in arms:
+        if arm.key in found:
+            raise GannbError(f"two arms are called {arm.key}: {found[arm.key].name!r} and {arm.name!r}.")
+        found[arm.key] = arm
+    return found
+
 # %% ../../nbs/17_studies.study.ipynb #73a35169
 @dataclass
 class Study:
@@ -171,12 +181,15 @@ class Study:
     results: Results = field(default_factory=lambda: Results([]))
     ladders: dict[str, Any] = field(default_factory=dict)  # role -> Ladder or Missing
     judged: list[dict] = field(default_factory=list)  # the claims with their verdicts
+    started: float = field(default_factory=time.monotonic)  # for the wall clock of this sitting
 
     @property
     def cfg(self) -> Any:
         return self.request.config
 
     def __getitem__(self, key: tuple[str, str]) -> Trained:
+        if key not in self.trained:
+            raise GannbError(f"{key} is no arm of this study. Allowed: {', '.join(map(str, self.trained))}.")
         return self.trained[key]
 
     def __contains__(self, key: tuple[str, str]) -> bool:
@@ -206,9 +219,10 @@ class Study:
 
     def run(self) -> Study:
         "Train, score, judge; what is in the store is not computed again."
-        self._started = time.monotonic()
-        arms = {arm.key: arm for arm in self.rows_room.arms(self.cfg)}
-        runs = train_arms(arms, self.cfg.seeds, self.say, self.show_progress, self.cfg.jobs)
+        self.started = time.monotonic()
+        arms = by_key(self.rows_room.arms(self.cfg))
+        how = {"say": self.say, "show": self.show_progress, "jobs": self.cfg.jobs}
+        runs = train_arms(arms, self.cfg.seeds, **how)
         self.take(arms, runs)
         self.score()
         return self
@@ -235,7 +249,7 @@ class Study:
 
     def page(self) -> Page:
         "Open the page: title, what came out, the ledger at a glance."
-        seconds = time.monotonic() - self._started + cards.earlier_seconds(self)
+        seconds = time.monotonic() - self.started + cards.earlier_seconds(self)
         fields, notes = self.first.first.fields, self.show_room.notes(self)
         meta = study_meta(self.request, self.published, notes, seconds, fields["device"], fields["threads"])
         page = Page(Report(run_folder(self.request), meta), self.judged)
@@ -267,7 +281,7 @@ class Study:
             self.judged,
             request | {"overrides": self.request.overrides} | self.cfg.model_dump(),
             made_by,
-            cards.timing(self, time.monotonic() - self._started),
+            cards.timing(self, time.monotonic() - self.started),
         )
 
 # %% ../../nbs/17_studies.study.ipynb #d28889a3
