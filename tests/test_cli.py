@@ -1,4 +1,4 @@
-"""The command line: every bad input is a sentence, exit status 2, nothing half-made; the good one says where."""
+"""The command line: every bad input is a sentence, exit status 2, nothing half-made; the good says where."""
 
 import gzip
 import os
