@@ -1,5 +1,6 @@
-"""Batches from gannb's cache against torchvision's ImageFolder + DataLoader with 2 workers, on the same
-64x64 JPEGs: images per second and their ratio. Bar: at least 20 times. Interleaved rounds, median. Run: python bench/data_speed.py"""
+"""Batches from gannb's cache against torchvision's ImageFolder + DataLoader with 2 workers, on the same 64x64
+JPEGs: images per second and their ratio. Bar: at least 20 times. Interleaved rounds, median. Run: python
+bench/data_speed.py"""
 
 import io
 import os

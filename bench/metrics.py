@@ -1,5 +1,6 @@
-"""The matrix step of FID at 2,048 features against scipy.linalg.sqrtm, and KID over all pairs against KID
-of 100 subsets of 1,000. Bar: the matrix step at least 4 times faster. Interleaved rounds in one run, median of the ratios.
+"""The matrix step of FID at 2,048 features against scipy.linalg.sqrtm, and KID over all pairs against KID of
+100 subsets of 1,000. Bar: the matrix step at least 4 times faster. Interleaved rounds in one run, median
+of the ratios.
 
     python bench/metrics.py [--features 2048] [--rounds 3] [--images 10000]
 """
@@ -19,7 +20,7 @@ BAR = 4
 
 
 def covariance(d: int, seed: int) -> np.ndarray:
-    "A covariance whose eigenvalues fall off as those of network features do (about 1/i), in random directions."
+    "A covariance whose eigenvalues fall off as those of network features do (about 1/i), in any direction."
     rng = np.random.default_rng(seed)
     Q = np.linalg.qr(rng.normal(size=(d, d)))[0]
     return (Q / np.arange(1, d + 1)) @ Q.T
@@ -33,8 +34,8 @@ def timed(call) -> tuple[float, float]:
 
 
 def ours(A: np.ndarray, B: np.ndarray, quick: bool) -> float:
-    """From two covariances to the trace term, factors included; `quick`: as `fid` asks for it, otherwise with the exact
-    way that an FID near 0 takes."""
+    """From two covariances to the trace term, factors included; `quick`: as `fid` asks for it, otherwise with the
+    exact way that an FID near 0 takes."""
     return trace_root(_factor(A), _factor(B), float(np.trace(A) + np.trace(B)) if quick else 0.0)
 
 
@@ -51,7 +52,8 @@ def matrix_step(d: int, rounds: int) -> float:
         ratios.append(a / b)
         print(
             f"round {i + 1}: scipy.linalg.sqrtm {a:.2f} s, gannb {b:.2f} s, ratio {a / b:.1f} "
-            f"({c:.2f} s, {a / c:.1f} where FID is near 0), relative difference {abs(value / reference - 1):.1e}",
+            f"({c:.2f} s, {a / c:.1f} where FID is near 0), "
+            f"relative difference {abs(value / reference - 1):.1e}",
             flush=True,
         )
     return statistics.median(ratios)

@@ -102,8 +102,8 @@ def convolution_peak(seconds=3.0):
 
 
 def loop_cost(size, batch, steps):
-    """Seconds of a whole run of one epoch (set-up, batches, records, samples, checkpoint, files) over the seconds
-    spent in its own network steps: one run, one clock."""
+    """Seconds of a whole run of one epoch (set-up, batches, records, samples, checkpoint, files) over the
+    seconds spent in its own network steps: one run, one clock."""
     images = np.random.default_rng(0).integers(0, 256, (batch * steps, size, size, 3), dtype=np.uint8)
     data = ImageSet("bench", images)
     cfg = gan_config(dataset="digits", size=size, channels=3, batch_size=batch, epochs=1)
