@@ -1,5 +1,6 @@
-"""A cached set of 200,000 RGB images of 64x64: time to open it, and anonymous memory (RssAnon) on opening and over an epoch.
-Bars: under 1 s, under 200 MB, under 1 GB. Makes 2.5 GB in a temporary folder and removes it. Linux (RssAnon is read from /proc).
+"""A cached set of 200,000 RGB images of 64x64: time to open it, and anonymous memory (RssAnon) on opening and
+over an epoch. Bars: under 1 s, under 200 MB, under 1 GB. Makes 2.5 GB in a temporary folder and removes it.
+Linux (RssAnon is read from /proc).
 Run: python bench/data_cache.py [images]"""
 
 import subprocess
@@ -19,7 +20,8 @@ from gannb.base import to_float
 from gannb.data import open_cache
 def anon():
     with open("/proc/self/status") as f: return int(re.search(r"RssAnon:\\s+(\\d+)", f.read())[1]) * 1024
-to_float(torch.zeros(128, 3, 64, 64, dtype=torch.uint8)).mean()   # torch's own threads and buffers are not what is measured
+# torch's own threads and buffers are not what is measured
+to_float(torch.zeros(128, 3, 64, 64, dtype=torch.uint8)).mean()
 before = anon(); t = time.perf_counter()
 s = open_cache(sys.argv[1], "synthetic", "train"); print_ = s.fingerprint
 opened = time.perf_counter() - t; on_open = anon() - before
@@ -29,7 +31,8 @@ for x, y in s.batches(128, seed=0, epoch=0):
     if seen % 12800 < 128: most = max(most, anon() - before)
 most = max(most, anon() - before)
 print(f"opened in {opened:.4f} s (bar 1 s), RssAnon grew by {on_open / 1e6:.1f} MB (bar 200 MB)")
-print(f"an epoch of {seen:,} images: RssAnon grew by at most {most / 1e6:.1f} MB (bar 1,000 MB), {seen / (time.perf_counter() - t):,.0f} images/s")
+print(f"an epoch of {seen:,} images: RssAnon grew by at most {most / 1e6:.1f} MB (bar 1,000 MB), "
+      f"{seen / (time.perf_counter() - t):,.0f} images/s")
 sys.exit(0 if opened < 1 and on_open < 200e6 and most < 1000e6 and seen == len(s) else 1)
 """
 

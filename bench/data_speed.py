@@ -1,5 +1,6 @@
-"""Batches from gannb's cache against torchvision's ImageFolder + DataLoader with 2 workers, on the same 64x64 JPEGs: images per second and their ratio.
-Bar: at least 20 times. Interleaved rounds, median. Run: python bench/data_speed.py"""
+"""Batches from gannb's cache against torchvision's ImageFolder + DataLoader with 2 workers, on the same 64x64
+JPEGs: images per second and their ratio. Bar: at least 20 times. Interleaved rounds, median. Run: python
+bench/data_speed.py"""
 
 import io
 import os
@@ -66,7 +67,8 @@ def main() -> int:
             theirs.append(rate(lambda: loader))
             ours.append(rate(lambda r=r: s.batches(BATCH, 0, r), epochs=5))
             print(
-                f"round {r + 1}: ImageFolder + DataLoader(2 workers) {theirs[-1]:,.0f} images/s, gannb cache {ours[-1]:,.0f} images/s, ratio {ours[-1] / theirs[-1]:.1f}"
+                f"round {r + 1}: ImageFolder + DataLoader(2 workers) {theirs[-1]:,.0f} images/s, "
+                f"gannb cache {ours[-1]:,.0f} images/s, ratio {ours[-1] / theirs[-1]:.1f}"
             )
         ratio = statistics.median(o / t for o, t in zip(ours, theirs))
         print(f"batches from the cache: {ratio:.1f} times ImageFolder + DataLoader (bar 20)")

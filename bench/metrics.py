@@ -1,5 +1,6 @@
-"""The matrix step of FID at 2,048 features against scipy.linalg.sqrtm, and KID over all pairs against KID of 100 subsets of 1,000.
-Bar: the matrix step at least 4 times faster. Interleaved rounds in one run, median of the ratios.
+"""The matrix step of FID at 2,048 features against scipy.linalg.sqrtm, and KID over all pairs against KID of
+100 subsets of 1,000. Bar: the matrix step at least 4 times faster. Interleaved rounds in one run, median
+of the ratios.
 
     python bench/metrics.py [--features 2048] [--rounds 3] [--images 10000]
 """
@@ -19,7 +20,7 @@ BAR = 4
 
 
 def covariance(d: int, seed: int) -> np.ndarray:
-    "A covariance whose eigenvalues fall off as those of network features do (about 1/i), in its own random directions."
+    "A covariance whose eigenvalues fall off as those of network features do (about 1/i), in any direction."
     rng = np.random.default_rng(seed)
     Q = np.linalg.qr(rng.normal(size=(d, d)))[0]
     return (Q / np.arange(1, d + 1)) @ Q.T
@@ -33,7 +34,8 @@ def timed(call) -> tuple[float, float]:
 
 
 def ours(A: np.ndarray, B: np.ndarray, quick: bool) -> float:
-    "From two covariances to the trace term, factors included; `quick`: as `fid` asks for it, otherwise with the exact way that an FID near 0 takes."
+    """From two covariances to the trace term, factors included; `quick`: as `fid` asks for it, otherwise with the
+    exact way that an FID near 0 takes."""
     return trace_root(_factor(A), _factor(B), float(np.trace(A) + np.trace(B)) if quick else 0.0)
 
 
@@ -49,7 +51,9 @@ def matrix_step(d: int, rounds: int) -> float:
         )
         ratios.append(a / b)
         print(
-            f"round {i + 1}: scipy.linalg.sqrtm {a:.2f} s, gannb {b:.2f} s, ratio {a / b:.1f} ({c:.2f} s, {a / c:.1f} where FID is near 0), relative difference {abs(value / reference - 1):.1e}",
+            f"round {i + 1}: scipy.linalg.sqrtm {a:.2f} s, gannb {b:.2f} s, ratio {a / b:.1f} "
+            f"({c:.2f} s, {a / c:.1f} where FID is near 0), "
+            f"relative difference {abs(value / reference - 1):.1e}",
             flush=True,
         )
     return statistics.median(ratios)
@@ -62,7 +66,8 @@ def kid_step(n: int, d: int = 1280) -> None:
         timed(lambda: kid(real, fake)),
     )
     print(
-        f"KID of {n:,} x {n:,} images, {d} features: all pairs {b:.1f} s ({full:.2e}), 100 subsets {a:.1f} s ({subsets.mean:.2e}, std {subsets.std:.1e})"
+        f"KID of {n:,} x {n:,} images, {d} features: all pairs {b:.1f} s ({full:.2e}), "
+        f"100 subsets {a:.1f} s ({subsets.mean:.2e}, std {subsets.std:.1e})"
     )
 
 
@@ -77,7 +82,8 @@ def main() -> int:
     )
     ratio = matrix_step(a.features, a.rounds)
     print(
-        f"FID matrix step at {a.features:,} features: {ratio:.1f} times faster than scipy.linalg.sqrtm (bar {BAR})",
+        f"FID matrix step at {a.features:,} features: {ratio:.1f} times faster than "
+        f"scipy.linalg.sqrtm (bar {BAR})",
         flush=True,
     )
     kid_step(a.images)

@@ -1,4 +1,5 @@
-"""Training speed, as ratios in one run: our step against the tutorial's, the loop against its bare steps, the step against the machine's convolution peak.
+"""Training speed, as ratios in one run: our step against the tutorial's, the loop against its bare steps, the
+step against the machine's convolution peak.
 
 python bench/training.py [--size 64] [--batch 128] [--pairs 7]
 """
@@ -32,7 +33,8 @@ def networks(size, layout):
 
 
 class Tutorial:
-    "The well-known loop: real and fake passes, D's weight gradients computed in the G step, plain Adam, contiguous layout, three host reads a step."
+    """The well-known loop: real and fake passes, D's weight gradients computed in the G step, plain Adam,
+    contiguous layout, three host reads a step."""
 
     def __init__(self, size):
         self.G, self.D = networks(size, torch.contiguous_format)
@@ -100,7 +102,8 @@ def convolution_peak(seconds=3.0):
 
 
 def loop_cost(size, batch, steps):
-    "Seconds of a whole run of one epoch (set-up, batches, records, samples, checkpoint, files) over the seconds spent in its own network steps: one run, one clock."
+    """Seconds of a whole run of one epoch (set-up, batches, records, samples, checkpoint, files) over the
+    seconds spent in its own network steps: one run, one clock."""
     images = np.random.default_rng(0).integers(0, 256, (batch * steps, size, size, 3), dtype=np.uint8)
     data = ImageSet("bench", images)
     cfg = gan_config(dataset="digits", size=size, channels=3, batch_size=batch, epochs=1)
@@ -156,16 +159,19 @@ def main():
         speed.append(a.batch * a.steps / took["o"])
     print(f"{a.size}x{a.size}, batch {a.batch}, fp32, {torch.get_num_threads()} threads")
     print(
-        f"training images/s, ours over the tutorial loop: {statistics.median(ratios):.2f} (median of {a.pairs} interleaved pairs; {min(ratios):.2f} to {max(ratios):.2f}); bar 1.15"
+        f"training images/s, ours over the tutorial loop: {statistics.median(ratios):.2f} "
+        f"(median of {a.pairs} interleaved pairs; {min(ratios):.2f} to {max(ratios):.2f}); bar 1.15"
     )
     with FlopCounterMode(display=False) as counter:
         ours.step(x_last, 0)
     flop, peak = counter.get_total_flops(), convolution_peak()
     print(
-        f"one step: {flop / 1e12:.3f} TFLOP; it reaches {statistics.median(speed) / a.batch * flop / peak:.0%} of this machine's own convolution peak"
+        f"one step: {flop / 1e12:.3f} TFLOP; it reaches "
+        f"{statistics.median(speed) / a.batch * flop / peak:.0%} of this machine's own convolution peak"
     )
     print(
-        f"a whole run over its bare steps ({a.epoch_steps} steps an epoch, one checkpoint): {loop_cost(a.size, a.batch, a.epoch_steps):.3f}; bar 1.03"
+        f"a whole run over its bare steps ({a.epoch_steps} steps an epoch, one checkpoint): "
+        f"{loop_cost(a.size, a.batch, a.epoch_steps):.3f}; bar 1.03"
     )
 
 

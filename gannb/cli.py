@@ -13,8 +13,7 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import Any
-
+from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from . import store
@@ -23,13 +22,17 @@ from .config import Report, TrainConfig, checked, parse_set
 from .datasets.registry import available, check, format_check, get, missing, table
 from .studies.registry import PRESETS, REPORTS, report_config
 
+if TYPE_CHECKING:
+    from gannb.data import ImageSet
+    from gannb.stages.run import GanRun
+
 # %% auto #0
-__all__ = ['run_folder', 'train_command', 'find_template', 'reproduce', 'reproduce_command', 'data_command', 'sample_command',
-           'compare_command', 'store_command', 'doctor_command', 'parser', 'main']
+__all__ = ['STOPPED', 'run_folder', 'train_command', 'find_template', 'reproduce', 'reproduce_command', 'data_command',
+           'sample_command', 'compare_command', 'store_command', 'doctor_command', 'parser', 'main']
 
 # %% ../nbs/20_cli.ipynb #23f94f89
 def run_folder(cfg: TrainConfig, fields: dict) -> Path:
-    "Where `gannb train` keeps this training: named by the data set and a hash of what decides its bytes, the seed aside."
+    "Where `gannb train` keeps this training: data set, and a hash of what decides its bytes but the seed."
     slug = re.sub(r"[^A-Za-z0-9_-]+", "-", cfg.dataset.rsplit("/", 1)[-1]).strip("-")[:40] or "data"
     return (
         store.outputs_dir()
@@ -37,13 +40,55 @@ def run_folder(cfg: TrainConfig, fields: dict) -> Path:
         / f"{slug}-{stable_hash({k: v for k, v in fields.items() if k != 'seed'}, 8)}"
     )
 
+# %% ../nbs/20_cli.ipynb #62676015
+def _check_folder(folder: Path, cfg: TrainConfig, data: ImageSet) -> None:
+    "Raises `GannbError` unless every seed in a run folder, and every seed wanted, has these settings."
+    from gannb.stages import gan
+
+    names = (re.fullmatch(r"seed-(\d+)", p.parent.name) for p in folder.glob("seed-*/run.json"))
+    for seed in sorted({*cfg.seeds, *(int(m[1]) for m in names if m)}):
+        gan.check_same_run(folder / f"seed-{seed}", gan.gan_fields(cfg, data, seed))
+
+# %% ../nbs/20_cli.ipynb #82e76d90
+def _say_plan(cfg: TrainConfig, data: ImageSet, folder: Path) -> int:  # bytes of disk
+    "Say what a `gannb train` will do and what it costs."
+    from gannb.stages import gan
+
+    seconds, disk = gan.estimate(cfg, data)
+    steps, n = cfg.epochs * data.n_batches(cfg.batch_size, cfg.drop_last), len(cfg.seeds)
+    print(
+        f"{data!r}\n{n} training(s) of {cfg.epochs} epochs ({steps} steps each), from nothing about "
+        f"{fmt_time(seconds * steps * n)} and {fmt_bytes(disk * n)} of disk, in {folder}",
+        flush=True,
+    )
+    for note in data.notes:
+        print(f"note: {note}")
+    return disk * n
+
+# %% ../nbs/20_cli.ipynb #7419cee1
+def _say_run(run: GanRun) -> None:
+    "One line about a training that ended."
+    state = "already done, nothing to train" if run.reused else "done"
+    if run.diverged:
+        state = f"diverged at step {run.diverged}"
+    print(f"seed {run.seed}: {state}; pictures {run.folder / 'samples'}; record {run.folder / 'history.csv'}")
+
+# %% ../nbs/20_cli.ipynb #a4839476
+def _train_again(args: argparse.Namespace, epochs: int) -> str:
+    "The command that goes on to so many epochs."
+    settings = [word for pair in args.set if not pair.startswith("epochs=") for word in ("--set", pair)]
+    out = ["--out", args.out] if args.out else []
+    return shlex.join(["gannb", "train", args.dataset, *settings, *out, "--set", f"epochs={epochs}"])
+
 # %% ../nbs/20_cli.ipynb #559ea748
 def train_command(args: argparse.Namespace) -> int:
+    "Train with every seed, in one run folder."
     if any(p.partition("=")[0].strip() == "dataset" for p in args.set):
         raise GannbError(
             f"the data set is the first argument ({args.dataset!r}); --set dataset=... would train another."
         )
-    cfg: TrainConfig = checked(TrainConfig, {"dataset": args.dataset} | parse_set(args.set), "--set")
+    given = parse_set(args.set, TrainConfig)
+    cfg: TrainConfig = checked(TrainConfig, {"dataset": args.dataset} | given, "--set")
     root = store.data_root(cfg.data_root)
     folder = Path(args.out) if args.out else None
     store.check_place(folder or store.outputs_dir())
@@ -51,65 +96,30 @@ def train_command(args: argparse.Namespace) -> int:
 
     data = gan.load_data(cfg, root, on_error=cfg.on_error)
     folder = folder or run_folder(cfg, gan.gan_fields(cfg, data, 0))
-    seconds, disk = gan.estimate(cfg, data)
-    steps = cfg.epochs * data.n_batches(cfg.batch_size, cfg.drop_last)
-    print(
-        f"{data!r}\n{len(cfg.seeds)} training(s) of {cfg.epochs} epochs ({steps} steps each), from nothing about {fmt_time(seconds * steps * len(cfg.seeds))} "
-        f"and {fmt_bytes(disk * len(cfg.seeds))} of disk, in {folder}",
-        flush=True,
-    )
-    for note in data.notes:
-        print(f"note: {note}")
+    disk = _say_plan(cfg, data, folder)
     if args.dry_run:
         return 0
-    store.check_free_disk(folder, disk * len(cfg.seeds))
-    store.make_folder(folder)
-    for seed in sorted(
-        {
-            *cfg.seeds,
-            *(
-                int(m[1])
-                for p in folder.glob("seed-*/run.json")
-                if (m := re.fullmatch(r"seed-(\d+)", p.parent.name))
-            ),
-        }
-    ):  # one folder, one set of settings
-        gan.check_same_run(folder / f"seed-{seed}", gan.gan_fields(cfg, data, seed))
+    store.check_free_disk(folder, disk)
+    _check_folder(store.make_folder(folder), cfg, data)  # one folder, one set of settings
     store.write_json(folder / "config.json", cfg.model_dump())
     runs = [
         gan.train_run(cfg, data, seed, folder / f"seed-{seed}", args.show, f"{data.name} seed {seed}")
         for seed in cfg.seeds
     ]
     for run in runs:
-        state = (
-            f"diverged at step {run.diverged}"
-            if run.diverged
-            else "already done, nothing to train"
-            if run.reused
-            else "done"
-        )
-        print(
-            f"seed {run.seed}: {state}; pictures {run.folder / 'samples'}; record {run.folder / 'history.csv'}"
-        )
-    again = [
-        "gannb",
-        "train",
-        args.dataset,
-        *(w for p in args.set if not p.startswith("epochs=") for w in ("--set", p)),
-        *(["--out", args.out] if args.out else []),
-        "--set",
-        f"epochs={cfg.epochs * 2}",
-    ]
-    print(f"Run folder: {folder}\nMore epochs (goes on from here): {shlex.join(again)}")
+        _say_run(run)
+    again = _train_again(args, cfg.epochs * 2)
+    print(f"Run folder: {folder}\nMore epochs (goes on from here): {again}")
     return 1 if any(r.diverged for r in runs) else 0
 
 # %% ../nbs/20_cli.ipynb #afd1e2ba
 def find_template(paper: str) -> Path:
-    "The report notebook of a paper. Raises `GannbError` outside a checkout: the notebooks are no part of the installed package."
+    "The report notebook of a paper. Raises `GannbError` outside a checkout, which alone has them."
     root = store.checkout()
     if root is None or not (root / "papers").is_dir():
         raise GannbError(
-            "gannb reproduce runs the report notebooks in papers/, which are part of the repository, not of the installed package. "
+            "gannb reproduce runs the report notebooks in papers/, which are part of the repository, "
+            "not of the installed package. "
             "Clone the repository, go into it, and run the command there (or `make reproduce`)."
         )
     path = root / "papers" / f"{paper}.ipynb"
@@ -117,105 +127,134 @@ def find_template(paper: str) -> Path:
         raise GannbError(f"{path} does not exist; the report of {paper} is not written yet.")
     return path
 
+# %% ../nbs/20_cli.ipynb #2d4dff5c
+def _execute(template: Path, notebook: Path, given: dict[str, Any]) -> None:
+    "Run a report's notebook. Raises `GannbError` or `KeyboardInterrupt` with the notebook's own message."
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    kept = "What was trained is kept"
+    try:
+        papermill.execute_notebook(
+            str(template),
+            str(notebook),
+            parameters={k: v for k, v in given.items() if v is not None},
+            progress_bar=False,
+            stdout_file=sys.stdout,
+            stderr_file=sys.stderr,
+            extra_arguments=["--IPKernelApp.log_level=50"],
+        )
+    except PapermillExecutionError as e:
+        raise _in_words(e, notebook) from None
+    except DeadKernelError:
+        raise KeyboardInterrupt(
+            "The report's kernel was stopped (Ctrl-C, or the system ended it, for example for want of "
+            f"memory). {kept}; run the same command again to go on."
+        ) from None
+    except OSError as e:
+        raise GannbError(
+            f"{notebook} could not be written: {e.strerror or e}. {kept}; free some space, "
+            "then run the same command again."
+        ) from None
+
+# %% ../nbs/20_cli.ipynb #d3fe5af2
+def _in_words(e: Any, notebook: Path) -> BaseException:
+    "What a report's own error means for the command; `e` is papermill's."
+    if e.ename in ("GannbError", "Diverged"):  # said in words: the notebook with its traceback is of no use
+        notebook.unlink(missing_ok=True)
+        return GannbError(e.evalue)
+    if e.ename in ("Interrupted", "KeyboardInterrupt"):
+        return KeyboardInterrupt(e.evalue)
+    return GannbError(
+        f"The report stopped with {e.ename}: {e.evalue}. The traceback is in {notebook}. "
+        "What was trained is kept; run the same command again to go on."
+    )
+
 # %% ../nbs/20_cli.ipynb #e5a19e5e
 def reproduce(request: Report, given: dict[str, Any]) -> Path:  # the run folder
-    "Execute one report with papermill and write its HTML page. Raises `GannbError` with the notebook's own message when it fails."
-    import papermill
-    from papermill.exceptions import PapermillExecutionError
+    "Execute one report with papermill and write its HTML page. Raises `GannbError` when it fails."
     from gannb.report.page import MARKER, run_folder
     from gannb.report.site import export_html
-    from nbclient.exceptions import DeadKernelError
 
     template = find_template(request.paper)
     folder = store.make_folder(run_folder(request))
-    logging.getLogger("asyncio").setLevel(
-        logging.CRITICAL
-    )  # its notes on tasks that die with a stopped kernel say nothing to a reader
+    # asyncio's notes on tasks that die with a stopped kernel say nothing to a reader
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     notebook, unfinished = folder / "report.ipynb", folder / "report.unfinished.ipynb"
     with store.folder_lock(folder):
         marker = folder / MARKER
         before = marker.stat().st_mtime_ns if marker.is_file() else None
-        try:
-            papermill.execute_notebook(
-                str(template),
-                str(unfinished),
-                parameters={k: v for k, v in given.items() if v is not None},
-                progress_bar=False,
-                stdout_file=sys.stdout,
-                stderr_file=sys.stderr,
-                extra_arguments=["--IPKernelApp.log_level=50"],
-            )
-        except PapermillExecutionError as e:
-            if e.ename in (
-                "GannbError",
-                "Diverged",
-            ):  # said in words: the notebook with its traceback is of no use
-                unfinished.unlink(missing_ok=True)
-                raise GannbError(e.evalue) from None
-            if e.ename in ("Interrupted", "KeyboardInterrupt"):
-                raise KeyboardInterrupt(e.evalue) from None
-            raise GannbError(
-                f"The report stopped with {e.ename}: {e.evalue}. The traceback is in {unfinished}. What was trained is kept; run the same command again to go on."
-            ) from None
-        except DeadKernelError:
-            raise KeyboardInterrupt(
-                "The report's kernel was stopped (Ctrl-C, or the system ended it, for example for want of memory). What was trained is kept; run the same command again to go on."
-            ) from None
-        except OSError as e:
-            raise GannbError(
-                f"{unfinished} could not be written: {e.strerror or e}. What was trained is kept; free some space, then run the same command again."
-            ) from None
+        _execute(template, unfinished, given)
         if not marker.is_file() or marker.stat().st_mtime_ns == before:
             raise GannbError(
-                f"The report ended without its last cell (its kernel may have been killed, for example for want of memory). See {unfinished}; run the same command again to go on."
+                "The report ended without its last cell (its kernel may have been killed, for example for "
+                f"want of memory). See {unfinished}; run the same command again to go on."
             )
         os.replace(unfinished, notebook)
         export_html(notebook, folder / "report.html")
     return folder
 
-# %% ../nbs/20_cli.ipynb #38174505
-def reproduce_command(args: argparse.Namespace) -> int:
+# %% ../nbs/20_cli.ipynb #540d13d7
+def _requests(args: argparse.Namespace) -> list[tuple[Report, dict[str, Any]]]:
+    "The reports asked for, each checked, with the parameters that were given."
     root = store.checkout()
     exist = [p for p in REPORTS if root and (root / "papers" / f"{p}.ipynb").is_file()]
-    for p in args.papers:
-        check_choice("paper", p, REPORTS)
-    given = parse_set(args.set)
-    if args.preset:
-        given["preset"] = args.preset
-    requests = [report_config(p, **given) for p in args.papers or exist or list(REPORTS)]
-    for r in requests:
-        find_template(r.paper)
-        root = store.data_root(r.config.data_root)
-        store.check_place(store.outputs_dir() / r.paper)
-        for name in set(r.config.data_sets):
-            if available(name, root) is None:
-                raise missing(name, root)
+    for paper in args.papers:
+        check_choice("paper", paper, REPORTS)
+    found = []
+    for paper in args.papers or exist or list(REPORTS):
+        given = parse_set(args.set, REPORTS[paper])
+        if args.preset:
+            given["preset"] = args.preset
+        found.append((report_config(paper, **given), given))
+    return found
+
+# %% ../nbs/20_cli.ipynb #733d641d
+def _check_request(request: Report) -> None:
+    "Raises `GannbError` where the notebook, the data or the place for the outputs is missing."
+    find_template(request.paper)
+    root = store.data_root(request.config.data_root)
+    store.check_place(store.outputs_dir() / request.paper)
+    for name in set(request.config.data_sets):
+        if available(name, root) is None:
+            raise missing(name, root)
+
+# %% ../nbs/20_cli.ipynb #38174505
+def reproduce_command(args: argparse.Namespace) -> int:
+    "Run reports one after the other, when all of them can be run."
+    requests = _requests(args)
+    for request, _ in requests:
+        _check_request(request)
     folders = []
-    for r in requests:
-        print(
-            f"== {r.paper}, preset {r.config.preset}"
-            + (f", setting {r.setting}" if r.setting != r.config.preset else ""),
-            flush=True,
-        )
-        folders.append(reproduce(r, given))
+    for request, given in requests:
+        preset, setting = request.config.preset, request.setting
+        other = f", setting {setting}" if setting != preset else ""
+        print(f"== {request.paper}, preset {preset}{other}", flush=True)
+        folders.append(reproduce(request, given))
     from gannb.report.site import index_page
 
     index = index_page(store.outputs_dir())
-    for f in folders:
-        print(f"Report: {f / 'report.html'}")
+    for folder in folders:
+        print(f"Report: {folder / 'report.html'}")
     print(f"All reports: {index}\nOpen one in a browser; figures, tables and claims.json lie beside it.")
     return 0
 
 # %% ../nbs/20_cli.ipynb #6583109f
+def _say_table(rows: list[dict[str, Any]]) -> None:
+    "Print rows in columns."
+    columns = list(rows[0])
+    width = {c: max(len(c), *(len(str(r[c])) for r in rows)) for c in columns}
+    print("  ".join(c.ljust(width[c]) for c in columns).rstrip())
+    for row in rows:
+        print("  ".join((str(row[c]) or "-").ljust(width[c]) for c in columns).rstrip())
+
+# %% ../nbs/20_cli.ipynb #63f7695f
 def data_command(args: argparse.Namespace) -> int:
+    "List, fetch or check data sets."
     root = store.data_root(args.data_root)
     if args.what == "list":
-        rows = table(root)
-        columns = list(rows[0])
-        width = {c: max(len(c), *(len(str(r[c])) for r in rows)) for c in columns}
-        print("  ".join(c.ljust(width[c]) for c in columns).rstrip())
-        for r in rows:
-            print("  ".join((str(r[c]) or "-").ljust(width[c]) for c in columns).rstrip())
+        _say_table(table(root))
         print(f"Looked for in {root} (set GANNB_DATA or --data-root). Fetch one with: gannb data get NAME")
         return 0
     if args.what == "get":
@@ -227,6 +266,7 @@ def data_command(args: argparse.Namespace) -> int:
 
 # %% ../nbs/20_cli.ipynb #4fc928e4
 def sample_command(args: argparse.Namespace) -> int:
+    "Draw pictures from a training or a generator."
     if args.n is not None and args.n < 1:
         raise GannbError(f"n must be 1 or more; this is {args.n}.")
     if args.out:
@@ -244,43 +284,36 @@ def _line(row: dict[str, Any]) -> str:
     "One number of both sides as a line of text."
 
     def cell(v: Any) -> str:
-        return (
-            f"{v['mean']:.4g}"
-            + (f" [{v['interval'][0]:.4g}, {v['interval'][1]:.4g}]" if v.get("interval") else "")
-            if isinstance(v, dict)
-            else str(v)
-        )
+        if not isinstance(v, dict):
+            return str(v)
+        interval = v.get("interval")
+        return f"{v['mean']:.4g}" + (f" [{interval[0]:.4g}, {interval[1]:.4g}]" if interval else "")
 
     return f"{row['metric']}: A {cell(row['A'])}, B {cell(row['B'])}, A minus B {cell(row['difference'])}"
 
+# %% ../nbs/20_cli.ipynb #4e429987
+def _compare_again(args: argparse.Namespace) -> str:
+    "The command that makes a comparison again."
+    data = ["--data", args.data] if args.data else []
+    numbers = ["--n", str(args.n), "--margin", f"{args.margin:g}"]
+    sides = [args.run_a, args.run_b, "--metric", args.metric]
+    return shlex.join(["gannb", "compare", *sides, *data, *numbers])
+
 # %% ../nbs/20_cli.ipynb #775a6c6c
 def compare_command(args: argparse.Namespace) -> int:
+    "Compare two trainings over their seeds and write the page."
     started = time.monotonic()
-    store.check_place(Path(args.out).expanduser() if args.out else store.outputs_dir() / "compare")
+    folder = Path(args.out).expanduser() if args.out else None
+    store.check_place(folder or store.outputs_dir() / "compare")
     from gannb.commands.compare_page import check_comparison_folder, comparison_page
     from gannb.commands.compare import compare
 
-    if args.out:
-        check_comparison_folder(Path(args.out).expanduser())
+    if folder:
+        check_comparison_folder(folder)
     found = compare(args.run_a, args.run_b, args.metric, args.data, args.n, args.margin)
     slug = "-vs-".join(re.sub(r"[^A-Za-z0-9_-]+", "-", n) for n in found.names)
-    folder = (
-        Path(args.out).expanduser() if args.out else store.outputs_dir() / "compare" / f"{slug}-{args.metric}"
-    )
-    again = [
-        "gannb",
-        "compare",
-        args.run_a,
-        args.run_b,
-        "--metric",
-        args.metric,
-        *(["--data", args.data] if args.data else []),
-        "--n",
-        str(args.n),
-        "--margin",
-        f"{args.margin:g}",
-    ]
-    page = comparison_page(found, folder, shlex.join(again), time.monotonic() - started)
+    folder = folder or store.outputs_dir() / "compare" / f"{slug}-{args.metric}"
+    page = comparison_page(found, folder, _compare_again(args), time.monotonic() - started)
     print(found.sentence())
     print(*("  " + _line(row) for row in found.table()), sep="\n")
     print(f"Verdict: {found.main['verdict']}. {found.main['sentence']}\nPage: {page}")
@@ -302,6 +335,7 @@ def _agreed(question: str, yes: bool) -> bool:
 
 # %% ../nbs/20_cli.ipynb #8304aee3
 def store_command(args: argparse.Namespace) -> int:
+    "Say what the store holds, or give space back."
     from gannb.commands.keep import du, gc, gc_plan, plan_gc, rm, rm_plan, select
 
     if args.what == "du":
@@ -325,57 +359,69 @@ def store_command(args: argparse.Namespace) -> int:
 
 # %% ../nbs/20_cli.ipynb #67cc71b2
 def doctor_command(args: argparse.Namespace) -> int:
+    "Check this machine."
     from gannb.commands.doctor import doctor
 
     return doctor(args.golden, lambda line: print(line, flush=True))
 
-# %% ../nbs/20_cli.ipynb #4f111afc
-def parser() -> argparse.ArgumentParser:
-    "The whole command line."
-    top = argparse.ArgumentParser(
-        prog="gannb", description="DCGAN studies reproduced so that the numbers can be believed."
-    )
-    top.add_argument("--version", action="version", version=f"gannb {__version__}")
-    sub = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    t = sub.add_parser(
+# %% ../nbs/20_cli.ipynb #4d5ae281
+def _train_options(sub: Any) -> None:
+    "The options of `gannb train`."
+    command = sub.add_parser(
         "train",
         help="train a DCGAN on a data set or on your own images",
-        description="Train on anything `gannb data list` names, on folder:PATH (a folder or zip of images) or idx:PATH. Killed or stopped, the same command goes on.",
+        description=(
+            "Train on anything `gannb data list` names, on folder:PATH (a folder or zip of images) or "
+            "idx:PATH. Killed or stopped, the same command goes on."
+        ),
     )
-    t.add_argument("dataset", help="a name, folder:PATH or idx:PATH")
-    t.add_argument(
+    command.add_argument("dataset", help="a name, folder:PATH or idx:PATH")
+    command.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="NAME=VALUE",
         help=f"one of: {', '.join(k for k in TrainConfig.model_fields if k != 'dataset')}",
     )
-    t.add_argument("--out", help="run folder (default: outputs/runs/NAME-HASH)")
-    t.add_argument(
+    command.add_argument("--out", help="run folder (default: outputs/runs/NAME-HASH)")
+    command.add_argument(
         "--show",
         default="bar",
         choices=("bar", "lines", "classic", "quiet"),
         help="what to show while training; classic is the papers' log line",
     )
-    t.add_argument("--dry-run", action="store_true", help="print the plan and its cost, train nothing")
-    t.set_defaults(run=train_command)
-    r = sub.add_parser(
+    command.add_argument("--dry-run", action="store_true", help="print the plan and its cost, train nothing")
+    command.set_defaults(run=train_command)
+
+# %% ../nbs/20_cli.ipynb #3c45713c
+def _reproduce_options(sub: Any) -> None:
+    "The options of `gannb reproduce`."
+    command = sub.add_parser(
         "reproduce",
         help="run the reports of the papers",
-        description="Run report notebooks: all that exist, or those named. Run again, only what is missing is computed.",
+        description=(
+            "Run report notebooks: all that exist, or those named. Run again, only what is missing is "
+            "computed."
+        ),
     )
-    r.add_argument("papers", nargs="*", metavar="PAPER", help=f"one or more of: {', '.join(REPORTS)}")
-    r.add_argument("--preset", help=f"one of: {', '.join(next(iter(PRESETS.values())))} (default quick)")
-    r.add_argument(
+    command.add_argument("papers", nargs="*", metavar="PAPER", help=f"one or more of: {', '.join(REPORTS)}")
+    command.add_argument(
+        "--preset", help=f"one of: {', '.join(next(iter(PRESETS.values())))} (default quick)"
+    )
+    command.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="NAME=VALUE",
         help="override one parameter of the report, for example epochs=3",
     )
-    r.set_defaults(run=reproduce_command)
-    d = sub.add_parser("data", help="list, fetch and check data sets")
-    kinds = d.add_subparsers(dest="what", required=True, metavar="list|get|check")
+    command.set_defaults(run=reproduce_command)
+
+# %% ../nbs/20_cli.ipynb #a5fba60f
+def _data_options(sub: Any) -> None:
+    "The options of `gannb data`."
+    command = sub.add_parser("data", help="list, fetch and check data sets")
+    kinds = command.add_subparsers(dest="what", required=True, metavar="list|get|check")
 
     def kind(name: str, text: str) -> argparse.ArgumentParser:
         p = kinds.add_parser(name, help=text)
@@ -390,61 +436,92 @@ def parser() -> argparse.ArgumentParser:
         kind(name, text).add_argument(
             "name", help="a name" + (", folder:PATH or idx:PATH" if name == "check" else "")
         )
-    d.set_defaults(run=data_command)
-    s = sub.add_parser(
+    command.set_defaults(run=data_command)
+
+# %% ../nbs/20_cli.ipynb #9662f7b6
+def _sample_options(sub: Any) -> None:
+    "The options of `gannb sample`."
+    command = sub.add_parser(
         "sample",
         help="pictures from a training or a generator",
-        description="A sheet of images, paths through the noise, or the training as a GIF. The same seed gives the same bytes.",
+        description=(
+            "A sheet of images, paths through the noise, or the training as a GIF. The same seed gives the "
+            "same bytes."
+        ),
     )
-    s.add_argument(
+    command.add_argument(
         "run_name",
         metavar="RUN",
-        help="a run folder (one seed or all of them), its name in outputs/runs, a key in the store, or a generator (.safetensors with its card)",
+        help=(
+            "a run folder (one seed or all of them), its name in outputs/runs, a key in the store, or a "
+            "generator (.safetensors with its card)"
+        ),
     )
-    s.add_argument("--n", type=int, help="how many images (64), or paths with --interpolate (8)")
-    s.add_argument("--seed", type=int, default=0, help="of the draw (0)")
-    s.add_argument("--epoch", type=int, metavar="E", help="G after so many epochs (default: the last)")
-    s.add_argument(
+    command.add_argument("--n", type=int, help="how many images (64), or paths with --interpolate (8)")
+    command.add_argument("--seed", type=int, default=0, help="of the draw (0)")
+    command.add_argument("--epoch", type=int, metavar="E", help="G after so many epochs (default: the last)")
+    command.add_argument(
         "--interpolate",
         type=int,
         metavar="K",
         help="paths of K images from one point of the noise to another",
     )
-    s.add_argument(
+    command.add_argument(
         "--gif", action="store_true", help="the training as an animation of its fixed-noise pictures"
     )
-    s.add_argument("--each", action="store_true", help="single pictures in a folder instead of one sheet")
-    s.add_argument("--out", metavar="FILE_OR_FOLDER", help="where to write (default: outputs/samples)")
-    s.set_defaults(run=sample_command)
-    c = sub.add_parser(
+    command.add_argument(
+        "--each", action="store_true", help="single pictures in a folder instead of one sheet"
+    )
+    command.add_argument("--out", metavar="FILE_OR_FOLDER", help="where to write (default: outputs/samples)")
+    command.set_defaults(run=sample_command)
+
+# %% ../nbs/20_cli.ipynb #13fa2600
+def _compare_options(sub: Any) -> None:
+    "The options of `gannb compare`."
+    command = sub.add_parser(
         "compare",
         help="two trainings over their seeds: difference, interval, verdict, one page",
-        description="Which of two trainings is better, and is that more than luck? At least five seeds a side for a verdict (--set seeds=0,1,2,3,4).",
+        description=(
+            "Which of two trainings is better, and is that more than luck? At least five seeds a side for a "
+            "verdict (--set seeds=0,1,2,3,4)."
+        ),
     )
-    c.add_argument(
+    command.add_argument(
         "run_a",
         metavar="RUN_A",
         help="a run folder with seeds, its name in outputs/runs, or a key in the store",
     )
-    c.add_argument("run_b", metavar="RUN_B", help="the other")
-    c.add_argument(
+    command.add_argument("run_b", metavar="RUN_B", help="the other")
+    command.add_argument(
         "--metric",
         default="kid",
-        help="what the verdict is about: kid (default), precision, recall, coverage, diversity, or a column of the record such as loss_D",
+        help=(
+            "what the verdict is about: kid (default), precision, recall, coverage, diversity, or a column "
+            "of the record such as loss_D"
+        ),
     )
-    c.add_argument(
+    command.add_argument(
         "--data",
         metavar="NAME",
-        help="images that judge: a name, folder:PATH or idx:PATH (default: the test part of the training's data)",
+        help=(
+            "images that judge: a name, folder:PATH or idx:PATH (default: the test part of the training's "
+            "data)"
+        ),
     )
-    c.add_argument("--n", type=int, default=1000, help="fakes a seed, and held-out images at most (1000)")
-    c.add_argument("--margin", type=float, default=0.0, help="differences up to this do not matter (0)")
-    c.add_argument(
+    command.add_argument(
+        "--n", type=int, default=1000, help="fakes a seed, and held-out images at most (1000)"
+    )
+    command.add_argument("--margin", type=float, default=0.0, help="differences up to this do not matter (0)")
+    command.add_argument(
         "--out", metavar="FOLDER", help="where the page goes (default: outputs/compare/A-vs-B-METRIC)"
     )
-    c.set_defaults(run=compare_command)
-    k = sub.add_parser("store", help="what the store holds, and how to get the space back")
-    deeds = k.add_subparsers(dest="what", required=True, metavar="du|rm|gc")
+    command.set_defaults(run=compare_command)
+
+# %% ../nbs/20_cli.ipynb #1c5fbf8e
+def _store_options(sub: Any) -> None:
+    "The options of `gannb store`."
+    command = sub.add_parser("store", help="what the store holds, and how to get the space back")
+    deeds = command.add_subparsers(dest="what", required=True, metavar="du|rm|gc")
     deeds.add_parser("du", help="what is there, in words, by stage and run")
     rm = deeds.add_parser("rm", help="remove what is named; says first what it costs to have it again")
     rm.add_argument("keys", nargs="*", metavar="KEY", help="a key of `gannb store du`, or its beginning")
@@ -461,23 +538,50 @@ def parser() -> argparse.ArgumentParser:
     gc.add_argument("--dry-run", action="store_true", help="only say what would go")
     for p in (rm, gc):
         p.add_argument("--yes", action="store_true", help="do not ask")
-    k.set_defaults(run=store_command)
-    h = sub.add_parser(
+    command.set_defaults(run=store_command)
+
+# %% ../nbs/20_cli.ipynb #0a02cd55
+def _doctor_options(sub: Any) -> None:
+    "The options of `gannb doctor`."
+    command = sub.add_parser(
         "doctor",
         help="is everything here that a report needs, and does it work?",
         description="One line a check; exit status 1 when something would break a report.",
     )
-    h.add_argument(
+    command.add_argument(
         "--golden",
         action="store_true",
         help="also compute the Inception Score of CIFAR-10's training images (long)",
     )
-    h.set_defaults(run=doctor_command)
+    command.set_defaults(run=doctor_command)
+
+# %% ../nbs/20_cli.ipynb #4f111afc
+def parser() -> argparse.ArgumentParser:
+    "The whole command line."
+    top = argparse.ArgumentParser(
+        prog="gannb", description="DCGAN studies reproduced so that the numbers can be believed."
+    )
+    top.add_argument("--version", action="version", version=f"gannb {__version__}")
+    sub = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add_options in (
+        _train_options,
+        _reproduce_options,
+        _data_options,
+        _sample_options,
+        _compare_options,
+        _store_options,
+        _doctor_options,
+    ):
+        add_options(sub)
     return top
 
 # %% ../nbs/20_cli.ipynb #c871048a
+STOPPED = "Stopped. What was finished and the last checkpoint are kept; run the same command again to go on."
+
+
 def main(argv: list[str] | None = None) -> int:
-    "Run one command and return its exit status: 0 done, 1 done but something diverged or is unreadable, 2 a mistake to mend, 130 stopped by Ctrl-C."
+    """Run one command. Exit status: 0 done, 1 done but something diverged or is unreadable, 2 a mistake to
+    mend, 130 stopped by Ctrl-C."""
     args = parser().parse_args(argv)
     try:
         return args.run(args)
@@ -487,12 +591,7 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         return 0
     except KeyboardInterrupt as e:
-        print(
-            f"\n{e}"
-            if str(e)
-            else "\nStopped. What was finished and the last checkpoint are kept; run the same command again to go on.",
-            file=sys.stderr,
-        )
+        print(f"\n{str(e) or STOPPED}", file=sys.stderr)
         return 130
 
 # %% ../nbs/20_cli.ipynb #5da18395

@@ -1,4 +1,4 @@
-"""The command line: every bad input is a sentence, exit status 2, nothing half-made; the good path says where things are."""
+"""The command line: every bad input is a sentence, exit status 2, nothing half-made; the good says where."""
 
 import gzip
 import os
@@ -101,7 +101,10 @@ def test_wrong_names_are_refused_before_torch_is_imported(run_gannb):
     import subprocess
     import sys
 
-    code = "import sys; from gannb.cli import main; s = main(['train', 'digits', '--set', 'epohcs=3']); assert s == 2; assert 'torch' not in sys.modules, 'torch was imported'"
+    code = (
+        "import sys; from gannb.cli import main; s = main(['train', 'digits', '--set', 'epohcs=3']); "
+        "assert s == 2; assert 'torch' not in sys.modules, 'torch was imported'"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
@@ -109,6 +112,27 @@ def test_wrong_names_are_refused_before_torch_is_imported(run_gannb):
 def test_exit_status_of_the_process(run_gannb):
     done = run_gannb("train digits --set epohcs=3")
     assert done.rc == 2 and "Did you mean 'epochs'?" in done.stderr and not done.stdout
+
+
+def test_waiting_threads_sleep_unless_the_user_chose(monkeypatch):
+    "What torch's OpenMP itself says it read, in a child that imports as the command and the reports do."
+    import subprocess
+    import sys
+
+    for first in ("gannb.cli", "gannb.studies.registry", "gannb.config"):
+        for chosen, expected in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
+            env = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"} | {
+                "OMP_DISPLAY_ENV": "TRUE"
+            }
+            env |= {"OMP_WAIT_POLICY": chosen} if chosen else {}
+            code = (
+                f"import {first}, os, sys; assert 'torch' not in sys.modules; "
+                "import torch; print(os.environ['OMP_WAIT_POLICY'])"
+            )
+            done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+            assert done.returncode == 0 and done.stdout.strip() == expected, (first, done.stderr)
+            said = [line for line in done.stderr.splitlines() if "OMP_WAIT_POLICY" in line]
+            assert not said or all(expected in line for line in said), said
 
 
 def test_outside_a_checkout(capsys, tmp_path, monkeypatch):
@@ -224,7 +248,7 @@ def test_data_check(capsys, tmp_path):
 
 
 def test_smallest_report_from_the_command_line(run_gannb, tmp_path):
-    "The whole path on a few dozen digits: papermill, figures, tables, claims, page; the second time everything is found."
+    "The whole path on a few dozen digits: papermill, figures, tables, claims, page; then all is found."
     env = {
         "GANNB_OUTPUTS": tmp_path / "o",
         "GANNB_STORE": tmp_path / "s",
@@ -283,8 +307,43 @@ def test_smallest_report_from_the_command_line(run_gannb, tmp_path):
     assert "n/a (1 of 1 seeds diverged)" in (run / "report.html").read_text(encoding="utf-8")
 
 
+def trainers(stores: Path, seconds: int) -> list[int]:
+    "The processes that hold a training in a store, and still do after so many seconds."
+    import json
+    import time
+
+    alive = []
+    for _ in range(10 * seconds + 1):
+        try:
+            alive = [json.loads(p.read_text())["pid"] for p in stores.glob("gan/*/.lock.json")]
+        except OSError:
+            continue  # one was given back just now
+        if not alive:
+            break
+        time.sleep(0.1)
+    return alive
+
+
+def end_family(p, stores: Path) -> None:
+    "End a command and all it started: kernels and workers lead sessions of their own: no group holds all."
+    import psutil
+
+    try:
+        family = [psutil.Process(p.pid), *psutil.Process(p.pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        family = []
+    family += [psutil.Process(pid) for pid in trainers(stores, 0) if psutil.pid_exists(pid)]
+    for member in family:
+        try:
+            member.kill()
+        except psutil.NoSuchProcess:
+            pass
+    p.communicate()
+
+
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
-def test_ctrl_c_during_a_report(tmp_path):
+@pytest.mark.parametrize("threads", [0, 1], ids=["in the kernel", "in workers of the kernel"])
+def test_ctrl_c_during_a_report(tmp_path, threads):
     import signal
     import subprocess
     import sys
@@ -292,18 +351,25 @@ def test_ctrl_c_during_a_report(tmp_path):
 
     env = os.environ | {"GANNB_OUTPUTS": str(tmp_path / "o"), "GANNB_STORE": str(tmp_path / "s")}
     p = subprocess.Popen(
-        [sys.executable, "-m", "gannb.cli", "reproduce", "dataset_study", "--set", "epochs=5000"],
+        [sys.executable, "-m", "gannb.cli", "reproduce", "dataset_study"]
+        + ["--set", "epochs=5000", "--set", f"threads={threads}"],
         cwd=Path(__file__).resolve().parents[1],
         env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell ignores it
     )
-    while not list((tmp_path / "s").glob("gan/*/checkpoints/step-*")):
-        assert p.poll() is None
-        time.sleep(0.1)
-    p.send_signal(signal.SIGINT)
-    out, err = p.communicate(timeout=120)
+    try:
+        while not list((tmp_path / "s").glob("gan/*/checkpoints/step-*")):
+            assert p.poll() is None
+            time.sleep(0.1)
+        p.send_signal(signal.SIGINT)
+        out, err = p.communicate(timeout=120)
+        assert trainers(tmp_path / "s", 10) == [], "nothing trains on"
+    finally:
+        end_family(p, tmp_path / "s")
     assert p.returncode == 130 and "run the same command again" in err and "Traceback" not in err, (
         p.returncode,
         err[-2000:],

@@ -72,6 +72,38 @@ def test_setting(given, setting):
     assert report_config("dataset_study", preset="desk", **given).setting == setting
 
 
+@pytest.mark.parametrize("paper", list(PRESETS))
+def test_jobs_change_no_result_and_so_no_setting(paper):
+    plain = report_config(paper, preset="desk")
+    many = report_config(paper, preset="desk", jobs=4, data_root="x")
+    assert many.config.jobs == 4 and plain.config.jobs == 0
+    assert many.setting == "desk" and many.run_name == plain.run_name == "desk"
+    both = report_config(paper, preset="desk", jobs=4, ngf=16)
+    assert both.setting == "custom" and both.run_name == report_config(paper, preset="desk", ngf=16).run_name
+    with pytest.raises(GannbError, match="jobs"):
+        report_config(paper, jobs=-1)
+
+
+def test_a_changed_copy_is_checked():
+    c = config.gan_config(dataset="digits", size=16)
+    longer = c.having(epochs="7", classes="3,8")
+    assert (longer.epochs, longer.classes, longer.size) == (7, ["3", "8"], 16) and type(longer) is type(c)
+    assert c.epochs == 20 and c.having() == c
+    for wrong, words in (
+        ({"epohcs": 1}, "Did you mean 'epochs'"),
+        ({"size": 50}, "48 or 56"),
+        ({"epochs": 0}, "epochs=0"),
+    ):
+        with pytest.raises(GannbError, match=words):
+            c.having(**wrong)
+
+
+def test_a_model_is_named_and_known():
+    assert config.gan_config(dataset="digits").model == "dcgan"
+    with pytest.raises(GannbError, match="model='dcgn'"):
+        config.gan_config(dataset="digits", model="dcgn")
+
+
 def test_epochs_given_alone_are_exact():
     assert report_config("dataset_study", preset="desk", epochs=3).config.steps == 0
     assert report_config("dataset_study", preset="desk", epochs=3, steps=500).config.steps == 500
@@ -162,6 +194,26 @@ def test_set_pairs():
     for bad in (["x"], ["=1"], ["a=1", "a=2"], ["a-b=1"]):
         with pytest.raises(GannbError):
             config.parse_set(bad)
+
+
+def test_texts_are_told_by_the_model():
+    fruits = config.parse_set(["fruits=yes,001", "dataset=1e3", "limits=0,0", "jobs=2"], REPORTS["fruits"])
+    assert fruits == {"fruits": "yes,001", "dataset": "1e3", "limits": "0,0", "jobs": 2}
+    assert config.parse_set(["datasets=1,2,3"], REPORTS["dataset_study"]) == {"datasets": "1,2,3"}
+    numbers = {
+        "seeds",
+        "limits",
+        "fractions",
+        "epochs",
+        "compile",
+        "limit",
+        "channels",
+        "batch_sizes",
+        "precision",
+    }
+    for model in (config.TrainConfig, *REPORTS.values()):
+        texts = config.text_fields(model)
+        assert {"data_root", "augment"} <= texts and not texts & numbers
 
 
 def test_a_path_with_an_at_sign_that_exists_is_whole(tmp_path):

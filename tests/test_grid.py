@@ -305,7 +305,7 @@ def test_ctrl_c_saves_all_that_run():
 
 @posix
 def test_a_killed_study_leaves_no_worker_and_goes_on():
-    p = study(epochs=60)
+    p = study(epochs=24)
     pids = {}
     try:
         pids = both_at_work(p)
@@ -317,16 +317,16 @@ def test_a_killed_study_leaves_no_worker_and_goes_on():
     saved = steps_saved()
     assert len(saved) == 2
     said = []
-    runs = train_arms(arms(epochs=60, images=64), [0], said.append, "quiet", 2)
+    runs = train_arms(arms(epochs=24, images=64), [0], said.append, "quiet", 2)
     for run in (row[0] for row in runs.values()):
         parts = store.read_json(run.folder / "timing.json")["parts"]
-        assert parts[-1]["to_step"] == 480 and parts[-1]["from_step"] >= saved[run.folder] > 0
+        assert parts[-1]["to_step"] == 192 and parts[-1]["from_step"] >= saved[run.folder] > 0
         assert all(a["to_step"] == b["from_step"] for a, b in zip(parts, parts[1:])), "nothing trained twice"
 
 
 @posix
 def test_a_training_whose_worker_is_killed_goes_on():
-    p = study(epochs=60)
+    p = study(epochs=24)
     pids = {}
     try:
         pids = both_at_work(p)
