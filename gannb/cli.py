@@ -19,7 +19,8 @@ from . import __version__
 from . import store
 from .base import GannbError, check_choice, fmt_bytes, fmt_time, stable_hash
 from .config import Report, TrainConfig, checked, parse_set
-from .datasets.registry import available, check, format_check, get, missing, table
+from .datasets.registry import available, check, get, missing, table
+from .datasets.survey import format_check
 from .studies.registry import PRESETS, REPORTS, report_config
 
 if TYPE_CHECKING:

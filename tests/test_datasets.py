@@ -21,15 +21,13 @@ import pytest
 from PIL import Image
 
 from gannb.datasets import celeba, coco, decode, registry
+from gannb.datasets.emnist import EMNIST_BALANCED
+from gannb.datasets.fruits import OFFICIAL_TEST, fruit_arcs, fruit_counts
+from gannb.datasets.survey import format_check
 from gannb.datasets.registry import (
-    EMNIST_BALANCED,
-    OFFICIAL_TEST,
     available,
     check,
     check_name,
-    format_check,
-    fruit_arcs,
-    fruit_counts,
     get,
     table,
 )

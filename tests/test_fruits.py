@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from gannb.base import GannbError
-from gannb.datasets.registry import fruit_arcs
+from gannb.datasets.fruits import fruit_arcs
 from gannb.ledger.claims import check_claim
 from gannb.report.page import load_study
 from gannb.stages.arms import Trained

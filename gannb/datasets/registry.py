@@ -19,11 +19,11 @@ from .celeba import CELEBA
 from .coco import COCO_VAL2017
 from .decode import Decode, cached
 from .digits import DIGITS
-from .emnist import EMNIST, EMNIST_BALANCED
-from .fruits import FRUITS360, OFFICIAL_TEST, fruit_arcs, fruit_counts
+from .emnist import EMNIST
+from .fruits import FRUITS360
 from .info import PLAIN, Info, LabelRule
 from .selection import Choice, check_before, choose, find_rule
-from .survey import format_check, survey
+from .survey import survey
 from .torchvision_sets import CIFAR10, CIFAR100, FASHION_MNIST, MNIST
 
 # %% auto #0

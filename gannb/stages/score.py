@@ -15,7 +15,7 @@ from .. import metrics
 from .. import store
 from ..base import GannbError
 from ..data import ImageSet
-from .features import fake_features, fakes_of, features, inception_file, network
+from .features import fake_features, features, inception_file, network
 from .judges import Scorer, some_images
 from .run import GanRun
 

@@ -19,7 +19,7 @@ from ..config import Report as Request
 from ..data import ImageSet
 from ..models.dcgan import Discriminator, Generator, layer_table
 from ..models.guidelines import guidelines
-from ..report.page import Report, load_study, previous_claims, run_folder, study_meta
+from ..report.page import Report, previous_claims, run_folder, study_meta
 from ..stages import cards
 from ..stages.arms import Arm, Trained, train_arms
 from ..stages.judges import Scorer, judging_part, scorers_for, some_images

@@ -37,7 +37,6 @@ from .side import FACES, LETTERS, QUARTER, SIZES, UPDATES
 from gannb.studies.study import (
     Figure,
     Logs,
-    Page,
     Study,
     Table,
     architecture,

@@ -13,7 +13,8 @@ import numpy as np
 
 from ...base import Missing
 from ...data import ImageSet
-from ...datasets.registry import fruit_arcs, fruit_counts, load
+from ...datasets.fruits import fruit_arcs, fruit_counts
+from ...datasets.registry import load
 from ...metrics import near_duplicate_share, near_duplicates, normalised
 from ...models.dcgan import Discriminator, Generator
 from ...models.guidelines import guidelines

@@ -22,7 +22,7 @@ from ...stages.ladder import LADDER_COLUMNS, ladder_rows
 from ...stages.pictures import EARLY, film, strip
 from ...stages.score import fid_by_number, score
 from ...stages.tables import cell_of, number, score_curve
-from .rows import ROLES, published_scorer, trained_networks
+from .rows import published_scorer, trained_networks
 from gannb.studies.study import (
     Figure,
     Film,
