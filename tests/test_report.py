@@ -10,9 +10,10 @@ import pytest
 
 from gannb import plot
 from gannb.ledger.words import fmt, interval_words
-from gannb.report.page import MARKER, Report, seed_rows
+from gannb.report.numbers import cell_text, table_csv
+from gannb.report.page import MARKER, Report, block, seed_rows
 from gannb.report.site import export_html, index_page
-from gannb.base import GannbError
+from gannb.base import GannbError, Missing
 from gannb.ledger.judge import judge_all
 
 META = {
@@ -148,6 +149,71 @@ def test_a_new_report_in_an_old_folder_is_unfinished_and_leaves_no_stale_figure(
     assert not (tmp_path / "figures" / "fig09_old.png").exists()
 
 
+def recorded_evidence(tmp_path, evidence=None):
+    "The evidence of the first claim in claims.json, with two tables and a figure before its verdict."
+    rep = Report(tmp_path, META)
+    claims = judged()
+    rep.table([{"a": 1}], "first", ["a"])
+    rep.figure(np.zeros((4, 4), np.uint8), "map", "A finding.", "black")
+    rep.table([{"a": 2}], "second", ["a"])
+    rep.verdict(claims[0], evidence=evidence)
+    rep.verdict(claims[1], evidence=["first"])
+    rep.finish(claims, {}, {}, {})
+    records = json.loads((tmp_path / "claims.json").read_text(encoding="utf-8"))
+    assert records[1]["evidence"] == [], "what was not measured rests on nothing"
+    return records[0]["evidence"]
+
+
+SEEDS = "figures/seeds_d-wins.png"
+
+
+@pytest.mark.parametrize(
+    "evidence, files",
+    [
+        (None, ["tables/second.csv", "figures/fig01_map.png", SEEDS]),
+        (["first"], ["tables/first.csv", SEEDS]),
+        (["map", "first"], ["tables/first.csv", "figures/fig01_map.png", SEEDS]),
+        ([], [SEEDS]),
+    ],
+)
+def test_a_verdict_rests_on_what_is_named_else_on_what_was_shown_last(tmp_path, evidence, files):
+    assert recorded_evidence(tmp_path, evidence) == files
+
+
+def test_evidence_that_was_not_shown_is_refused(tmp_path):
+    rep = Report(tmp_path, META)
+    rep.table([{"a": 1}], "numbers", ["a"])
+    with pytest.raises(GannbError, match="Did you mean 'numbers'"):
+        rep.verdict(judged()[0], evidence=["nubmers"])
+    assert not rep.judged and not (tmp_path / SEEDS).exists(), "nothing was recorded"
+    rep.verdict(judged()[0], evidence=["numbers"])
+
+
+def test_no_text_can_leave_its_place_on_the_page(tmp_path):
+    evil = "</p></dd><script>alert('&\"')</script>"
+    rep = Report(tmp_path, META | {"title": evil, "paper": evil, "data": evil, "command": evil})
+    claims = [{**c, "short": evil, "sentence": evil, "where": evil, "reason": evil} for c in judged()]
+    claims = [{**c, "published": evil, "ours": evil, "finding": evil} for c in claims]
+    rep.head(claims)
+    rep.figure(np.zeros((4, 4), np.uint8), "map", evil, evil)
+    rep.animation([np.zeros((4, 4, 1), np.uint8)] * 2, "film", evil, evil)
+    rep.table([{"a": evil, "b": Missing(evil)}], "numbers", {"a": evil, "b": "b"}, evil)
+    rep.verdict(claims[0])
+    rep.logs([evil], [evil], evil, evil, evil)
+    rep.cards({evil: {evil: evil, "deep": {evil: [evil]}}})
+    rep.provenance({evil: evil}, {evil: {evil: evil}})
+    assert len(rep.blocks) == 8 and all(type(b) is str and "&lt;script&gt;" in b for b in rep.blocks)
+    assert not [b for b in rep.blocks if "<script" in b or evil in b]
+    for tag in ("p", "dd", "td", "th", "figcaption", "summary", "pre"):
+        for b in rep.blocks:
+            assert len(re.findall(rf"<{tag}\b", b)) == b.count(f"</{tag}>"), tag
+
+
+def test_blocks_are_plain_text_that_can_be_joined():
+    "Text of the template engine would escape whatever is put before it."
+    assert "<h2>" + block("note", "a < b", "na") == '<h2><p class="na">a &lt; b</p>'
+
+
 def test_finish_refuses_a_ledger_row_that_leads_nowhere(tmp_path):
     rep = Report(tmp_path, META)
     claims = judged()
@@ -243,6 +309,18 @@ def test_table_and_csv_say_the_same(tmp_path):
         "n/a (one value)",
     ]
     assert "0.983 [0.974, 0.993] (n = 5)" in block and 'class="num na"' in block and "Table 1." in block
+
+
+def test_a_missing_value_says_why_in_table_and_csv():
+    gone = Missing("every seed diverged")
+    assert cell_text(gone) == "n/a (every seed diverged)"
+    rows = [{"a": {"mean": 0.5, "interval": (0.4, 0.6), "n": 5}}, {"a": gone}, {"a": 112800}]
+    assert table_csv(rows, {"a": "x"}).splitlines() == [
+        "x,x low,x high,x n",
+        "0.500,0.400,0.600,5",
+        "n/a (every seed diverged),n/a (no interval),n/a (no interval),n/a (one value)",
+        "112800,n/a (no interval),n/a (no interval),n/a (one value)",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,6 @@ from ..report.site import _check_offline, _toc
 from ..store import atomic_write, check_place, provenance, write_json
 
 if TYPE_CHECKING:
-    from markupsafe import Markup
-
     from gannb.commands.compare import Comparison
 
 # %% auto #0
@@ -68,7 +66,7 @@ def _verdict_facts(c: Comparison) -> dict[str, str]:
     }
 
 # %% ../../nbs/18_commands.compare_page.ipynb #9b89d178
-def _seeds_block(c: Comparison) -> Markup | str:
+def _seeds_block(c: Comparison) -> str:
     "Every seed of both sides; nothing where none has a value."
     main = c.main
     if all(value is None for side in main["values"] for value in side["values"]):
@@ -77,7 +75,7 @@ def _seeds_block(c: Comparison) -> Markup | str:
     return png_block(png(seed_dots(c.dots()), alt=alt), alt, "chart")
 
 # %% ../../nbs/18_commands.compare_page.ipynb #d11c92f1
-def _verdict_block(c: Comparison) -> Markup:
+def _verdict_block(c: Comparison) -> str:
     "The verdict of a comparison: word, reason, both sides, every seed."
     main = c.main
     key, mark = ("open", "~") if main["verdict"] in _OPEN else ("yes", "✓")

@@ -27,7 +27,6 @@ from ..store import atomic_write, checkout, make_folder, outputs_dir, provenance
 if TYPE_CHECKING:
     import numpy as np
     from jinja2 import Environment
-    from markupsafe import Markup
     from matplotlib.figure import Figure
 
 # %% auto #0
@@ -71,16 +70,17 @@ def templates() -> Environment:
     return made
 
 # %% ../../nbs/16_report.page.ipynb #0012b57b
-def block(macro: str, *values: Any, **named: Any) -> Markup:
+def block(macro: str, *values: Any) -> str:
     "One block of HTML, made by a macro of `parts.j2`."
-    return getattr(templates().get_template("parts.j2").module, macro)(*values, **named).strip()
+    blocks = templates().get_template("parts.j2").module
+    return str(getattr(blocks, macro)(*values)).strip()
 
 # %% ../../nbs/16_report.page.ipynb #7229f874
 def png_block(
     data: bytes,  # of a PNG file at twice the page's resolution
     alt: str,  # what is to be seen
     kind: str,  # "pictures" (a phone may shrink them) or "chart" (it is swiped)
-) -> Markup:
+) -> str:
     "An image that carries its bytes."
     width, height = (int.from_bytes(data[i : i + 4], "big") // 2 for i in (16, 20))  # stands in its header
     source = f"data:image/png;base64,{base64.b64encode(data).decode()}"
@@ -92,7 +92,7 @@ def gif_block(
     alt: str,  # what is to be seen
     width: int,  # on the page
     height: int,
-) -> Markup:
+) -> str:
     "An animation that carries its bytes, its pixels enlarged and not smoothed."
     source = f"data:image/gif;base64,{base64.b64encode(data).decode()}"
     return block("picture", source, width, height, alt, "pictures", "image-rendering:pixelated")
@@ -104,7 +104,7 @@ def table_block(
     columns: Mapping[str, str],  # key -> header
     caption: str,
     digits: str = "column",  # as in `table_texts`
-) -> Markup:
+) -> str:
     "A table: numbers to the right, missing values in grey."
     texts = table_texts(rows, columns, digits)
     return block("table", number, caption, list(columns.values()), texts, numeric_columns(rows, columns))
@@ -225,7 +225,7 @@ def claim_facts(claim: Mapping) -> dict[str, str]:
 def claim_block(
     claim: Mapping,  # a judged claim
     picture: str = "",  # a block with every seed
-) -> Markup:
+) -> str:
     "The verdict on one claim: sentence, facts, reason, every seed."
     amended = " This claim was amended after it was first judged." if claim["amended"] else ""
     return block(
@@ -325,8 +325,8 @@ class Report:
 
     def show_block(self, html: str) -> None:
         "Add a block of HTML to the page."
-        self.blocks.append(str(html))
-        _show("HTML", str(html))
+        self.blocks.append(html)
+        _show("HTML", html)
 
     def text(self, markdown: str) -> None:
         "Show prose or a heading written as markdown; headings enter the table of contents."
@@ -474,7 +474,7 @@ class Report:
         _check_described(name, caption, alt)
         return f"figures/fig{len(self.figures) + 1:02d}_{_slug(name)}.{ending}"
 
-    def _add_figure(self, where: str, name: str, caption: str, alt: str, size: int, shown: Markup) -> None:
+    def _add_figure(self, where: str, name: str, caption: str, alt: str, size: int, shown: str) -> None:
         number = len(self.figures) + 1
         figure = {
             "number": number,
