@@ -34,8 +34,8 @@ def timed(call) -> tuple[float, float]:
 
 
 def ours(A: np.ndarray, B: np.ndarray, quick: bool) -> float:
-    """From two covariances to the trace term, factors included; `quick`: as `fid` asks for it, otherwise with the
-    exact way that an FID near 0 takes."""
+    """From two covariances to the trace term, factors included; `quick`: as `fid` asks for it, otherwise
+    with the exact way that an FID near 0 takes."""
     return trace_root(_factor(A), _factor(B), float(np.trace(A) + np.trace(B)) if quick else 0.0)
 
 
