@@ -1,4 +1,4 @@
-"""Augmentation: the amounts that the paper gives, gradients that pass, draws that repeat; and marks of it found where they are."""
+"""Augmentation: amounts as in the paper, gradients that pass, draws that repeat; marks found where they are."""
 
 import math
 
@@ -101,7 +101,7 @@ def test_empty_policy_is_the_identity():
 
 
 def test_color_is_brightness_then_saturation_then_contrast():
-    "The three numbers of every image, measured from what comes out: the definition with them gives the image again."
+    "The three numbers of every image, measured from what comes out: with them the image comes again."
     x = images(4000, size=8).double()
     y = augment(x, ("color",))
     grey, mean = x.mean(1, keepdim=True), x.mean((1, 2, 3), keepdim=True)

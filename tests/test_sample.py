@@ -1,4 +1,4 @@
-"""Paths through the noise: exact ends, lengths kept, the corner cases of a sphere; images that depend on their own z alone."""
+"""Paths through the noise: exact ends, lengths kept, corner cases of a sphere; images of their own z."""
 
 import math
 

@@ -72,7 +72,7 @@ def test_losses_are_binary_cross_entropy_on_logits():
 
 
 def test_one_step_is_the_textbook_step():
-    """The optimised step against the plain one written out: D on real and fake apart, weights of D not frozen, Adam not fused."""
+    "Against the plain step written out: D on real and fake apart, its weights not frozen, Adam not fused."
     state, rows = run(epochs=1, is_tick=lambda s, e: s == 1 or e)
     G, D = nets()
     adam = [torch.optim.Adam(n.parameters(), lr=2e-4, betas=(0.5, 0.999)) for n in (G, D)]
