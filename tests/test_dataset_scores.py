@@ -1,4 +1,4 @@
-"""The scores of the dataset study: which snapshot, who judges, full protocols, and a verdict for every claim."""
+"The scores of the dataset study: which snapshot, who judges, full protocols, and a verdict for every claim."
 
 import dataclasses
 import math
@@ -68,7 +68,7 @@ def a_run(epochs, g=1, spe=10, diverged=None):
     )
 
 
-# ---- which snapshot --------------------------------------------------------------------------------------------------------------------
+# ---- which snapshot ----------------------------------------------------------------------------------------
 
 
 def test_places_are_the_nearest_kept_epochs():
@@ -94,7 +94,7 @@ def test_equal_generator_updates(more, control, pair):
     assert same_g_updates(a_run(*more), a_run(control)) == pair
 
 
-# ---- what D sees -----------------------------------------------------------------------------------------------------------------------
+# ---- what D sees -------------------------------------------------------------------------------------------
 
 
 def cut(image, k):
@@ -150,7 +150,8 @@ def test_the_two_changes_that_decide():
 
 
 def test_a_fall_is_what_d_says_less_what_it_said(monkeypatch):
-    "A D that looks at contrast alone: the fall under shuffled tiles is 0, under half the contrast it is half."
+    """A D that looks at contrast alone: the fall under shuffled tiles is 0, under half the
+    contrast it is half."""
     from gannb.data import ImageSet
 
     letters = ImageSet("letters", np.tile(np.array([0, 255], np.uint8), (8, 16, 8))[..., None])
@@ -168,8 +169,8 @@ def test_a_fall_is_what_d_says_less_what_it_said(monkeypatch):
 
 
 def test_d_judges_by_the_statistics_of_real_images(study):
-    """As in training, where it met pure batches: the mean answer on a batch of reals is that of training mode, and half
-    the contrast of all images is not wholly normalised away."""
+    """As in training, where it met pure batches: the mean answer on a batch of reals is that of
+    training mode, and half the contrast of all images is not wholly normalised away."""
     import torch
 
     letters = study["emnist", "dcgan"]
@@ -186,7 +187,7 @@ def test_d_judges_by_the_statistics_of_real_images(study):
     assert abs(whole - half) > 1e-6
 
 
-# ---- a whole study of a few steps ------------------------------------------------------------------------------------
+# ---- a whole study of a few steps --------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +244,8 @@ def test_no_judging_image_was_learnt_from(study):
 
 
 def test_no_protocol_clash_and_every_claim_gets_a_verdict(study):
-    "Judged as desk would, with the one seed copied to five: what could hide behind 'not testable here' shows."
+    """Judged as desk would, with the one seed copied to five: what could hide behind 'not
+    testable here' shows."""
     five = [
         {**r, "seed": k, "value": r["value"] + 1e-3 * k * (k - 3)}
         for r in study.results.rows
@@ -371,7 +373,7 @@ def test_results_find_what_they_are_asked_for():
     assert found.cells("emnist", "dcgan", ("kid", "fid"))["fid"] == Missing("not measured")
 
 
-# ---- the ladder and the claims ---------------------------------------------------------------------------------------------------------
+# ---- the ladder and the claims -----------------------------------------------------------------------------
 
 GOOD = {
     "held-out reals": {"": 0.0},

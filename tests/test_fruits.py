@@ -1,4 +1,5 @@
-"""The fruits study: who stands for which fruit, which arcs judge, what is measured of pictures, and rows that the ledger can judge."""
+"""The fruits study: who stands for which fruit, which arcs judge, what is measured of pictures, and
+rows that the ledger can judge."""
 
 import math
 from types import SimpleNamespace
@@ -121,7 +122,8 @@ def a_film(folder, variety, frames, shade):
 
 
 def test_official_test_frames_judge_nothing(tmp_path):
-    "Frames 3, 7, 11 ... between the training frames are the official test part: whole arcs of the training part judge instead."
+    """Frames 3, 7, 11 ... between the training frames are the official test part: whole arcs of the
+    training part judge instead."""
     for variety, shade in (("Apple Red 1", 200), ("Banana", 120)):
         a_film(tmp_path / "fruits360" / "Training", variety, [i for i in range(280) if i % 4 != 3], shade)
         a_film(tmp_path / "fruits360" / "Test", variety, range(3, 280, 4), shade)

@@ -159,7 +159,8 @@ import importlib, sys
 from pathlib import Path
 class Refuse:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("nbdev", "fastcore", "execnb", "ghapi", "pytest"): raise ImportError(name + " is for developers")
+        if name.split(".")[0] in ("nbdev", "fastcore", "execnb", "ghapi", "pytest"):
+            raise ImportError(name + " is for developers")
 sys.meta_path.insert(0, Refuse())
 for name in {modules!r}:
     module = importlib.import_module(name)

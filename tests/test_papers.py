@@ -1,4 +1,5 @@
-"""The papers' YAML against itself: published means are the means of the printed lines, and every claim has its place in the notebook."""
+"""The papers' YAML against itself: published means are the means of the printed lines, and every
+claim has its place in the notebook."""
 
 import ast
 import json
@@ -90,7 +91,8 @@ def test_published_numbers_are_means_of_the_printed_lines(role):
 
 
 def test_the_papers_lines_pass_the_bounds_that_name_its_words():
-    "What the paper calls low, high or close to 1 must be so by the bounds of the claims; otherwise a bound does not mean the paper's word."
+    """What the paper calls low, high or close to 1 must be so by the bounds of the claims;
+    otherwise a bound does not mean the paper's word."""
     for role, lines in STUDY["log_lines"].items():
         for _, _, _, _, loss_d, loss_g, dx, first, second in lines:
             assert loss_d < 0.69 and loss_g > 1.39 and first < 0.2 and second < 0.2
@@ -98,7 +100,8 @@ def test_the_papers_lines_pass_the_bounds_that_name_its_words():
 
 
 def test_printed_lines_fit_the_code_that_prints_them():
-    "loss_G is the mean of -log D(G(z)) and so at least -log of the mean: true of every line if the second D(G(z)) is the one inside Loss_G (rounding allowed)."
+    """loss_G is the mean of -log D(G(z)) and so at least -log of the mean: true of every line if
+    the second D(G(z)) is the one inside Loss_G (rounding allowed)."""
     for lines in STUDY["log_lines"].values():
         for line in lines:
             if line[8] > 0:
@@ -115,7 +118,8 @@ def test_figure_four_repeats_figure_ten():
     if not text.is_file():
         pytest.skip("the paper's text is not beside the checkout")
     printed = re.findall(
-        r"\[(\d+)/(\d+)\]\s*\[(\d+)/(\d+)\]\s*Loss_D: ([\d.]+)\s+Loss_G: ([\d.]+)\s+D\(x\): ([\d.]+)\s+D\(G\(z\)\): ([\d.]+) / ([\d.]+)",
+        r"\[(\d+)/(\d+)\]\s*\[(\d+)/(\d+)\]\s*Loss_D: ([\d.]+)\s+Loss_G: ([\d.]+)\s+"
+        r"D\(x\): ([\d.]+)\s+D\(G\(z\)\): ([\d.]+) / ([\d.]+)",
         text.read_text(encoding="utf-8"),
     )
     lines = [[float(v) for v in p] for p in printed]

@@ -1,10 +1,12 @@
-"""What `make` does with notebooks. Usage: python tools/dev.py export | clean | readme [--check] | run | reference PAPER
+"""What `make` does with notebooks. Usage: python tools/dev.py export | clean | readme [--check] |
+run | reference PAPER
 
 export  nbs/ -> gannb/, and modules whose notebook is gone are removed
 clean   nbs/ without metadata and prompt numbers (outputs and tags stay), papers/ without outputs (tags stay)
 readme  nbs/index.ipynb -> README.md (--check: only compare)
 run     every notebook in nbs/ from top to bottom, in parallel; fails unless all of them really ran
-reference PAPER   outputs/PAPER/desk -> outputs/reference/PAPER (under 3 MB) and one generator of each data set -> outputs/reference/generators
+reference PAPER   outputs/PAPER/desk -> outputs/reference/PAPER (under 3 MB) and one generator of
+                  each data set -> outputs/reference/generators
 """
 
 import json
@@ -82,7 +84,8 @@ def verdict_counts(paper: str) -> str:
 
 
 def claims_table() -> str:
-    "Every claim of every reference result as a markdown table: the claim, the paper's number, ours, the verdict."
+    """Every claim of every reference result as a markdown table: the claim, the paper's
+    number, ours, the verdict."""
     from gannb.ledger.words import MARKS
 
     def plain(x) -> str:
@@ -92,14 +95,19 @@ def claims_table() -> str:
     for path in sorted((ROOT / "outputs" / "reference").glob("*/claims.json")):
         lines.append(f"| **{path.parent.name}** | | | |")
         lines += [
-            f"| {plain(c['short'])} | {plain(c['published'])} | {plain(c['ours'])} | {MARKS[c['verdict']]} {c['verdict']} |"
+            (
+                f"| {plain(c['short'])} | {plain(c['published'])} | {plain(c['ours'])} | "
+                f"{MARKS[c['verdict']]} {c['verdict']} |"
+            )
             for c in json.loads(path.read_text(encoding="utf-8"))
         ]
     return "\n".join(lines)
 
 
 def readme_text() -> str:
-    "README.md as nbs/index.ipynb says it, without comments, `{{claims}}` and `{{counts:PAPER}}` filled in from the reference results; its links start at nbs/ (`../LICENSE`), those of README.md at the root."
+    """README.md as nbs/index.ipynb says it, without comments, `{{claims}}` and `{{counts:PAPER}}`
+    filled in from the reference results; its links start at nbs/ (`../LICENSE`), those of
+    README.md at the root."""
     cells = json.loads((ROOT / "nbs" / "index.ipynb").read_text(encoding="utf-8"))["cells"]
     if any(cell["cell_type"] != "markdown" for cell in cells):
         raise SystemExit(
@@ -130,7 +138,8 @@ def readme(check: bool = False) -> int:
 
 
 def run() -> int:
-    "nbdev_test exits 0 when it finds nothing to run or is told to skip a notebook, so its own report is counted."
+    """nbdev_test exits 0 when it finds nothing to run or is told to skip a notebook, so its
+    own report is counted."""
     with tempfile.TemporaryDirectory() as tmp:
         env = os.environ | {
             f"GANNB_{name}": str(Path(tmp) / name.lower()) for name in ("OUTPUTS", "STORE", "CACHE")
@@ -167,7 +176,8 @@ def reference(paper: str) -> int:
     )
     if size > 3_000_000:
         raise SystemExit(
-            f"{source} holds {size:,} bytes of what a reference keeps; it must stay under 3,000,000. The old reference is untouched."
+            f"{source} holds {size:,} bytes of what a reference keeps; it must stay under 3,000,000. The "
+            "old reference is untouched."
         )
     shutil.rmtree(target, ignore_errors=True)
     for part in ("figures", "tables"):

@@ -603,7 +603,8 @@ def _items_like(items: Sequence[Item], stage: str | None, unfinished: bool) -> l
 
 # %% ../../nbs/18_commands.keep.ipynb #d44c700c
 def _named_items(keys: Sequence[str], stage: str | None, unfinished: bool) -> list[Item]:
-    "The items that keys name, each once. Raises `GannbError` where one is not of the stage or state asked for."
+    """The items that keys name, each once. Raises `GannbError` where one is not of the
+    stage or state asked for."""
     items = contents()
     wanted = list({id(i): i for i in (find_item(k, items) for k in keys)}.values())
     for i in wanted:
