@@ -1,4 +1,4 @@
-"""Finished runs opened from disk, found by name, drawn from: same seed, same bytes; mistakes are sentences."""
+"""Finished runs opened from disk, found by name, drawn from: same seed, same bytes; mistakes are said."""
 
 import json
 import shutil
