@@ -47,7 +47,8 @@ from gannb.datasets.registry import load
 from gannb import store
 from gannb.stages import gan
 
-store.code_commit = lambda: "here"  # asking git each time is most of the time
+store.code_commit = lambda: "here"  # asking git, and waiting for the disk, is most of the time
+os.fsync = lambda fd: None  # a process is killed, not the machine
 job = json.loads(sys.argv[1])
 data = load("digits", size=16, progress=False).select(limit=320)
 
@@ -181,6 +182,7 @@ def test_killed_while_saving(untouched, killed, rename):
 def test_killed_between_every_two_writes(tmp_path, monkeypatch):
     "A whole run of two epochs, killed before each of its renames in turn; the last four are the record's."
     monkeypatch.setattr(store, "code_commit", lambda: "here")
+    monkeypatch.setattr(os, "fsync", lambda fd: None)
     two = {"epochs": 2}
     whole = gan.train_run(gan_config(**BASE | two), small(), 0, folder=tmp_path / "whole", show="quiet")
     ends = kill_at_renames([(n, tmp_path / f"{n}") for n in range(1, 60)], **two)
@@ -198,6 +200,7 @@ def test_killed_between_every_two_writes(tmp_path, monkeypatch):
 def test_killed_on_the_way_from_three_epochs_to_five(tmp_path, monkeypatch):
     "Whatever was killed, what was finished before still answers, and what comes after has the same bytes."
     monkeypatch.setattr(store, "code_commit", lambda: "here")
+    monkeypatch.setattr(os, "fsync", lambda fd: None)
     three, five = ({"epochs": n} for n in (3, 5))
     first = gan.train_run(gan_config(**BASE | three), small(), 0, folder=tmp_path / "first", show="quiet")
     whole = gan.train_run(gan_config(**BASE | five), small(), 0, folder=tmp_path / "whole", show="quiet")
