@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"Augmentation: amounts as in the paper, gradients that pass, draws that repeat; marks found where they are."
-=======
 """Augmentation: amounts as in the paper, gradients that pass, draws that repeat; marks are found."""
->>>>>>> h4
 
 import math
 

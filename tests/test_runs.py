@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"Finished runs opened from disk, found by name, drawn from: same seed, same bytes; mistakes are sentences."
-=======
 """Finished runs opened from disk, found by name, drawn from: same seed, same bytes; mistakes are said."""
->>>>>>> h4
 
 import json
 import shutil
