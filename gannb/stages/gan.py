@@ -101,7 +101,7 @@ def load_data(
 ) -> ImageSet:
     "The images of a config. Raises `GannbError` when they are missing, unreadable, or fewer than a batch."
     data = _load_part(cfg, data_root, split=cfg.split, limit=cfg.limit, **options)
-    data.batches(cfg.batch_size, 0, 0)  # raises for a batch larger than the data
+    data.check_batch(cfg.batch_size)
     return data
 
 # %% ../../nbs/15_stages.gan.ipynb #11325e14
