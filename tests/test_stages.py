@@ -667,7 +667,8 @@ def test_keeper_writes_no_weights_that_are_not_finite(keeper, net):
 
 # ---- the version of the stage --------------------------------------------------------------------------
 
-# Whatever the training of a GAN uses of the package, found by name; `python tests/stagehash.py` says what changed.
+# Whatever the training of a GAN uses of the package, found by name;
+# `python tests/stagehash.py` says what changed.
 KNOWN = {1: "a062cca9ff457f36"}
 ENTRIES = (("stages.gan", "train_run"),)
 
