@@ -25,9 +25,9 @@ from .store import atomic_write
 
 # %% auto #0
 __all__ = ['COLORS', 'WIDTH', 'DPI', 'SMALL', 'TEXT', 'HEAD', 'MAX_IMAGES', 'GAP', 'PANEL_LEFT', 'PANEL_HEAD', 'PANEL_FOOT',
-           'LOSSES', 'PROBABILITIES', 'BOUND', 'tile', 'untile', 'png', 'save_png', 'grid', 'beside', 'hero', 'curves',
-           'losses', 'probabilities', 'seed_dots', 'gan_diagram', 'training_diagram', 'architecture', 'filters',
-           'feature_maps', 'gif']
+           'LOSSES', 'PROBABILITIES', 'BOUND', 'LANE', 'tile', 'untile', 'png', 'save_png', 'grid', 'beside', 'hero',
+           'curves', 'losses', 'probabilities', 'seed_dots', 'gan_diagram', 'training_diagram', 'architecture',
+           'filters', 'feature_maps', 'gif']
 
 # %% ../nbs/02_plot.ipynb #71f5e9a1
 COLORS = {
@@ -836,9 +836,18 @@ def training_diagram() -> Figure:
     ax.plot([478, 478], [8, 288], color="#DDDDDD", lw=1.2)
     return fig
 
+# %% ../nbs/02_plot.ipynb #17617c8c
+def _layer_words(layer: Mapping[str, Any]) -> list[str]:
+    "What stands under a block: name, kernel, norm and activation, weights."
+    kernel = f"{layer['kernel']} x {layer['kernel']}, stride {layer['stride']}" if layer.get("kernel") else ""
+    after = " + ".join(str(layer[k]) for k in ("norm", "activation") if layer.get(k))
+    return [s for s in (str(layer["name"]), kernel, after, f"{layer['params']:,} weights") if s]
+
 # %% ../nbs/02_plot.ipynb #ea8fa215
-def _layer_row(ax: Any, layers: Sequence[Mapping[str, Any]], y: float, color: str, source: str) -> None:
-    "One network: a block a layer, as high as its map is large and as wide as its channels are many."
+def _layer_row(
+    ax: Any, layers: Sequence[Mapping[str, Any]], y: float, color: str, source: str
+) -> float:  # where the last block ends
+    "One path: a block a layer, as high as its map is large and as wide as its channels are many."
     left = 112
     each = (WIDTH - left) / len(layers)
     sides = [v["out_shape"][-1] if len(v["out_shape"]) == 3 else 1 for v in layers]
@@ -853,53 +862,46 @@ def _layer_row(ax: Any, layers: Sequence[Mapping[str, Any]], y: float, color: st
             Rectangle((x, y + 58 - h / 2), w, h, fc=_mix(color, 1, 0.8), ec=_mix(color, 0, 0.1), lw=1.6)
         )
         ax.text(x, y + 122, f"{c} x {side} x {side}", size=SMALL, va="top", weight="bold", color="#222222")
-        kernel = (
-            f"{layer['kernel']} x {layer['kernel']}, stride {layer['stride']}" if layer.get("kernel") else ""
-        )
-        words = [
-            str(layer["name"]),
-            kernel,
-            " + ".join(str(layer[k]) for k in ("norm", "activation") if layer.get(k)),
-            f"{layer['params']:,} weights",
-        ]
-        wide = max(12, int(each / 6.6))
-        ax.text(
-            x,
-            y + 142,
-            "\n".join(textwrap.fill(s, wide) for s in words if s),
-            size=SMALL if each > 150 else 8.6,
-            va="top",
-            color="#444444",
-            linespacing=1.4,
-        )
+        words = "\n".join(textwrap.fill(s, max(12, int(each / 6.6))) for s in _layer_words(layer))
+        size = SMALL if each > 150 else 8.6
+        ax.text(x, y + 142, words, size=size, va="top", color="#444444", linespacing=1.4)
+    return end
+
+# %% ../nbs/02_plot.ipynb #9b7d5929
+def _lanes(layers: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    'The layers path by path, in their order; "" is the main path.'
+    lanes: dict[str, list[Mapping[str, Any]]] = {}
+    for layer in layers:
+        lanes.setdefault(layer.get("branch", ""), []).append(layer)
+    return lanes
 
 # %% ../nbs/02_plot.ipynb #3de90824
+LANE = 264  # page pixels that one path of a network takes
+
+
 def architecture(
-    layers_G: Sequence[
-        Mapping[str, Any]
-    ],  # {name, out_shape (C,H,W), params, norm, activation, kernel, stride}, first to last
+    # {name, out_shape (C,H,W), params, norm, activation, kernel, stride}, first to last; in a network with
+    # branches also {branch, joins}: the name of a layer's path ("" for the main one) and where it flows in
+    layers_G: Sequence[Mapping[str, Any]],
     layers_D: Sequence[Mapping[str, Any]],  # the same of D
 ) -> Figure:
-    """Both networks layer by layer, drawn from what the modules say of themselves. Raises
-    `GannbError` without layers."""
+    """Both networks layer by layer, drawn from what the modules say of themselves, each branch in a
+    lane of its own above the main path. Raises `GannbError` without layers."""
     if not layers_G or not layers_D:
         raise GannbError("architecture needs the layers of both networks.")
-    fig, ax = _canvas(520)
+    lanes = {"G": _lanes(layers_G), "D": _lanes(layers_D)}
+    fig, ax = _canvas(520 + LANE * (len(lanes["G"]) + len(lanes["D"]) - 2))
     image = "image\n" + " x ".join(str(s) for s in layers_G[-1]["out_shape"])
-    for y, layers, key, word, source in (
-        (32, layers_G, "G", "Generator", "noise z"),
-        (296, layers_D, "D", "Discriminator", image),
-    ):
-        ax.text(
-            4,
-            y - 18,
-            f"{word}: {sum(v['params'] for v in layers):,} weights",
-            size=HEAD,
-            weight="bold",
-            va="center",
-            color=_mix(COLORS[key], 0, 0.3),
-        )
-        _layer_row(ax, layers, y, COLORS[key], source)
+    y = 32
+    for key, word, source in (("G", "Generator", "noise z"), ("D", "Discriminator", image)):
+        weights = sum(v["params"] for lane in lanes[key].values() for v in lane)
+        color = _mix(COLORS[key], 0, 0.3)
+        ax.text(4, y - 18, f"{word}: {weights:,} weights", size=HEAD, weight="bold", va="center", color=color)
+        for branch, layers in lanes[key].items():
+            end = _layer_row(ax, layers, y, COLORS[key], branch or source)
+            if branch:
+                ax.text(end + 6, y + 40, layers[-1]["joins"], size=SMALL, va="center", color=color)
+            y += LANE
     return fig
 
 # %% ../nbs/02_plot.ipynb #9d64a174

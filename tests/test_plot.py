@@ -198,3 +198,16 @@ def test_figures_belong_to_no_window_and_need_no_torch():
         "not m.get_fignums()"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_branch_gets_a_lane_of_its_own():
+    def layer(name, **more):
+        return {"name": name, "out_shape": (8, 4, 4), "params": 7, "norm": None, "activation": "ReLU"} | more
+
+    plain = [layer("a"), layer("b")]
+    branch = [layer("c", branch="label y", joins="beside the noise")]
+    one, two = plot.architecture(plain, plain), plot.architecture(branch + plain, plain)
+    assert two.get_size_inches()[1] - one.get_size_inches()[1] == pytest.approx(plot.LANE / 96)
+    words = [t.get_text() for t in two.axes[0].texts]
+    assert {"label y", "beside the noise", "Generator: 21 weights"} <= set(words)
+    assert "label y" not in [t.get_text() for t in one.axes[0].texts]
