@@ -436,7 +436,7 @@ def _settings(a: Sequence[GanRun], b: Sequence[GanRun]) -> list[dict[str, str]]:
     "What the two sides did differently."
     x, y = _fields(a), _fields(b)
     differ = [k for k in sorted(x.keys() | y.keys()) if x.get(k) != y.get(k)]
-    not_set = "n/a (not set)"
+    not_set = str(Missing("not set"))
     return [{"setting": k, "A": str(x.get(k, not_set)), "B": str(y.get(k, not_set))} for k in differ]
 
 # %% ../../nbs/18_commands.compare.ipynb #da9ea461

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import metrics
 from .. import store
-from ..base import GannbError
+from ..base import GannbError, Missing
 from ..data import ImageSet
 from .features import fake_features, features, inception_file, network
 from .judges import Scorer, some_images
@@ -221,12 +221,12 @@ def inception_scores(
     real: ImageSet,
     n_fake: int,
     epoch: int | None = None,  # None: the last
-) -> dict[str, Any] | str:
+) -> dict[str, Any] | Missing:
     "Inception Score (mean, std over 10 splits) and FID of a run's G against `real`; or the reason why not."
     if inception_file() is None:
-        return "n/a (no Inception here)"
+        return Missing("no Inception here")
     if run.diverged is not None:
-        return f"n/a (seed {run.seed} diverged)"
+        return Missing(f"seed {run.seed} diverged")
     pool, logits = network("inception"), network("inception", layer="logits_unbiased")
     fields = pool.card() | {
         "what": "inception",
