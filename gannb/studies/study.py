@@ -25,6 +25,8 @@ from ..stages.arms import Arm, Trained, train_arms
 from ..stages.judges import Scorer, judging_part, scorers_for, some_images
 from ..stages.ladder import judge_study, ladder_of, may_not_judge
 from ..stages.memory import nearest_pairs
+from ..stages.run import GanRun
+from ..stages.score import score
 from ..stages.tables import Results
 
 # %% auto #0
@@ -218,25 +220,31 @@ class Study:
         return f"n = {n} seed{'s' * (n > 1)}"
 
     def run(self) -> Study:
-        "Train, score, judge; what is in the store is not computed again."
+        """Train, score, judge; what is in the store is not computed again, and a run that is finished is
+        scored while others train."""
         self.started = time.monotonic()
         arms = by_key(self.rows_room.arms(self.cfg))
-        how = {"say": self.say, "show": self.show_progress, "jobs": self.cfg.jobs}
+        scorers = scorers_of(self.cfg, list(arms.values()))
+
+        def score_beside(key: tuple[str, str], run: GanRun) -> None:
+            self.set_threads()
+            for epoch in (0, run.epochs):  # both ends of the normalised score; stored, so found again
+                score(run, scorers[key][0], epoch)
+
+        how = {"say": self.say, "show": self.show_progress, "jobs": self.cfg.jobs, "done": score_beside}
         runs = train_arms(arms, self.cfg.seeds, **how)
-        self.take(arms, runs)
+        self.trained = {key: Trained(arm, runs[key], *scorers[key]) for key, arm in arms.items()}
         self.score()
         return self
 
-    def take(self, arms: Mapping[tuple[str, str], Arm], runs: Mapping[tuple[str, str], Sequence]) -> None:
-        "Finished trainings join the study; each gets its scorer."
-        scorers = scorers_of(self.cfg, list(arms.values()))
-        self.trained = {key: Trained(arm, list(runs[key]), *scorers[key]) for key, arm in arms.items()}
+    def set_threads(self) -> None:
+        "The last bits of D's answers depend on it, and trainings in other processes leave it unset."
+        if self.cfg.threads:
+            torch.set_num_threads(self.cfg.threads)
 
     def score(self) -> None:
         "The ladders, the rows and the verdicts."
-        if self.cfg.threads:
-            # The last bits of D's answers depend on it, and trainings in other processes leave it unset.
-            torch.set_num_threads(self.cfg.threads)
+        self.set_threads()
         self.ladders = {role: ladder_of(t.runs, t.scorer, t.data) for role, t in self.main.items()}
         self.results = Results(self.rows_room.rows(self))
         self.judged = judge_study(
