@@ -264,6 +264,9 @@ def test_smallest_report_from_the_command_line(run_gannb, tmp_path):
         len(list((run / "figures").glob("fig*.png"))) >= 8 and len(list((run / "tables").glob("*.csv"))) >= 5
     )
     assert (tmp_path / "o" / "index.html").is_file() and str(run / "report.html") in first.stdout
+    html = (run / "report.html").read_text(encoding="utf-8")
+    title, hero = html.find('<header class="g-head">'), html.find('<figure class="g-figure"')
+    assert 0 < title < hero, "the page opens with its title and the ledger"
     import json
 
     claims = json.loads((run / "claims.json").read_text())

@@ -130,3 +130,11 @@ def test_figure_four_repeats_figure_ten():
         + STUDY["log_lines"]["celeba"]
         + STUDY["log_lines"]["cifar"]
     )
+
+
+@pytest.mark.parametrize("paper", NAMES)
+def test_the_cell_that_opens_the_page_is_shown(paper):
+    "What a cell tagged `log` prints stays out of the page: title and ledger must not stand there."
+    cells = json.loads((PAPERS / f"{paper}.ipynb").read_text(encoding="utf-8"))["cells"]
+    opening = next(c for c in cells if "study.page()" in "".join(c["source"]))
+    assert "log" not in opening["metadata"].get("tags", [])
