@@ -291,7 +291,9 @@ def test_smallest_report_from_the_command_line(run_gannb, tmp_path):
     assert {c["verdict"] for c in claims} == {"not testable here"}, "smoke judges nothing"
     figures = {p.name: p.read_bytes() for p in (run / "figures").iterdir()}
     second = run_gannb("reproduce dataset_study --preset smoke", timeout=300, **env)
-    assert second.rc == 0 and "3 are already in the store, 0 to do" in second.stdout, second.stdout
+    assert second.rc == 0 and "15 trainings: 15 are already in the store, 0 to do" in second.stdout, (
+        second.stdout
+    )
     assert figures == {p.name: p.read_bytes() for p in (run / "figures").iterdir()}, (
         "the same results draw the same pictures"
     )

@@ -118,7 +118,7 @@ def test_computed_once_and_again_when_damaged(run, scorer, monkeypatch, tmp_path
 def test_values_are_those_of_the_metrics(run, scorer, sets):
     found = score.score(run, scorer)
     real = scorer.net(np.asarray(scorer.real.images))
-    fake = scorer.net(score.fakes_of(run, 3, 48))
+    fake = scorer.net(fakes_of(run, 3, 48))
     assert (
         found["kid"] == pytest.approx(metrics.kid(real, fake), abs=1e-9)
         and found["fid"] == pytest.approx(metrics.fid(real, fake), abs=1e-6)

@@ -310,12 +310,15 @@ def test_other_data_and_seed_are_refused(untouched):
         gan.train_run(gan_config(**BASE), small(), 1, folder=untouched, show="quiet")
 
 
-def test_every_field_is_in_the_key_or_named_as_harmless():
+def test_every_field_is_in_the_key_or_named_as_harmless(monkeypatch):
     fields = set(gan.gan_fields(gan_config(**BASE), small(), 0))
     from gannb.config import GanConfig
+    from gannb.models.registry import MODELS
 
-    everything = set(gan.gan_fields(gan_config(**BASE, augment="color", extra_convs=1), small(), 0))
-    assert everything - fields == {"augment", "extra_convs"}, (
+    monkeypatch.setitem(MODELS, "another", MODELS["dcgan"])
+    cfg = gan_config(**BASE, augment="color", extra_convs=1).model_copy(update={"model": "another"})
+    everything = set(gan.gan_fields(cfg, small(), 0))
+    assert everything - fields == {"augment", "extra_convs", "model"}, (
         "at their first values these change nothing and are left out, so that older trainings keep their keys"
     )
     assert set(GanConfig.model_fields) - everything <= {
