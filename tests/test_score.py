@@ -20,7 +20,7 @@ from gannb.stages.discriminator import d_on, d_rows, real_d
 from gannb.stages.judges import Scorer, judging_network, pooled, some_images
 from gannb.stages.memory import memorisation_rows, memorised
 from gannb.stages.run import GanRun
-from gannb.stages.features import network
+from gannb.stages.features import fakes_of, network
 
 CFG = dict(dataset="digits", size=16, batch_size=32, nz=8, ngf=4, ndf=4, threads=1)
 
