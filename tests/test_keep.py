@@ -548,6 +548,17 @@ def test_gc_damaged_features(place, made):
     assert sorted(p.name for p in loose.iterdir()) == ["a.npy", "w.pth"], "what cannot be judged stays"
 
 
+def test_gc_takes_images_that_were_handed_to_workers(place):
+    old, new = (store.cache_dir() / "grid" / f"{name}.npy" for name in ("old", "new"))
+    for path in (old, new):
+        store.atomic_write(path, b"0" * 100)
+    os.utime(old, (1, 1))
+    waste = {w.path: w for w in plan_gc()}
+    assert "written again" in waste[old].why and new not in waste
+    gc(list(waste.values()))
+    assert new.is_file() and not old.exists()
+
+
 def test_gc_image_caches(place, capsys):
     images = place / "cache" / "images"
     before = load("digits", size=16, progress=False).fingerprint

@@ -485,6 +485,7 @@ def _check_removable(path: Path) -> Path:
             store.store_dir(),
             store.cache_dir() / "images",
             store.cache_dir() / "locks",
+            store.cache_dir() / "grid",
             *_output_folders(),
         )
     ]
@@ -759,12 +760,16 @@ def _artefact_waste(items: Sequence[Item], read: bool) -> list[Waste]:
 
 # %% ../../nbs/18_commands.keep.ipynb #fb11f968
 def _cache_waste(locks: Path) -> list[Waste]:
-    "Image caches that are not whole, each with its lock where it has one."
+    "Image caches that are not whole, and images that were mapped for processes side by side."
     found = []
     for i in image_caches():
         if i.why:
             guard = locks / i.key if (locks / i.key).is_dir() else None
             found.append(Waste(i.path, f"image cache that is not whole: {i.why}", i.bytes, guard))
+    for path in (store.cache_dir() / "grid").glob("*.npy"):
+        if time.time() - _newest(path) >= LEFTOVER_SECONDS:
+            why = "images that were handed to processes side by side: written again when needed"
+            found.append(Waste(path, why, _bytes(path), None))
     return found
 
 # %% ../../nbs/18_commands.keep.ipynb #8a1cad31

@@ -82,6 +82,7 @@ def cached_copy(a: np.ndarray) -> np.ndarray:
         buffer = io.BytesIO()
         np.save(buffer, a, allow_pickle=False)
         store.atomic_write(path, buffer.getbuffer())
+    path.touch()  # in use: `gannb store gc` takes only what nobody asked for in the last hour
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 # %% ../../nbs/15_stages.grid.ipynb #345d38b1
