@@ -86,9 +86,9 @@ def package_fault(
     return ""
 
 
-def _first_line(error: Exception) -> str:
-    "What an error says, in one line of 120 letters at most."
-    return str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+def _first_line(error: Exception, most: int = 120) -> str:
+    "What an error says, in one line of so many letters at most."
+    return str(error).splitlines()[0][:most] if str(error) else type(error).__name__
 
 # %% ../../nbs/18_commands.doctor.ipynb #ad26afdd
 def _requirements() -> list[Any]:  # packaging's Requirement
@@ -136,7 +136,7 @@ def check_torchvision() -> Check:
         return Check(
             "torchvision",
             "FAIL",
-            f"{pair} do not fit together: {str(e).splitlines()[0][:150] if str(e) else type(e).__name__}",
+            f"{pair} do not fit together: {_first_line(e, 150)}",
             todo,
         )  # a broken binary may raise anything
     if kept != 1:
