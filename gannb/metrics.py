@@ -12,20 +12,25 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy import linalg
+import torch
+import torch.nn.functional as F
+from scipy import fft, linalg
 from scipy.special import log_softmax
 from sklearn.metrics.pairwise import euclidean_distances, polynomial_kernel
 from sklearn.neighbors import NearestNeighbors
+from torch import nn
 
-from .base import GannbError, numpy_rng
+from .base import GannbError, numpy_rng, to_float, torch_rng
+from .features import one_thread
 
 # %% auto #0
-__all__ = ['MIN_GROUPS', 'BETTER', 'pixels', 'Known', 'known', 'Statistics', 'statistics', 'statistics_from', 'trace_root', 'fid',
-           'Curve', 'Line', 'fid_curve', 'fd_infinity', 'kid', 'Spread', 'kid_subsets', 'Estimate', 'kid_interval',
+__all__ = ['MIN_GROUPS', 'TOLD_EPOCHS', 'TOLD_BATCH', 'GIST_GRID', 'GIST_DIRECTIONS', 'GIST_FAINT', 'GIST_LEAST', 'BETTER',
+           'pixels', 'Known', 'known', 'Statistics', 'statistics', 'statistics_from', 'trace_root', 'fid', 'Curve',
+           'Line', 'fid_curve', 'fd_infinity', 'kid', 'Spread', 'kid_subsets', 'Estimate', 'kid_interval',
            'inception_score', 'PrecisionRecall', 'precision_recall', 'coverage', 'diversity', 'diversity_ratio',
            'class_diversity', 'same_size', 'Memorisation', 'memorisation', 'plant_copies', 'planted_memorisation',
            'Pairs', 'closest_pairs', 'NearDuplicates', 'group_gap', 'near_duplicates', 'near_duplicate_share',
-           'normalised', 'Check', 'self_test']
+           'two_sample', 'gist', 'gist_kid', 'normalised', 'Check', 'self_test']
 
 # %% ../nbs/11_metrics.ipynb #ad05e158
 def _features(name: str, x: np.ndarray, least: int = 2) -> np.ndarray:
@@ -890,6 +895,207 @@ def near_duplicate_share(
 def _():
     return near_duplicate_share(_column(0, 1, 4), _column(6, 12), 2.5)
 
+# %% ../nbs/11_metrics.ipynb #c2570002
+TOLD_EPOCHS, TOLD_BATCH = 12, 64  # of the training in `two_sample`
+
+
+def _told_apart_net(size: int, channels: int, seed: int) -> nn.Sequential:
+    "Three strided convolutions and a linear answer, weights from named streams (He et al. 2015, eq. 10)."
+    widths, side = (32, 64, 128), size
+    layers: list[nn.Module] = []
+    with torch.random.fork_rng(devices=[]):
+        for i, o, k in zip((channels, *widths), widths, (5, 3, 3)):
+            layers += [nn.Conv2d(i, o, k, 2, k // 2, bias=False), nn.BatchNorm2d(o), nn.ReLU()]
+            side = -(-side // 2)
+        net = nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * side**2, 1))
+    for i, layer in enumerate(m for m in net if isinstance(m, (nn.Conv2d, nn.Linear))):
+        std = math.sqrt(2 / layer.weight[0].numel())
+        with torch.no_grad():
+            layer.weight.normal_(0, std, generator=torch_rng(seed, "init.two sample", i))
+    nn.init.zeros_(net[-1].bias)
+    return net.to(memory_format=torch.channels_last)
+
+# %% ../nbs/11_metrics.ipynb #c2570003
+def _told_apart(real: np.ndarray, fake: np.ndarray, seed: int) -> nn.Sequential:
+    "A network trained to answer above 0 for fakes; both sides weigh the same, however many there are."
+    images, is_fake = np.concatenate([real, fake]), np.repeat([0.0, 1.0], [len(real), len(fake)])
+    weight = np.where(is_fake == 1, 0.5 / is_fake.mean(), 0.5 / (1 - is_fake.mean()))
+    net = _told_apart_net(images.shape[1], images.shape[3], seed).train()
+    size = min(TOLD_BATCH, len(images))
+    steps = len(images) // size
+    opt = torch.optim.Adam(net.parameters(), lr=2e-3)
+    decay = torch.optim.lr_scheduler.LambdaLR(opt, lambda s: 1 - s / (TOLD_EPOCHS * steps))
+    for epoch in range(TOLD_EPOCHS):
+        order = numpy_rng(seed, "shuffle.two sample", epoch).permutation(len(images))
+        for rows in np.split(order[: steps * size], steps):
+            x = to_float(torch.from_numpy(images[rows]).permute(0, 3, 1, 2))
+            y, w = (torch.from_numpy(v[rows]).float() for v in (is_fake, weight))
+            loss = F.binary_cross_entropy_with_logits(net(x)[:, 0], y, w)
+            opt.zero_grad()
+            loss.backward()
+            opt.step()
+            decay.step()
+    return net.eval()
+
+# %% ../nbs/11_metrics.ipynb #c2570004
+@torch.inference_mode()
+def _called_fake(net: nn.Module, images: np.ndarray) -> float:
+    "The share of images that the network calls fake; an answer of exactly 0 counts half."
+    answers = [
+        net(to_float(torch.from_numpy(images[i : i + 256]).permute(0, 3, 1, 2)))[:, 0].numpy()
+        for i in range(0, len(images), 256)
+    ]
+    return float(np.mean(np.sign(np.concatenate(answers)) / 2 + 0.5))
+
+# %% ../nbs/11_metrics.ipynb #c2570005
+def _same_images(**sets: np.ndarray) -> list[np.ndarray]:
+    "Sets of uint8 images of one square shape, at least two in each; otherwise a `GannbError`."
+    sets = {name: np.ascontiguousarray(x) for name, x in sets.items()}
+    shape = next(iter(sets.values())).shape[1:]
+    for name, x in sets.items():
+        square = x.ndim == 4 and x.shape[1] == x.shape[2] >= 8
+        if x.dtype != np.uint8 or not square or len(x) < 2 or x.shape[1:] != shape:
+            raise GannbError(
+                f"{name} must be uint8 images (N,S,S,C), N from 2, S from 8, all sets of one shape {shape}; "
+                f"this is {x.dtype} {x.shape}."
+            )
+    return list(sets.values())
+
+# %% ../nbs/11_metrics.ipynb #c2570006
+def two_sample(
+    real_learn: np.ndarray,  # (N,S,S,C) uint8, reals that the small network learns from
+    fake_learn: np.ndarray,  # (M,S,S,C) uint8, fakes that it learns from
+    real_asked: np.ndarray,  # (n,S,S,C) uint8, other reals that it is asked about
+    fake_asked: np.ndarray,  # (m,S,S,C) uint8, other fakes of the same generator
+    seed: int = 0,  # of first weights and orders
+) -> float:  # 0 to 1: 0.5 when it cannot tell, 1 when it always can
+    """Accuracy of the classifier two-sample test (Lopez-Paz and Oquab 2017, sec. 3) on the images asked
+    about, both sides of equal weight. On the CPU, one thread: a set of 800 a side takes seconds.
+    Raises `GannbError` for sets that are no uint8 images of one square shape."""
+    real_learn, fake_learn, real_asked, fake_asked = _same_images(
+        real_learn=real_learn, fake_learn=fake_learn, real_asked=real_asked, fake_asked=fake_asked
+    )
+    with one_thread():
+        net = _told_apart(real_learn, fake_learn, seed)
+        return 0.5 * (1 - _called_fake(net, real_asked) + _called_fake(net, fake_asked))
+
+# %% ../nbs/11_metrics.ipynb #c2570007
+def _small_images(n: int, name: str, centre: float = 128) -> np.ndarray:  # (n,8,8,1) uint8
+    "Seeded noise around a grey, for the known answers."
+    noise = numpy_rng(0, f"metrics self-test {name}").normal(centre, 20, (n, 8, 8, 1))
+    return np.clip(np.rint(noise), 0, 255).astype(np.uint8)
+
+
+@known("two_sample, dark and bright", 1, 0)
+def _():
+    learn, asked = ([_small_images(40, f"{part}{c}", c) for c in (64, 192)] for part in "la")
+    return two_sample(*learn, *asked)
+
+
+@known("two_sample, one source", 0.5, 0.1)
+def _():
+    return two_sample(*(_small_images(n, part) for n, part in ((60, "a"), (60, "b"), (200, "c"), (200, "d"))))
+
+
+@known("two_sample, sides of different size", 0.5, 0.1)
+def _():
+    return two_sample(*(_small_images(n, part) for n, part in ((90, "a"), (30, "b"), (200, "c"), (200, "d"))))
+
+# %% ../nbs/11_metrics.ipynb #6157a002
+GIST_GRID, GIST_DIRECTIONS = 4, 4  # fields a side; directions of the filters
+GIST_FAINT = 4 / 255  # added under the root: what no one sees on a screen hardly counts
+
+
+def _gabor_filters(
+    size: int,  # side of the images
+) -> np.ndarray:  # (k, size, size) float32, over the frequencies of `fft2`
+    "Bells around waves: 4 directions an octave, from 3/8 cycles a pixel down to about 3 cycles an image."
+    fy, fx = np.meshgrid(np.fft.fftfreq(size), np.fft.fftfreq(size), indexing="ij")
+    filters = []
+    for octave in range(max(1, round(math.log2(size)) - 2)):
+        f = 0.375 / 2**octave
+        for angle in np.pi * np.arange(GIST_DIRECTIONS) / GIST_DIRECTIONS:
+            gap = (fx - f * math.cos(angle)) ** 2 + (fy - f * math.sin(angle)) ** 2
+            filters.append(np.exp(-2 * gap / f**2))
+    filters = np.stack(filters)
+    filters[:, 0, 0] = 0  # an even grey is no wave
+    return filters.astype(np.float32)
+
+# %% ../nbs/11_metrics.ipynb #6157a003
+def _fields(
+    x: np.ndarray,  # (n,C,S,S)
+) -> np.ndarray:  # (n, C * fields)
+    "The mean of each field of the grid; where the side is no multiple of it, fields differ by a pixel."
+    edges = np.arange(GIST_GRID) * x.shape[-1] // GIST_GRID
+    counts = np.diff([*edges, x.shape[-1]])
+    sums = np.add.reduceat(np.add.reduceat(x, edges, 2), edges, 3)
+    return (sums / np.outer(counts, counts)).reshape(len(x), -1)
+
+# %% ../nbs/11_metrics.ipynb #6157a004
+def gist(
+    images: np.ndarray,  # (N,S,S,C) uint8, S from 8
+) -> np.ndarray:  # (N, d) float32; at 32 px d = 208 for each channel
+    """Gist of images (Oliva and Torralba 2001, sec. 3): how strongly each Gabor filter answers in each field
+    of a 4 x 4 grid, pixels in [0, 1]; the root of the mean and GIST_FAINT: invisible noise hardly counts.
+    Raises `GannbError` for anything but square uint8 images."""
+    (images,) = _same_images(images=images)
+    filters, found = _gabor_filters(images.shape[1]), []
+    for i in range(0, len(images), 128):
+        x = images[i : i + 128].transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
+        waves = fft.fft2(x)
+        found.append(
+            np.concatenate([_fields(x), *(_fields(np.abs(fft.ifft2(waves * f))) for f in filters)], 1)
+        )
+    return np.sqrt(np.concatenate(found) + np.float32(GIST_FAINT))
+
+# %% ../nbs/11_metrics.ipynb #6157a005
+GIST_LEAST = 0.02  # smaller spreads among the reals count as this: an even corner must not decide all
+
+
+def gist_kid(
+    real: np.ndarray,  # (N,S,S,C) uint8
+    fake: np.ndarray,  # (M,S,S,C) uint8
+) -> float:  # 0 on average for equal distributions, lower is better; near 8 for nothing in common
+    """KID of the `gist` of images, each number standardised by the reals, vectors scaled to length sqrt(d).
+    Raises `GannbError` for anything but square uint8 images of one shape."""
+    real, fake = (gist(x).astype(np.float64) for x in _same_images(real=real, fake=fake))
+    mean, spread = real.mean(0), np.maximum(real.std(0), GIST_LEAST)
+    real, fake = ((x - mean) / spread for x in (real, fake))
+    return kid(
+        *(x * np.sqrt(x.shape[1] / np.maximum((x**2).sum(1, keepdims=True), 1e-12)) for x in (real, fake))
+    )
+
+# %% ../nbs/11_metrics.ipynb #6157a006
+def _wave(cycles: int) -> np.ndarray:  # (2,32,32,1) uint8
+    "Upright stripes of amplitude 1/4 around middle grey."
+    x = 0.5 + 0.25 * np.cos(2 * np.pi * cycles * np.arange(32) / 32)
+    return np.rint(255 * np.broadcast_to(x[:, None], (2, 32, 32, 1))).astype(np.uint8)
+
+
+@known("gist, a wave on its filter", math.sqrt(0.25 / 2 + GIST_FAINT), 2e-3)
+def _():
+    return gist(_wave(12))[0, 16:32].mean()
+
+
+@known("gist, that wave crosswise", math.sqrt(GIST_FAINT), 0.02)
+def _():
+    return gist(_wave(12))[0, 3 * 16 : 4 * 16].mean()
+
+
+@known("gist, mean of a field", math.sqrt(0.5 + GIST_FAINT), 2e-3)
+def _():
+    return gist(_wave(8))[0, :16].mean()
+
+
+@known("gist_kid, one source", 0, 0.1)
+def _():
+    return gist_kid(_small_images(60, "a"), _small_images(60, "b"))
+
+
+@known("gist_kid, dark and bright", 6, 2)
+def _():
+    return gist_kid(_small_images(60, "a", 64), _small_images(60, "b", 192))
+
 # %% ../nbs/11_metrics.ipynb #09542826
 def normalised(
     value: float,  # what the generator got
@@ -913,7 +1119,9 @@ def _():
 
 # %% ../nbs/11_metrics.ipynb #91f7a141
 BETTER = {
-    **dict.fromkeys(("fid", "kid", "kid_subsets", "fd_infinity", "memorisation"), "lower"),
+    **dict.fromkeys(
+        ("fid", "kid", "kid_subsets", "fd_infinity", "memorisation", "c2st", "gist_kid"), "lower"
+    ),
     **dict.fromkeys(("inception_score", "precision", "recall", "coverage", "quality"), "higher"),
     **dict.fromkeys(("diversity", "near_duplicates"), None),
 }  # metric -> its better side
