@@ -28,7 +28,7 @@ from .score import kept_numbers, normalised_protocol, row, score
 # %% auto #0
 __all__ = ['CONTROLS_VERSION', 'REAL', 'HALF', 'RULERS', 'Ruler', 'PIXEL_RULERS', 'TOLD_APART', 'PER_KIND', 'LEAST', 'SPLITS',
            'two_parts', 'learning_part', 'kinds_of', 'control_images', 'scores_of_images', 'pixel_score',
-           'untrained_kids', 'pixel_numbers', 'control_rows', 'c2st_rows', 'kind_namer', 'classes_covered',
+           'untrained_kids', 'pixel_numbers', 'control_rows', 'pixel_rows', 'kind_namer', 'classes_covered',
            'covered_protocol', 'covered_rows', 'other_splits', 'other_split_rows']
 
 # %% ../../nbs/15_stages.controls.ipynb #34285daa
@@ -159,14 +159,7 @@ def scores_of_images(
 
 # %% ../../nbs/15_stages.controls.ipynb #63c6fc7d
 Ruler = Callable[[np.ndarray, ImageSet, ImageSet], float]  # images, reals to learn from, reals that judge
-
-
-def _c2st(images: np.ndarray, learn: ImageSet, real: ImageSet) -> float:
-    "Accuracy of the classifier two-sample test on fresh images."
-    return metrics.two_sample(np.asarray(learn.images), images, np.asarray(real.images))
-
-
-PIXEL_RULERS: dict[str, Ruler] = {"c2st": _c2st}
+PIXEL_RULERS: dict[str, Ruler] = {}
 
 # %% ../../nbs/15_stages.controls.ipynb #4f694f97
 def _pixel_protocol(metric: str, scorer: Scorer, learn: ImageSet) -> dict[str, Any]:
@@ -293,38 +286,31 @@ def control_rows(
     return out + _pixel_control_rows(role, scorer, train, found)
 
 # %% ../../nbs/15_stages.controls.ipynb #5c95d8a1
-def _pixel_rows(
-    metric: str,
+def pixel_rows(
+    metric: str,  # a name in PIXEL_RULERS
     arm: str,
     role: str,
     run: GanRun,
     scorer: Scorer,
-    train: ImageSet,
-    epoch: int | None,
-    label: str,
-) -> list[dict]:
-    "What a ruler of pixels says of one snapshot; NaN for a run that diverged before."
-    epoch, learn = run.epochs if epoch is None else epoch, learning_part(train, scorer.n_fake)
-    n, value = len(learn), math.nan
-    who = {"seed": run.seed, "z_dist": run.fields["z_dist"]}
-    if run.diverged is None or run.diverged > epoch * run.steps_per_epoch:
-        who |= {"G": run.sha256(epoch), "drawn": scorer.n_fake}
-        value = _pixel_number(metric, scorer, learn, who, lambda: fakes_of(run, epoch, scorer.n_fake)[:n])
-    return [row(arm, role, run.seed, label, metric, value, _pixel_protocol(metric, scorer, learn))]
-
-# %% ../../nbs/15_stages.controls.ipynb #058d7e74
-def c2st_rows(
-    arm: str,
-    role: str,
-    run: GanRun,
-    scorer: Scorer,
-    train: ImageSet,  # of the role's main arm, for every arm: the classifier learns reals from some of them
+    train: ImageSet,  # of the role's main arm, for every arm: the ruler learns reals from some of them
     epoch: int | None = None,  # a kept one; None: the last
     label: str = "end",  # name of that place in the claims
 ) -> list[dict]:
-    """The classifier two-sample test on a run's fakes, as a row: 0.5 where it cannot tell them from reals.
-    Raises `GannbError` for an epoch that was not kept."""
-    return _pixel_rows("c2st", arm, role, run, scorer, train, epoch, label)
+    """What a ruler of pixels says of a run's fakes, as a row; NaN for a run that diverged before.
+    Raises `GannbError` for an unknown ruler, or an epoch that was not kept."""
+    check_choice("ruler", metric, PIXEL_RULERS)
+    epoch, learn = run.epochs if epoch is None else epoch, learning_part(train, scorer.n_fake)
+    value = math.nan
+    if not _diverged_by(run, epoch):
+        who = {"G": run.sha256(epoch), "seed": run.seed, "z_dist": run.fields["z_dist"], "drawn": scorer.n_fake}
+        draw = partial(fakes_of, run, epoch, scorer.n_fake)
+        value = _pixel_number(metric, scorer, learn, who, lambda: draw()[: len(learn)])
+    return [row(arm, role, run.seed, label, metric, value, _pixel_protocol(metric, scorer, learn))]
+
+# %% ../../nbs/15_stages.controls.ipynb #e21fc94e
+def _diverged_by(run: GanRun, epoch: int) -> bool:
+    "Had a run diverged by the end of an epoch?"
+    return run.diverged is not None and run.diverged <= epoch * run.steps_per_epoch
 
 # %% ../../nbs/15_stages.controls.ipynb #a8634a20
 PER_KIND = 100  # images of each class that a namer learns from, at most
@@ -379,7 +365,7 @@ def covered_rows(
     "Share of the classes that occur among a run's fakes, as a row; NaN for a run that diverged before."
     epoch, protocol = run.epochs if epoch is None else epoch, covered_protocol(namer, scorer.n_fake)
     value = math.nan
-    if run.diverged is None or run.diverged > epoch * run.steps_per_epoch:
+    if not _diverged_by(run, epoch):
         fields = protocol | {"what": "classes covered", "version": CONTROLS_VERSION, "seed": run.seed}
         fields |= {"G": run.sha256(epoch), "z_dist": run.fields["z_dist"], "weights": scorer.net.weights}
 

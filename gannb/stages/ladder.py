@@ -48,7 +48,7 @@ def _along(run: GanRun, scorer: Scorer) -> dict[str, float]:  # "epoch 3" -> KID
     epochs = sorted({kept(run)[0], epoch_near(run, run.steps / 5), run.epochs})
     return {f"epoch {e}": score(run, scorer, e)["kid"] for e in epochs}
 
-# %% ../../nbs/15_stages.ladder.ipynb #hardrung
+# %% ../../nbs/15_stages.ladder.ipynb #c11c2858
 HARD = {"20 images repeated": "variety", HALF: "variety", "chimeras": "looks"}  # control -> its question
 RULERS_OF = {"looks": ("kid", *PIXEL_RULERS), "variety": ("recall", "coverage")}  # question -> who answers it
 MORE_IS_BETTER = ("recall", "coverage")
@@ -74,7 +74,7 @@ class Answer:
         better, worse = (self.blur, self.value) if self.ruler not in MORE_IS_BETTER else (self.value, self.blur)
         return better < worse
 
-# %% ../../nbs/15_stages.ladder.ipynb #certcls1
+# %% ../../nbs/15_stages.ladder.ipynb #af8511cf
 @dataclass(frozen=True)
 class Certificate(Ladder):
     "The basic rungs with what is wrong with them, and what each ruler said of the hard ones."
@@ -104,7 +104,7 @@ class Certificate(Ladder):
         "Does the interval of real images reach 0?"
         return self.reals[1] <= 0
 
-# %% ../../nbs/15_stages.ladder.ipynb #hardansw
+# %% ../../nbs/15_stages.ladder.ipynb #a5654c3c
 def _answers(
     scores: Mapping[str, Mapping[str, float]],  # control -> ruler -> value
 ) -> list[Answer]:
@@ -118,7 +118,7 @@ def _answers(
         for ruler in rulers
     ]
 
-# %% ../../nbs/15_stages.ladder.ipynb #climbed1
+# %% ../../nbs/15_stages.ladder.ipynb #ed82e17c
 def climbed(
     run: GanRun,
     scorer: Scorer,
@@ -161,7 +161,7 @@ def may_not_judge(found: Mapping[str, Ladder | Missing]) -> dict[str, str]:  # r
         for role, v in failed.items()
     }
 
-# %% ../../nbs/15_stages.ladder.ipynb #ladderrw
+# %% ../../nbs/15_stages.ladder.ipynb #0de965f1
 def ladder_passed_rows(found: Mapping[str, Ladder | Missing], net: FeatureNet) -> list[dict]:
     "Whether the network may judge each data set, as rows of the ledger: 1 or 0, and what is wrong."
     return [
@@ -188,7 +188,7 @@ def ladder_sentence(
     far = [_far_sentence(names[role], v) for role, v in certified.items() if not v.near_zero]
     return " ".join([*said, *filter(None, overlooked), *far])
 
-# %% ../../nbs/15_stages.ladder.ipynb #oversent
+# %% ../../nbs/15_stages.ladder.ipynb #d4cda4f8
 RUNG_WORDS = {
     "20 images repeated": "twenty images repeated",
     HALF: "that half of the classes are gone",
@@ -320,7 +320,7 @@ def _data_cells(climbs: Ladder | Missing) -> dict[str, Any]:
         "passed": "passed" if climbs.passed else "FAILED: " + "; ".join(climbs.wrong),
     }
 
-# %% ../../nbs/15_stages.ladder.ipynb #answrows
+# %% ../../nbs/15_stages.ladder.ipynb #3e2f963a
 def _answer_cell(climbs: Ladder | Missing, rung: str, ruler: str) -> str:
     "What one ruler said of one hard rung on one data set."
     if not isinstance(climbs, Certificate):
