@@ -244,7 +244,6 @@ ENTRIES = (  # what is stored under "score"; all that they use belongs to what a
     ("stages.score", "inception_scores"),
     ("stages.score", "inception_reals"),
     ("stages.memory", "memorisation_rows"),
-    ("stages.ladder", "climbed"),
     ("stages.judges", "scorers_for"),
     ("stages.judges", "judging_part"),
     ("stages.classifier", "Namer"),
