@@ -240,7 +240,7 @@ def test_the_rungs_are_the_controls(run, scorer, sets):  # noqa: F811
     assert scores["unnoticed", "brighter"] == kids["brighter"]
     assert scores["untrained G", ""] == score.score(run, scorer, 0)["kid"]
     asked = {(a.rung, a.ruler): a for a in found.answers}
-    assert len(asked) == 3 * 5 and asked["chimeras", "kid"].value == kids["chimeras"]
+    assert len(asked) == 3 * 6 and asked["chimeras", "kid"].value == kids["chimeras"]
     assert (
         asked["chimeras", "kid"].against == kids["slight blur"] and asked["chimeras", "c2st"].against == 0.75
     )
