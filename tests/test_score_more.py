@@ -295,6 +295,10 @@ def test_what_kid_overlooks_is_said(scorer):  # noqa: F811
     ) in said
     assert "On Apples real images score 0.64 [0.5, 0.7], not 0" in said
     assert may_not_judge({"apple": BLIND}) == {}
+    alone = replace(BLIND, answers=[Answer(REPEATED, "kid", 0.4, 0.3), Answer(REPEATED, "recall", 0.7, 0.6)])
+    said = ladder_sentence(scorer.net, NAMES, {"apple": alone})
+    assert "On Apples only KID sees twenty images repeated: no ruler of variety does." in said
+    assert "overlooks" not in said
     near = replace(BLIND, answers=[Answer(CHIMERAS, "kid", 0.4, 0.3)], reals=(0.01, -0.01, 0.03))
     assert ladder_sentence(scorer.net, NAMES, {"apple": near}).endswith("it may judge.")
 
