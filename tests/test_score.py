@@ -278,7 +278,6 @@ ENTRIES = (  # what is stored under "score"; all that they use belongs to what a
     ("stages.memory", "memorisation_rows"),
     ("stages.memory", "copy_rows"),
     ("stages.memory", "copy_control_rows"),
-    ("stages.ladder", "climbed"),
     ("stages.judges", "scorers_for"),
     ("stages.judges", "judging_part"),
     ("stages.classifier", "Namer"),
