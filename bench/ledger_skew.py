@@ -1,5 +1,5 @@
-"""How often a claim comes out *reproduced* while its true mean lies exactly on the bound, for seeds that are not
-bell-shaped: the rates are printed, not bounded. Five clean seeds do not know of the sixth that collapses.
+"""How often a claim comes out *reproduced* while its true mean lies exactly on the bound, for seeds that are
+not bell-shaped: the rates are printed, not bounded. Five clean seeds do not know of the sixth that collapses.
 
 python bench/ledger_skew.py [--tables 2000] [--seeds 5 8]
 """

@@ -1,4 +1,4 @@
-"""Seeds that are alike, names that nobody makes, results that are none, counting apart, the history of a claim:
+"""Seeds that are alike, names that nobody makes, results that are none, counting apart, history of a claim:
 for each rule where it fires and where it must not."""
 
 import json

@@ -243,8 +243,10 @@ def _agree(first: Sequence[Mapping], second: Sequence[Mapping]) -> bool | None:
 
 
 def _both_said(out: Mapping, second: Mapping) -> str:
-    "What each of two rulers says."
-    return f"By the first: {out['text']} By the second: ({second['label']}) {second['text']}"
+    "What each of two rulers says; the second by name, unless its words begin with it."
+    text, label = second["text"], second["label"]
+    named = text if text.startswith(label) else f"({label}) {text}"
+    return f"By the first: {out['text']} By the second: {named}"
 
 
 def through_second(out: dict, leaves: Sequence[Mapping], second: dict, its_leaves: Sequence[Mapping]) -> dict:
