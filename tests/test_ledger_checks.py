@@ -50,6 +50,14 @@ def test_seeds_that_are_alike_decide_nothing(c, table):
     assert "e-17" not in r["reason"] and "e-16" not in r["reason"], "no dust of rounding"
 
 
+def test_a_claim_may_say_why_equal_seeds_are_no_error():
+    said = judge(bound(alike="a count of none"), rows([0.95] * 5), "paper")
+    assert said["verdict"] == "reproduced", said["reason"]
+    assert "Every seed gave the same number: a count of none." in said["reason"]
+    differ = judge(bound(alike="a count of none"), rows(FIVE), "paper")["reason"]
+    assert "the same number" not in differ
+
+
 @pytest.mark.parametrize(
     "c, table",
     [

@@ -414,11 +414,19 @@ def _all_alike(read: Reading) -> str | None:
     )
 
 
+def _may_be_alike(read: Reading) -> str:
+    "The claim's own reason why equal numbers are no error, where they are equal; else nothing."
+    own = read.test.get("alike")
+    return f" Every seed gave the same number: {own.rstrip('.')}." if own and _all_alike(read) else ""
+
+
 def _overruled(read: Reading) -> tuple[str, str] | None:
     "What takes the verdict away from an interval, and why; None when it stands."
     if idle := _decides_nothing(read.measured, read.test):
         return NOT_TESTABLE, idle
-    if why := _too_few(read.groups, read.test) or _all_alike(read):
+    if why := _too_few(read.groups, read.test):
+        return INCONCLUSIVE, why
+    if "alike" not in read.test and (why := _all_alike(read)):
         return INCONCLUSIVE, why
     return None
 
@@ -441,7 +449,7 @@ def _settle(read: Reading) -> dict:
     i = welch_interval(*values, level) if len(values) == 2 else t_interval(values[0], level)
     ours = _interval_said(read, i, target)
     verdict = decide(i.low, i.high, target)
-    text, overruled = _lies(verdict, level, target), _overruled(read)
+    text, overruled = _lies(verdict, level, target) + _may_be_alike(read), _overruled(read)
     if overruled:
         verdict, text = overruled
     return read.out(
