@@ -440,6 +440,12 @@ def _other_split(
     rest, held = (numpy_rng(draw, "other split", k).permutation(np.flatnonzero(part == k)) for k in (0, 1))
     return metrics.kid(x[held[: len(scorer.real)]], x[rest[: scorer.n_fake]])
 
+# %% ../../nbs/15_stages.controls.ipynb #a243dadd
+def _digest(names: np.ndarray) -> str:
+    "Of which images belong together, whatever they are called."
+    numbers = np.unique(names, return_inverse=True)[1].astype(np.int64)
+    return hashlib.sha256(numbers.tobytes()).hexdigest()
+
 # %% ../../nbs/15_stages.controls.ipynb #5eca9198
 SPLITS = "real images, other splits"
 
@@ -461,7 +467,9 @@ def other_splits(
         "version": CONTROLS_VERSION,
         "weights": scorer.net.weights,
         "train": train.fingerprint,
-        "kinds": None if kinds is None else np.unique(kinds, return_inverse=True)[1].tolist(),
+        "groups": _digest(train.groups),
+        "kinds": None if kinds is None else _digest(kinds),
+        "share": share,
         "draws": draws,
     }
 
