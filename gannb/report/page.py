@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from functools import cache
 from importlib.resources import files
@@ -18,6 +18,7 @@ from typing import Any, TYPE_CHECKING
 
 from ..base import GannbError, Missing, check_choice, fmt_time
 from ..config import Report as Request
+from ..ledger.check import CLAIMS, PROTOCOLS, RESULTS, results_text
 from ..ledger.claims import load_claims
 from ..ledger.words import MARKS, VERDICTS, counts, headline, verdict_words
 from ..plot import gif, png, seed_dots
@@ -439,16 +440,20 @@ class Report:
         config: Mapping[str, Any],  # the configuration of the run
         provenance: Mapping[str, Any],  # what made the numbers
         timing: Mapping[str, Any],  # wall-clock figures, in a file of their own
+        rows: Iterable[Mapping],  # every result row behind the verdicts, as the ledger took them
     ) -> None:
         """Write the records, remove files of an earlier report, and write the marker last.
-        Raises `GannbError` while a claim has no verdict block."""
+        Raises `GannbError` while a claim has no verdict block, and for a row that CSV cannot hold."""
         lost = [c["id"] for c in claims if c["id"] not in self.judged]
         if lost:
             raise GannbError(
                 f"the ledger leads nowhere for {', '.join(lost)}: "
                 "show report.verdict(claim) for each claim before finish."
             )
-        write_json(self.folder / "claims.json", [self._with_evidence(c) for c in claims])
+        results, protocols = results_text(rows)
+        write_json(self.folder / CLAIMS, [self._with_evidence(c) for c in claims])
+        atomic_write(self.folder / RESULTS, results)
+        write_json(self.folder / PROTOCOLS, protocols)
         write_json(self.folder / "config.json", dict(config))
         write_json(self.folder / "provenance.json", dict(provenance))
         write_json(self.folder / "timing.json", dict(timing))

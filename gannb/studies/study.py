@@ -17,21 +17,22 @@ from .. import plot, store
 from ..base import GannbError, Missing, nearest
 from ..config import Report as Request
 from ..data import ImageSet
+from ..ledger.network import judge_study, ladder_row
 from ..models.dcgan import Discriminator, Generator, layer_table
 from ..models.guidelines import guidelines
 from ..report.page import Report, previous_claims, run_folder, study_meta
 from ..stages import cards
 from ..stages.arms import Arm, Trained, train_arms
 from ..stages.judges import Scorer, judging_part, scorers_for, some_images
-from ..stages.ladder import judge_study, ladder_of, may_not_judge
+from ..stages.ladder import ladder_of
 from ..stages.memory import nearest_pairs
 from ..stages.run import GanRun
 from ..stages.score import score
 from ..stages.tables import Results
 
 # %% auto #0
-__all__ = ['plain', 'Table', 'Figure', 'Film', 'Logs', 'Page', 'RowsRoom', 'ShowRoom', 'first_of_each_role', 'by_key', 'Study',
-           'scorers_of', 'architecture', 'guidelines_table', 'closest_pairs']
+__all__ = ['plain', 'Table', 'Figure', 'Film', 'Logs', 'Page', 'RowsRoom', 'ShowRoom', 'first_of_each_role', 'by_key',
+           'passed_rows', 'Study', 'scorers_of', 'architecture', 'guidelines_table', 'closest_pairs']
 
 # %% ../../nbs/17_studies.study.ipynb #cfb3e4bf
 def plain(value: Any) -> Any:
@@ -167,6 +168,14 @@ def by_key(arms: Iterable[Arm]) -> dict[tuple[str, str], Arm]:
         found[arm.key] = arm
     return found
 
+# %% ../../nbs/17_studies.study.ipynb #9e6801a7
+def passed_rows(
+    ladders: Mapping[str, Any],  # role -> Ladder or Missing
+) -> list[dict]:
+    "Where the network may judge, as rows: what is published must be enough to judge again."
+    found = {role: climbs for role, climbs in ladders.items() if not isinstance(climbs, Missing)}
+    return [ladder_row(role, climbs.wrong) for role, climbs in found.items()]
+
 # %% ../../nbs/17_studies.study.ipynb #73a35169
 @dataclass
 class Study:
@@ -246,13 +255,12 @@ class Study:
         "The ladders, the rows and the verdicts."
         self.set_threads()
         self.ladders = {role: ladder_of(t.runs, t.scorer, t.data) for role, t in self.main.items()}
-        self.results = Results(self.rows_room.rows(self))
+        self.results = Results([*self.rows_room.rows(self), *passed_rows(self.ladders)])
         self.judged = judge_study(
             self.published["claims"],
             self.results.rows,
             self.request.setting,
             previous_claims(self.request.paper),
-            may_not_judge(self.ladders),
         )
 
     def page(self) -> Page:
@@ -290,6 +298,7 @@ class Study:
             request | {"overrides": self.request.overrides} | self.cfg.model_dump(),
             made_by,
             cards.timing(self, time.monotonic() - self.started),
+            self.results.rows,
         )
 
 # %% ../../nbs/17_studies.study.ipynb #d28889a3
