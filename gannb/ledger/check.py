@@ -91,7 +91,7 @@ def results_text(
     for row in rows:
         card = _plain_protocol(row.get("protocol") or {})
         name = stable_hash(card, 8)
-        protocols[name] = card
+        protocols.setdefault(name, card)
         seed = "" if row["seed"] is None else int(row["seed"])
         words = [_word_text(row[f]) for f in ("arm", "dataset")]
         what = [_step_text(row["step"]), _word_text(row["metric"]), _value_text(row["value"])]
@@ -104,21 +104,20 @@ def _read_row(fields: Sequence[str], protocols: Mapping[str, dict]) -> dict:
     if len(fields) != len(COLUMNS):
         raise ValueError(f"it has {len(fields)} columns and not {len(COLUMNS)}")
     arm, dataset, seed, step, metric, value, name = fields
-    number, whole = _as_number(value), _as_number(seed)
-    if number is None and value:
+    whole, as_step = _as_number(seed), _as_number(step)
+    if value and _as_number(value) is None:
         raise ValueError(f"value {value!r} is not a number")
     if seed and not isinstance(whole, int):
         raise ValueError(f"seed {seed!r} is not a whole number")
     if name not in protocols:
         raise ValueError(f"its protocol {name!r} is not in {PROTOCOLS}")
-    as_step = _as_number(step)
     return {
         "arm": arm or None,
         "dataset": dataset or None,
         "seed": whole,
         "step": (step or None) if as_step is None else as_step,
         "metric": metric,
-        "value": None if number is None else float(number),
+        "value": float(value) if value else None,
         "protocol": protocols[name],
     }
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -453,7 +454,8 @@ class Report:
         results, protocols = results_text(rows)
         write_json(self.folder / CLAIMS, [self._with_evidence(c) for c in claims])
         atomic_write(self.folder / RESULTS, results)
-        write_json(self.folder / PROTOCOLS, protocols)
+        as_they_came = json.dumps(protocols, indent=1, ensure_ascii=False)  # a reason names fields in order
+        atomic_write(self.folder / PROTOCOLS, as_they_came + "\n")
         write_json(self.folder / "config.json", dict(config))
         write_json(self.folder / "provenance.json", dict(provenance))
         write_json(self.folder / "timing.json", dict(timing))
