@@ -13,8 +13,8 @@ from .table import Table
 from .words import JUDGING
 
 # %% auto #0
-__all__ = ['NETWORK_METRICS', 'LADDER', 'LADDER_METRIC', 'asks_network', 'ladder_row', 'failed_words', 'failed_ladders',
-           'judge_study']
+__all__ = ['NETWORK_METRICS', 'CONTROL', 'LADDER', 'LADDER_METRIC', 'asks_network', 'ladder_row', 'failed_words',
+           'failed_ladders', 'judge_study']
 
 # %% ../../nbs/13_ledger.network.ipynb #d07b98e4
 NETWORK_METRICS = (  # what the judging network says
@@ -40,7 +40,8 @@ def asks_network(test: Any) -> bool:
     return isinstance(test, (list, tuple)) and any(map(asks_network, test))
 
 # %% ../../nbs/13_ledger.network.ipynb #b9cd494a
-LADDER = "ladder"  # the arm of these rows
+CONTROL = "control"  # the step of rows that no training made
+LADDER = "ladder"  # the arm of the rows of a ladder
 LADDER_METRIC = "ladder_passed"
 
 
@@ -54,7 +55,7 @@ def ladder_row(
         "arm": LADDER,
         "dataset": dataset,
         "seed": None,
-        "step": "control",
+        "step": CONTROL,
         "metric": LADDER_METRIC,
         "value": float(not wrong),
         "protocol": {**(protocol or {}), "wrong": list(wrong)},
