@@ -17,7 +17,8 @@ from .. import plot, store
 from ..base import GannbError, Missing, nearest
 from ..config import Report as Request
 from ..data import ImageSet
-from ..ledger.network import CONTROL, LADDER, judge_study, ladder_row
+from ..ledger.network import LADDER, judge_study, ladder_row
+from ..ledger.table import CONTROL
 from ..models.dcgan import Discriminator, Generator, layer_table
 from ..models.guidelines import guidelines
 from ..report.page import Report, previous_claims, run_folder, study_meta
@@ -366,8 +367,8 @@ def _asked_with(rows: Iterable[Mapping]) -> str:
     "`n = 400 real images against 400, network effnet-lite0`: every number of images that the controls had."
     cards = [r["protocol"] for r in rows if r["step"] == CONTROL and r["arm"] != LADDER]
     said = []
-    for field, words in (("n_real", "real images"), ("n_fake", "images in place of fakes")):
-        if numbers := sorted({card[field] for card in cards if field in card}):
+    for count, words in (("n_real", "real images"), ("n_fake", "images in place of fakes")):
+        if numbers := sorted({card[count] for card in cards if count in card}):
             said.append(f"n = {' or '.join(f'{n:,}' for n in numbers)} {words}")
     if networks := sorted({str(card["network"]) for card in cards if "network" in card}):
         said.append(f"network {' and '.join(networks)}")
