@@ -150,9 +150,7 @@ def test_every_row_comes_back_as_it_was(folder):
     assert len({r["step"] for r in rows if r["metric"] == "loss_D"}) == 4
 
 
-@pytest.mark.parametrize(
-    "value", [0.1 + 0.2, 1e-320, -0.0, 1 / 3, np.float32(0.1), 2**60, -1e300, 5133]
-)
+@pytest.mark.parametrize("value", [0.1 + 0.2, 1e-320, -0.0, 1 / 3, np.float32(0.1), 2**60, -1e300, 5133])
 def test_a_value_is_the_same_double(tmp_path, value):
     publish(tmp_path, [], [result("a", "m", 0, value)])
     back = read_results(tmp_path)[0]["value"]

@@ -266,20 +266,16 @@ def _readings(claim: Mapping) -> dict[str, str]:
     if claim.get("reading") is None:
         return {}
     found = {}
-    for part in claim["parts"][: len(claim["test"]["tests"])]:
-        decides = ", decides" if part["label"] == claim["reading"] else ""
-        found[f"Read as: {part['label']}"] = f"{part['ours']} ({part['verdict']}{decides})"
+    for i, part in enumerate(claim["parts"][: len(claim["test"]["tests"])], 1):
+        decides = ", which decides" if part["label"] == claim["reading"] else ""
+        found[f"Reading {i}"] = f"{part['label']}: {part['ours']} ({part['verdict']}{decides})"
     return found
 
 # %% ../../nbs/16_report.page.ipynb #1b5279ff
 def claim_facts(claim: Mapping) -> dict[str, str]:
-    "What stands between a verdict and its reason: both numbers, the second ruler, every reading."
-    return {
-        "The paper": claim["published"],
-        "Here": claim["ours"],
-        **_second_facts(claim),
-        **_readings(claim),
-    }
+    "What stands between a verdict and its reason: both numbers (or every reading), and the second ruler."
+    here = _readings(claim) or {"Here": claim["ours"]}
+    return {"The paper": claim["published"], **here, **_second_facts(claim)}
 
 # %% ../../nbs/16_report.page.ipynb #85a2c5eb
 _SIGNS = {True: "✓", False: "✗", None: "–"}  # whether something is so; None: it was not judged
