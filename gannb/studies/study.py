@@ -172,10 +172,11 @@ def by_key(arms: Iterable[Arm]) -> dict[tuple[str, str], Arm]:
 # %% ../../nbs/17_studies.study.ipynb #9e6801a7
 def passed_rows(
     ladders: Mapping[str, Any],  # role -> Ladder or Missing
+    protocols: Mapping[str, Mapping],  # role -> what its scores rest on
 ) -> list[dict]:
     "Where the network may judge, as rows: what is published must be enough to judge again."
     found = {role: climbs for role, climbs in ladders.items() if not isinstance(climbs, Missing)}
-    return [ladder_row(role, climbs.wrong) for role, climbs in found.items()]
+    return [ladder_row(role, climbs.wrong, protocols[role]) for role, climbs in found.items()]
 
 # %% ../../nbs/17_studies.study.ipynb #73a35169
 @dataclass
@@ -256,7 +257,8 @@ class Study:
         "The ladders, the rows and the verdicts."
         self.set_threads()
         self.ladders = {role: ladder_of(t.runs, t.scorer, t.data) for role, t in self.main.items()}
-        self.results = Results([*self.rows_room.rows(self), *passed_rows(self.ladders)])
+        protocols = {role: t.scorer.protocol() for role, t in self.main.items()}
+        self.results = Results([*self.rows_room.rows(self), *passed_rows(self.ladders, protocols)])
         self.judged = judge_study(
             self.published["claims"],
             self.results.rows,
