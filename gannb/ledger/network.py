@@ -27,7 +27,7 @@ NETWORK_METRICS = (  # what the judging network says
     "coverage",
     "diversity",
     "diversity_rise",
-    "copies",
+    "classes_covered",
     "near_duplicates",
     "nearer_to_training",
 )
