@@ -345,7 +345,7 @@ def closest_pairs(t: Trained, n: int = 8) -> tuple[np.ndarray, np.ndarray] | Non
 RULERS = {  # metric -> head of its column in the table of controls
     "kid": "KID",
     "quality": "Normalised KID",
-    "spectrum": "Spectrum",
+    "gist_kid": "KID of gist",
     "c2st": "Told from real (C2ST)",
     "precision": "Precision",
     "recall": "Recall",
