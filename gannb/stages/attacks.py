@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..base import GannbError
+from ..base import GannbError, check_choice
 from ..copies import copy_share, low_passed, rendered
 from ..damage import damages_for, with_classes, with_copies
 from ..data import ImageSet
@@ -70,15 +70,18 @@ def attacks(
     parts: Parts,
     n: int,  # images in each attack; fewer where there are not so many
     extra: Mapping[str, np.ndarray] | None = None,  # further attacks: name -> (n,H,W,C) uint8
+    names: Iterable[str] | None = None,  # which of them; None: all that say something about these images
 ) -> dict[str, np.ndarray]:  # name -> (n,H,W,C) uint8, real images as they are first
-    "Real images with a known fault, each set in place of a generator's."
+    """Real images with a known fault, each set in place of a generator's.
+    Raises `GannbError` for a name that is no attack on these images."""
     images, kinds = np.asarray(some_images(parts.drawn, n).images), parts.kinds
     out = {REAL: images} | {name: damage(images, 0) for name, damage in damages_for(images).items()}
     if kinds is not None:
         out[HALF] = np.asarray(some_images(parts.drawn.rows(with_classes(kinds, 0.5)), n).images)
     originals = np.asarray(parts.trained.images)
     out |= {f"{share * 100:.0f} % copies": with_copies(images, originals, share) for share in COPIED}
-    return out | dict(extra or {})
+    out |= dict(extra or {})
+    return {check_choice("attack", name, out): out[name] for name in names or out}
 
 # %% ../../nbs/15_stages.attacks.ipynb #a77ac010
 class Sight(NamedTuple):
@@ -93,7 +96,9 @@ class Sight(NamedTuple):
 FEATURE_RULERS = ("kid", "recall", "coverage")
 
 
-def copies_among(images: np.ndarray, parts: Parts) -> float:  # (n,H,W,C) uint8 -> share, NaN where it cannot be told
+def copies_among(
+    images: np.ndarray, parts: Parts
+) -> float:  # (n,H,W,C) uint8 -> share, NaN where it cannot be told
     "The share of copies of the trained images; every one of them is searched."
     originals, groups = np.asarray(parts.trained.images), None
     if parts.trained.groups is not None and parts.judge.groups is not None:
@@ -136,7 +141,8 @@ WORSE = {  # ruler -> (which way is worse, least move that counts; None: half of
 
 
 def sights_of(found: Mapping[str, Mapping[str, float]]) -> list[Sight]:  # attack -> ruler -> value
-    "Which attacks were seen by which ruler. Raises `GannbError` where real images or slight blur are missing."
+    """Which attacks were seen by which ruler.
+    Raises `GannbError` where real images or slight blur are missing."""
     for needed in (REAL, "slight blur"):
         if needed not in found:
             raise GannbError(f"{needed!r} must be among the attacks: all others are compared with it.")
@@ -146,7 +152,8 @@ def sights_of(found: Mapping[str, Mapping[str, float]]) -> list[Sight]:  # attac
         for ruler, value in values.items():
             way, least = WORSE[ruler]
             least = abs(blur[ruler] - real[ruler]) / 2 if least is None else least
-            out.append(Sight(attack, ruler, value, bool(way * (value - real[ruler]) > least)))
+            moved = way * (value - real[ruler])
+            out.append(Sight(attack, ruler, value, bool(moved > least)))
     return out
 
 # %% ../../nbs/15_stages.attacks.ipynb #a77ac015
@@ -156,14 +163,14 @@ def what_rulers_see(
     n: int = 300,  # images in each attack and images that judge
     extra: Mapping[str, np.ndarray] | None = None,  # further attacks: name -> (n,H,W,C) uint8
     rulers: Iterable[str] = tuple(WORSE),
+    names: Iterable[str] | None = None,  # attacks; None: all that say something about these images
 ) -> list[Sight]:
     """Every attack shown to every ruler: seconds an attack on one core.
-    Raises `GannbError` for an unknown ruler, or sets that are too small."""
-    if unknown := sorted(set(rulers) - set(WORSE)):
-        raise GannbError(f"rulers {unknown} are not known. Allowed: {', '.join(WORSE)}.")
+    Raises `GannbError` for an unknown ruler or attack, or sets that are too small."""
+    rulers = [check_choice("ruler", ruler, WORSE) for ruler in rulers]
     scorer = Scorer(net, some_images(parts.judge, n), n)
     namer = None if parts.kinds is None else Namer(balanced(parts.trained, PER_KIND), net)
-    shown = attacks(parts, n, extra)
+    shown = attacks(parts, n, extra, names)
     return sights_of({name: said_by(rulers, x, parts, scorer, namer) for name, x in shown.items()})
 
 # %% ../../nbs/15_stages.attacks.ipynb #a77ac016
@@ -182,6 +189,6 @@ def sight_rows(sights: Iterable[Sight]) -> list[dict[str, Any]]:  # columns: att
     "A row an attack, a column a ruler: the number, and ● where the ruler sees it."
     rows: dict[str, dict[str, Any]] = {}
     for s in sights:
-        number = "n/a" if np.isnan(s.value) else f"{s.value:.2f}"
+        number = "n/a" if np.isnan(s.value) else f"{round(s.value, 2) + 0.0:.2f}"  # + 0.0: no -0.00
         rows.setdefault(s.attack, {"attack": s.attack})[s.ruler] = number + (" ●" if s.seen else "")
     return list(rows.values())
