@@ -59,8 +59,8 @@ AT_MOST = 0.5  # of what slight blur costs
 
 
 def _unmoved(kids: Mapping[str, float]) -> list[str]:
-    """What is wrong where a network minds what nobody notices. Raw pixels and networks that have learnt nothing
-    see mostly how bright an image is."""
+    """What is wrong where a network minds what nobody notices. Raw pixels and networks that have learnt
+    nothing see mostly how bright an image is."""
     real, blur, changed = kids[REAL], kids["slight blur"], kids[UNNOTICED]
     if changed - real < AT_MOST * (blur - real):
         return []
@@ -395,8 +395,9 @@ def _answer_cell(climbs: Ladder | Missing, rung: str, ruler: str) -> str:
 
 
 def answer_rows(found: Mapping[str, Ladder | Missing]) -> list[dict]:
-    """The table of the hard rungs: a row a rung and ruler, a column a role. In a cell: what the ruler said, in
-    brackets what it said of slight blur (the two-sample test: TOLD), and whether the rung is the worse. Nothing without rungs."""
+    """The table of the hard rungs: a row a rung and ruler, a column a role. In a cell: what the ruler said,
+    in brackets what it said of slight blur (the two-sample test: TOLD), and whether the rung is the worse.
+    Nothing without rungs."""
     asked = [a for v in found.values() if isinstance(v, Certificate) for a in v.answers]
     pairs = dict.fromkeys((a.rung, a.ruler, a.asked) for a in asked)
     return [
