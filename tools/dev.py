@@ -74,13 +74,14 @@ def claims_of(paper: str) -> list[dict]:
 
 
 def verdict_counts(paper: str) -> str:
-    "`24 claims: 5 reproduced, 3 not reproduced ...` of a reference result."
-    from gannb.ledger.words import VERDICTS
+    "`24 claims: 5 reproduced, 3 not reproduced ...; 4 more are not the paper's own` of a reference result."
+    from gannb.ledger.words import about_of, counts
 
     claims = claims_of(paper)
-    return f"{len(claims)} claims: " + ", ".join(
-        f"{n} {v}" for v in VERDICTS if (n := sum(c["verdict"] == v for c in claims))
-    )
+    own = {verdict: n for verdict, n in counts(claims).items() if n}
+    apart = sum(about_of(claim) != "claim" for claim in claims)
+    more = f"; {apart} more are not the paper's own" if apart else ""
+    return f"{sum(own.values())} claims: " + ", ".join(f"{n} {v}" for v, n in own.items()) + more
 
 
 def claims_table() -> str:
