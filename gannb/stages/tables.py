@@ -85,6 +85,8 @@ SHARES = (  # metrics that are shares or probabilities
     "classes_covered",
     "coverage",
     "coverage_coarse",
+    "D_acc_held",
+    "D_acc_train",
     "D_fake_after",
     "D_fake_before",
     "D_real",
