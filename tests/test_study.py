@@ -148,7 +148,7 @@ class Room:
 
 def scored_again(study, setting, facts=None, **more):
     "The same trainings, scored by another room in another setting."
-    request = dataclasses.replace(study.request, setting=setting)
+    request = study.request.model_copy(update={"setting": setting})
     other = dataclasses.replace(study, request=request, rows_room=Room(**more), facts=facts or {})
     other.score()
     return other
