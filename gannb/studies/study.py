@@ -344,7 +344,7 @@ def closest_pairs(t: Trained, n: int = 8) -> tuple[np.ndarray, np.ndarray] | Non
 RULERS = {  # metric -> head of its column in the table of controls
     "kid": "KID",
     "quality": "Normalised KID",
-    "spectrum": "Spectrum",
+    "gist_kid": "KID of gist",
     "c2st": "Told from real (C2ST)",
     "precision": "Precision",
     "recall": "Recall",
@@ -378,6 +378,7 @@ def _asked_with(rows: Iterable[Mapping]) -> str:
 # %% ../../nbs/17_studies.study.ipynb #8c321802
 _RULER_SAYS = {
     "kid": "KID is 0 where nothing differs.",
+    "gist_kid": "KID of gist too: it rests on no network.",
     "quality": "Normalised KID is 1 for real images and 0 for the untrained G.",
     "c2st": "C2ST is how often a classifier tells the images from real ones; 0.5 is chance.",
     "recall": "Recall and coverage say how much of the variety is there.",
@@ -397,6 +398,7 @@ def controls_table(study: Study, rulers: Mapping[str, str] = RULERS) -> Table | 
         {"data": names.get(role, str(role)), "control": control}
         | {m: float(np.mean(found[role, control][m])) if m in found[role, control] else "-" for m in asked}
         for role, control in order
+        if any(m in found[role, control] for m in asked)
     ]
     says = " ".join(text for metric, text in _RULER_SAYS.items() if metric in asked)
     caption = (
