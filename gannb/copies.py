@@ -99,8 +99,9 @@ def _nearness(x: np.ndarray, train: np.ndarray, code: np.ndarray) -> np.ndarray:
 
 # %% ../nbs/12_copies.ipynb #c0a1000c
 class CopyShare(NamedTuple):
-    """Estimated share of fakes that are copies, with its 95 % interval. Not cut at 0, so that a mean over trainings
-    stays unbiased: a little below it where there are none. NaN where copies are not told from held-out images."""
+    """Estimated share of fakes that are copies, with its 95 % interval. Not cut at 0, so that a mean over
+    trainings stays unbiased: a little below it where there are none. NaN where copies are not told from
+    held-out images."""
 
     share: float
     low: float  # within 0 to 1
@@ -123,7 +124,7 @@ class CopyShare(NamedTuple):
         return f"{found}: {share:.0%} of copies " + ("could hide" if self.low < share else "or more are here")
 
 # %% ../nbs/12_copies.ipynb #c0a1000d
-FOUND, MISTAKEN = 0.95, 0.02  # below the threshold lie so many of the copies or of the held-out images, or more
+FOUND, MISTAKEN = 0.95, 0.02  # of the copies or of the held-out images lie below the threshold, at least
 MOST_MISTAKEN = 0.1  # where more held-out images lie below, copies are not told from others
 DRAWS = 2000  # of the interval
 
@@ -163,7 +164,8 @@ def share_of_copies(
     about = (threshold, null, power, len(fake), len(held), n_groups)
     rng = numpy_rng(seed, "copies interval")
     hits, powers = _counted(below[0], rng), _counted(below[2], rng)
-    high = float(np.quantile(hits / powers, 0.975).clip(0, 1))  # as if no other fake lay below: poor ones do not
+    # As if no fake but copies lay below the threshold: poor fakes do not.
+    high = float(np.quantile(hits / powers, 0.975).clip(0, 1))
     if null > MOST_MISTAKEN:
         return CopyShare(math.nan, 0.0, high, *about)
     share = (hit - null) / (power - null)
@@ -178,7 +180,7 @@ def _vector(name: str, values: np.ndarray) -> np.ndarray:  # (N,) float64
     "Numbers of `nearness`; a `GannbError` for none, or for one that is not finite."
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
-        raise GannbError(f"{name} must be a list of finite numbers, one an image; its shape is {values.shape}.")
+        raise GannbError(f"{name} must be finite numbers, one an image; its shape is {values.shape}.")
     return values
 
 # %% ../nbs/12_copies.ipynb #c0a10010
@@ -193,9 +195,9 @@ def copy_share(
 ) -> CopyShare:
     """How many of the fakes are copies of training images, all of which are searched. Raises `GannbError` for
     a group in both sets, or as `nearness` and `share_of_copies`."""
-    if groups is not None and (both := set(np.asarray(groups[0]).tolist()) & set(np.asarray(groups[1]).tolist())):
+    g_train, g_held = (None, None) if groups is None else map(np.asarray, groups)
+    if groups is not None and (both := set(g_train.tolist()) & set(g_held.tolist())):
         raise GannbError(f"groups must not stand in both train and held; {len(both)} do.")
-    g_train, g_held = (None, None) if groups is None else groups
     planted = train if planted is None else planted
     near = (nearness(x, train, g_train) for x in (fake, held, planted))
     return share_of_copies(*near, groups=g_held, seed=seed)

@@ -217,6 +217,8 @@ def test_a_run_goes_the_way_of_the_controls(sets, scorer, run, ruler):  # noqa: 
     assert early["step"] == "early" and early["value"] != rows[0]["value"]
     gone = pixel_rows("grey", "dcgan", "digits", replace(run, diverged=1), scorer, sets[0])[0]
     assert math.isnan(gone["value"]) and gone["protocol"] == rows[0]["protocol"]
+    pixel_rows("grey", "dcgan", "digits", run, scorer, sets[0].rows(np.arange(60)))
+    assert len(ruler[-1][0]) == len(ruler[-1][1]) == 30, "no more fakes than reals to learn from"
     with pytest.raises(GannbError, match="ruler='gray'"):
         pixel_rows("gray", "dcgan", "digits", run, scorer, sets[0])
 

@@ -1,4 +1,4 @@
-"The count of copies: known shares come out, whatever the images; nothing real is called a copy; what it cannot see it says."
+"The count of copies: known shares come out, nothing real is called a copy, what it cannot see it says."
 
 import math
 
@@ -41,7 +41,9 @@ def test_a_planted_share_comes_out(near, share):
 def test_a_tenth_is_told_from_none(near):
     fake, held, made = near
     none = [share_of_copies(fake, held, made[:400], seed=s) for s in range(5)]
-    tenth = [share_of_copies(with_copies(fake, made[400:], 0.1, s), held, made[:400], seed=s) for s in range(5)]
+    tenth = [
+        share_of_copies(with_copies(fake, made[400:], 0.1, s), held, made[:400], seed=s) for s in range(5)
+    ]
     assert all(f.high < 0.06 and "10% of copies and more are excluded" in f.words() for f in none)
     assert all(f.low > 0.05 and "excluded" not in f.words() for f in tenth)
 
@@ -60,7 +62,10 @@ def test_the_threshold_is_as_wide_as_copies_need():
     held = np.r_[np.zeros(5), np.linspace(0.7, 1, 95)]
     found = share_of_copies(np.repeat([0.4, 0.9], [80, 320]), held, np.linspace(0.3, 0.5, 100))
     assert 0.45 < found.threshold < 0.5 and found.null == 0.05
-    assert found.share == pytest.approx((0.2 - 0.05) / (found.power - 0.05)) and found.low < 0.16 < 0.2 < found.high
+    assert (
+        found.share == pytest.approx((0.2 - 0.05) / (found.power - 0.05))
+        and found.low < 0.16 < 0.2 < found.high
+    )
 
 
 def test_none_seen_among_few_does_not_exclude_a_tenth():

@@ -212,6 +212,13 @@ def test_the_ends_of_an_interval_look_different():
     assert interval_words(1234.56, (1200, 1300), 1) == "1,234.6 [1,200.0, 1,300.0]"
 
 
+def test_an_interval_without_width_is_not_written_as_one():
+    assert interval_words(0.0, (0.0, 0.0), 4) == "0.0000 (the same in every seed)"
+    assert interval_words(0.2, (0.2, 0.2 + 1e-12), 2) == "0.20 (the same in every seed)"
+    assert interval_words(3e-8, (1e-8, 5e-8), 4) == "3e-08 [1e-08, 5e-08]"
+    assert interval_words(-1e-9, (-0.2, 0.2), 2) == "0.00 [-0.20, 0.20]"
+
+
 def test_reports_say_numbers_with_the_words_of_the_ledger():
     assert numbers.fmt is fmt
 

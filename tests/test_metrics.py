@@ -723,6 +723,15 @@ MUTATIONS = {  # what is broken: (token of gannb/metrics.py, what it becomes)
         "np.polyfit(np.array(curve.sizes, float)",
     ),
     "intervals lose the 2": ("- 2 * rf / (n * m)", "- rf / (n * m)"),
+    "two samples, nothing learnt": ("opt.step()", "pass"),
+    "two samples, labels swapped": ("np.repeat([0.0, 1.0], [len(real)", "np.repeat([1.0, 0.0], [len(real)"),
+    "two samples, asked about what was learnt": (
+        "1 - _called_fake(net, real_asked) + _called_fake(net, fake_asked)",
+        "1 - _called_fake(net, real_learn) + _called_fake(net, fake_learn)",
+    ),
+    "gist without its root": ("return np.sqrt(np.concatenate(found) +", "return (np.concatenate(found) +"),
+    "gist of sums": ("(sums / np.outer(counts, counts))", "sums"),
+    "KID of gist, not standardised": ("((x - mean) / spread for x in", "(x for x in"),
 }
 
 

@@ -627,6 +627,7 @@ def test_one_table_holds_all_controls():
         *SCORED,
         control("real images", "kid", 0.04, "faces"),
         *(control("10 % copies", "copies", 0.1 + s / 100, "faces", s) for s in range(3)),
+        control("exact copies", "copies_found", 1.0, "faces"),  # no ruler of this table: no row of dashes
         control("ladder", "ladder_passed", 1.0, "faces"),
     ]
     main = {"faces": SimpleNamespace(name="CelebA"), "letters": SimpleNamespace(name="EMNIST")}

@@ -221,12 +221,15 @@ def test_two_sample_on_real_images(real):
 
 @pytest.mark.pack
 def test_two_sample_misses_no_letters():
-    "A missing half of the 47 classes, and paper without a letter."
+    """Half of the 47 classes gone takes many images: measured 0.55 with 400 a side, 2.7 standard errors above
+    chance; 0.57 with 2,000, 9 of them. Paper without a letter takes few."""
     s = load("emnist-balanced", split="train", size=32, progress=False)
     order = numpy_rng(0, "rulers").permutation(len(s))
-    learn, judge = s.take(order[:400]), s.take(order[400:800])
-    rest = order[800:]
-    half = s.take(rest[numpy_rng(1, "rulers").permutation(with_classes(s.labels[rest], 0.5, 800))])
-    assert two_sample(learn, half[:400], judge, half[400:]) > 0.6
+    learn, judge, rest = s.take(order[:2000]), s.take(order[2000:4000]), order[4000:]
+    half = s.take(rest[numpy_rng(1, "rulers").permutation(with_classes(s.labels[rest], 0.5))])
+    k = len(half) // 2
+    error = 0.5 * np.sqrt(0.25 / len(judge) + 0.25 / k)
+    assert two_sample(learn, half[:k], judge, half[k:]) > 0.5 + 5 * error
+    learn, judge = learn[:400], judge[:400]
     paper = distort(np.zeros_like(learn), "noise", 0.02)
     assert two_sample(learn, paper, judge, distort(np.zeros_like(judge), "noise", 0.02, 1)) > 0.97

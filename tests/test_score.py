@@ -1,6 +1,7 @@
 """Scores of stored generators: computed once, with their protocol, and never moving a training."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from gannb.datasets.registry import load
 from gannb.base import GannbError, Missing
 from gannb.config import gan_config
 from gannb.studies.registry import report_config
-from gannb.data import ImageSet
+from gannb.copies import low_passed
+from gannb.data import ImageSet, image_hashes
 from gannb.stages import gan
 from gannb.stages import memory, score
 from gannb.stages.discriminator import d_on, d_rows, real_d
@@ -206,6 +208,41 @@ def test_copies_are_counted_among_honest_fakes(run, scorer, sets, monkeypatch):
     assert kinds["exact"] == 1 and min(kinds.values()) > 0.8
     monkeypatch.setattr(memory, "fakes_of", lambda run, epoch, n: own)
     assert copies_found(run, all_held, sets[0])[0].share == pytest.approx(1, abs=0.03)
+
+
+def test_what_the_count_of_copies_is_told(run, scorer, sets, monkeypatch, tmp_path):
+    """The whole training set is searched, what belongs together is said, the copies to plant are others than
+    those that find the power, and no held-out image is counted against itself."""
+    monkeypatch.setenv("GANNB_STORE", str(tmp_path))
+    train = replace(sets[0], groups=np.arange(len(sets[0])) // 4)
+    own = Scorer(scorer.net, replace(sets[1], groups=1000 + np.arange(len(sets[1])) // 4), 48)
+    searched, counted = [], []
+    near, share = memory.nearness, memory.share_of_copies
+
+    def searching(x, eye, groups=None):
+        searched.append((len(eye), groups))
+        return near(x, eye, groups)
+
+    def counting(fake, held, made, groups=None, *seed):
+        counted.append((fake, held, groups))
+        return share(fake, held, made, groups, *seed)
+
+    monkeypatch.setattr(memory, "nearness", searching)
+    monkeypatch.setattr(memory, "share_of_copies", counting)
+    copies_found(run, own, train)
+    assert len(searched) == 7 and all(n == len(train) and g is train.groups for n, g in searched)
+    assert len(counted) == 3 and all(g is own.real.groups for *_, g in counted)
+    power, to_plant = (set(image_hashes(x).tolist()) for x in memory._made_copies(train, 0, "exact"))
+    assert len(power) == len(to_plant) == 80 and not power & to_plant
+
+    counted.clear()
+    copy_control_rows("apple", own, train)
+    reals = near(low_passed(np.asarray(own.real.images)), low_passed(np.asarray(train.images)), train.groups)
+    sizes = dict(zip(*np.unique(own.real.groups, return_counts=True)))
+    assert len(counted) == 3 * memory.SPLITS
+    for fake, held, groups in counted[: memory.SPLITS]:
+        assert np.allclose(sorted([*fake, *held]), sorted(reals)), "each image on one side"
+        assert all(sizes[name] == n for name, n in zip(*np.unique(groups, return_counts=True)))
 
 
 def test_rows_of_copies(run, scorer, sets, monkeypatch, tmp_path):

@@ -247,6 +247,21 @@ def test_the_rungs_are_the_controls(run, scorer, sets):  # noqa: F811
     assert asked["half of the classes", "classes_covered"].seen
     bare = replace(sets[0], labels=None, classes=())
     assert ladder_of([run], scorer, bare).rungs == ["20 images repeated", "chimeras"]
+    assert ladder_of([run], scorer, bare, sets[0].labels).rungs == found.rungs
+
+
+def test_a_network_that_minds_what_nobody_notices_fails(run, scorer, sets, monkeypatch):  # noqa: F811
+    "Ten grey levels may cost less than half of what slight blur does, both counted from real images."
+
+    def wrong(real, blur, brighter):
+        return _unmoved({"real images": real, "slight blur": blur, "brighter": brighter})
+
+    assert wrong(0.1, 0.5, 0.29) == []
+    for kids in ((0.1, 0.5, 0.31), (0.1, 0.5, 0.9), (0.3, 0.2, 0.3)):
+        assert "brighter" in wrong(*kids)[0]
+    monkeypatch.setattr("gannb.stages.ladder._unmoved", lambda kids: [f"brighter ({kids['brighter']:.3g})"])
+    found = ladder_of([run], scorer, sets[0])
+    assert not found.passed and found.wrong[-1].startswith("brighter")
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,57 @@ def test_a_second_run_trains_nothing(study):
     assert again.results.rows == study.results.rows
 
 
+def test_the_rows_tell_where_the_network_may_judge(study):
+    found = [r for r in study.results.rows if r["arm"] == "ladder"]
+    assert [(r["dataset"], r["metric"], r["step"], r["seed"]) for r in found] == [
+        (role, "ladder_passed", "control", None) for role in ("three", "eight")
+    ]
+    for r in found:
+        assert r["value"] == study.ladders[r["dataset"]].passed
+        assert r["protocol"]["wrong"] == study.ladders[r["dataset"]].wrong
+
+
+class Room:
+    "The toy's room of rows, with what a room may have besides."
+
+    def __init__(self, **more):
+        self.arms, self.rows = toy_paper.arms, toy_paper.rows
+        vars(self).update(more)
+
+
+def scored_again(study, setting, facts=None, **more):
+    "The same trainings, scored by another room in another setting."
+    request = study.request.model_copy(update={"setting": setting})
+    other = dataclasses.replace(study, request=request, rows_room=Room(**more), facts=facts or {})
+    other.score()
+    return other
+
+
+def test_a_room_may_say_of_which_kind_its_images_are(study):
+    assert "half of the classes" not in study.ladders["three"].rungs, "threes are of one class"
+    asked = []
+
+    def kinds(which, role):
+        asked.append(role)
+        return np.arange(len(which.main[role].data)) % 4
+
+    again = scored_again(study, "smoke", kinds=kinds)
+    assert asked == ["three", "eight"]
+    assert all("half of the classes" in climbs.rungs for climbs in again.ladders.values())
+
+
+def test_a_name_that_no_row_bears_is_an_error_where_a_setting_judges(study):
+    def fewer(which):
+        return [r for r in toy_paper.rows(which) if r["arm"] != "wider"]
+
+    assert scored_again(study, "smoke", rows=fewer).judged[1]["verdict"] == "not testable here"
+    with pytest.raises(GannbError, match="wider"):
+        scored_again(study, "desk", rows=fewer)
+    facts = {"known missing": {"wider": "it was not trained"}}
+    assert scored_again(study, "desk", facts, rows=fewer).judged[1]["verdict"] != "reproduced"
+    assert scored_again(study, "desk").judged[0]["verdict"] == "reproduced"
+
+
 def test_wrong_parameters_are_refused():
     with pytest.raises(GannbError, match="Did you mean 'digits'"):
         toy(preset="smoke", digts="3,8")

@@ -62,21 +62,26 @@ def apart(low: float, high: float, decimals: int) -> int:  # decimals, at most 6
         decimals += 1
     return decimals
 
+# %% ../../nbs/13_ledger.words.ipynb #8c7306af
+def _fixed(x: float, digits: int) -> str:
+    text = f"{x:,.{digits}f}"
+    return text[1:] if text.startswith("-") and not text.strip("-0.,") else text
+
 # %% ../../nbs/13_ledger.words.ipynb #1cd779cd
 def interval_words(
     value: float,  # the estimate
     interval: Sequence[float],  # its ends, low and high
     decimals: int,  # of the column; more where the ends would look the same
 ) -> str:  # "78.1 [77.2, 79.0]"
-    "A value with its interval in a table, all three with the same decimals."
+    """A value with its interval in a table, all three with the same decimals; where every seed gave the same
+    there is no interval to say."""
     low, high = (float(v) for v in interval)
+    if high - low <= 1e-9 * max(abs(low), abs(high)):
+        return f"{fmt(value, decimals)} (the same in every seed)"
     d = apart(low, high, decimals)
-    return f"{value:,.{d}f} [{low:,.{d}f}, {high:,.{d}f}]"
-
-# %% ../../nbs/13_ledger.words.ipynb #8c7306af
-def _fixed(x: float, digits: int) -> str:
-    text = f"{x:,.{digits}f}"
-    return text[1:] if text.startswith("-") and not text.strip("-0.,") else text
+    if f"{low:.{d}f}" == f"{high:.{d}f}":
+        return f"{value:.3g} [{low:.3g}, {high:.3g}]"
+    return f"{_fixed(value, d)} [{_fixed(low, d)}, {_fixed(high, d)}]"
 
 # %% ../../nbs/13_ledger.words.ipynb #bebfb7b8
 def _hides(low: float, high: float, against: Iterable[float], decimals: int) -> bool:

@@ -5,7 +5,7 @@
 # %% ../../nbs/15_stages.ladder.ipynb #a5d19dee
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,9 +14,7 @@ import numpy as np
 from ..base import Missing, check_choice
 from ..data import ImageSet
 from ..features import FeatureNet, Ladder, climb
-from ..ledger.judge import judge, judge_all
-from ..ledger.table import Table
-from ..ledger.words import JUDGING
+from ..ledger.network import failed_words, ladder_row
 from gannb.stages.controls import (
     HALF,
     PIXEL_RULERS,
@@ -30,13 +28,12 @@ from gannb.stages.controls import (
 )
 from .judges import Scorer
 from .run import GanRun, epoch_near, kept
-from .score import row, score
+from .score import score
 
 # %% auto #0
 __all__ = ['BASIC', 'UNNOTICED', 'AT_MOST', 'HARD', 'RULERS_OF', 'MORE_IS_BETTER', 'TOLD', 'RUNG_WORDS', 'RULER_WORDS',
-           'LADDER_COLUMNS', 'LIKE_WITH_LIKE', 'CELLS', 'NETWORK_METRICS', 'Answer', 'Certificate', 'climbed',
-           'ladder_of', 'may_not_judge', 'ladder_passed_rows', 'ladder_sentence', 'ladder_rows', 'answer_rows',
-           'asks_network', 'judge_study']
+           'LADDER_COLUMNS', 'LIKE_WITH_LIKE', 'CELLS', 'Answer', 'Certificate', 'climbed', 'ladder_of',
+           'may_not_judge', 'ladder_passed_rows', 'ladder_sentence', 'ladder_rows', 'answer_rows']
 
 # %% ../../nbs/15_stages.ladder.ipynb #7c678725
 BASIC: dict[str, dict[str, str]] = {  # rung -> what -> control, best rung first
@@ -59,8 +56,8 @@ AT_MOST = 0.5  # of what slight blur costs
 
 
 def _unmoved(kids: Mapping[str, float]) -> list[str]:
-    """What is wrong where a network minds what nobody notices. Raw pixels and networks that have learnt nothing
-    see mostly how bright an image is."""
+    """What is wrong where a network minds what nobody notices. Raw pixels and networks that have learnt
+    nothing see mostly how bright an image is."""
     real, blur, changed = kids[REAL], kids["slight blur"], kids[UNNOTICED]
     if changed - real < AT_MOST * (blur - real):
         return []
@@ -206,21 +203,12 @@ def ladder_of(
 def may_not_judge(found: Mapping[str, Ladder | Missing]) -> dict[str, str]:  # role -> why
     "The data sets on which the network failed a basic rung."
     failed = {role: v for role, v in found.items() if isinstance(v, Ladder) and not v.passed}
-    return {
-        role: f"the network may not judge here, it failed the ladder: {'; '.join(v.wrong)}"
-        for role, v in failed.items()
-    }
+    return {role: failed_words(v.wrong) for role, v in failed.items()}
 
 # %% ../../nbs/15_stages.ladder.ipynb #0de965f1
 def ladder_passed_rows(found: Mapping[str, Ladder | Missing], net: FeatureNet) -> list[dict]:
     "Whether the network may judge each data set, as rows of the ledger: 1 or 0, and what is wrong."
-    return [
-        row(
-            "ladder", role, None, "control", "ladder_passed", float(v.passed), net.card() | {"wrong": v.wrong}
-        )
-        for role, v in found.items()
-        if isinstance(v, Ladder)
-    ]
+    return [ladder_row(role, v.wrong, net.card()) for role, v in found.items() if isinstance(v, Ladder)]
 
 # %% ../../nbs/15_stages.ladder.ipynb #18185f5e
 def ladder_sentence(
@@ -395,8 +383,9 @@ def _answer_cell(climbs: Ladder | Missing, rung: str, ruler: str) -> str:
 
 
 def answer_rows(found: Mapping[str, Ladder | Missing]) -> list[dict]:
-    """The table of the hard rungs: a row a rung and ruler, a column a role. In a cell: what the ruler said, in
-    brackets what it said of slight blur (the two-sample test: TOLD), and whether the rung is the worse. Nothing without rungs."""
+    """The table of the hard rungs: a row a rung and ruler, a column a role. In a cell: what the ruler said,
+    in brackets what it said of slight blur (the two-sample test: TOLD), and whether the rung is the worse.
+    Nothing without rungs."""
     asked = [a for v in found.values() if isinstance(v, Certificate) for a in v.answers]
     pairs = dict.fromkeys((a.rung, a.ruler, a.asked) for a in asked)
     return [
@@ -404,48 +393,3 @@ def answer_rows(found: Mapping[str, Ladder | Missing]) -> list[dict]:
         | {role: _answer_cell(v, rung, ruler) for role, v in found.items()}
         for rung, ruler, is_asked in pairs
     ]
-
-# %% ../../nbs/15_stages.ladder.ipynb #6f82ca94
-NETWORK_METRICS = (  # what the judging network says
-    "kid",
-    "quality",
-    "gain",
-    "fid",
-    "diversity",
-    "diversity_rise",
-    "near_duplicates",
-    "nearer_to_training",
-)
-
-
-def asks_network(test: Any) -> bool:
-    "Does any part of a test use what the judging network says?"
-    if isinstance(test, Mapping):
-        return test.get("metric") in NETWORK_METRICS or any(map(asks_network, test.values()))
-    return isinstance(test, (list, tuple)) and any(map(asks_network, test))
-
-# %% ../../nbs/15_stages.ladder.ipynb #419882b7
-def judge_study(
-    claims: Sequence[Mapping],
-    rows: Iterable[Mapping],
-    setting: str,
-    previous: Sequence[Mapping] | None = None,
-    failed: Mapping[str, str] | None = None,  # data set -> why the network may not judge there
-) -> list[dict]:
-    """The verdicts on all claims; where the network failed the ladder, what rests on it is not testable.
-    Settings that judge nothing show their values all the same."""
-    rows = list(rows)
-    judged = judge_all(claims, rows, setting, previous=previous)
-    if not failed or setting not in JUDGING:
-        return judged
-    table = Table(rows, failed)
-    earlier = {record["id"]: record for record in previous or ()}
-    resting = {claim["id"]: claim for claim in claims if asks_network(claim["test"])}
-
-    def again(record: dict) -> dict:
-        claim = resting.get(record["id"])
-        if claim is None:
-            return record
-        return judge(claim, table, setting, previous=earlier.get(record["id"]))
-
-    return [again(record) for record in judged]

@@ -6,12 +6,22 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 
 from .. import metrics
 from ..base import GannbError, numpy_rng
-from ..copies import COPIES, DECIDES, CopyShare, low_passed, nearness, rendered, share_of_copies, with_copies
+from gannb.copies import (
+    COPIES,
+    DECIDES,
+    CopyShare,
+    low_passed,
+    nearness,
+    rendered,
+    share_of_copies,
+    with_copies,
+)
 from ..data import ImageSet, set_contrast
 from .features import fake_features, fakes_of, features
 from .judges import Scorer
@@ -19,8 +29,8 @@ from .run import GanRun
 from .score import kept_numbers, row
 
 # %% auto #0
-__all__ = ['PLANTED', 'MOST_COPIES', 'SPLITS', 'NO_COPIES', 'memorised', 'memorisation_rows', 'copies_protocol', 'copies_found',
-           'copy_rows', 'copy_control_rows', 'nearest_pairs']
+__all__ = ['PLANTED', 'MOST_COPIES', 'SPLITS', 'SHARES', 'NO_COPIES', 'memorised', 'memorisation_rows', 'copies_protocol',
+           'copies_found', 'copy_rows', 'copy_control_rows', 'nearest_pairs']
 
 # %% ../../nbs/15_stages.memory.ipynb #8c87109f
 def memorised(
@@ -84,6 +94,7 @@ def _kept_memorisation(run: GanRun, scorer: Scorer, train: ImageSet) -> dict[str
 PLANTED = {"10 % copies": 0.1, "20 % copies": 0.2}  # control -> share of the fakes that copies replace
 MOST_COPIES = 400  # made of training images to find the power, and as many others to plant
 SPLITS = 10  # of the held-out images, one half in place of fakes
+SHARES = ("copies", "copies_low", "copies_high")  # the estimate and the ends of its interval
 
 # %% ../../nbs/15_stages.memory.ipynb #c0b10003
 def copies_protocol(scorer: Scorer, train: ImageSet) -> dict:
@@ -111,7 +122,7 @@ def copies_found(
     run: GanRun,
     scorer: Scorer,
     train: ImageSet,  # what the run was trained on
-) -> tuple[CopyShare, dict[str, CopyShare], dict[str, float]]:  # of the fakes; with copies planted; kind -> found
+) -> tuple[CopyShare, dict[str, CopyShare], dict[str, float]]:  # of the fakes; with copies planted; by kind
     """How many of a run's last fakes are copies, the same with copies planted among them, and which share of
     each kind of copies is found. Raises `GannbError` for a run that diverged."""
     if run.diverged is not None:
@@ -140,16 +151,17 @@ def copy_rows(
     copies planted, and the share that is found of each kind of copies."""
     protocol = copies_protocol(scorer, train)
     found = _kept_copies(run, scorer, train, protocol)
-    own = [row(arm, role, run.seed, label, k, found[k], protocol) for k in ("copies", "copies_low", "copies_high")]
-    planted = [row(name, role, run.seed, "control", "copies", found[name], protocol) for name in PLANTED]
-    kinds = [row(f"{k} copies", role, run.seed, "control", "copies_found", found[k], protocol) for k in COPIES]
+    own = [row(arm, role, run.seed, label, metric, found[metric], protocol) for metric in SHARES]
+    control = partial(row, role=role, seed=run.seed, step="control", protocol=protocol)
+    planted = [control(name, metric="copies", value=found[name]) for name in PLANTED]
+    kinds = [control(f"{kind} copies", metric="copies_found", value=found[kind]) for kind in COPIES]
     return [*own, *planted, *kinds]
 
 # %% ../../nbs/15_stages.memory.ipynb #c0b10007
 def _kept_copies(run: GanRun, scorer: Scorer, train: ImageSet, protocol: dict) -> dict[str, float]:
     "The numbers of `copy_rows`, computed once; NaN for a run that diverged."
     if run.diverged is not None:
-        return dict.fromkeys(("copies", "copies_low", "copies_high", *PLANTED, *COPIES), math.nan)
+        return dict.fromkeys((*SHARES, *PLANTED, *COPIES), math.nan)
     fields = protocol | {
         "what": "copies",
         "G": run.sha256(),
@@ -160,7 +172,7 @@ def _kept_copies(run: GanRun, scorer: Scorer, train: ImageSet, protocol: dict) -
 
     def compute() -> dict[str, float]:
         own, planted, kinds = copies_found(run, scorer, train)
-        shares = {"copies": own.share, "copies_low": own.low, "copies_high": own.high}
+        shares = dict(zip(SHARES, (own.share, own.low, own.high)))
         return shares | {name: found.share for name, found in planted.items()} | kinds
 
     return kept_numbers(fields, compute)

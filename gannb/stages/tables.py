@@ -12,18 +12,20 @@ import numpy as np
 
 from ..base import Missing
 from ..ledger.intervals import t_interval
+from ..ledger.words import cut_to
 from .arms import Trained
 from .run import GanRun
 from .score import score
 from ..train import COLUMNS
 
 # %% auto #0
-__all__ = ['mean_cell', 'without_n', 'cell_of', 'paired', 'middle', 'difference', 'number', 'Results', 'stacked', 'window',
-           'score_curve']
+__all__ = ['SHARES', 'RANGE', 'mean_cell', 'without_n', 'cell_of', 'paired', 'middle', 'difference', 'number', 'Results',
+           'stacked', 'window', 'score_curve']
 
 # %% ../../nbs/15_stages.tables.ipynb #8cc8698a
 def mean_cell(
     values: Sequence[float],  # one a seed
+    within: Sequence[float] | None = None,  # the range of the measure, see RANGE: no interval reaches further
 ) -> dict | Missing:  # {"mean", "interval", "n"}; one seed has no interval
     "Mean over seeds with its 95 % t-interval; `Missing` when a seed diverged."
     values = [float(v) for v in values]
@@ -33,7 +35,7 @@ def mean_cell(
     if len(values) == 1:
         return {"mean": values[0], "n": 1}
     found = t_interval(values)
-    return {"mean": found.mean, "interval": (found.low, found.high), "n": len(values)}
+    return {"mean": found.mean, "interval": cut_to(found.low, found.high, within), "n": len(values)}
 
 # %% ../../nbs/15_stages.tables.ipynb #17c4fab3
 def without_n(cell: Any) -> Any:
@@ -41,9 +43,12 @@ def without_n(cell: Any) -> Any:
     return {k: v for k, v in cell.items() if k != "n"} if isinstance(cell, Mapping) else cell
 
 # %% ../../nbs/15_stages.tables.ipynb #21d94001
-def cell_of(values: Sequence[float]) -> dict | Missing:  # {"mean", "interval"}
+def cell_of(
+    values: Sequence[float],  # one a seed
+    within: Sequence[float] | None = None,  # as in `mean_cell`
+) -> dict | Missing:  # {"mean", "interval"}
     "A cell as the tables show it; `Missing` where nothing was measured."
-    return without_n(mean_cell(values)) if len(values) else Missing("not measured")
+    return without_n(mean_cell(values, within)) if len(values) else Missing("not measured")
 
 # %% ../../nbs/15_stages.tables.ipynb #9927a13f
 def paired(a: Sequence[float], b: Sequence[float]) -> dict | Missing:
@@ -70,6 +75,35 @@ def number(cell: Any, form: str = ".3g") -> str:
     "A cell's mean in a sentence, or why there is none."
     return format(cell["mean"], form) if isinstance(cell, Mapping) else str(cell)
 
+# %% ../../nbs/15_stages.tables.ipynb #c0d20001
+SHARES = (  # metrics that are shares or probabilities
+    "accuracy",
+    "acc_real",
+    "acc_fake",
+    "c2st",
+    "called_airplane",
+    "classes_covered",
+    "coverage",
+    "coverage_coarse",
+    "D_acc_held",
+    "D_acc_train",
+    "D_fake_after",
+    "D_fake_before",
+    "D_real",
+    "D_right_alone",
+    "D_right_held",
+    "failed",
+    "letters_named",
+    "letters_read",
+    "near_duplicates",
+    "nearer_to_training",
+    "passing_share",
+    "precision",
+    "recall",
+    "recall_coarse",
+)
+RANGE = dict.fromkeys(SHARES, (0.0, 1.0))  # metric -> how far it reaches; none where there is no limit
+
 # %% ../../nbs/15_stages.tables.ipynb #812a6ca0
 class Results:
     "Ledger rows, found by role, arm, metric and place."
@@ -86,8 +120,8 @@ class Results:
         return self._values.get((role, arm, metric, at), [])
 
     def cell(self, role: str | None, arm: str, metric: str, at: Any = "end") -> dict | Missing:
-        "Mean over seeds with its interval, or why there is none."
-        return cell_of(self.values(role, arm, metric, at))
+        "Mean over seeds with its interval, which ends where the measure does, or why there is none."
+        return cell_of(self.values(role, arm, metric, at), RANGE.get(metric))
 
     def cells(self, role: str | None, arm: str, metrics: Iterable[str], at: Any = "end") -> dict[str, Any]:
         "metric -> cell: one row of a table."

@@ -17,15 +17,16 @@ from .. import plot, store
 from ..base import GannbError, Missing, nearest
 from ..config import Report as Request
 from ..data import ImageSet
-from ..ledger.network import LADDER, judge_study, ladder_row
+from ..ledger.network import LADDER, judge_study
 from ..ledger.table import CONTROL
+from ..ledger.words import JUDGING
 from ..models.dcgan import Discriminator, Generator, layer_table
 from ..models.guidelines import guidelines
 from ..report.page import Report, previous_claims, run_folder, study_meta
 from ..stages import cards
 from ..stages.arms import Arm, Trained, train_arms
 from ..stages.judges import Scorer, judging_part, scorers_for, some_images
-from ..stages.ladder import ladder_of
+from ..stages.ladder import ladder_of, ladder_passed_rows
 from ..stages.memory import nearest_pairs
 from ..stages.run import GanRun
 from ..stages.score import score
@@ -33,7 +34,7 @@ from ..stages.tables import Results
 
 # %% auto #0
 __all__ = ['RULERS', 'plain', 'Table', 'Figure', 'Film', 'Logs', 'Page', 'RowsRoom', 'ShowRoom', 'first_of_each_role', 'by_key',
-           'passed_rows', 'Study', 'scorers_of', 'architecture', 'guidelines_table', 'closest_pairs', 'controls_table']
+           'Study', 'scorers_of', 'architecture', 'guidelines_table', 'closest_pairs', 'controls_table']
 
 # %% ../../nbs/17_studies.study.ipynb #cfb3e4bf
 def plain(value: Any) -> Any:
@@ -127,13 +128,15 @@ class Page:
 
 # %% ../../nbs/17_studies.study.ipynb #2f2253d2
 class RowsRoom(Protocol):
-    "What `studies/NAME/rows.py` must have."
+    """What `studies/NAME/rows.py` must have. It may have `kinds(study, role)` too: class or variety of each
+    training image of a role, (N,), where its labels do not say it; the ladder takes half of them away."""
 
     def arms(self, cfg: Any) -> Sequence[Arm]:
         "All arms; the first arm of each role is its main one."
 
     def rows(self, study: Study) -> list[dict]:
-        "The ledger's rows. What `show` needs besides them goes into `study.facts`."
+        """The ledger's rows. What `show` needs besides them goes into `study.facts`; there `known missing`
+        says of data sets, arms and metrics that no row bears why they are not here."""
 
 
 class ShowRoom(Protocol):
@@ -168,15 +171,6 @@ def by_key(arms: Iterable[Arm]) -> dict[tuple[str, str], Arm]:
             raise GannbError(f"two arms are called {arm.key}: {found[arm.key].name!r} and {arm.name!r}.")
         found[arm.key] = arm
     return found
-
-# %% ../../nbs/17_studies.study.ipynb #9e6801a7
-def passed_rows(
-    ladders: Mapping[str, Any],  # role -> Ladder or Missing
-    protocols: Mapping[str, Mapping],  # role -> what its scores rest on
-) -> list[dict]:
-    "Where the network may judge, as rows: what is published must be enough to judge again."
-    found = {role: climbs for role, climbs in ladders.items() if not isinstance(climbs, Missing)}
-    return [ladder_row(role, climbs.wrong, protocols[role]) for role, climbs in found.items()]
 
 # %% ../../nbs/17_studies.study.ipynb #73a35169
 @dataclass
@@ -256,14 +250,19 @@ class Study:
     def score(self) -> None:
         "The ladders, the rows and the verdicts."
         self.set_threads()
-        self.ladders = {role: ladder_of(t.runs, t.scorer, t.data) for role, t in self.main.items()}
-        protocols = {role: t.scorer.protocol() for role, t in self.main.items()}
-        self.results = Results([*self.rows_room.rows(self), *passed_rows(self.ladders, protocols)])
+        kinds = getattr(self.rows_room, "kinds", lambda study, role: None)
+        self.ladders = {
+            role: ladder_of(t.runs, t.scorer, t.data, kinds(self, role)) for role, t in self.main.items()
+        }
+        rows = [*self.rows_room.rows(self), *ladder_passed_rows(self.ladders, self.net)]
+        self.results = Results(rows)
+        setting = self.request.setting
         self.judged = judge_study(
             self.published["claims"],
-            self.results.rows,
-            self.request.setting,
+            rows,
+            setting,
             previous_claims(self.request.paper),
+            known_missing=self.facts.get("known missing", {}) if setting in JUDGING else None,
         )
 
     def page(self) -> Page:
@@ -379,6 +378,7 @@ def _asked_with(rows: Iterable[Mapping]) -> str:
 # %% ../../nbs/17_studies.study.ipynb #8c321802
 _RULER_SAYS = {
     "kid": "KID is 0 where nothing differs.",
+    "gist_kid": "KID of gist too: it rests on no network.",
     "quality": "Normalised KID is 1 for real images and 0 for the untrained G.",
     "c2st": "C2ST is how often a classifier tells the images from real ones; 0.5 is chance.",
     "recall": "Recall and coverage say how much of the variety is there.",
@@ -398,6 +398,7 @@ def controls_table(study: Study, rulers: Mapping[str, str] = RULERS) -> Table | 
         {"data": names.get(role, str(role)), "control": control}
         | {m: float(np.mean(found[role, control][m])) if m in found[role, control] else "-" for m in asked}
         for role, control in order
+        if any(m in found[role, control] for m in asked)
     ]
     says = " ".join(text for metric, text in _RULER_SAYS.items() if metric in asked)
     caption = (
