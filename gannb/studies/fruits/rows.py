@@ -13,7 +13,7 @@ import numpy as np
 
 from ...base import Missing
 from ...data import ImageSet
-from ...datasets.fruits import fruit_arcs, fruit_counts
+from ...datasets.fruits import fruit_arcs, fruit_counts, varieties
 from ...datasets.registry import load
 from ...metrics import near_duplicate_share, near_duplicates, normalised
 from ...models.dcgan import Discriminator, Generator
@@ -31,10 +31,11 @@ from .plan import FruitsConfig
 from ..study import Study
 
 # %% auto #0
-__all__ = ['ROLES', 'NOTE', 'FAIL_ACCURACY', 'FAIL_FOOLED', 'FAIL_DIVERSITY', 'roles', 'fruit_sets', 'fruit_arm', 'arms',
-           'published_scorer', 'failed', 'early_epochs', 'printed_rows', 'trained_networks', 'fact_rows', 'images_here',
-           'count_rows', 'duplicate_row', 'published_rows', 'early_rows', 'first_rows', 'main_rows', 'gan_rows',
-           'gains', 'inception_table', 'inception_rows', 'rows']
+__all__ = ['ROLES', 'NOTE', 'FAIL_ACCURACY', 'FAIL_FOOLED', 'FAIL_DIVERSITY', 'roles', 'fruit_sets', 'fruit_arm', 'whole_groups',
+           'few_varieties', 'less_data_arms', 'more_convolutions_arms', 'arms', 'published_scorer', 'failed',
+           'early_epochs', 'printed_rows', 'trained_networks', 'fact_rows', 'images_here', 'count_rows',
+           'duplicate_row', 'published_rows', 'early_rows', 'first_rows', 'main_rows', 'gan_rows', 'gains',
+           'inception_table', 'inception_rows', 'rows']
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #7df72d63
 ROLES = ("apple", "banana", "tomato", "grape")
@@ -85,27 +86,60 @@ def fruit_arm(
     epochs = epochs_for(cfg.training(**settings), data, cfg.steps)
     return Arm(f"{fruit}, {name}", cfg.training(**settings | {"epochs": epochs}), data, role, held, name)
 
+# %% ../../../nbs/17_studies.fruits.rows.ipynb #03a7fc19
+def whole_groups(images: ImageSet, share: float) -> ImageSet:
+    """A share of the images as whole groups (arcs of a turning fruit), drawn with seed 0. Thinned frames would
+    leave nearly every arc in place: the images that go must take something away."""
+    if images.groups is None:
+        return images.select(limit=round(share * len(images)))
+    names = numpy_rng(0, "whole groups").permutation(np.unique(images.groups))
+    kept = names[: max(1, round(share * len(names)))]
+    return images.rows(np.flatnonzero(np.isin(images.groups, kept)))
+
+# %% ../../../nbs/17_studies.fruits.rows.ipynb #27f1ca50
+def few_varieties(images: ImageSet, n: int) -> ImageSet | None:
+    "The images of n varieties, drawn with seed 0; None where the set has no more than n, or n is 0."
+    if images.files is None or not n:
+        return None
+    variety = varieties(images)
+    names = np.unique(variety)
+    if len(names) <= n:
+        return None
+    kept = numpy_rng(0, "few varieties").permutation(names)[:n]
+    return images.rows(np.flatnonzero(np.isin(variety, kept)))
+
+# %% ../../../nbs/17_studies.fruits.rows.ipynb #79d51423
+def less_data_arms(cfg: FruitsConfig, role: str, sets: tuple[str, ImageSet, ImageSet]) -> list[Arm]:
+    "With fewer images: whole arcs gone, with and without DiffAugment; and most varieties gone, without."
+    fruit, train, held = sets
+    out = []
+    for share in cfg.fractions[1:]:
+        part = fruit, whole_groups(train, share), held
+        out.append(fruit_arm(cfg, role, f"augment {share:.0%}", part))
+        out.append(fruit_arm(cfg, role, f"none {share:.0%}", part, augment=""))
+    few = few_varieties(train, cfg.few_varieties)
+    if few is not None:
+        out.append(fruit_arm(cfg, role, "none few varieties", (fruit, few, held), augment=""))
+    return out
+
+# %% ../../../nbs/17_studies.fruits.rows.ipynb #93ea9e65
+def more_convolutions_arms(cfg: FruitsConfig, role: str, sets: tuple[str, ImageSet, ImageSet]) -> list[Arm]:
+    "The network before the paper took convolutions out of it."
+    return [fruit_arm(cfg, role, "more convolutions", sets, extra_convs=cfg.more_convs)]
+
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #30a72388
 def arms(cfg: FruitsConfig) -> list[Arm]:
-    """One GAN a fruit; the first fruit carries the studies on amounts of data and on networks. Raises
-    `GannbError` when data are missing or a batch is larger than the data."""
+    """One GAN a fruit; the first fruit carries the studies on amounts of data and on networks, the fruit with
+    the fewest images is trained without DiffAugment too. Raises `GannbError` when data are missing or a batch
+    is larger than the data."""
     limit, sets = dict(zip(cfg.fruits, cfg.limits, strict=True)), {}
     for role, fruit in roles(cfg.fruits).items():
         train, held = fruit_sets(cfg, fruit)
         sets[role] = fruit, train.select(limit=limit[fruit] or None), held
-    least = min(len(train) for _, train, _ in sets.values())
-    first, whole = next(iter(sets)), len(next(iter(sets.values()))[1])
+    first, fewest = next(iter(sets)), min(sets, key=lambda role: len(sets[role][1]))
     out = [fruit_arm(cfg, role, "augment", sets[role]) for role in sets]
-    for role, (_, train, _) in sets.items():
-        if len(train) > least:
-            out.append(fruit_arm(cfg, role, "augment, equal images", sets[role], least))
-    out.append(fruit_arm(cfg, first, "none", sets[first], augment=""))
-    for share in cfg.fractions[1:]:
-        n = round(share * whole)
-        out.append(fruit_arm(cfg, first, f"augment {share:.0%}", sets[first], n))
-        out.append(fruit_arm(cfg, first, f"none {share:.0%}", sets[first], n, augment=""))
-    out.append(fruit_arm(cfg, first, "more convolutions", sets[first], extra_convs=cfg.more_convs))
-    return out
+    out += [fruit_arm(cfg, role, "none", sets[role], augment="") for role in dict.fromkeys((first, fewest))]
+    return out + less_data_arms(cfg, first, sets[first]) + more_convolutions_arms(cfg, first, sets[first])
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #dac80ab1
 def published_scorer(t: Trained, n: int | None = None) -> Scorer:
