@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...base import Missing
+from ...base import Missing, numpy_rng
 from ...data import ImageSet
 from ...datasets.fruits import fruit_arcs, fruit_counts, varieties
 from ...datasets.registry import load
