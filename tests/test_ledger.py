@@ -1228,7 +1228,7 @@ def message(c):
 
 
 def test_every_kind_has_its_schema():
-    assert len(KINDS) == 17 and list(TESTS) == list(KINDS)
+    assert len(KINDS) == 18 and list(TESTS) == list(KINDS)
     for kind, schema in TESTS.items():
         assert f"a test of kind {kind} needs {', '.join(schema.needed())}." in message(never(kind=kind))
 

@@ -25,15 +25,16 @@ from pydantic import (
 )
 
 from ..base import GannbError, check_choice
-from .words import MIN_UNITS, VERDICTS
+from .words import ABOUT, MIN_UNITS, VERDICTS
 
 # %% auto #0
-__all__ = ['Text', 'Names', 'Number', 'Amount', 'Flag', 'Target', 'Step', 'Factor', 'Setting', 'Over', 'Seeds', 'Arm', 'Arms',
-           'Comparisons', 'Choices', 'TESTS', 'KINDS', 'SINGLE_KINDS', 'SEVERAL_KINDS', 'NEVER_KINDS', 'ClaimTest',
-           'Published', 'ArmAt', 'Never', 'People', 'Waits', 'Proposal', 'Shared', 'Single', 'AgainstBound', 'Bound',
-           'Difference', 'TheSame', 'Equivalence', 'NoHarm', 'Order', 'Line', 'Slope', 'Correlation', 'Events', 'Fact',
-           'Range', 'Memorisation', 'Several', 'Every', 'AtLeastOne', 'Artefact', 'Cell', 'PublishedValue', 'Claim',
-           'check_claim', 'load_claims']
+__all__ = ['Text', 'Names', 'Number', 'Amount', 'Share', 'Ends', 'Flag', 'Target', 'Step', 'Factor', 'Setting', 'Over', 'Seeds',
+           'Arm', 'Arms', 'Comparisons', 'Choices', 'Controls', 'MarginFrom', 'TESTS', 'KINDS', 'SINGLE_KINDS',
+           'SEVERAL_KINDS', 'NEVER_KINDS', 'ClaimTest', 'Published', 'ArmAt', 'Control', 'MarginIn', 'Never', 'People',
+           'Waits', 'Proposal', 'Shared', 'Single', 'AgainstBound', 'Bound', 'Difference', 'TheSame', 'Equivalence',
+           'NoHarm', 'Order', 'Line', 'Slope', 'Correlation', 'Events', 'Fact', 'Range', 'Memorisation', 'Several',
+           'Every', 'AtLeastOne', 'Artefact', 'Readings', 'Cell', 'PublishedValue', 'Claim', 'check_claim',
+           'load_claims']
 
 # %% ../../nbs/13_ledger.claims.ipynb #eb832317
 class _Wrong(ValueError):
@@ -72,6 +73,12 @@ def _not_negative(v: Any) -> Any:
         raise ValueError("below zero")
     return v
 
+# %% ../../nbs/13_ledger.claims.ipynb #c807835c
+def _above_zero(v: Any) -> Any:
+    if _finite(v) <= 0:
+        raise ValueError("not above zero")
+    return v
+
 # %% ../../nbs/13_ledger.claims.ipynb #9a1c330e
 def _rising(ends: list) -> list:
     if ends[0] >= ends[1]:
@@ -102,6 +109,8 @@ Text = _told(_Word, "a text")
 Names = _told(_Words, "a list of different names")
 Number = _told(_Finite, _NUMBER)
 Amount = _told(Annotated[Any, AfterValidator(_not_negative)], _NUMBER + ", zero or more")
+Share = _told(Annotated[Any, AfterValidator(_above_zero)], _NUMBER + ", above zero")
+Ends = _told(Annotated[_list_of(_Finite, 2, 2), AfterValidator(_rising)], "[low, high], two finite numbers")
 Flag = _told(Annotated[bool, Field(strict=True)], "true or false")
 Target = _told(
     _Finite | Annotated[_list_of(_Finite, 2, 2), AfterValidator(_rising)],
@@ -168,7 +177,10 @@ Choices = _told(_list_of(_Arm), f"a list of arms, each {_ARM}")
 _PLACE = ("dataset", "datasets", "arm", "at", "units", "seeds", "factor", "normalised", "reason")
 _WHOLE = ("tests", "number", "counterpart", "mechanism", "removed")  # parts that take over everything
 _FIRST = ("requires", "planted", "quality")  # tests that must hold first: they take over the place
-_KEPT = ("kind", "label", *_WHOLE, *_FIRST)  # never handed down
+_BESIDE = ("second", "resolution")  # tests that stand beside the verdict
+_RULERS = ("controls", "margin_in", *_BESIDE)  # what each test says of its own ruler
+_LISTED = ("tests", "requires", "resolution")  # fields that hold a list of tests
+_KEPT = ("kind", "label", *_WHOLE, *_FIRST, *_RULERS)  # never handed down
 
 # %% ../../nbs/13_ledger.claims.ipynb #a0a6e183
 def _inherit(test: Mapping, part: Mapping, **more) -> dict:
@@ -188,13 +200,43 @@ def _place(test: Mapping) -> dict:
     "What a test that must hold first takes over: where to look, not what to ask."
     return {f: v for f, v in test.items() if f in _PLACE}
 
+# %% ../../nbs/13_ledger.claims.ipynb #46cabbc9
+_SAME_ARMS = (*_PLACE, "arms", "comparisons", "choices", "over", "paired", "direction")
+_SAME_RULER = (*_PLACE, "metric", "quantity", "unit", "within")
+
+
+def _second_place(test: Mapping) -> dict:
+    "What a second ruler takes over: the place and the arms, not the measure or the margin."
+    return {f: v for f, v in test.items() if f in _SAME_ARMS}
+
+
+def _resolution_place(test: Mapping, part: Mapping) -> dict:
+    "What a test of the resolution takes over: the place, and the ruler unless it names its own."
+    taken = _PLACE if "metric" in part else _SAME_RULER
+    return {f: v for f, v in test.items() if f in taken}
+
+
+def _beside(test: Mapping, field: str, part: Mapping) -> dict:
+    "A second ruler or a test of the resolution, completed by the test that it stands beside."
+    around = _second_place(test) if field == "second" else _resolution_place(test, part)
+    return _inherit(around, part)
+
 # %% ../../nbs/13_ledger.claims.ipynb #4c5bc495
+def _completed(test: Mapping, field: str, part: Any) -> Any:
+    "One test that stands under `field`, completed by the test around it."
+    if not isinstance(part, dict):
+        return part
+    if field in _BESIDE:
+        return _beside(test, field, part)
+    return _inherit(test if field in _WHOLE else _place(test), part)
+
+
 def _handed_down(test: Mapping, field: str) -> Any:
     "What stands under `field`, its tests completed by the test around them."
-    held, around = test[field], test if field in _WHOLE else _place(test)
+    held = test[field]
     if isinstance(held, list):
-        return [_inherit(around, t) if isinstance(t, dict) else t for t in held]
-    return _inherit(around, held) if isinstance(held, dict) else held
+        return [_completed(test, field, t) for t in held]
+    return _completed(test, field, held)
 
 # %% ../../nbs/13_ledger.claims.ipynb #1b7c6388
 def _tests(least: int, words: str) -> Any:
@@ -208,6 +250,112 @@ def _tests(least: int, words: str) -> Any:
         return value
 
     return Annotated[list["ClaimTest"], BeforeValidator(check)]
+
+# %% ../../nbs/13_ledger.claims.ipynb #1b7c638a
+class Control(_Schema):
+    "What the ruler of a test must see, or must not mistake for something."
+
+    must: Literal["see", "ignore"]
+    what: Text
+    arm: Arm
+    against: Arm = None
+    dataset: Text = None
+    metric: Text = None
+    at: Step = None
+    direction: Literal["above", "below"] = None
+    margin: Amount = None
+    reason: Text = None
+
+    @model_validator(mode="after")
+    def _side(self):
+        if self.must == "ignore" and self.direction is not None:
+            raise _Wrong("goes with must: see; what is ignored may move neither way.", "direction")
+        return self
+
+# %% ../../nbs/13_ledger.claims.ipynb #1b7c638b
+class MarginIn(_Schema):
+    "What a margin amounts to, in a control that anyone can look at."
+
+    what: Text
+    arm: Arm
+    against: Arm = None
+    share: Share = None
+    from_: Number = Field(None, alias="from")
+    dataset: Text = None
+    metric: Text = None
+    at: Step = None
+
+# %% ../../nbs/13_ledger.claims.ipynb #1b7c638c
+_CONTROL = "{must: see or ignore, what, arm, against, margin, direction}"
+_MARGIN_IN = "{what, arm, against, share, from}"
+
+
+def _control_list(value: Any) -> Any:
+    if not isinstance(value, list) or not value or not all(isinstance(v, dict) for v in value):
+        raise _Wrong(f"must be a list of {_CONTROL}; this is {value!r}.")
+    return value
+
+
+def _margin_in(value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise _Wrong(f"must be {_MARGIN_IN}; this is {value!r}.")
+    return value
+
+
+Controls = Annotated[list[Control], BeforeValidator(_control_list)]
+MarginFrom = Annotated[MarginIn, BeforeValidator(_margin_in)]
+_INSIDE = {"controls": Control, "margin_in": MarginIn}  # fields that hold mappings that are no tests
+
+# %% ../../nbs/13_ledger.claims.ipynb #1b7c638d
+def _has_place(field: str, control: Mapping, test: Mapping) -> None:
+    "A control must say, or take over, which rows it reads: on which data set, of which metric."
+    for name in ("dataset", "metric"):
+        own = [a for a in (control["arm"], control.get("against")) if a is not None]
+        named = all(isinstance(a, dict) and name in a for a in own)
+        handed = name in test or (name == "dataset" and "datasets" in test)
+        if name not in control and not handed and not named:
+            raise _Wrong(f"is missing: the test names no {name} that it could take over.", f"{field}.{name}")
+
+# %% ../../nbs/13_ledger.claims.ipynb #1b7c638e
+def _check_control(field: str, control: Mapping, test: Mapping) -> None:
+    "A control needs a place and a margin, its own or the test's."
+    _has_place(field, control, test)
+    margin = control.get("margin", test.get("margin"))
+    if margin is None:
+        raise _Wrong("is missing: the test has no margin that it could take over.", f"{field}.margin")
+    if control["must"] == "ignore" and margin == 0:
+        raise _Wrong(
+            "must be above zero: say how far a control may move that must be ignored.", f"{field}.margin"
+        )
+
+# %% ../../nbs/13_ledger.claims.ipynb #1b7c638f
+def _check_margin_in(margin_in: Mapping, test: Mapping) -> None:
+    "There must be a margin, or a distance of the bound from a stated number, that can be compared."
+    _has_place("margin_in", margin_in, test)
+    if "from" not in margin_in and not test.get("margin"):
+        raise _Wrong("says what a margin amounts to, and there is none: give margin, or from.", "margin_in")
+    if "from" in margin_in and not _is_number(test.get("bound")):
+        raise _Wrong("is the distance of one bound, and there is none.", "margin_in.from")
+
+# %% ../../nbs/13_ledger.claims.ipynb #1b7c6390
+def _comparisons(test: Shared) -> int:
+    "How many single comparisons a test makes."
+    if isinstance(test, Single) and test.datasets is not None:
+        return len(test.datasets)
+    if isinstance(test, Order):
+        return len(test.comparisons)
+    if isinstance(test, (Every, AtLeastOne)):
+        return sum(map(_comparisons, test.tests))
+    return 3 if isinstance(test, Artefact) else 1
+
+
+def _check_second(test: Shared) -> None:
+    "A second ruler answers the same question: as many comparisons, so that they can be held side by side."
+    if isinstance(test.second, Never):
+        raise _Wrong(f"must look at results; {test.second.kind} does not.", "second")
+    own, second = _comparisons(test), _comparisons(test.second)
+    if own != second:
+        raise _Wrong(f"must make as many comparisons as the test: {own}; it makes {second}.", "second")
 
 # %% ../../nbs/13_ledger.claims.ipynb #60eddb28
 class Never(_Schema):
@@ -240,6 +388,10 @@ class Shared(_Schema):
     kind: str
     label: Text = None
     requires: _tests(1, "a list of tests") = None
+    controls: Controls = None
+    margin_in: MarginFrom = None
+    second: ClaimTest = None
+    resolution: _tests(1, "a list of tests") = None
     quantity: Text = None
     metric: Text = None
     dataset: Text = None
@@ -251,6 +403,7 @@ class Shared(_Schema):
     factor: Factor = None
     normalised: Text = None
     if_diverged: Number = None
+    within: Ends = None
     reason: Text = None
     setting: Setting = None
 
@@ -259,12 +412,24 @@ class Shared(_Schema):
     def _hand_down(cls, test: Any) -> Any:
         if not isinstance(test, dict):
             return test
-        return {**test, **{f: _handed_down(test, f) for f in (*_WHOLE, *_FIRST) if f in test}}
+        held = (*_WHOLE, *_FIRST, *_BESIDE)
+        return {**test, **{f: _handed_down(test, f) for f in held if f in test}}
 
     @model_validator(mode="after")
     def _one_place(self):
         if self.dataset is not None and self.datasets is not None:
             raise _Wrong("and dataset are both given; give one of them.", "datasets")
+        return self
+
+    @model_validator(mode="after")
+    def _rulers(self):
+        given = self.given()
+        for i, control in enumerate(self.controls or ()):
+            _check_control(f"controls[{i}]", control.given(), given)
+        if self.margin_in is not None:
+            _check_margin_in(self.margin_in.given(), given)
+        if self.second is not None:
+            _check_second(self)
         return self
 
 # %% ../../nbs/13_ledger.claims.ipynb #ce37a5e1
@@ -281,7 +446,7 @@ class Single(Shared):
 
     @model_validator(mode="after")
     def _can_decide(self):
-        if _NEVER_DECIDES.match(self.metric):
+        if _NEVER_DECIDES.search(self.metric):
             raise _Wrong(
                 f"{self.metric!r} is shown and never decides; "
                 "the deciding distance is KID as the full U-statistic (kid).",
@@ -506,6 +671,20 @@ class Artefact(Several):
     mechanism: ClaimTest
     removed: ClaimTest
 
+# %% ../../nbs/13_ledger.claims.ipynb #12b6f8b2
+class Readings(Several):
+    kind: Literal["readings"]
+    tests: _tests(2, "a list of at least two tests, the paper's own words first")
+
+    @model_validator(mode="after")
+    def _named(self):
+        labels = [t.label for t in self.tests]
+        if None in labels:
+            raise _Wrong("of kind readings need a label each: which reading is it?", "tests")
+        if len(set(labels)) < len(labels):
+            raise _Wrong("of kind readings need different labels.", "tests")
+        return self
+
 # %% ../../nbs/13_ledger.claims.ipynb #81489598
 _SINGLE = (
     Bound,
@@ -520,7 +699,7 @@ _SINGLE = (
     Range,
     Memorisation,
 )
-_MODELS = (*_SINGLE, Every, AtLeastOne, Artefact, People, Waits, Proposal)
+_MODELS = (*_SINGLE, Every, AtLeastOne, Readings, Artefact, People, Waits, Proposal)
 TESTS = {get_args(m.model_fields["kind"].annotation)[0]: m for m in _MODELS}  # kind -> its schema
 KINDS = tuple(TESTS)
 SINGLE_KINDS = tuple(k for k, m in TESTS.items() if issubclass(m, Single))
@@ -541,6 +720,7 @@ ClaimTest = Annotated[
     | Memorisation
     | Every
     | AtLeastOne
+    | Readings
     | Artefact
     | People
     | Waits
@@ -626,10 +806,14 @@ class Claim(_Schema):
     test: ClaimTest
     waits_for: Text = None
     evidence: _told(_Words, "a list of different file names") = None
+    about: Literal[ABOUT] = None
+    added: Text = None
+    amendment: Text = None
+    headline: _told(Annotated[_Whole, Field(ge=1)], "a whole number of at least 1") = None
     findings: Annotated[dict[Literal[VERDICTS], Text], BeforeValidator(_is_mapping)] = None
 
 # %% ../../nbs/13_ledger.claims.ipynb #faebf951
-_HOLD = ("test", *_WHOLE, *_FIRST)  # fields under which tests stand
+_HOLD = ("test", *_WHOLE, *_FIRST, *_BESIDE)  # fields under which tests stand
 
 
 def _locate(loc: tuple) -> tuple[list[str], type[_Schema] | None, list]:
@@ -637,12 +821,25 @@ def _locate(loc: tuple) -> tuple[list[str], type[_Schema] | None, list]:
     way, schema, rest = [], Claim, list(loc)
     while rest and rest[0] in _HOLD:
         listed = len(rest) > 1 and isinstance(rest[1], int)
-        if rest[0] in ("tests", "requires") and not listed:
+        if rest[0] in _LISTED and not listed:
             break  # the list itself is wrong
         step = rest.pop(0)
         way.append(f"{step}[{rest.pop(0)}]" if listed else step)
         schema = TESTS[rest.pop(0)] if rest else None  # pydantic names the kind that it chose
     return way, schema, rest
+
+# %% ../../nbs/13_ledger.claims.ipynb #faebf952
+def _inside(
+    schema: type[_Schema] | None, rest: list, of_a_field: bool
+) -> tuple[str, type[_Schema] | None, list]:
+    "Into a control or the `margin_in` of a test: the words of the way there, its schema, the field in it."
+    name = rest[0] if rest else None
+    listed = len(rest) > 1 and isinstance(rest[1], int)
+    whole = name == "margin_in" and len(rest) == 1 and not of_a_field  # the mapping itself is wrong
+    if schema is None or name not in _INSIDE or (name == "controls" and not listed) or whole:
+        return "", schema, rest
+    at = f"{name}[{rest[1]}]." if listed else f"{name}."
+    return at, _INSIDE[name], rest[2:] if listed else rest[1:]
 
 # %% ../../nbs/13_ledger.claims.ipynb #69d39932
 def _not_known(name: str, value: Any, allowed: Any) -> str:
@@ -668,6 +865,8 @@ def _missing(at: str, schema: type[_Schema], field: str) -> str:
     needed = ", ".join(schema.needed())
     if schema is Claim:
         return f"{at}{field} is missing. A claim needs {needed}."
+    if schema in _INSIDE.values():
+        return f"{at}{field} is missing. Needed here: {needed}."
     kind = get_args(schema.model_fields["kind"].annotation)[0]
     return f"{at}{field} is missing: a test of kind {kind} needs {needed}."
 
@@ -677,8 +876,9 @@ def _in_words(where: str, error: Mapping) -> tuple[tuple[str, ...], str]:
     loc, refused, given = error["loc"], error["type"], error["input"]
     field = loc[-1] if refused in ("missing", "extra_forbidden", "invalid_key") else None
     way, schema, rest = _locate(loc if field is None else loc[:-1])
+    inside, schema, rest = _inside(schema, rest, field is not None)
     at = ".".join(way)
-    before = f"{where}: {at}." if at else f"{where}: "
+    before = f"{where}: {at}.{inside}" if at else f"{where}: "
     if refused == "missing":
         return tuple(way), _missing(before, schema, field)
     if field is not None:
@@ -688,6 +888,8 @@ def _in_words(where: str, error: Mapping) -> tuple[tuple[str, ...], str]:
     if refused == "literal_error":
         words = re.findall(r"'([^']*)'", error["ctx"]["expected"])
         return tuple(way), _not_known(f"{before}{rest[0]}", given, words)
+    if "error" not in error.get("ctx", {}):  # no schema of ours: pydantic's own words
+        return tuple(way), f"{before}{'.'.join(map(str, rest))} {error['msg']}"
     wrong = error["ctx"]["error"]
     return tuple(way), f"{before}{wrong.field or '.'.join(map(str, rest))} {wrong}"
 

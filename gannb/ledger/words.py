@@ -14,9 +14,9 @@ import numpy as np
 from ..base import GannbError, Missing
 
 # %% auto #0
-__all__ = ['VERDICTS', 'REPRODUCED', 'NOT_REPRODUCED', 'ARTEFACT', 'INCONCLUSIVE', 'NOT_TESTABLE', 'MARKS', 'SETTINGS', 'JUDGING',
-           'MIN_UNITS', 'MIN_FID_IMAGES', 'decimals_for', 'fmt', 'apart', 'interval_words', 'fmt_interval', 'counts',
-           'verdict_words', 'headline']
+__all__ = ['VERDICTS', 'REPRODUCED', 'NOT_REPRODUCED', 'ARTEFACT', 'INCONCLUSIVE', 'NOT_TESTABLE', 'MARKS', 'ABOUT', 'SETTINGS',
+           'JUDGING', 'MIN_UNITS', 'MIN_FID_IMAGES', 'decimals_for', 'fmt', 'apart', 'interval_words', 'fmt_interval',
+           'counts', 'verdict_words', 'headline']
 
 # %% ../../nbs/13_ledger.words.ipynb #fce12b51
 def decimals_for(
@@ -145,6 +145,9 @@ REPRODUCED, NOT_REPRODUCED, ARTEFACT, INCONCLUSIVE, NOT_TESTABLE = VERDICTS
 
 
 MARKS = dict(zip(VERDICTS, "✓✗◆~–"))
+
+
+ABOUT = ("claim", "arithmetic", "network", "beyond")  # rule 21: only `claim` counts as the paper's own
 
 
 SETTINGS = ("smoke", "quick", "desk", "paper", "custom")
