@@ -34,7 +34,7 @@ TABLE = {
     "train": (8, (*GROUND, "models")),
     "sample": (9, GROUND),
     "features": (10, (*GROUND, "damage")),
-    "metrics": (11, GROUND),
+    "metrics": (11, (*GROUND, "features")),  # features: `one_thread`
     "classify": (12, (*GROUND, "data", "features")),
     "ledger.intervals": (13, GROUND),
     "ledger.words": (13, (*GROUND, *LEDGER[:1])),
@@ -54,8 +54,10 @@ TABLE = {
     "stages.score": (15, (*BELOW_STAGES, *RUNS, "stages.features", "stages.judges")),
     **{
         f"stages.{room}": (15, (*BELOW_STAGES, *SCORES))
-        for room in "ladder memory discriminator pictures classifier tables".split()
+        for room in "memory discriminator pictures classifier tables".split()
     },
+    "stages.controls": (15, (*BELOW_STAGES, *SCORES, "stages.classifier")),
+    "stages.ladder": (15, (*BELOW_STAGES, *SCORES, "stages.classifier", "stages.controls")),
     "stages.cards": (15, (*BELOW_STAGES, "stages")),
     "report.numbers": (16, ("base", "store", "plot", "ledger", "config")),
     "report.page": (16, ("base", "store", "plot", "ledger", "config", "report.numbers")),
