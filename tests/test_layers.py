@@ -13,8 +13,9 @@ ROOT = Path(__file__).resolve().parents[1]
 GROUND = ("base",)
 STORES = ("base", "store")
 PARTS = "store plot fetch files data datasets augment models damage".split()
-PARTS += "train sample features metrics classify".split()
-LEDGER = [f"ledger.{room}" for room in "intervals words claims table rules controls names judge network check".split()]
+PARTS += "train sample features metrics copies classify".split()
+LEDGER = "intervals words claims table rules controls names judge network check".split()
+LEDGER = [f"ledger.{room}" for room in LEDGER]
 BELOW_STAGES = ("base", *PARTS, "ledger", "config")
 RUNS = ("stages.run", "stages.gan", "stages.grid", "stages.arms")
 SCORES = (*RUNS, "stages.features", "stages.judges", "stages.score")
@@ -35,6 +36,7 @@ TABLE = {
     "sample": (9, GROUND),
     "features": (10, (*GROUND, "damage")),
     "metrics": (11, (*GROUND, "features")),  # features: `one_thread`
+    "copies": (12, (*GROUND, "metrics")),
     "classify": (12, (*GROUND, "data", "features")),
     "ledger.intervals": (13, GROUND),
     "ledger.words": (13, (*GROUND, *LEDGER[:1])),
