@@ -26,6 +26,7 @@ from gannb.stages.controls import (
     control_images,
     control_rows,
     covered_rows,
+    gist_rows,
     kind_namer,
     other_split_rows,
     untrained_kids,
@@ -43,12 +44,12 @@ from ..study import Study
 
 # %% auto #0
 __all__ = ['EQUAL_NUMBERS', 'ROLES', 'NOTE', 'PUBLISHED', 'FEWEST', 'FAIL_ACCURACY', 'FAIL_FOOLED', 'FAIL_DIVERSITY', 'COARSE',
-           'GAINS', 'LOST', 'COARSE_CONTROLS', 'roles', 'fruit_sets', 'fruit_arm', 'whole_groups', 'few_varieties',
-           'less_data_arms', 'more_convolutions_arms', 'arms', 'published_scorer', 'equal_scorers', 'failed',
-           'early_epochs', 'coarse_numbers', 'coarse_protocol', 'coarse_rows', 'printed_rows', 'trained_networks',
-           'fact_rows', 'images_here', 'count_rows', 'duplicate_row', 'published_rows', 'gap_rows', 'early_rows',
-           'first_rows', 'main_rows', 'gan_rows', 'gains', 'variety_namer', 'lost_images', 'coarse_control_rows',
-           'split_rows', 'all_control_rows', 'inception_table', 'inception_rows', 'rows']
+           'GAINS', 'LOST', 'COARSE_CONTROLS', 'TOLD_APART', 'roles', 'fruit_sets', 'fruit_arm', 'whole_groups',
+           'few_varieties', 'less_data_arms', 'more_convolutions_arms', 'arms', 'published_scorer', 'equal_scorers',
+           'failed', 'early_epochs', 'coarse_numbers', 'coarse_protocol', 'coarse_rows', 'printed_rows',
+           'trained_networks', 'fact_rows', 'images_here', 'count_rows', 'duplicate_row', 'published_rows', 'gap_rows',
+           'early_rows', 'first_rows', 'main_rows', 'gan_rows', 'gains', 'variety_namer', 'lost_images',
+           'coarse_control_rows', 'split_rows', 'all_control_rows', 'inception_table', 'inception_rows', 'rows']
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #7df72d63
 EQUAL_NUMBERS = False  # apples are judged by all their held-out images; fruits are compared by equal numbers
@@ -366,11 +367,13 @@ def early_rows(t: Trained, run: GanRun) -> list[dict]:
     return out
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #451a97fc
-def first_rows(t: Trained, run: GanRun, namer: Namer | None) -> list[dict]:
+def first_rows(t: Trained, run: GanRun, namer: Namer | None, main: Trained) -> list[dict]:
     "What is asked of the fruits that were trained without DiffAugment too: variety, early and late, D, failures."
     name, out = t.ledger_arm, coarse_rows(t.ledger_arm, t.role, run, t.scorer)
     if name in ("augment", "none"):
         out += early_rows(t, run)
+    if t.role == main.role:  # the fruit on which arms are compared by looks
+        out += gist_rows(name, t.role, run, t.scorer, main.data)
     if namer is not None:
         out += covered_rows(name, t.role, run, t.scorer, namer)
     if name != "more convolutions":
@@ -402,7 +405,7 @@ def gan_rows(study: Study) -> list[dict]:
         for run in t.runs:
             out += score_rows(t.ledger_arm, t.role, run, t.scorer, t.data)
             if t.role in asked:
-                out += first_rows(t, run, namers[t.role])
+                out += first_rows(t, run, namers[t.role], study.first)
             if t.ledger_arm == "augment":
                 out += main_rows(t, run, least, equal[t.role])
     return out + gains(out) + gap_rows(out)
@@ -469,6 +472,9 @@ def split_rows(t: Trained, equal: Scorer, untrained: Sequence[float]) -> list[di
     return [*out, row("other arcs held out", t.role, None, "control", "split_move", max(moves), protocol)]
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #2cdd7226
+TOLD_APART = ("real images", "slight blur", "invisible noise", "brighter", "20 images repeated", "chimeras")
+
+
 def all_control_rows(study: Study) -> list[dict]:
     "Every ruler on real images with a known change, for each fruit; coarse rulers where a claim asks them."
     equal, out = equal_scorers(study.main), []
@@ -476,7 +482,8 @@ def all_control_rows(study: Study) -> list[dict]:
         lost, namer = lost_images(study, t), variety_namer(t)
         untrained = untrained_kids(t.runs, t.scorer)
         kinds = varieties(t.data) if namer is not None else None
-        how = {"extra": lost, "kinds": kinds, "told_apart": (), "namer": namer}
+        told = TOLD_APART if t is study.first else ()
+        how = {"extra": lost, "kinds": kinds, "told_apart": told, "namer": namer}
         out += control_rows(role, t.scorer, t.data, untrained, **how)
         out += split_rows(t, equal[role], untrained_kids(t.runs, equal[role]))
         out += picture_control_rows(role, t.data, t.held)
