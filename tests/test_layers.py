@@ -62,6 +62,7 @@ TABLE = {
     },
     "stages.controls": (15, (*BELOW_STAGES, *SCORES, "stages.classifier")),
     "stages.ladder": (15, (*BELOW_STAGES, *SCORES, "stages.classifier", "stages.controls")),
+    "stages.attacks": (15, (*BELOW_STAGES, *SCORES, "stages.classifier", "stages.controls")),
     "stages.cards": (15, (*BELOW_STAGES, "stages")),
     "report.numbers": (16, ("base", "store", "plot", "ledger", "config")),
     "report.page": (16, ("base", "store", "plot", "ledger", "config", "report.numbers")),

@@ -403,6 +403,7 @@ class Shared(_Schema):
     factor: Factor = None
     normalised: Text = None
     if_diverged: Number = None
+    alike: Text = None  # why equal numbers in all seeds are no error here: a count that may be none
     within: Ends = None
     reason: Text = None
     setting: Setting = None

@@ -75,8 +75,8 @@ def decide(
 
 # %% ../../nbs/13_ledger.rules.ipynb #32e6c047
 def _no_difference(test: Mapping, verdict: str, low: float, high: float) -> bool:
-    """Whether a verdict says "no difference" (rule 20): *the same*, *no harm*, or a direction refuted while the
-    interval does not lie wholly on the other side."""
+    """Whether a verdict says "no difference" (rule 20): *the same*, *no harm*, or a direction refuted while
+    the interval does not lie wholly on the other side."""
     kind, way = test["kind"], test.get("direction", "above")
     shows_sameness = kind in ("equivalence", "no_harm")
     if shows_sameness or verdict != NOT_REPRODUCED or way == "between":
@@ -231,7 +231,7 @@ def _finite_or_none(values: Sequence[float]) -> list[float | None]:
 
 # %% ../../nbs/13_ledger.rules.ipynb #70be54ef
 def _same_number(values: Sequence[float], scale: float = 0.0) -> bool:
-    "Whether finite values are one and the same up to rounding; `scale`: the size of what they were made from."
+    "Whether values are one and the same up to rounding; `scale`: the size of what they were made from."
     values = list(values)
     largest = max([scale, *map(abs, values)])
     return len(values) > 1 and max(values) - min(values) <= 1e-12 * largest
@@ -414,11 +414,19 @@ def _all_alike(read: Reading) -> str | None:
     )
 
 
+def _may_be_alike(read: Reading) -> str:
+    "The claim's own reason why equal numbers are no error, where they are equal; else nothing."
+    own = read.test.get("alike")
+    return f" Every seed gave the same number: {own.rstrip('.')}." if own and _all_alike(read) else ""
+
+
 def _overruled(read: Reading) -> tuple[str, str] | None:
     "What takes the verdict away from an interval, and why; None when it stands."
     if idle := _decides_nothing(read.measured, read.test):
         return NOT_TESTABLE, idle
-    if why := _too_few(read.groups, read.test) or _all_alike(read):
+    if why := _too_few(read.groups, read.test):
+        return INCONCLUSIVE, why
+    if "alike" not in read.test and (why := _all_alike(read)):
         return INCONCLUSIVE, why
     return None
 
@@ -441,7 +449,7 @@ def _settle(read: Reading) -> dict:
     i = welch_interval(*values, level) if len(values) == 2 else t_interval(values[0], level)
     ours = _interval_said(read, i, target)
     verdict = decide(i.low, i.high, target)
-    text, overruled = _lies(verdict, level, target), _overruled(read)
+    text, overruled = _lies(verdict, level, target) + _may_be_alike(read), _overruled(read)
     if overruled:
         verdict, text = overruled
     return read.out(
