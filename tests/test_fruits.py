@@ -151,7 +151,12 @@ def test_official_test_frames_judge_nothing(tmp_path):
 
 def a_film_of(varieties, arcs, frames):
     "Images of some varieties, each in some arcs of some frames."
-    names = [f"Apple {v}/{41 * a + f}_100.jpg" for v in range(varieties) for a in range(arcs) for f in range(frames)]
+    names = [
+        f"Apple {v}/{41 * a + f}_100.jpg"
+        for v in range(varieties)
+        for a in range(arcs)
+        for f in range(frames)
+    ]
     pixels = np.arange(len(names), dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8)
     files = np.array([name.encode() for name in names])
     labels = np.zeros(len(names), np.int64)
@@ -172,7 +177,9 @@ def a_fruit(n=6, size=32):
     "Round fruits with a slope of colour on white."
     inside = np.hypot(*(np.indices((size, size)) - (size - 1) / 2)) < 0.44 * size
     slope = 100 + 3 * np.arange(size)[None, None, :, None] + np.arange(n)[:, None, None, None]
-    return np.where(inside[None, :, :, None], np.broadcast_to(slope, (n, size, size, 3)), 255).astype(np.uint8)
+    return np.where(inside[None, :, :, None], np.broadcast_to(slope, (n, size, size, 3)), 255).astype(
+        np.uint8
+    )
 
 
 def test_noise_is_found_in_blurred_fruits_and_blur_is_no_noise():
@@ -311,7 +318,15 @@ def test_only_rulers_that_passed_their_controls_decide(study, paper):
 
 def test_gain_is_what_diffaugment_makes_better():
     def end(arm, metric, value):
-        return {"arm": arm, "dataset": "apple", "seed": 0, "step": "end", "metric": metric, "value": value, "protocol": {}}
+        return {
+            "arm": arm,
+            "dataset": "apple",
+            "seed": 0,
+            "step": "end",
+            "metric": metric,
+            "value": value,
+            "protocol": {},
+        }
 
     rows = [end("augment", "kid", 1.0), end("none", "kid", 3.0), end("none few varieties", "kid", 9.0)]
     rows += [end("augment 25%", "recall_coarse", 0.5), end("none 25%", "recall_coarse", 0.2)]
@@ -321,7 +336,15 @@ def test_gain_is_what_diffaugment_makes_better():
 
 def test_the_share_of_the_gap_that_few_images_explain():
     def fid(arm, role, value):
-        return {"arm": arm, "dataset": role, "seed": 3, "step": "end", "metric": "fid", "value": value, "protocol": {}}
+        return {
+            "arm": arm,
+            "dataset": role,
+            "seed": 3,
+            "step": "end",
+            "metric": "fid",
+            "value": value,
+            "protocol": {},
+        }
 
     rows = [fid(PUBLISHED, "banana", 300.0), fid(PUBLISHED, "apple", 100.0)]
     rows += [fid(FEWEST, "banana", 300.0), fid(FEWEST, "apple", 250.0)]
@@ -350,9 +373,15 @@ def test_published_protocol_uses_all_images_of_each_fruit(study):
     assert all(r["protocol"]["held_out"] is False for r in published)
     equal = [r for r in rows if r["arm"] == "augment, equal numbers" and r["metric"] == "kid"]
     assert {r["dataset"] for r in equal} == set(study.main)
-    assert len({(r["protocol"]["n_real"], r["protocol"]["n_fake"]) for r in equal}) == 1, "equal for all fruits"
+    assert len({(r["protocol"]["n_real"], r["protocol"]["n_fake"]) for r in equal}) == 1, (
+        "equal for all fruits"
+    )
     for role, t in study.main.items():
-        own = {r["protocol"]["n_real"] for r in rows if (r["arm"], r["dataset"], r["metric"]) == ("augment", role, "kid")}
+        own = {
+            r["protocol"]["n_real"]
+            for r in rows
+            if (r["arm"], r["dataset"], r["metric"]) == ("augment", role, "kid")
+        }
         assert own == {min(study.cfg.judge_images, len(t.judging))}, "within a fruit all that it has"
 
 

@@ -74,19 +74,27 @@ def claims_of(paper: str) -> list[dict]:
 
 
 def verdict_counts(paper: str) -> str:
-    "`24 claims: 5 reproduced, 3 not reproduced ...` of a reference result."
-    from gannb.ledger.words import VERDICTS
+    """`20 claims of the paper: 5 reproduced, 3 not reproduced ...; 6 findings counted apart` of a reference
+    result."""
+    from gannb.ledger.words import about_of, counts
 
     claims = claims_of(paper)
-    return f"{len(claims)} claims: " + ", ".join(
-        f"{n} {v}" for v in VERDICTS if (n := sum(c["verdict"] == v for c in claims))
-    )
+    own = sum(about_of(c) == "claim" for c in claims)
+    found = ", ".join(f"{n} {verdict}" for verdict, n in counts(claims).items() if n)
+    apart = f"; {len(claims) - own} findings counted apart" if own < len(claims) else ""
+    return f"{own} claims of the paper: {found}{apart}"
 
 
 def claims_table() -> str:
     """Every claim of every reference result as a markdown table: the claim, the paper's
     number, ours, the verdict."""
-    from gannb.ledger.words import MARKS
+    from gannb.ledger.words import MARKS, about_of
+
+    names = {"arithmetic": "arithmetic", "network": "our networks", "beyond": "beyond the paper"}
+
+    def apart(claim: dict) -> str:
+        "What is no claim of the paper says so."
+        return f" ({names[about_of(claim)]})" if about_of(claim) in names else ""
 
     def plain(x) -> str:
         return str(x).replace("|", "/").replace("\n", " ")
@@ -96,7 +104,7 @@ def claims_table() -> str:
         lines.append(f"| **{path.parent.name}** | | | |")
         lines += [
             (
-                f"| {plain(c['short'])} | {plain(c['published'])} | {plain(c['ours'])} | "
+                f"| {plain(c['short'])}{apart(c)} | {plain(c['published'])} | {plain(c['ours'])} | "
                 f"{MARKS[c['verdict']]} {c['verdict']} |"
             )
             for c in json.loads(path.read_text(encoding="utf-8"))

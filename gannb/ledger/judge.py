@@ -577,6 +577,7 @@ def _record(claim: Mapping, out: dict, setting: str, previous: Mapping | None, n
         "hash": claim_hash(claim),
         "finding": claim.get("findings", {}).get(out["verdict"]),
         "headline": claim.get("headline"),
+        **{f: claim[f] for f in ("waits_for",) if f in claim},
         "values": out["values"],
         "parts": out["parts"] or [alone],
     }

@@ -85,7 +85,9 @@ def _made(
     makers: Mapping[str, Callable[[], np.ndarray]], names: Iterable[str] | None
 ) -> dict[str, np.ndarray]:
     "The images of some controls, or of all. Raises `GannbError` for a name that is none of them."
-    return {name: makers[check_choice("control", name, makers)]() for name in (makers if names is None else names)}
+    return {
+        name: makers[check_choice("control", name, makers)]() for name in (makers if names is None else names)
+    }
 
 # %% ../../nbs/15_stages.controls.ipynb #0e7adf75
 def control_images(

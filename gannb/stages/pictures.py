@@ -124,7 +124,8 @@ def picture_rows(name: str, role: str, run: GanRun, reals: ImageSet) -> list[dic
     values["end", "epoch_change"] = epoch_change(sheets) if sheets else math.nan
     values["end", "passing_share"] = passing_share(sheets)
     return [
-        row(name, role, run.seed, label, metric, float(value), protocol) for (label, metric), value in values.items()
+        row(name, role, run.seed, label, metric, float(value), protocol)
+        for (label, metric), value in values.items()
     ]
 
 # %% ../../nbs/15_stages.pictures.ipynb #48f9aa00
@@ -180,7 +181,10 @@ def picture_control_rows(
         for metric, measure in measures.items()
     }
     for name, sheets in _sheet_controls(x).items():
-        values |= {(name, "epoch_change"): epoch_change(sheets), (name, "passing_share"): passing_share(sheets)}
+        values |= {
+            (name, "epoch_change"): epoch_change(sheets),
+            (name, "passing_share"): passing_share(sheets),
+        }
     return [row(name, role, None, "control", metric, v, protocol) for (name, metric), v in values.items()]
 
 # %% ../../nbs/15_stages.pictures.ipynb #60f87848

@@ -184,10 +184,10 @@ def more_convolutions(study: Study) -> Figure:
 # %% ../../../nbs/17_studies.fruits.show.ipynb #cc7e30f2
 def ladder(study: Study) -> tuple[Table, Table, str]:
     "May the network judge, which attack fools which ruler, and what follows from it."
-    climbed = (
-        f"KID on the rungs of the ladder ({study.net.name}): {LIKE_WITH_LIKE}."
+    climbed = f"KID on the rungs of the ladder ({study.net.name}): {LIKE_WITH_LIKE}."
+    asked = (
+        "Who sees what: each question is put to every ruler, and it must look worse to it than slight blur."
     )
-    asked = "Who sees what: each question is put to every ruler, and it must look worse to it than slight blur."
     rows, answers = ladder_rows(names(study), study.ladders, layout="data"), answer_rows(study.ladders)
     heads = {"rung": "Real images with", "ruler": "Ruler", "asked": "Its question"} | names(study)
     return (
@@ -335,13 +335,19 @@ def share_row(study: Study, t: Trained, words: str) -> dict:
     "One training with or without DiffAugment."
     fails = study.results.values(t.role, t.ledger_arm, "failed")
     cells = study.results.cells(t.role, t.ledger_arm, [m for m in SHARES if m not in ("arm", "failed")])
-    return {"arm": f"{t.name.split(',')[0]}, {words}", **cells, "failed": f"{int(sum(fails))} of {len(fails)}"}
+    return {
+        "arm": f"{t.name.split(',')[0]}, {words}",
+        **cells,
+        "failed": f"{int(sum(fails))} of {len(fails)}",
+    }
 
 # %% ../../../nbs/17_studies.fruits.show.ipynb #e40ee220
 def share_words(study: Study, t: Trained) -> str:
     "`389 images = 25% of the arcs, with DiffAugment`."
     policy, _, what = t.ledger_arm.partition(" ")
-    part = {"": "all", "few varieties": f"{study.cfg.few_varieties} varieties"}.get(what, f"{what} of the arcs")
+    part = {"": "all", "few varieties": f"{study.cfg.few_varieties} varieties"}.get(
+        what, f"{what} of the arcs"
+    )
     return f"{len(t.data):,} images = {part}, {'with' if policy == 'augment' else 'without'}"
 
 
@@ -479,7 +485,9 @@ NOISE = {
 def noise_row(study: Study, t: Trained) -> dict:
     "Noise, texture and unrest of a fruit's pictures."
     early, end = (
-        study.results.cells(t.role, "augment", ("background_noise", "texture_noise", "epoch_change", "passing_share"), at)
+        study.results.cells(
+            t.role, "augment", ("background_noise", "texture_noise", "epoch_change", "passing_share"), at
+        )
         for at in ("early", "end")
     )
     return {
