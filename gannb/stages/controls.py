@@ -104,7 +104,7 @@ def control_images(
 def _unlearnt_images(
     train: ImageSet, n: int, names: Iterable[str], kinds: np.ndarray | None
 ) -> dict[str, np.ndarray]:
-    "Those of some controls that so few images allow, without the images that the classifier learns reals from."
+    "Those controls that so few images allow, without the images that the classifier learns reals from."
     shown, learnt = two_parts(len(train), n)
     others = np.setdiff1d(np.arange(len(train)), learnt)
     kinds = kinds_of(train, kinds)

@@ -51,8 +51,8 @@ JUMPS = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float64)  # blind to 
 
 
 def flat_noise(images: np.ndarray) -> float:  # (N,H,W,C) uint8 -> grey levels
-    """Noise from pixel to pixel where a picture is smoothest: Immerkaer's estimate (1996, Fast noise variance
-    estimation) in blocks of 4x4 pixels of the middle, the lower quartile of them, mean over images."""
+    """Noise from pixel to pixel where a picture is smoothest: Immerkaer's estimate (1996, Fast noise
+    variance estimation) in 4x4 blocks of the middle, the lower quartile of them, mean over images."""
     x = np.asarray(images, np.float64)
     h, w = (n - 2 for n in x.shape[1:3])
     jumps = sum(JUMPS[i, j] * x[:, i : i + h, j : j + w] for i in range(3) for j in range(3))
@@ -81,8 +81,8 @@ def epoch_change(
 def passing_share(
     sheets: Sequence[np.ndarray],  # three or more (N,H,W,C) uint8 of the same z
 ) -> float:  # NaN for fewer sheets, or where nothing moves
-    """Share of the squared change from sheet to sheet that is gone one sheet later: 1 where each sheet is the
-    same picture with fresh noise, 0 where changes pile up at random, below 0 where they go on in one direction."""
+    """Share of the squared change from sheet to sheet that is gone one sheet later: 1 where each sheet is
+    the same picture with fresh noise, 0 where changes pile up at random, below 0 where they go on one way."""
     x = [np.asarray(sheet, np.float64) for sheet in sheets]
 
     def squared(k: int) -> float:
@@ -110,8 +110,8 @@ def _protocol(reals: ImageSet) -> dict:
 
 # %% ../../nbs/15_stages.pictures.ipynb #0d071434
 def picture_rows(name: str, role: str, run: GanRun, reals: ImageSet) -> list[dict]:
-    """Noise and texture beyond the reals', early and at the end; the change from epoch to epoch and what of it
-    passes; from the 64 pictures of fixed noise."""
+    """Noise and texture beyond the reals', early and at the end; the change from epoch to epoch and what of
+    it passes; from the 64 pictures of fixed noise."""
     reals = some_images(reals, 1000)
     measures, protocol = _measures(np.asarray(reals.images)), _protocol(reals)
     early, last, moving = _picture_epochs(run) if run.diverged is None else ([], [], [])

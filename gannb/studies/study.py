@@ -127,8 +127,8 @@ class Page:
 
 # %% ../../nbs/17_studies.study.ipynb #2f2253d2
 class RowsRoom(Protocol):
-    """What `studies/NAME/rows.py` must have. It may say `EQUAL_NUMBERS = False`: then each role is scored with as
-    many images as it has (see `scorers_of`)."""
+    """What `studies/NAME/rows.py` must have. It may say `EQUAL_NUMBERS = False`: then each role is scored
+    with as many images as it has (see `scorers_of`)."""
 
     def arms(self, cfg: Any) -> Sequence[Arm]:
         "All arms; the first arm of each role is its main one."

@@ -103,8 +103,8 @@ def fruit_arm(
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #03a7fc19
 def whole_groups(images: ImageSet, share: float) -> ImageSet:
-    """A share of the images as whole groups (arcs of a turning fruit), drawn with seed 0. Thinned frames would
-    leave nearly every arc in place: the images that go must take something away."""
+    """A share of the images as whole groups (arcs of a turning fruit), drawn with seed 0. Thinned frames
+    would leave nearly every arc in place: the images that go must take something away."""
     if images.groups is None:
         return images.select(limit=round(share * len(images)))
     names = numpy_rng(0, "whole groups").permutation(np.unique(images.groups))
@@ -361,8 +361,8 @@ def gap_rows(rows: Sequence[dict]) -> list[dict]:
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #a5d7630f
 def early_rows(t: Trained, run: GanRun) -> list[dict]:
-    """Diversity at the kept epochs of the first 40 % of the steps, and how far it rises from there to the end:
-    as it is, and with both sides blurred."""
+    """Diversity at the kept epochs of the first 40 % of the steps, and how far it rises from there to the
+    end: as it is, and with both sides blurred."""
     early = [] if run.diverged is not None else early_epochs(run)
     plain = [
         row(
@@ -389,7 +389,7 @@ def early_rows(t: Trained, run: GanRun) -> list[dict]:
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #451a97fc
 def first_rows(t: Trained, run: GanRun, namer: Namer | None, main: Trained) -> list[dict]:
-    "What is asked of the fruits that were trained without DiffAugment too: variety, early and late, D, failures."
+    "What is asked of fruits trained without DiffAugment too: variety, early and late, D, failures."
     name, out = t.ledger_arm, coarse_rows(t.ledger_arm, t.role, run, t.scorer)
     if name in ("augment", "none"):
         out += early_rows(t, run)
@@ -404,7 +404,7 @@ def first_rows(t: Trained, run: GanRun, namer: Namer | None, main: Trained) -> l
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #579f68dc
 def main_rows(t: Trained, run: GanRun, least: int, equal: Scorer) -> list[dict]:
-    "What is asked of every fruit's main arm: the published protocol, equal numbers, half the steps, pictures, copies."
+    "What is asked of each main arm: the published protocol, equal numbers, half the steps, pictures, copies."
     all_held, half = Scorer(t.scorer.net, t.judging, t.scorer.n_fake), epoch_near(run, run.steps / 2)
     return [
         *published_rows(t, run, least),
@@ -465,7 +465,7 @@ LOST = {
 
 
 def lost_images(study: Study, t: Trained) -> dict[str, np.ndarray]:  # control -> (n,H,W,C) uint8
-    "Real images of what the arms with less data saw: a machine that returns them is a perfect copy of its data."
+    "Real images of what the arms with less data saw: what a perfect copy of those data would get."
     arms = {name: study[t.role, arm] for arm, name in LOST.items() if (t.role, arm) in study}
     return {name: np.asarray(some_images(a.data, t.scorer.n_fake).images) for name, a in arms.items()}
 
@@ -474,7 +474,7 @@ COARSE_CONTROLS = ("real images", "slight blur", "slight noise", "20 images repe
 
 
 def coarse_control_rows(t: Trained, lost: Mapping[str, np.ndarray]) -> list[dict]:
-    "The rulers that do not mind blur, on real images: as they are, blurred, with noise, repeated, of fewer kinds."
+    "The rulers that do not mind blur, on real images: blurred, with noise, repeated, of fewer kinds."
     names = [
         n for n in COARSE_CONTROLS if n != "20 images repeated" or min(len(t.data), t.scorer.n_fake) > 20
     ]
@@ -488,8 +488,8 @@ def coarse_control_rows(t: Trained, lost: Mapping[str, np.ndarray]) -> list[dict
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #2cdd7225
 def split_rows(t: Trained, equal: Scorer, untrained: Sequence[float]) -> list[dict]:
-    """Normalised KID of real images had other arcs been held out; and the largest move from what the arcs that
-    were held out give, in one row."""
+    """Normalised KID of real images had other arcs been held out; and in one row the largest move from what
+    the arcs that were held out give."""
     out = other_split_rows(t.role, equal, t.data, untrained)
     moves = [abs(r["value"] - 1) for r in out if r["metric"] == "quality"]
     if not moves:

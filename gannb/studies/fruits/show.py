@@ -352,7 +352,7 @@ def share_words(study: Study, t: Trained) -> str:
 
 
 def shares(study: Study) -> Table:
-    "With and without DiffAugment: all images, whole arcs gone, varieties gone; and the fruit with the fewest."
+    "With and without DiffAugment: all images, arcs gone, varieties gone; and the fruit with the fewest."
     roles = {t.role for t in study if t.ledger_arm == "none"}
     arms = [t for t in study if t.role in roles and t.ledger_arm.split(" ")[0] in ("augment", "none")]
     rows = [share_row(study, t, share_words(study, t)) for t in arms]
