@@ -74,7 +74,7 @@ REAL, HALF = "real images", "half of the classes"
 def _makers(
     shown: ImageSet, pool: ImageSet, kinds: np.ndarray | None
 ) -> dict[str, Callable[[], np.ndarray]]:  # name of the control -> what makes its images
-    "All controls that say something about these images; `pool` and its kinds are for the half of the classes."
+    "All controls that these images allow; `pool` and its kinds are for the half of the classes."
     images = np.asarray(shown.images)
     damaged = {name: partial(damage, images, 0) for name, damage in damages_for(images).items()}
     half = {} if kinds is None else {HALF: partial(_half_of_the_kinds, pool, kinds, len(shown))}

@@ -171,7 +171,7 @@ def picture_control_rows(
     train: ImageSet,
     reals: ImageSet,  # held-out images, as for `picture_rows`
 ) -> list[dict]:
-    "The same measures on 64 real training images: as they are, blurred, with faint noise; and on films of them."
+    "The same measures on 64 real training images: blurred, with faint noise; and on films of them."
     reals = some_images(reals, 1000)
     measures, protocol = _measures(np.asarray(reals.images)), _protocol(reals)
     x = np.asarray(some_images(train, protocol["pictures"]).images)

@@ -49,7 +49,8 @@ __all__ = ['EQUAL_NUMBERS', 'ROLES', 'NOTE', 'PUBLISHED', 'FEWEST', 'FAIL_ACCURA
            'failed', 'early_epochs', 'coarse_numbers', 'coarse_protocol', 'coarse_rows', 'printed_rows',
            'trained_networks', 'fact_rows', 'images_here', 'count_rows', 'duplicate_row', 'published_rows', 'gap_rows',
            'early_rows', 'first_rows', 'main_rows', 'gan_rows', 'gains', 'variety_namer', 'lost_images',
-           'coarse_control_rows', 'split_rows', 'all_control_rows', 'inception_table', 'inception_rows', 'rows']
+           'coarse_control_rows', 'split_rows', 'equal_control_rows', 'all_control_rows', 'inception_table',
+           'inception_rows', 'rows']
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #7df72d63
 EQUAL_NUMBERS = False  # apples are judged by all their held-out images; fruits are compared by equal numbers
@@ -500,6 +501,13 @@ def split_rows(t: Trained, equal: Scorer, untrained: Sequence[float]) -> list[di
     }
     return [*out, row("other arcs held out", t.role, None, "control", "split_move", max(moves), protocol)]
 
+
+def equal_control_rows(t: Trained, equal: Scorer, untrained: Sequence[float]) -> list[dict]:
+    "Real images as they are and slightly blurred, with the numbers by which fruits are compared."
+    names = ("real images", "slight blur")
+    found = control_rows(t.role, equal, t.data, untrained, names=names, told_apart=())
+    return [r | {"arm": f"{r['arm']}, equal numbers"} for r in found if r["metric"] in ("kid", "quality")]
+
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #2cdd7226
 TOLD_APART = ("real images", "slight blur", "invisible noise", "brighter", "20 images repeated", "chimeras")
 
@@ -514,7 +522,8 @@ def all_control_rows(study: Study) -> list[dict]:
         told = TOLD_APART if t is study.first else ()
         how = {"extra": lost, "kinds": kinds, "told_apart": told, "namer": namer}
         out += control_rows(role, t.scorer, t.data, untrained, **how)
-        out += split_rows(t, equal[role], untrained_kids(t.runs, equal[role]))
+        before = untrained_kids(t.runs, equal[role])
+        out += split_rows(t, equal[role], before) + equal_control_rows(t, equal[role], before)
         out += picture_control_rows(role, t.data, t.held)
         out += copy_control_rows(role, Scorer(t.scorer.net, t.judging, t.scorer.n_fake), t.data)
         if (role, "none") in study:
