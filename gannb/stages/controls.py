@@ -85,7 +85,9 @@ def _made(
     makers: Mapping[str, Callable[[], np.ndarray]], names: Iterable[str] | None
 ) -> dict[str, np.ndarray]:
     "The images of some controls, or of all. Raises `GannbError` for a name that is none of them."
-    return {name: makers[check_choice("control", name, makers)]() for name in names or makers}
+    return {
+        name: makers[check_choice("control", name, makers)]() for name in (makers if names is None else names)
+    }
 
 # %% ../../nbs/15_stages.controls.ipynb #0e7adf75
 def control_images(
@@ -102,12 +104,12 @@ def control_images(
 def _unlearnt_images(
     train: ImageSet, n: int, names: Iterable[str], kinds: np.ndarray | None
 ) -> dict[str, np.ndarray]:
-    "`control_images` without the images that the classifier learns reals from."
+    "Those controls that so few images allow, without the images that the classifier learns reals from."
     shown, learnt = two_parts(len(train), n)
     others = np.setdiff1d(np.arange(len(train)), learnt)
     kinds = kinds_of(train, kinds)
     makers = _makers(train.rows(shown), train.rows(others), None if kinds is None else kinds[others])
-    return _made(makers, names)
+    return _made(makers, [name for name in names if name in makers])
 
 # %% ../../nbs/15_stages.controls.ipynb #6505bcf7
 def _fingerprint(images: np.ndarray) -> str:

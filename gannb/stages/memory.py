@@ -158,10 +158,16 @@ def copy_rows(
     return [*own, *planted, *kinds]
 
 # %% ../../nbs/15_stages.memory.ipynb #c0b10007
+def _finite(values: dict[str, float]) -> dict[str, float]:
+    "What the store can hold: a number that is none is left out."
+    return {name: value for name, value in values.items() if math.isfinite(value)}
+
+
 def _kept_copies(run: GanRun, scorer: Scorer, train: ImageSet, protocol: dict) -> dict[str, float]:
-    "The numbers of `copy_rows`, computed once; NaN for a run that diverged."
+    "The numbers of `copy_rows`, computed once; NaN for a run that diverged, or where no copy could be told."
+    nothing = dict.fromkeys((*SHARES, *PLANTED, *COPIES), math.nan)
     if run.diverged is not None:
-        return dict.fromkeys((*SHARES, *PLANTED, *COPIES), math.nan)
+        return nothing
     fields = protocol | {
         "what": "copies",
         "G": run.sha256(),
@@ -173,9 +179,9 @@ def _kept_copies(run: GanRun, scorer: Scorer, train: ImageSet, protocol: dict) -
     def compute() -> dict[str, float]:
         own, planted, kinds = copies_found(run, scorer, train)
         shares = dict(zip(SHARES, (own.share, own.low, own.high)))
-        return shares | {name: found.share for name, found in planted.items()} | kinds
+        return _finite(shares | {name: found.share for name, found in planted.items()} | kinds)
 
-    return kept_numbers(fields, compute)
+    return nothing | kept_numbers(fields, compute)
 
 # %% ../../nbs/15_stages.memory.ipynb #c0b10009
 NO_COPIES = {
@@ -195,7 +201,8 @@ def copy_control_rows(role: str, scorer: Scorer, train: ImageSet) -> list[dict]:
     "One row a control: the share of copies counted among held-out images, which are none. Once a data set."
     protocol = copies_protocol(scorer, train)
     fields = protocol | {"what": "copies among held-out images", "train": train.fingerprint}
-    found = kept_numbers(fields, lambda: _copies_among_held(scorer.real, train))
+    nothing = dict.fromkeys(NO_COPIES, math.nan)
+    found = nothing | kept_numbers(fields, lambda: _finite(_copies_among_held(scorer.real, train)))
     return [row(name, role, None, "control", "copies", found[name], protocol) for name in NO_COPIES]
 
 

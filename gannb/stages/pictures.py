@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from ..base import numpy_rng
+from ..damage import INVISIBLE, SLIGHT, STRONG, distort
 from ..data import ImageSet
 from ..plot import tile
 from .judges import some_images
@@ -17,95 +19,114 @@ from .run import GanRun
 from .score import row
 
 # %% auto #0
-__all__ = ['EARLY', 'BORDER', 'background', 'border_spread', 'fine_texture', 'epoch_change', 'picture_rows', 'film', 'strip']
+__all__ = ['EARLY', 'CORNER', 'JUMPS', 'FAINT', 'corners_plain', 'corner_noise', 'flat_noise', 'epoch_change', 'passing_share',
+           'picture_rows', 'picture_control_rows', 'film', 'strip']
 
 # %% ../../nbs/15_stages.pictures.ipynb #f5b6f792
 EARLY = 0.4  # of the steps: "the first 20 epochs" of about 50
-BORDER = 2  # px
+CORNER = 1 / 32  # of the side: pixels of a corner, at least one
 
 
-def background(reals: np.ndarray) -> np.ndarray:  # (N,H,W,C) uint8 -> (H,W) bool
-    """The pixels of the border where nine in ten reals show background:
-    within 10 grey levels of the median colour of their corners.
-    Fruits that fill the frame leave the rest of the border to themselves."""
-    x = np.asarray(reals, np.float64)
-    border = np.ones(x.shape[1:3], bool)
-    border[BORDER:-BORDER, BORDER:-BORDER] = False
-    corners = x[:, [0, 0, -1, -1], [0, -1, 0, -1]]
-    colour = np.median(corners.reshape(-1, x.shape[3]), axis=0)
-    near = np.abs(x - colour).max(axis=3) <= 10
-    return border & (near.mean(axis=0) >= 0.9)
+def _corners(images: np.ndarray) -> np.ndarray:  # (N,H,W,C) uint8 -> (N,pixels,C) float64
+    "The pixels of the four corners."
+    x = np.asarray(images, np.float64)
+    k = max(1, round(CORNER * x.shape[1]))
+    ends = (slice(None, k), slice(-k, None))
+    return np.concatenate([x[:, i, j].reshape(len(x), -1, x.shape[3]) for i in ends for j in ends], axis=1)
 
 # %% ../../nbs/15_stages.pictures.ipynb #385258c0
-def border_spread(
-    images: np.ndarray,  # (N,H,W,C) uint8
-    where: np.ndarray,  # (H,W) bool, from `background`
-) -> float:  # grey levels; NaN where no pixel is background
-    "Mean over images of the standard deviation of their background pixels."
-    if not where.any():
-        return math.nan
-    return float(np.asarray(images, np.float64)[:, where].std(axis=1).mean())
+def corners_plain(reals: np.ndarray) -> bool:  # (N,H,W,C) uint8
+    "Do nine in ten corner pixels of the reals lie within 10 grey levels of their median colour?"
+    x = _corners(reals)
+    near = np.abs(x - np.median(x.reshape(-1, x.shape[2]), axis=0)).max(axis=2) <= 10
+    return bool(near.mean() >= 0.9)
+
+
+def corner_noise(images: np.ndarray) -> float:  # (N,H,W,C) uint8 -> grey levels
+    "Mean over images of the standard deviation of their corner pixels, colour by colour."
+    return float(_corners(images).std(axis=1).mean())
 
 # %% ../../nbs/15_stages.pictures.ipynb #5f3a6f11
-def fine_texture(images: np.ndarray) -> float:  # (N,H,W,C) uint8 -> grey levels
-    "Root mean square of the images less their 3x3 mean: energy of the highest frequencies."
+JUMPS = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float64)  # blind to slopes and straight edges
+
+
+def flat_noise(images: np.ndarray) -> float:  # (N,H,W,C) uint8 -> grey levels
+    """Noise from pixel to pixel where a picture is smoothest: Immerkaer's estimate (1996, Fast noise
+    variance estimation) in 4x4 blocks of the middle, the lower quartile of them, mean over images."""
     x = np.asarray(images, np.float64)
-    h, w = x.shape[1:3]
-    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
-    blurred = sum(padded[:, i : i + h, j : j + w] for i in range(3) for j in range(3)) / 9
-    return float(np.sqrt(((x - blurred) ** 2).mean()))
+    h, w = (n - 2 for n in x.shape[1:3])
+    jumps = sum(JUMPS[i, j] * x[:, i : i + h, j : j + w] for i in range(3) for j in range(3))
+    noise = math.sqrt(math.pi / 2) / 6 * np.abs(jumps).mean(axis=3)
+    middle = noise[:, h // 4 : h - h // 4, w // 4 : w - w // 4]
+    n, h, w = (len(x), *(side // 4 * 4 for side in middle.shape[1:]))
+    blocks = middle[:, :h, :w].reshape(n, h // 4, 4, w // 4, 4).mean(axis=(2, 4))
+    return float(np.quantile(blocks.reshape(n, -1), 0.25, axis=1).mean())
 
 # %% ../../nbs/15_stages.pictures.ipynb #4d7a9c8d
+def _apart(a: np.ndarray, b: np.ndarray) -> float:  # (N,H,W,C) each
+    "Mean over images of the root mean square difference."
+    return float(np.sqrt(((b - a) ** 2).mean((1, 2, 3))).mean())
+
+
 def epoch_change(
     sheets: Sequence[np.ndarray],  # two or more (N,H,W,C) uint8 of the same z
 ) -> float:  # NaN where all images are equal
     "RMS change from sheet to sheet over the RMS difference of two different images of the last sheet."
-
-    def apart(a: np.ndarray, b: np.ndarray) -> float:
-        return np.sqrt(((b - a) ** 2).mean((1, 2, 3))).mean()
-
     x = [np.asarray(sheet, np.float64) for sheet in sheets]
-    moved = np.mean([apart(a, b) for a, b in zip(x, x[1:])])
-    last = apart(np.roll(x[-1], 1, axis=0), x[-1])
+    moved = np.mean([_apart(a, b) for a, b in zip(x, x[1:])])
+    last = _apart(np.roll(x[-1], 1, axis=0), x[-1])
     return float(moved / last) if last > 0 else math.nan
 
-# %% ../../nbs/15_stages.pictures.ipynb #8c422781
-def _excess(
-    run: GanRun,
-    measure: Callable[[np.ndarray], float],
-    reals: float,  # what the reals have of it
-    epochs: Sequence[int],
-) -> float:
-    "Mean over epochs of a measure of the fixed-noise pictures, beyond the reals'."
-    return float(np.mean([measure(run.samples(e)) for e in epochs])) - reals
+# %% ../../nbs/15_stages.pictures.ipynb #4d7a9c8e
+def passing_share(
+    sheets: Sequence[np.ndarray],  # three or more (N,H,W,C) uint8 of the same z
+) -> float:  # NaN for fewer sheets, or where nothing moves
+    """Share of the squared change from sheet to sheet that is gone one sheet later: 1 where each sheet is
+    the same picture with fresh noise, 0 where changes pile up at random, below 0 where they go on one way."""
+    x = [np.asarray(sheet, np.float64) for sheet in sheets]
+
+    def squared(k: int) -> float:
+        return float(np.mean([((b - a) ** 2).mean() for a, b in zip(x, x[k:])]))
+
+    return 2 - squared(2) / squared(1) if len(x) > 2 and squared(1) > 0 else math.nan
 
 # %% ../../nbs/15_stages.pictures.ipynb #0d071433
-def picture_rows(name: str, role: str, run: GanRun, reals: ImageSet) -> list[dict]:
-    """Noise and texture beyond the reals', early and at the end, and the change from epoch to epoch;
-    from the 64 pictures of fixed noise."""
-    x = some_images(reals, 1000).images
-    where = background(x)
-    measures = {"border_excess": lambda images: border_spread(images, where), "texture_excess": fine_texture}
-    protocol = {
-        "pictures": "64 from fixed noise",
-        "reals": f"{min(1000, len(reals))} held-out images",
-        "background pixels": int(where.sum()),
+def _measures(reals: np.ndarray) -> dict[str, Callable[[np.ndarray], float]]:  # metric -> measure
+    "What is asked of pictures, less what the reals have of it."
+
+    def beyond(measure: Callable[[np.ndarray], float]) -> Callable[[np.ndarray], float]:
+        base = measure(reals)
+        return lambda images: measure(images) - base
+
+    plain = corners_plain(reals)
+    return {
+        "background_noise": beyond(corner_noise) if plain else lambda images: math.nan,
+        "texture_noise": beyond(flat_noise),
     }
 
-    def one(label: str, metric: str, value: float) -> dict:
-        return row(name, role, run.seed, label, metric, value, protocol)
 
-    if run.diverged is not None:
-        rows = [one(label, metric, math.nan) for metric in measures for label in ("early", "end")]
-        return [*rows, one("end", "epoch_change", math.nan)]
-    early, last, moving = _picture_epochs(run)
-    base = {metric: f(x) for metric, f in measures.items()}
-    rows = [
-        one(label, metric, _excess(run, f, base[metric], epochs))
-        for metric, f in measures.items()
+def _protocol(reals: ImageSet) -> dict:
+    return {"pictures": 64, "reals": f"{len(reals)} held-out images", "reference": reals.fingerprint}
+
+# %% ../../nbs/15_stages.pictures.ipynb #0d071434
+def picture_rows(name: str, role: str, run: GanRun, reals: ImageSet) -> list[dict]:
+    """Noise and texture beyond the reals', early and at the end; the change from epoch to epoch and what of
+    it passes; from the 64 pictures of fixed noise."""
+    reals = some_images(reals, 1000)
+    measures, protocol = _measures(np.asarray(reals.images)), _protocol(reals)
+    early, last, moving = _picture_epochs(run) if run.diverged is None else ([], [], [])
+    sheets = [run.samples(e) for e in moving]
+    values = {
+        (label, metric): np.mean([measure(run.samples(e)) for e in epochs]) if epochs else math.nan
+        for metric, measure in measures.items()
         for label, epochs in (("early", early), ("end", last))
+    }
+    values["end", "epoch_change"] = epoch_change(sheets) if sheets else math.nan
+    values["end", "passing_share"] = passing_share(sheets)
+    return [
+        row(name, role, run.seed, label, metric, float(value), protocol)
+        for (label, metric), value in values.items()
     ]
-    return [*rows, one("end", "epoch_change", epoch_change([run.samples(e) for e in moving]))]
 
 # %% ../../nbs/15_stages.pictures.ipynb #48f9aa00
 def _picture_epochs(run: GanRun) -> tuple[list[int], list[int], list[int]]:
@@ -113,6 +134,58 @@ def _picture_epochs(run: GanRun) -> tuple[list[int], list[int], list[int]]:
     epochs = run.sample_epochs()
     early = [e for e in epochs if 0 < e <= EARLY * run.epochs] or epochs[1:2]
     return early, epochs[-1:], epochs[-max(2, round(len(epochs) / 10) + 1) :]
+
+# %% ../../nbs/15_stages.pictures.ipynb #48f9aa01
+FAINT = 6 / 255  # noise that an eye just finds, see `damage.distort`
+
+
+def _picture_controls(x: np.ndarray) -> dict[str, np.ndarray]:  # (N,H,W,C) uint8 each
+    "Real images with and without blur, with and without faint noise."
+    blurred = distort(x, "blur", STRONG["blur"])
+    return {
+        "real images": x,
+        "slight blur": distort(x, "blur", SLIGHT["blur"]),
+        "strong blur": blurred,
+        "faint noise": distort(x, "noise", FAINT),
+        "strong blur and faint noise": distort(blurred, "noise", FAINT),
+    }
+
+
+def _sheet_controls(x: np.ndarray, n: int = 4) -> dict[str, list[np.ndarray]]:  # n sheets each
+    "Films of real images that do not develop: noise that is fresh in each sheet, and noise that piles up."
+    grain = numpy_rng(0, "sheets of noise").normal(0, 255 * SLIGHT["noise"], (n, *x.shape))
+
+    def sheets(noise: np.ndarray) -> list[np.ndarray]:
+        return [np.rint(np.clip(x + step, 0, 255)).astype(np.uint8) for step in noise]
+
+    faint = grain * INVISIBLE / SLIGHT["noise"]
+    return {
+        "fresh noise": sheets(grain),
+        "noise that piles up": sheets(grain.cumsum(axis=0)),
+        "fresh invisible noise": sheets(faint),
+    }
+
+# %% ../../nbs/15_stages.pictures.ipynb #48f9aa02
+def picture_control_rows(
+    role: str,  # `dataset` in the ledger
+    train: ImageSet,
+    reals: ImageSet,  # held-out images, as for `picture_rows`
+) -> list[dict]:
+    "The same measures on 64 real training images: blurred, with faint noise; and on films of them."
+    reals = some_images(reals, 1000)
+    measures, protocol = _measures(np.asarray(reals.images)), _protocol(reals)
+    x = np.asarray(some_images(train, protocol["pictures"]).images)
+    values = {
+        (name, metric): measure(images)
+        for name, images in _picture_controls(x).items()
+        for metric, measure in measures.items()
+    }
+    for name, sheets in _sheet_controls(x).items():
+        values |= {
+            (name, "epoch_change"): epoch_change(sheets),
+            (name, "passing_share"): passing_share(sheets),
+        }
+    return [row(name, role, None, "control", metric, v, protocol) for (name, metric), v in values.items()]
 
 # %% ../../nbs/15_stages.pictures.ipynb #60f87848
 def film(

@@ -129,7 +129,8 @@ class Page:
 # %% ../../nbs/17_studies.study.ipynb #2f2253d2
 class RowsRoom(Protocol):
     """What `studies/NAME/rows.py` must have. It may have `kinds(study, role)` too: class or variety of each
-    training image of a role, (N,), where its labels do not say it; the ladder takes half of them away."""
+    training image of a role, (N,), where its labels do not say it; the ladder takes half of them away. And
+    `EQUAL_NUMBERS = False`: then each role is scored with as many images as it has (see `scorers_of`)."""
 
     def arms(self, cfg: Any) -> Sequence[Arm]:
         "All arms; the first arm of each role is its main one."
@@ -229,7 +230,8 @@ class Study:
         scored while others train."""
         self.started = time.monotonic()
         arms = by_key(self.rows_room.arms(self.cfg))
-        scorers = scorers_of(self.cfg, list(arms.values()))
+        equal = getattr(self.rows_room, "EQUAL_NUMBERS", True)
+        scorers = scorers_of(self.cfg, list(arms.values()), equal)
 
         def score_beside(key: tuple[str, str], run: GanRun) -> None:
             self.set_threads()
@@ -307,16 +309,20 @@ class Study:
 def scorers_of(
     cfg: Any,  # a ReportConfig
     arms: Sequence[Arm],  # the first of each role is its main one
+    equal: bool = True,  # False: each role takes as many images as it has, which no two roles need share
 ) -> dict[tuple[str, str], tuple[Scorer, ImageSet]]:  # key -> scorer, all images that may judge
-    "One network and equal numbers of images for all arms; arms with the same held-out images share a scorer."
-    main = {role: arm.held for role, arm in first_of_each_role(arms).items()}
-    net, scorers, judging = scorers_for(cfg, main)
-    made = {id(main[role]): (scorers[role], judging[role]) for role in main}
-    n = len(next(iter(scorers.values())).real)
+    """One network for all arms, and equal numbers of images: for all of them, or for those of one role.
+    Arms with the same held-out images share a scorer."""
+    main = first_of_each_role(arms)
+    net, scorers, _ = scorers_for(cfg, {role: arm.held for role, arm in main.items()})
+    n = len(next(iter(scorers.values())).real) if equal else cfg.judge_images
+    made = {}
     for arm in arms:
+        # real images stand in for fakes in the controls: no more fakes than there are training images
+        fakes = cfg.judge_images if equal else min(cfg.judge_images, len(main[arm.role].data))
         if id(arm.held) not in made:
             images = judging_part(cfg, arm.held)
-            made[id(arm.held)] = Scorer(net, some_images(images, n), cfg.judge_images), images
+            made[id(arm.held)] = Scorer(net, some_images(images, n), fakes), images
     return {arm.key: made[id(arm.held)] for arm in arms}
 
 # %% ../../nbs/17_studies.study.ipynb #369524c9

@@ -26,11 +26,9 @@ class FruitsConfig(ReportConfig):
     batch_size: int = Field(64, ge=2)
     z_dist: Literal["normal", "uniform"] = "uniform"
     augment: str = "color,translation,cutout"
-    fractions: list[float] = [
-        1.0,
-        0.5,
-        0.25,
-    ]  # shares of the first fruit's images, with and without DiffAugment
+    # shares of the first fruit's arcs, with and without DiffAugment
+    fractions: list[float] = [1.0, 0.25]
+    few_varieties: int = Field(3, ge=0)  # varieties of the first fruit in an arm of their own; 0: no such arm
     more_convs: int = Field(3, ge=1, le=16)  # the convolutions that the paper could remove
 
     @property
@@ -108,7 +106,7 @@ DESK = {
     "fruits": ["Apple", "Banana", "Tomato"],
     "limits": [1536, 384, 1216],
     "epochs": 40,
-    "steps": 1000,
+    "steps": 1800,
     "size": 32,
     "ngf": 32,
     "ndf": 32,

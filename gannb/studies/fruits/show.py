@@ -18,11 +18,11 @@ from ...stages import cards as cards_room
 from ...stages.arms import Trained
 from ...stages.features import fakes_of
 from ...stages.judges import some_images
-from ...stages.ladder import LADDER_COLUMNS, ladder_rows
+from ...stages.ladder import LADDER_COLUMNS, LIKE_WITH_LIKE, answer_rows, ladder_rows, ladder_sentence
 from ...stages.pictures import EARLY, film, strip
 from ...stages.score import fid_by_number, score
 from ...stages.tables import cell_of, number, score_curve
-from .rows import published_scorer, trained_networks
+from .rows import FEWEST, PUBLISHED, published_scorer, trained_networks
 from gannb.studies.study import (
     Figure,
     Film,
@@ -37,9 +37,9 @@ from gannb.studies.study import (
 __all__ = ['WITH', 'WITHOUT', 'COUNTS', 'DUPLICATES', 'TABLE1', 'IMAGES', 'ALL_SCORES', 'SHARES', 'LEAKS', 'FIGURES', 'NOISE',
            'TIMES', 'SCORES', 'MEANING', 'FID_WARNING', 'OTHERS', 'fruit', 'names', 'cell', 'spread', 'hero',
            'done_differently', 'data', 'counts', 'repeats', 'networks', 'more_convolutions', 'ladder', 'table1_row',
-           'table1', 'images_row', 'numbers_of_images', 'fid_curve', 'scores_row', 'all_scores', 'share_row', 'shares',
-           'with_and_without', 'two_curves', 'curves', 'leak_row', 'leaks', 'films', 'strips', 'noise_row', 'noise',
-           'copies', 'times_row', 'times', 'notes', 'measured', 'cards', 'records']
+           'table1', 'images_row', 'numbers_of_images', 'fid_curve', 'scores_row', 'all_scores', 'share_row',
+           'share_words', 'shares', 'with_and_without', 'two_curves', 'curves', 'leak_row', 'leaks', 'films', 'strips',
+           'noise_row', 'noise', 'copies', 'times_row', 'times', 'notes', 'measured', 'cards', 'records']
 
 # %% ../../../nbs/17_studies.fruits.show.ipynb #78008fca
 WITH, WITHOUT = "#0072B2", "#555555"  # colours
@@ -176,20 +176,25 @@ def more_convolutions(study: Study) -> Figure:
     return Figure(
         "more_convolutions",
         plot.beside({head: [run.samples()[:16]] for head, run in columns.items()}, [fruit(t)], n=16),
-        f"{fruit(t)}, the same noise and seed: normalised KID {cell(study, 'augment', 'quality')} as "
-        f"trained, {cell(study, 'more convolutions', 'quality')} with {more} convolutions more.",
+        f"{fruit(t)}, the same noise and seed: KID {cell(study, 'augment', 'kid')} as "
+        f"trained, {cell(study, 'more convolutions', 'kid')} with {more} convolutions more.",
         "Sixteen images of the smaller network beside sixteen of the larger one.",
     )
 
 # %% ../../../nbs/17_studies.fruits.show.ipynb #cc7e30f2
-def ladder(study: Study) -> Table:
-    "May the network judge?"
-    caption = (
-        f"KID on the rungs of the ladder ({study.net.name}): it must rise from real images to the untrained "
-        "G, and fall along the training."
+def ladder(study: Study) -> tuple[Table, Table, str]:
+    "May the network judge, which attack fools which ruler, and what follows from it."
+    climbed = f"KID on the rungs of the ladder ({study.net.name}): {LIKE_WITH_LIKE}."
+    asked = (
+        "Who sees what: each question is put to every ruler, and it must look worse to it than slight blur."
     )
-    rows = ladder_rows(names(study), study.ladders, layout="data")
-    return Table("ladder", rows, LADDER_COLUMNS, caption, digits="cell")
+    rows, answers = ladder_rows(names(study), study.ladders, layout="data"), answer_rows(study.ladders)
+    heads = {"rung": "Real images with", "ruler": "Ruler", "asked": "Its question"} | names(study)
+    return (
+        Table("ladder", rows, LADDER_COLUMNS, climbed, digits="cell"),
+        Table("answers", answers, heads, asked, digits="cell"),
+        ladder_sentence(study.net, names(study), study.ladders),
+    )
 
 # %% ../../../nbs/17_studies.fruits.show.ipynb #c16d4493
 TABLE1 = {
@@ -216,8 +221,8 @@ def table1_row(study: Study, role: str, printed: Mapping[str, Any]) -> dict:
         "fruit": fruit(study.main[role]),
         "is": cell_of([f["is"] for f in found]) if seen else found,
         "fid": cell_of([f["fid"] for f in found]) if seen else found,
-        "fid_here": study.results.cell(role, "augment, published protocol", "fid"),
-        **study.results.cells(role, "augment", ("kid", "quality")),
+        "fid_here": study.results.cell(role, PUBLISHED, "fid"),
+        **study.results.cells(role, "augment, equal numbers", ("kid", "quality")),
     }
 
 # %% ../../../nbs/17_studies.fruits.show.ipynb #2f379d8f
@@ -236,37 +241,33 @@ def table1(study: Study) -> Table:
 # %% ../../../nbs/17_studies.fruits.show.ipynb #52c33ce1
 IMAGES = {
     "fruit": "Fruit",
-    "training": "Trained on",
+    "training": "Trained on, images",
     "fid_own": "FID, all its images scored",
     "fid_few": "FID, fewest images scored",
     "kid": "KID, equal n",
     "quality": "Normalised KID",
+    "split": "Largest move of it with other arcs held out",
 }
 
 
-def images_row(study: Study, t: Trained, words: str, arm: str) -> dict:
-    "One training: how many images it had, and what it scored."
-    fid = dict.fromkeys(("fid_own", "fid_few"), Missing("own number only"))
-    if arm == "augment":
-        protocols = {"fid_own": "augment, published protocol", "fid_few": "augment, fewest images scored"}
-        fid = {key: study.results.cell(t.role, name, "fid") for key, name in protocols.items()}
-    training = f"{words} ({len(study[t.role, arm].data):,})"
-    scores = study.results.cells(t.role, arm, ("kid", "quality"))
-    return {"fruit": fruit(t), "training": training, **fid, **scores}
+def images_row(study: Study, t: Trained) -> dict:
+    "How many images a fruit had, and what it scored."
+    protocols = {"fid_own": PUBLISHED, "fid_few": FEWEST}
+    fid = {key: study.results.cell(t.role, name, "fid") for key, name in protocols.items()}
+    scores = study.results.cells(t.role, "augment, equal numbers", ("kid", "quality"))
+    split = study.results.cell(t.role, "other arcs held out", "split_move", "control")
+    return {"fruit": fruit(t), "training": len(t.data), **fid, **scores, "split": split}
 
 # %% ../../../nbs/17_studies.fruits.show.ipynb #90065f03
 def numbers_of_images(study: Study) -> Table:
-    "Own or equal numbers of images, in training and in the score: where the order of the fruits comes from."
-    rows = []
-    for role, t in study.main.items():
-        equal = "augment, equal images"
-        rows.append(images_row(study, t, "own number", "augment"))
-        rows.append(images_row(study, t, "equal number", equal if (role, equal) in study else "augment"))
+    "All or as few images in the score: where the order of the fruits comes from."
+    share = study.results.cell("banana", "augment", "fid_gap_share")
     caption = (
-        "The same GANs get a higher FID when fewer images are scored; KID takes equal numbers of held-out "
-        f"images for all. 95 % intervals, {study.seeds}."
+        "The same GANs get a higher FID when fewer images are scored. Of the gap between bananas and apples "
+        f"{number(share, '.0%')} is gone when as few images of both are scored. KID takes equal numbers of "
+        f"held-out images for all; 95 % intervals, {study.seeds}."
     )
-    return Table("numbers_of_images", rows, IMAGES, caption)
+    return Table("numbers_of_images", [images_row(study, t) for t in study.main.values()], IMAGES, caption)
 
 # %% ../../../nbs/17_studies.fruits.show.ipynb #73f91f91
 def fid_curve(study: Study) -> Figure:
@@ -310,39 +311,52 @@ def scores_row(t: Trained) -> dict:
 def all_scores(study: Study) -> Table:
     "Every score against equal numbers of held-out images, means over seeds."
     caption = (
-        f"Every score through {study.net.name}, against {len(study.first.scorer.real)} held-out images of "
-        f"each fruit; 95 % intervals, {study.seeds}. The spread over subsets says nothing about other "
-        "trainings and decides nothing."
+        f"Every score through {study.net.name}, against up to {study.cfg.judge_images} held-out images; "
+        f"95 % intervals, {study.seeds}. The spread over subsets says nothing about other trainings and "
+        "decides nothing; fruits with other numbers of images are not compared here."
     )
     return Table("all_scores", [scores_row(t) for t in study.main.values()], ALL_SCORES, caption)
 
 # %% ../../../nbs/17_studies.fruits.show.ipynb #998347be
 SHARES = {
     "arm": "Images, DiffAugment",
-    "quality": "Normalised KID",
-    "diversity": "Diversity, share of reals'",
+    "kid": "KID",
+    "recall_coarse": "Recall, both sides blurred",
+    "coverage_coarse": "Coverage, both sides blurred",
+    "diversity_coarse": "Diversity, both sides blurred",
+    "classes_covered": "Varieties found, share",
     "D_acc_train": "D right on training",
     "D_acc_held": "... on held-out",
     "failed": "Failures",
 }
 
 
-def share_row(study: Study, share: float, words: str, policy: str) -> dict:  # policy: augment or none
-    "One share of the images, with or without DiffAugment."
-    arm, role = policy + ("" if share == 1 else f" {share:.0%}"), study.first.role
-    fails = study.results.values(role, arm, "failed")
-    cells = study.results.cells(role, arm, ("quality", "diversity", "D_acc_train", "D_acc_held"))
-    name = f"{share:.0%} ({len(study[role, arm].data):,}), {words}"
-    return {"arm": name, **cells, "failed": f"{int(sum(fails))} of {len(fails)}"}
+def share_row(study: Study, t: Trained, words: str) -> dict:
+    "One training with or without DiffAugment."
+    fails = study.results.values(t.role, t.ledger_arm, "failed")
+    cells = study.results.cells(t.role, t.ledger_arm, [m for m in SHARES if m not in ("arm", "failed")])
+    return {
+        "arm": f"{t.name.split(',')[0]}, {words}",
+        **cells,
+        "failed": f"{int(sum(fails))} of {len(fails)}",
+    }
 
 # %% ../../../nbs/17_studies.fruits.show.ipynb #e40ee220
-def shares(study: Study) -> Table:
-    "With and without DiffAugment on all, half and a quarter of the images."
-    policies = {"with": "augment", "without": "none"}
-    rows = [share_row(study, s, words, p) for s in study.cfg.fractions for words, p in policies.items()]
-    caption = (
-        f"{fruit(study.first)}: quality, diversity, and what D knows by heart; 95 % intervals, {study.seeds}."
+def share_words(study: Study, t: Trained) -> str:
+    "`389 images = 25% of the arcs, with DiffAugment`."
+    policy, _, what = t.ledger_arm.partition(" ")
+    part = {"": "all", "few varieties": f"{study.cfg.few_varieties} varieties"}.get(
+        what, f"{what} of the arcs"
     )
+    return f"{len(t.data):,} images = {part}, {'with' if policy == 'augment' else 'without'}"
+
+
+def shares(study: Study) -> Table:
+    "With and without DiffAugment: all images, arcs gone, varieties gone; and the fruit with the fewest."
+    roles = {t.role for t in study if t.ledger_arm == "none"}
+    arms = [t for t in study if t.role in roles and t.ledger_arm.split(" ")[0] in ("augment", "none")]
+    rows = [share_row(study, t, share_words(study, t)) for t in arms]
+    caption = f"Looks, variety, and what D leans on; 95 % intervals, {study.seeds}."
     return Table("shares", rows, SHARES, caption)
 
 # %% ../../../nbs/17_studies.fruits.show.ipynb #257296ec
@@ -354,13 +368,13 @@ def with_and_without(study: Study) -> Figure:
         return [study[t.role, policy + tail].first.samples()[:8] for tail in ("", f" {least}")]
 
     columns = {"with DiffAugment": drawn("augment"), "without": drawn("none")}
-    quality = {arm: cell(study, arm, "quality") for p in ("augment", "none") for arm in (p, f"{p} {least}")}
+    kid = {arm: cell(study, arm, "kid") for p in ("augment", "none") for arm in (p, f"{p} {least}")}
     return Figure(
         "with_and_without",
-        plot.beside(columns, [f"{fruit(t)}, all images", f"{fruit(t)}, {least} of them"], n=8),
-        f"{fruit(t)} from the same noise: normalised KID with DiffAugment {quality['augment']}, without "
-        f"{quality['none']}; with {least} of the images {quality[f'augment {least}']} and "
-        f"{quality[f'none {least}']}.",
+        plot.beside(columns, [f"{fruit(t)}, all images", f"{fruit(t)}, {least} of the arcs"], n=8),
+        f"{fruit(t)} from the same noise: KID with DiffAugment {kid['augment']}, without "
+        f"{kid['none']}; with {least} of the arcs {kid[f'augment {least}']} and "
+        f"{kid[f'none {least}']}.",
         "Eight images each with and without DiffAugment, for all images and for the smallest share.",
     )
 
@@ -461,25 +475,29 @@ NOISE = {
     "fruit": "Fruit",
     "border_early": "Background noise, early, grey levels",
     "border": "... at the end",
-    "texture_early": "Fine texture, early, grey levels",
+    "texture_early": "Noise texture, early, grey levels",
     "texture": "... at the end",
     "change": "Change from epoch to epoch, share",
+    "passing": "... of it gone an epoch later",
 }
 
 
 def noise_row(study: Study, t: Trained) -> dict:
     "Noise, texture and unrest of a fruit's pictures."
     early, end = (
-        study.results.cells(t.role, "augment", ("border_excess", "texture_excess", "epoch_change"), at)
+        study.results.cells(
+            t.role, "augment", ("background_noise", "texture_noise", "epoch_change", "passing_share"), at
+        )
         for at in ("early", "end")
     )
     return {
         "fruit": fruit(t),
-        "border_early": early["border_excess"],
-        "border": end["border_excess"],
-        "texture_early": early["texture_excess"],
-        "texture": end["texture_excess"],
+        "border_early": early["background_noise"],
+        "border": end["background_noise"],
+        "texture_early": early["texture_noise"],
+        "texture": end["texture_noise"],
         "change": end["epoch_change"],
+        "passing": end["passing_share"],
     }
 
 # %% ../../../nbs/17_studies.fruits.show.ipynb #38443ca5
@@ -545,11 +563,10 @@ def notes(study: Study) -> list[str]:
 def measured(study: Study, measure: str | None) -> str:
     "The last column of the open choices: what was measured of it in this run."
     if measure == "more convolutions":
-        without, extra = (cell(study, arm, "quality") for arm in ("augment", "more convolutions"))
-        return f"measured: normalised KID {without} without and {extra} with them"
+        without, extra = (cell(study, arm, "kid") for arm in ("augment", "more convolutions"))
+        return f"measured: KID {without} without and {extra} with them"
     if measure == "samples":
-        protocols = ("augment, published protocol", "augment, fewest images scored")
-        whole, few = (cell(study, arm, "fid", form=".0f") for arm in protocols)
+        whole, few = (cell(study, arm, "fid", form=".0f") for arm in (PUBLISHED, FEWEST))
         return f"measured: FID of the same GANs {whole} with all images and {few} with the fewest"
     return "not measured"
 
