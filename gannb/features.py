@@ -18,11 +18,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .base import GannbError, check_choice, numpy_rng, to_float, torch_rng
+from .damage import SLIGHT, STRONG, distort
 
 # %% auto #0
-__all__ = ['INCEPTION_LAYERS', 'DOMAIN_DIM', 'DOMAIN_IMAGES', 'DOMAIN_BATCH', 'SLIGHT', 'STRONG', 'Rung', 'scale', 'FeatureNet',
-           'resized', 'effnet_names', 'check_input_size', 'effnet_lite0', 'inception', 'DomainNet', 'new_domain_net',
-           'one_thread', 'train_domain', 'domain_accuracy', 'domain', 'distort', 'Ladder', 'climb', 'ladder']
+__all__ = ['INCEPTION_LAYERS', 'DOMAIN_DIM', 'DOMAIN_IMAGES', 'DOMAIN_BATCH', 'Rung', 'scale', 'FeatureNet', 'resized',
+           'effnet_names', 'check_input_size', 'effnet_lite0', 'inception', 'DomainNet', 'new_domain_net', 'one_thread',
+           'train_domain', 'domain_accuracy', 'domain', 'Ladder', 'climb', 'ladder']
 
 # %% ../nbs/10_features.ipynb #19c4dce9
 def scale(x: Tensor) -> Tensor:  # (N, d) feature vectors
@@ -341,50 +342,6 @@ def domain(
         batch=256,
         **about,
     )
-
-# %% ../nbs/10_features.ipynb #a15c62d3
-SLIGHT = {"blur": 0.03, "noise": 0.05}  # kind -> amount, see `distort`
-STRONG = {"blur": 0.08, "noise": 0.2, "shuffle": 0.25}
-
-
-def _shuffle(images: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    "Each image cut into n x n tiles, put together in a random order."
-    count, h, w, c = images.shape
-    tiles = (
-        images.reshape(count, n, h // n, n, w // n, c)
-        .transpose(0, 1, 3, 2, 4, 5)
-        .reshape(count, n * n, h // n, w // n, c)
-    )
-    order = rng.permuted(np.tile(np.arange(n * n), (count, 1)), axis=1)
-    tiles = tiles[np.arange(count)[:, None], order]
-    return tiles.reshape(count, n, n, h // n, w // n, c).transpose(0, 1, 3, 2, 4, 5).reshape(images.shape)
-
-# %% ../nbs/10_features.ipynb #ba1cbd83
-def distort(
-    images: np.ndarray,  # (N,H,W,C) uint8
-    kind: str,  # "blur" (Gaussian, reflecting edges), "noise" (Gaussian, clipped) or "shuffle" (of tiles)
-    # blur: sigma, shuffle: side of a tile, as a share of the image's side; noise: sigma, share of the range
-    amount: float,
-    seed: int = 0,  # of noise and shuffle
-) -> np.ndarray:  # (N,H,W,C) uint8
-    """Images made worse by a known amount.
-    Raises `GannbError` for another kind, an amount not above 0, or tiles that do not fill the image."""
-    from scipy.ndimage import gaussian_filter
-
-    check_choice("kind", kind, STRONG)
-    images = np.asarray(images)
-    size, rng = images.shape[1], numpy_rng(seed, f"distort.{kind}")
-    if isinstance(amount, bool) or not isinstance(amount, (int, float)) or not 0 < amount < math.inf:
-        raise GannbError(f"amount must be a number above 0; this is {amount!r}.")
-    if kind == "shuffle":
-        if size % (n := max(1, round(1 / amount))):
-            raise GannbError(f"{n} x {n} tiles do not fill images of {size} px.")
-        return _shuffle(images, n, rng)
-    if kind == "blur":
-        worse = gaussian_filter(images.astype(np.float32), (0, amount * size, amount * size, 0))
-    else:
-        worse = images + 255 * amount * rng.standard_normal(images.shape, dtype=np.float32)
-    return np.rint(np.clip(worse, 0, 255)).astype(np.uint8)
 
 # %% ../nbs/10_features.ipynb #077543ef
 @dataclass(frozen=True)

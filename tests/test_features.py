@@ -300,58 +300,6 @@ def test_domain_needs_classes():
 # ---- the ladder --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", list(F.SLIGHT))
-def test_distortions_are_seeded_and_grow(kind):
-    x = pixels(digits()["held"])[:20]
-    before = x.copy()
-
-    def away(amount, seed=0):
-        return np.abs(F.distort(x, kind, amount, seed).astype(float) - x).mean()
-
-    assert 0 < away(F.SLIGHT[kind]) < away(F.STRONG[kind]) < 80 and np.array_equal(x, before)
-    assert F.distort(x, kind, 0.1).dtype == np.uint8 and np.array_equal(
-        F.distort(x, kind, 0.1), F.distort(x, kind, 0.1)
-    )
-    assert np.array_equal(F.distort(x, kind, 0.1, 1), F.distort(x, kind, 0.1)) == (kind == "blur")
-
-
-def test_distortions_do_what_they_say():
-    flat = np.full((1, 32, 32, 3), 128, np.uint8)
-    edge = np.zeros((1, 64, 64, 1), np.uint8)
-    edge[:, :, 32:] = 255
-    assert (
-        np.array_equal(F.distort(flat, "blur", 0.1), flat)
-        and abs(F.distort(flat, "noise", 0.1).astype(float).std() - 25.5) < 1
-    )
-    slope = np.diff(F.distort(edge, "blur", 4 / 64)[0, 0, :, 0].astype(float)) / 255
-    assert abs(np.sqrt((slope * (np.arange(63) - 31) ** 2).sum()) - 4) < 0.1
-    x = pictures(5, 28)
-    tiles = F.distort(x, "shuffle", 0.25)
-
-    def cut(a):
-        return [
-            sorted(a[i, r : r + 7, c : c + 7].tobytes() for r in range(0, 28, 7) for c in range(0, 28, 7))
-            for i in range(5)
-        ]
-
-    assert (
-        cut(tiles) == cut(x)
-        and not np.array_equal(tiles, x)
-        and np.array_equal(tiles, F.distort(x, "shuffle", 0.25))
-        and not np.array_equal(tiles, F.distort(x, "shuffle", 0.25, 1))
-    )
-    with pytest.raises(GannbError, match="3 x 3 tiles do not fill images of 28 px"):
-        F.distort(x, "shuffle", 1 / 3)
-    for kind, amount, word in (
-        ("blurr", 0.1, "Did you mean 'blur'"),
-        ("blur", 0, "above 0"),
-        ("noise", True, "above 0"),
-        ("noise", float("nan"), "above 0"),
-    ):
-        with pytest.raises(GannbError, match=word):
-            F.distort(flat, kind, amount)
-
-
 GOOD = {
     "held-out reals": {"": 0.0},
     "slightly": {"blur": 0.1, "noise": 0.4},

@@ -12,7 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 GROUND = ("base",)
 STORES = ("base", "store")
-PARTS = "store plot fetch files data datasets augment models train sample features metrics classify".split()
+PARTS = "store plot fetch files data datasets augment models damage".split()
+PARTS += "train sample features metrics classify".split()
 LEDGER = [f"ledger.{room}" for room in "intervals words claims table rules judge".split()]
 BELOW_STAGES = ("base", *PARTS, "ledger", "config")
 RUNS = ("stages.run", "stages.gan", "stages.grid", "stages.arms")
@@ -29,9 +30,10 @@ TABLE = {
     "datasets": (4, (*STORES, "data", "files", "fetch")),
     "augment": (5, GROUND),
     "models": (6, GROUND),
+    "damage": (7, GROUND),
     "train": (8, (*GROUND, "models")),
     "sample": (9, GROUND),
-    "features": (10, GROUND),
+    "features": (10, (*GROUND, "damage")),
     "metrics": (11, GROUND),
     "classify": (12, (*GROUND, "data", "features")),
     "ledger.intervals": (13, GROUND),
@@ -78,7 +80,8 @@ for _paper in PAPERS:
     TABLE["studies.registry"] = (_number, (*_rooms, f"studies.{_paper}.plan"))
 NUMBER = {room: number for room, (number, _) in TABLE.items()}
 MAY_IMPORT = {room: rooms for room, (_, rooms) in TABLE.items()}
-WITHOUT_TORCH = {"base", "store", "plot", "data", "files", "fetch", "datasets", "config", "studies.registry"}
+WITHOUT_TORCH = {"base", "store", "plot", "data", "files", "fetch", "datasets", "damage", "config"}
+WITHOUT_TORCH |= {"studies.registry"}
 WITHOUT_TORCH |= set(LEDGER) | {room for room in TABLE if room.endswith(".plan")}
 NEEDS_TORCH = {"torch", "torchvision", "torchmetrics", "torch_fidelity", "timm", "safetensors.torch"}
 ONLY_FOR_DEVELOPERS = {"nbdev", "fastcore", "execnb", "ghapi", "pytest"}

@@ -12,7 +12,8 @@ import numpy as np
 
 from ..base import Missing, check_choice
 from ..data import ImageSet
-from ..features import FeatureNet, Ladder, SLIGHT, STRONG, climb, ladder
+from ..damage import SLIGHT, STRONG
+from ..features import FeatureNet, Ladder, climb, ladder
 from ..ledger.judge import judge, judge_all
 from ..ledger.table import Table
 from ..ledger.words import JUDGING

@@ -14,6 +14,7 @@ from torch import nn
 
 from ...base import GannbError, Missing, numpy_rng
 from ...config import split_spec
+from ...damage import tiles_shuffled
 from ...data import ImageSet, set_contrast
 from ...datasets.registry import CLASS_NAMES
 from ...models.dcgan import Discriminator, Generator, layer_table
@@ -190,14 +191,10 @@ def shuffle_tiles(
     """The images cut into tiles that change places: all pixel values stay, the shape goes. Raises
     `GannbError` when the tiles do not fit."""
     x = np.asarray(images)
-    n, h, w, c = x.shape
+    h, w = x.shape[1:3]
     if tiles < 2 or h % tiles or w % tiles:
         raise GannbError(f"tiles must be at least 2 and divide the side of the images, {h}; this is {tiles}.")
-    cut = x.reshape(n, tiles, h // tiles, tiles, w // tiles, c).swapaxes(2, 3)
-    parts = cut.reshape(n, tiles**2, h // tiles, w // tiles, c)
-    order = numpy_rng(seed, "shuffled tiles").permuted(np.tile(np.arange(tiles**2), (n, 1)), axis=1)
-    moved = parts[np.arange(n)[:, None], order].reshape(n, tiles, tiles, h // tiles, w // tiles, c)
-    return moved.swapaxes(2, 3).reshape(x.shape)
+    return tiles_shuffled(x, tiles, numpy_rng(seed, "shuffled tiles"))
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #ac95fe49
 CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
