@@ -52,8 +52,10 @@ TABLE = {
     "stages.score": (15, (*BELOW_STAGES, *RUNS, "stages.features", "stages.judges")),
     **{
         f"stages.{room}": (15, (*BELOW_STAGES, *SCORES))
-        for room in "ladder memory discriminator pictures classifier tables".split()
+        for room in "memory discriminator pictures classifier tables".split()
     },
+    "stages.controls": (15, (*BELOW_STAGES, *SCORES, "stages.classifier")),
+    "stages.ladder": (15, (*BELOW_STAGES, *SCORES, "stages.classifier", "stages.controls")),
     "stages.cards": (15, (*BELOW_STAGES, "stages")),
     "report.numbers": (16, ("base", "store", "plot", "ledger", "config")),
     "report.page": (16, ("base", "store", "plot", "ledger", "config", "report.numbers")),
