@@ -55,6 +55,7 @@ TABLE = {
         for room in "memory discriminator pictures classifier tables".split()
     },
     "stages.controls": (15, (*BELOW_STAGES, *SCORES, "stages.classifier")),
+    "stages.reader": (15, (*BELOW_STAGES, *SCORES, "stages.classifier")),
     "stages.ladder": (15, (*BELOW_STAGES, *SCORES, "stages.classifier", "stages.controls")),
     "stages.cards": (15, (*BELOW_STAGES, "stages")),
     "report.numbers": (16, ("base", "store", "plot", "ledger", "config")),

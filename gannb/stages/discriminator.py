@@ -13,15 +13,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..base import GannbError, to_float
+from ..base import GannbError, draw_z, to_float
 from ..data import ImageSet
 from ..models.dcgan import Discriminator
+from .features import fakes_of
+from .gan import build_networks
 from .judges import some_images
 from .run import GanRun
-from .score import row
+from .score import kept_numbers, row
+from ..store import load_checkpoint
+from ..train import d_step, g_step, load_state, make_optimizers
 
 # %% auto #0
-__all__ = ['D_MODE', 'real_d', 'd_on', 'd_rows', 'd_features']
+__all__ = ['D_MODE', 'PLACES', 'PLACE_STEPS', 'real_d', 'd_on', 'd_rows', 'right_rows', 'place_rows', 'd_features']
 
 # %% ../../nbs/15_stages.discriminator.ipynb #f0a6338e
 def _batch(images: np.ndarray) -> Tensor:  # (N,H,W,C) uint8 -> (N,C,H,W) float32 in [-1, 1]
@@ -77,6 +81,70 @@ def d_rows(arm: str, role: str, run: GanRun, train: ImageSet, held: ImageSet) ->
         values["D_acc_train"], values["D_acc_held"] = acc_train, acc_held
         values["D_acc_gap"], values["D_gap"] = acc_train - acc_held, p_train - p_held
     return [row(arm, role, run.seed, "end", metric, value, protocol) for metric, value in values.items()]
+
+# %% ../../nbs/15_stages.discriminator.ipynb #c6aba394
+def right_rows(
+    arm: str,
+    role: str,
+    run: GanRun,
+    train: ImageSet,  # gives batch norm its statistics
+    held: ImageSet,  # reals that no training saw
+    n: int,  # at most so many reals, and so many fakes
+) -> list[dict]:
+    """How often the last D is right about held-out reals and about fresh fakes, and the mean of the two.
+    Raises `GannbError` where the run's last state is gone."""
+    real = some_images(held, n)
+    protocol = {"mode": D_MODE, "n_real": len(real), "n_fake": n, "held_out": True}
+    values = dict.fromkeys(("D_right_fakes", "D_right_held"), math.nan)
+    if run.diverged is None:
+        D = real_d(run, train)
+        on_fakes = 1 - d_on(D, fakes_of(run, run.epochs, n))[1]
+        values = {"D_right_fakes": on_fakes, "D_right_held": (d_on(D, real)[1] + on_fakes) / 2}
+    return [row(arm, role, run.seed, "end", metric, value, protocol) for metric, value in values.items()]
+
+# %% ../../nbs/15_stages.discriminator.ipynb #c6aba396
+PLACES = ("before D's update", "after D's update", "after G's update")
+PLACE_STEPS = 20
+
+
+def _three_places(run: GanRun, data: ImageSet) -> dict[str, float]:  # place -> mean D(G(z))
+    "The steps after the run's last. Raises `GannbError` where its last state is gone."
+    state, at = load_checkpoint(run.folder / "checkpoints") or ({}, {"step": None})
+    if at["step"] != run.steps:
+        raise GannbError(f"The state after the last step is not in {run.folder}.")
+    f = run.fields
+    G, D = build_networks(f)
+    opts = make_optimizers(G, D, *(f[k] for k in ("lr_G", "lr_D", "beta1", "beta2")))
+    load_state(state, G, D, *opts)
+    layout = {"device": f["device"], "memory_format": f["memory_format"]}
+    seen = []
+    for i, (x, _) in zip(range(PLACE_STEPS), data.batches(f["batch_size"], run.seed, run.epochs, **layout)):
+        z = draw_z(len(x), f["nz"], run.seed, "three places", i, f["z_dist"]).to(x.device)
+        fake = G(z)
+        before = d_step(D, opts[1], x, fake.detach())[2]
+        after_D = g_step(D, opts[0], fake)[1]
+        with torch.no_grad():
+            after_G = D(G(z))
+        seen.append([float(v.sigmoid().mean()) for v in (before, after_D, after_G)])
+    return dict(zip(PLACES, np.mean(seen, axis=0).tolist()))
+
+# %% ../../nbs/15_stages.discriminator.ipynb #c6aba397
+def place_rows(
+    arm: str,
+    role: str,
+    run: GanRun,
+    train: ImageSet,  # what it was trained on
+) -> list[dict]:  # nothing where the run's last state is gone
+    "D(G(z)) at the three places of a step, at the end of a run; NaN for one that diverged. Computed once."
+    protocol = {"mean over steps": f"the {PLACE_STEPS} after the last", "mode": "training batches"}
+    values = dict.fromkeys(PLACES, math.nan)
+    if run.diverged is None:
+        key = {"what": "three places", "G": run.sha256(), "seed": run.seed, "steps": PLACE_STEPS}
+        try:
+            values = kept_numbers(key | {"data": train.fingerprint}, lambda: _three_places(run, train))
+        except GannbError:
+            return []
+    return [row(arm, role, run.seed, "end", f"D_fake {p}", values[p], protocol) for p in PLACES]
 
 # %% ../../nbs/15_stages.discriminator.ipynb #30d3e0bb
 @torch.no_grad()
