@@ -12,20 +12,24 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from scipy import linalg
 from scipy.special import log_softmax
 from sklearn.metrics.pairwise import euclidean_distances, polynomial_kernel
 from sklearn.neighbors import NearestNeighbors
+from torch import nn
 
-from .base import GannbError, numpy_rng
+from .base import GannbError, numpy_rng, to_float, torch_rng
+from .features import one_thread
 
 # %% auto #0
-__all__ = ['MIN_GROUPS', 'BETTER', 'pixels', 'Known', 'known', 'Statistics', 'statistics', 'statistics_from', 'trace_root', 'fid',
-           'Curve', 'Line', 'fid_curve', 'fd_infinity', 'kid', 'Spread', 'kid_subsets', 'Estimate', 'kid_interval',
-           'inception_score', 'PrecisionRecall', 'precision_recall', 'coverage', 'diversity', 'diversity_ratio',
-           'class_diversity', 'same_size', 'Memorisation', 'memorisation', 'plant_copies', 'planted_memorisation',
-           'Pairs', 'closest_pairs', 'NearDuplicates', 'group_gap', 'near_duplicates', 'near_duplicate_share',
-           'normalised', 'Check', 'self_test']
+__all__ = ['MIN_GROUPS', 'TOLD_EPOCHS', 'TOLD_BATCH', 'BETTER', 'pixels', 'Known', 'known', 'Statistics', 'statistics',
+           'statistics_from', 'trace_root', 'fid', 'Curve', 'Line', 'fid_curve', 'fd_infinity', 'kid', 'Spread',
+           'kid_subsets', 'Estimate', 'kid_interval', 'inception_score', 'PrecisionRecall', 'precision_recall',
+           'coverage', 'diversity', 'diversity_ratio', 'class_diversity', 'same_size', 'Memorisation', 'memorisation',
+           'plant_copies', 'planted_memorisation', 'Pairs', 'closest_pairs', 'NearDuplicates', 'group_gap',
+           'near_duplicates', 'near_duplicate_share', 'two_sample', 'normalised', 'Check', 'self_test']
 
 # %% ../nbs/11_metrics.ipynb #ad05e158
 def _features(name: str, x: np.ndarray, least: int = 2) -> np.ndarray:
@@ -890,6 +894,112 @@ def near_duplicate_share(
 def _():
     return near_duplicate_share(_column(0, 1, 4), _column(6, 12), 2.5)
 
+# %% ../nbs/11_metrics.ipynb #c2570002
+TOLD_EPOCHS, TOLD_BATCH = 12, 64  # of the training in `two_sample`
+
+
+def _told_apart_net(size: int, channels: int, seed: int) -> nn.Sequential:
+    "Three strided convolutions and a linear answer, weights from named streams (He et al. 2015, eq. 10)."
+    widths, side = (32, 64, 128), size
+    layers: list[nn.Module] = []
+    with torch.random.fork_rng(devices=[]):
+        for i, o, k in zip((channels, *widths), widths, (5, 3, 3)):
+            layers += [nn.Conv2d(i, o, k, 2, k // 2, bias=False), nn.BatchNorm2d(o), nn.ReLU()]
+            side = -(-side // 2)
+        net = nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * side**2, 1))
+    for i, layer in enumerate(m for m in net if isinstance(m, (nn.Conv2d, nn.Linear))):
+        std = math.sqrt(2 / layer.weight[0].numel())
+        with torch.no_grad():
+            layer.weight.normal_(0, std, generator=torch_rng(seed, "init.two sample", i))
+    nn.init.zeros_(net[-1].bias)
+    return net.to(memory_format=torch.channels_last)
+
+# %% ../nbs/11_metrics.ipynb #c2570003
+def _told_apart(real: np.ndarray, fake: np.ndarray, seed: int) -> nn.Sequential:
+    "A network trained to answer above 0 for fakes; both sides weigh the same, however many there are."
+    images, is_fake = np.concatenate([real, fake]), np.repeat([0.0, 1.0], [len(real), len(fake)])
+    weight = np.where(is_fake == 1, 0.5 / is_fake.mean(), 0.5 / (1 - is_fake.mean()))
+    net = _told_apart_net(images.shape[1], images.shape[3], seed).train()
+    size = min(TOLD_BATCH, len(images))
+    steps = len(images) // size
+    opt = torch.optim.Adam(net.parameters(), lr=2e-3)
+    decay = torch.optim.lr_scheduler.LambdaLR(opt, lambda s: 1 - s / (TOLD_EPOCHS * steps))
+    for epoch in range(TOLD_EPOCHS):
+        order = numpy_rng(seed, "shuffle.two sample", epoch).permutation(len(images))
+        for rows in np.split(order[: steps * size], steps):
+            x = to_float(torch.from_numpy(images[rows]).permute(0, 3, 1, 2))
+            y, w = (torch.from_numpy(v[rows]).float() for v in (is_fake, weight))
+            loss = F.binary_cross_entropy_with_logits(net(x)[:, 0], y, w)
+            opt.zero_grad()
+            loss.backward()
+            opt.step()
+            decay.step()
+    return net.eval()
+
+# %% ../nbs/11_metrics.ipynb #c2570004
+@torch.inference_mode()
+def _called_fake(net: nn.Module, images: np.ndarray) -> float:
+    "The share of images that the network calls fake; an answer of exactly 0 counts half."
+    answers = [
+        net(to_float(torch.from_numpy(images[i : i + 256]).permute(0, 3, 1, 2)))[:, 0].numpy()
+        for i in range(0, len(images), 256)
+    ]
+    return float(np.mean(np.sign(np.concatenate(answers)) / 2 + 0.5))
+
+# %% ../nbs/11_metrics.ipynb #c2570005
+def _same_images(**sets: np.ndarray) -> list[np.ndarray]:
+    "Sets of uint8 images of one square shape, at least two in each; otherwise a `GannbError`."
+    sets = {name: np.ascontiguousarray(x) for name, x in sets.items()}
+    shape = next(iter(sets.values())).shape[1:]
+    for name, x in sets.items():
+        square = x.ndim == 4 and x.shape[1] == x.shape[2] >= 8
+        if x.dtype != np.uint8 or not square or len(x) < 2 or x.shape[1:] != shape:
+            raise GannbError(
+                f"{name} must be uint8 images (N,S,S,C), N from 2, S from 8, all sets of one shape {shape}; "
+                f"this is {x.dtype} {x.shape}."
+            )
+    return list(sets.values())
+
+# %% ../nbs/11_metrics.ipynb #c2570006
+def two_sample(
+    real_learn: np.ndarray,  # (N,S,S,C) uint8, reals that the small network learns from
+    fake_learn: np.ndarray,  # (M,S,S,C) uint8, fakes that it learns from
+    real_asked: np.ndarray,  # (n,S,S,C) uint8, other reals that it is asked about
+    fake_asked: np.ndarray,  # (m,S,S,C) uint8, other fakes of the same generator
+    seed: int = 0,  # of first weights and orders
+) -> float:  # 0 to 1: 0.5 when it cannot tell, 1 when it always can
+    """Accuracy of the classifier two-sample test (Lopez-Paz and Oquab 2017, sec. 3) on the images asked
+    about, both sides of equal weight. On the CPU, one thread: a set of 800 a side takes seconds.
+    Raises `GannbError` for sets that are no uint8 images of one square shape."""
+    real_learn, fake_learn, real_asked, fake_asked = _same_images(
+        real_learn=real_learn, fake_learn=fake_learn, real_asked=real_asked, fake_asked=fake_asked
+    )
+    with one_thread():
+        net = _told_apart(real_learn, fake_learn, seed)
+        return 0.5 * (1 - _called_fake(net, real_asked) + _called_fake(net, fake_asked))
+
+# %% ../nbs/11_metrics.ipynb #c2570007
+def _small_images(n: int, name: str, centre: float = 128) -> np.ndarray:  # (n,8,8,1) uint8
+    "Seeded noise around a grey, for the known answers."
+    noise = numpy_rng(0, f"metrics self-test {name}").normal(centre, 20, (n, 8, 8, 1))
+    return np.clip(np.rint(noise), 0, 255).astype(np.uint8)
+
+
+@known("two_sample, dark and bright", 1, 0)
+def _():
+    learn, asked = ([_small_images(40, f"{part}{c}", c) for c in (64, 192)] for part in "la")
+    return two_sample(*learn, *asked)
+
+
+@known("two_sample, one source", 0.5, 0.1)
+def _():
+    return two_sample(*(_small_images(n, part) for n, part in ((60, "a"), (60, "b"), (200, "c"), (200, "d"))))
+
+
+@known("two_sample, sides of different size", 0.5, 0.1)
+def _():
+    return two_sample(*(_small_images(n, part) for n, part in ((90, "a"), (30, "b"), (200, "c"), (200, "d"))))
+
 # %% ../nbs/11_metrics.ipynb #09542826
 def normalised(
     value: float,  # what the generator got
@@ -913,7 +1023,7 @@ def _():
 
 # %% ../nbs/11_metrics.ipynb #91f7a141
 BETTER = {
-    **dict.fromkeys(("fid", "kid", "kid_subsets", "fd_infinity", "memorisation"), "lower"),
+    **dict.fromkeys(("fid", "kid", "kid_subsets", "fd_infinity", "memorisation", "c2st"), "lower"),
     **dict.fromkeys(("inception_score", "precision", "recall", "coverage", "quality"), "higher"),
     **dict.fromkeys(("diversity", "near_duplicates"), None),
 }  # metric -> its better side

@@ -34,7 +34,7 @@ TABLE = {
     "train": (8, (*GROUND, "models")),
     "sample": (9, GROUND),
     "features": (10, (*GROUND, "damage")),
-    "metrics": (11, GROUND),
+    "metrics": (11, (*GROUND, "features")),  # features: `one_thread`
     "classify": (12, (*GROUND, "data", "features")),
     "ledger.intervals": (13, GROUND),
     "ledger.words": (13, (*GROUND, *LEDGER[:1])),
