@@ -14,7 +14,7 @@ GROUND = ("base",)
 STORES = ("base", "store")
 PARTS = "store plot fetch files data datasets augment models damage".split()
 PARTS += "train sample features metrics classify".split()
-LEDGER = [f"ledger.{room}" for room in "intervals words claims table rules judge".split()]
+LEDGER = [f"ledger.{room}" for room in "intervals words claims table rules controls names judge".split()]
 BELOW_STAGES = ("base", *PARTS, "ledger", "config")
 RUNS = ("stages.run", "stages.gan", "stages.grid", "stages.arms")
 SCORES = (*RUNS, "stages.features", "stages.judges", "stages.score")
@@ -41,7 +41,9 @@ TABLE = {
     "ledger.claims": (13, (*GROUND, *LEDGER[:2])),
     "ledger.table": (13, (*GROUND, *LEDGER[:3])),
     "ledger.rules": (13, (*GROUND, *LEDGER[:4])),
-    "ledger.judge": (13, (*GROUND, *LEDGER[:5])),
+    "ledger.controls": (13, (*GROUND, *LEDGER[:5])),
+    "ledger.names": (13, (*GROUND, *LEDGER[:6])),
+    "ledger.judge": (13, (*GROUND, *LEDGER[:7])),
     "config": (14, (*STORES, "datasets")),
     "stages.run": (15, BELOW_STAGES),
     "stages.gan": (15, (*BELOW_STAGES, "stages.run")),

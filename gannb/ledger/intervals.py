@@ -15,7 +15,7 @@ from scipy import special
 from ..base import GannbError, check_choice
 
 # %% auto #0
-__all__ = ['Interval', 't_interval', 'paired_interval', 'welch_interval', 'fisher_p', 'holm', 'sign_flip_p']
+__all__ = ['Interval', 't_interval', 'paired_interval', 'welch_interval', 'fisher_p', 'holm', 'sign_flip_p', 'left_open']
 
 # %% ../../nbs/13_ledger.intervals.ipynb #a565b5c9
 class Interval(NamedTuple):
@@ -118,3 +118,15 @@ def sign_flip_p(
         raise GannbError(f"the exact sign-flip test takes at most 16 pairs; there are {len(d)}.")
     signs = 1 - 2 * (np.arange(2 ** len(d))[:, None] >> np.arange(len(d)) & 1)
     return float((np.abs(signs @ d) >= abs(d.sum()) * (1 - 1e-12)).mean())
+
+# %% ../../nbs/13_ledger.intervals.ipynb #1091913e
+def left_open(
+    failures: int,  # seeds that failed
+    n: int,  # seeds in all
+    level: float = 0.95,  # confidence, one-sided
+) -> float:  # 0 to 1
+    """The largest share of failures that so few in `n` seeds do not exclude (Clopper and Pearson, 1934).
+    Raises `GannbError` for impossible counts."""
+    if not 0 <= failures <= n or n < 1:
+        raise GannbError(f"failures must lie between 0 and the seeds, at least one: {failures} of {n}.")
+    return 1.0 if failures == n else float(special.betaincinv(failures + 1, n - failures, level))

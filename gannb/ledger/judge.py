@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..base import Missing, check_choice, stable_hash
+from ..base import GannbError, Missing, check_choice, stable_hash
 from gannb.ledger.claims import (
     NEVER_KINDS,
     SEVERAL_KINDS,
     SINGLE_KINDS,
+    _RULERS,
+    _beside,
     _cell,
     _cells,
     _inherit,
@@ -20,7 +22,17 @@ from gannb.ledger.claims import (
     _place,
     check_claim,
 )
+from gannb.ledger.controls import (
+    controls_of,
+    margin_in_of,
+    rulers_rule,
+    through_controls,
+    through_margin,
+    through_resolution,
+    through_second,
+)
 from .intervals import holm
+from .names import check_names
 from gannb.ledger.rules import (
     _fact_words,
     _judge_events,
@@ -44,12 +56,14 @@ from gannb.ledger.words import (
     REPRODUCED,
     SETTINGS,
     VERDICTS,
+    about_of,
     _listed,
     _plain,
+    fmt_interval,
 )
 
 # %% auto #0
-__all__ = ['describe', 'claim_hash', 'judge', 'judge_all']
+__all__ = ['describe', 'claim_hash', 'check_amendments', 'judge', 'judge_all']
 
 # %% ../../nbs/13_ledger.judge.ipynb #996d6417
 def _split_order(test: Mapping) -> list[dict]:
@@ -69,6 +83,9 @@ def _split_artefact(test: Mapping, setting: str) -> list[dict]:
     return [_inherit(test, {"label": title, **test[field]}) for field, title in titles.items()]
 
 # %% ../../nbs/13_ledger.judge.ipynb #b9a538f5
+_LISTS = ("all", "any", "readings")  # kinds that list their tests
+
+
 def _split(test: Mapping, setting: str) -> list[dict] | None:
     "The parts of a test that has parts, else None."
     kind = test["kind"]
@@ -79,7 +96,7 @@ def _split(test: Mapping, setting: str) -> list[dict] | None:
         return _split_order(test)
     if kind == "artefact":
         return _split_artefact(test, setting)
-    return [_inherit(test, t) for t in test["tests"]] if kind in ("all", "any") else None
+    return [_inherit(test, t) for t in test["tests"]] if kind in _LISTS else None
 
 # %% ../../nbs/13_ledger.judge.ipynb #d58d3866
 def _on_each(test: Mapping) -> bool:
@@ -88,11 +105,12 @@ def _on_each(test: Mapping) -> bool:
 
 # %% ../../nbs/13_ledger.judge.ipynb #4dc5901b
 def _leaves(parts: Sequence[dict], path: str = "") -> list[tuple[str, dict]]:
-    "Every single comparison inside, with its path of labels."
+    "Every single comparison inside, with its path of labels; several readings of one sentence are one."
     found = []
     for p in parts:
         name = f"{path}, {p['label']}" if path else p["label"]
-        found += _leaves(p["parts"], name) if p["kind"] in SEVERAL_KINDS else [(name, p)]
+        inside = p["kind"] in SEVERAL_KINDS and p["kind"] != "readings"
+        found += _leaves(p["parts"], name) if inside else [(name, p)]
     return found
 
 # %% ../../nbs/13_ledger.judge.ipynb #c8aeec0f
@@ -158,6 +176,16 @@ def _explained(parts: Sequence[dict]) -> tuple[str, str]:
     found = _listed(f"{p['label']} is {words[p['verdict']]}" for p in parts)
     return INCONCLUSIVE, f"An artefact needs three things: {found}."
 
+# %% ../../nbs/13_ledger.judge.ipynb #4f0cfeb5
+def _first_reading(parts: Sequence[dict]) -> tuple[str, str]:
+    "Rule 21: the verdict of the paper's own words; where another reading differs, both are told."
+    verdict, all_said = parts[0]["verdict"], " ".join(f"({p['label']}) {p['text']}" for p in parts)
+    if len({p["verdict"] for p in parts}) == 1:
+        return verdict, f"Each of {len(parts)} readings gives this verdict. {all_said}"
+    others = _listed(f"{p['label']}: {p['verdict']}" for p in parts[1:])
+    head = f"It depends on the reading. The verdict is that of the paper's words ({parts[0]['label']}); {others}."
+    return verdict, f"{head} {all_said}"
+
 # %% ../../nbs/13_ledger.judge.ipynb #c2d7f894
 def _parts_ours(test: Mapping, parts: Sequence[dict]) -> str:
     "What came out in each part, in a line; no list where it would be long."
@@ -171,28 +199,50 @@ def _parts_ours(test: Mapping, parts: Sequence[dict]) -> str:
     return (", " if _on_each(test) else "; ").join(said)
 
 # %% ../../nbs/13_ledger.judge.ipynb #3cafcc5c
+_TOGETHER = {
+    "any": _at_least_one,
+    "artefact": _explained,
+    "readings": _first_reading,
+    "all": _every,
+}
+
+
+def _together(test: Mapping) -> str:
+    "How the parts of a test make one verdict."
+    if test["kind"] in ("artefact", "any", "readings"):
+        return test["kind"]
+    return "any" if test.get("need") == "any" and "datasets" not in test else "all"
+
+
 def _combine(test: Mapping, parts: list[dict]) -> dict:
     "One outcome from several."
-    kind = "all"
-    if test["kind"] in ("artefact", "any"):
-        kind = test["kind"]
-    elif test.get("need") == "any" and "datasets" not in test:
-        kind = "any"
-    verdict, text = {"any": _at_least_one, "artefact": _explained, "all": _every}[kind](parts)
+    kind = _together(test)
+    verdict, text = _TOGETHER[kind](parts)
     if kind == "artefact":
         text += "".join(f" ({p['label']}) {p['text']}" for p in parts)
-    counted = [p["n"] for p in parts if p["n"]]
+    counted = [p for p in parts if p["n"]]
+    fewest = min(counted, key=lambda p: p["n"], default=None)
     out = _out(
         test,
         verdict,
         text,
         ours=_parts_ours(test, parts),
-        n=min(counted, default=0),
+        n=fewest["n"] if fewest else 0,
+        open=fewest["open"] if fewest else None,
         seeds=sorted({s for p in parts for s in p["seeds"]}),
         values=[v for p in parts for v in p["values"]],
         parts=parts,
+        kind=kind,
     )
-    return {**out, "kind": kind}
+    return _as_read(out, parts[0]) if kind == "readings" else out
+
+# %% ../../nbs/13_ledger.judge.ipynb #3cafcc5d
+_OF_FIRST = ("value", "interval", "level", "target", "n", "seeds", "p", "open", "side", "no_difference")
+
+
+def _as_read(out: dict, first: Mapping) -> dict:
+    "Several readings carry the numbers of the first, and say which it is."
+    return {**out, **{f: first[f] for f in _OF_FIRST}, "reading": first["label"]}
 
 # %% ../../nbs/13_ledger.judge.ipynb #68f9c4af
 def _gates(test: Mapping) -> list[dict]:
@@ -231,21 +281,50 @@ def _not_here(test: Mapping) -> dict:
 _BY_KIND = {"events": _judge_events, "fact": _judge_fact, "range": _judge_range}  # all others count seeds
 
 
-def _judge_test(test: Mapping, table: Table, setting: str) -> dict:
-    "The outcome of one test, with all its parts."
-    if test["kind"] in NEVER_KINDS:
-        return _not_here(test)
+def _first_look(test: Mapping, table: Table, setting: str) -> tuple[dict, bool]:
+    "What the numbers say by themselves, and whether there are any."
     parts = _split(test, setting)
     if parts is not None:
-        out = _combine(test, [_judge_test(p, table, setting) for p in parts])
-    else:
-        try:
-            out = _BY_KIND.get(test["kind"], _judge_units)(test, table)
-        except _Untestable as e:
-            return _out(test, NOT_TESTABLE, str(e), e.measured)
+        return _combine(test, [_judge_test(p, table, setting) for p in parts]), True
+    try:
+        return _BY_KIND.get(test["kind"], _judge_units)(test, table), True
+    except _Untestable as e:
+        return _out(test, NOT_TESTABLE, str(e), e.measured), False
+
+
+def _judge_test(test: Mapping, table: Table, setting: str) -> dict:
+    "The outcome of one test, with all its parts: what is missing, controls, margin, verdict, second ruler."
+    if test["kind"] in NEVER_KINDS:
+        return _not_here(test)
+    out, here = _first_look(test, table, setting)
     if _on_each(test):
-        return out  # each data set had its own gates
-    return _through_gates(out, [_judge_test(g, table, setting) for g in _gates(test)])
+        return out  # each data set had its own controls and gates
+    out = through_controls(out, controls_of(test, table))
+    out = through_margin(out, margin_in_of(test, table))
+    if here:
+        out = _through_gates(out, [_judge_test(g, table, setting) for g in _gates(test)])
+    return _through_others(out, test, table, setting)
+
+# %% ../../nbs/13_ledger.judge.ipynb #e7fd17fa
+def _alone(out: dict) -> list[dict]:
+    "The single comparisons of an outcome."
+    return [leaf for _, leaf in _leaves([out])]
+
+
+def _through_others(out: dict, test: Mapping, table: Table, setting: str) -> dict:
+    "An outcome after the tests that stand beside it: of its resolution, and by a second ruler."
+    judged = {
+        field: [_judge_test(_beside(test, field, t), table, setting) for t in held]
+        for field, held in (
+            ("resolution", test.get("resolution", ())),
+            ("second", [test["second"]] if "second" in test else ()),
+        )
+    }
+    leaves = _alone(out)
+    out = through_resolution(out, leaves, judged["resolution"])
+    for second in judged["second"]:
+        out = through_second(out, leaves, second, _alone(second))
+    return out
 
 # %% ../../nbs/13_ledger.judge.ipynb #9ac621e8
 def _where_why(test: Mapping) -> str:
@@ -264,10 +343,17 @@ def _never_rule(test: Mapping) -> str:
     return "A proposal that the paper did not try."
 
 # %% ../../nbs/13_ledger.judge.ipynb #2c6f4430
+_NEED = {
+    "all": "Each of these must hold",
+    "any": "At least one of these must hold (Holm)",
+    "readings": "The first of these readings decides",
+}
+
+
 def _parts_rule(test: Mapping) -> str:
     "What several tests must show together."
-    need = "Each of these must hold" if test["kind"] == "all" else "At least one of these must hold (Holm)"
-    handed_down = {f: v for f, v in test.items() if f not in ("datasets", "reason")}
+    need = _NEED[test["kind"]]
+    handed_down = {f: v for f, v in test.items() if f not in ("datasets", "reason", *_RULERS)}
     rules = [describe(_inherit(handed_down, t)) for t in test["tests"]]
     return f"{need}: " + " ".join(f"({i}) {rule}" for i, rule in enumerate(rules, 1))
 
@@ -302,6 +388,7 @@ def _interval_rule(test: Mapping) -> str:
 _RULES = {
     "all": _parts_rule,
     "any": _parts_rule,
+    "readings": _parts_rule,
     "order": _order_rule,
     "events": _events_rule,
     "fact": lambda test: f"{_subject(test)} is {_fact_words(test)}.",
@@ -318,8 +405,8 @@ def describe(test: Mapping) -> str:
         return (
             "The number comes out, its mechanism is shown, "
             "and the conclusion disappears when the mechanism is removed."
-        )
-    return _RULES.get(kind, _interval_rule)(test) + _where_why(test)
+        ) + rulers_rule(test)
+    return _RULES.get(kind, _interval_rule)(test) + _where_why(test) + rulers_rule(test)
 
 # %% ../../nbs/13_ledger.judge.ipynb #812dacb1
 _NOT_JUDGED = {
@@ -359,20 +446,74 @@ def _published(p: Any) -> str:
     return p if isinstance(p, str) else _plain(p)
 
 # %% ../../nbs/13_ledger.judge.ipynb #8d88b0c4
+def _was_fixed(previous: Mapping, claim: Mapping) -> bool:
+    "Whether a run had judged the claim by another test."
+    return previous["verdict"] != NOT_TESTABLE and previous.get("hash") != claim_hash(claim)
+
+
 def _amended(claim: Mapping, previous: Mapping | None) -> bool:
-    "True once the test was changed after a run had judged it; the mark stays."
+    "True once the test was changed after a run had judged it, or the YAML says that it was; the mark stays."
     if previous is None:
-        return False
-    changed = previous["verdict"] != NOT_TESTABLE and previous.get("hash") != claim_hash(claim)
-    return changed or bool(previous.get("amended"))
+        return "amendment" in claim
+    return _was_fixed(previous, claim) or bool(previous.get("amended")) or "amendment" in claim
+
+
+def _was(claim: Mapping, previous: Mapping | None) -> str | None:
+    "The verdict before the first amendment; it stays."
+    if previous is None or not _amended(claim, previous):
+        return None
+    changed = previous["setting"] in JUDGING and previous.get("hash") != claim_hash(claim)
+    return previous.get("was") or (previous["verdict"] if changed else None)
+
+# %% ../../nbs/13_ledger.judge.ipynb #8d88b0c5
+def _history(claim: Mapping, previous: Mapping | None, new: bool) -> dict:
+    "What a reader must know of how a claim came here: changed or added after the first run that judged."
+    earlier = previous or {}
+    return {
+        "amended": _amended(claim, previous),
+        "amendment": claim.get("amendment", earlier.get("amendment")),
+        "was": _was(claim, previous),
+        "added": new or "added" in claim or bool(earlier.get("added")),
+        "added_why": claim.get("added", earlier.get("added_why")),
+    }
+
+# %% ../../nbs/13_ledger.judge.ipynb #8d88b0c6
+def check_amendments(
+    claims: Sequence[Mapping],  # as `load_claims` gives them
+    previous: Sequence[Mapping],  # an earlier claims.json
+) -> None:
+    """Raises `GannbError` naming every claim whose test is not the one that an earlier run judged and that does
+    not say why (`amendment`). Runs of a setting that judges nothing fix nothing."""
+    judged = {p["id"]: p for p in previous if p["setting"] in JUDGING}
+    changed = [
+        c["id"]
+        for c in claims
+        if "amendment" not in c and c["id"] in judged and judged[c["id"]].get("hash") != claim_hash(c)
+    ]
+    if changed:
+        raise GannbError(
+            f"the test of {_listed(changed)} was changed after a run had judged it; say why in `amendment:`."
+        )
 
 # %% ../../nbs/13_ledger.judge.ipynb #1253d502
 def _silence(out: dict) -> None:
-    "Takes every verdict and p-value out of a test that is shown but not judged."
+    "Takes every verdict and p-value out of a test that is shown but not judged; its controls are shown too."
     out["verdict"], out["p"], out["sign_flip_p"] = NOT_TESTABLE, None, None
+    out["side"], out["no_difference"] = None, False
     out["text"] = f"{out['ours']}." if out["parts"] else f"{out['label']}: {out['ours']}."
-    for p in out["parts"]:
+    for control in out["controls"]:
+        control["passed"], control["text"] = None, _only_measured(control)
+    if out["margin_in"]:
+        out["margin_in"]["true"], out["margin_in"]["text"] = None, _only_measured(out["margin_in"])
+    beside = [out["second"]] if out["second"] else []
+    for p in (*out["parts"], *out["resolution"], *beside):
         _silence(p)
+
+
+def _only_measured(kept: Mapping) -> str:
+    "A control or the words of a margin as a value."
+    value = "not measured" if kept["value"] is None else fmt_interval(kept["value"])
+    return f"{kept['what']}: {value}."
 
 # %% ../../nbs/13_ledger.judge.ipynb #080ce6b8
 def _anything(out: Mapping) -> bool:
@@ -399,26 +540,43 @@ def _reason(out: Mapping, setting: str) -> str:
     desk = " (desk setting)" if setting == "desk" and out["verdict"] != NOT_TESTABLE else ""
     return f"{out['verdict'].capitalize()}{desk}: {out['text']}"
 
+# %% ../../nbs/13_ledger.judge.ipynb #e73d51e1
+def _all_controls(out: Mapping, path: str | None = None) -> list[dict]:
+    "The controls of a test and of all tests inside it and beside it, each with the label of its part."
+    found = [c | {"part": ", ".join(filter(None, (path, c["part"]))) or None} for c in out["controls"]]
+    inside = [(p["label"], p) for p in (*out["parts"], *out["resolution"])]
+    inside += [("second ruler", out["second"])] if out["second"] else []
+    for label, part in inside:
+        found += _all_controls(part, f"{path}, {label}" if path else label)
+    return found
+
 # %% ../../nbs/13_ledger.judge.ipynb #66932887
 _SAID = ("id", "sentence", "short", "where", "supported_by_paper", "supported_reason")
 _ALWAYS = ("quantity", "arms", "direction", "margin", "reason")  # fields of a test that a reader looks for
+_RULER = ("margin_in", "resolution", "second", "reading", "open")  # what stands beside a verdict
 
 
-def _record(claim: Mapping, out: dict, setting: str, previous: Mapping | None) -> dict:
+def _record(claim: Mapping, out: dict, setting: str, previous: Mapping | None, new: bool) -> dict:
     "One object of claims.json."
-    alone = {k: v for k, v in out.items() if k not in ("parts", "values")}
+    told_once = {"parts", "values", "controls", *_RULER}
+    alone = {k: v for k, v in out.items() if k not in told_once}
     return {
         **{f: claim[f] for f in _SAID},
+        "about": about_of(claim),
+        "beyond_paper": about_of(claim) == "beyond",
         "test": {**dict.fromkeys(_ALWAYS), **claim["test"]},
         "rule": describe(claim["test"]),
         "setting": setting,
         "published": _published(claim["published"]),
         **{f: out[f] for f in ("ours", "interval", "seeds", "n", "verdict")},
         "reason": _reason(out, setting),
+        "controls": _all_controls(out),
+        **{f: out[f] for f in _RULER},
         "evidence": list(claim.get("evidence", [])),
-        "amended": _amended(claim, previous),
+        **_history(claim, previous, new),
         "hash": claim_hash(claim),
         "finding": claim.get("findings", {}).get(out["verdict"]),
+        "headline": claim.get("headline"),
         "values": out["values"],
         "parts": out["parts"] or [alone],
     }
@@ -430,14 +588,15 @@ def judge(
     setting: str,  # smoke, quick, desk, paper or custom
     *,
     previous: Mapping | None = None,  # this claim's record in an earlier claims.json
-    missing: Mapping[str, str] | None = None,  # data set or arm -> why it is not here
+    missing: Mapping[str, str] | None = None,  # data set, arm or metric -> why it is not here
+    new: bool = False,  # the earlier claims.json judged others and has not this one
 ) -> dict:  # one object of claims.json
     """The verdict on one claim, with its reason in words. Raises `GannbError` for a malformed claim, row or
     setting."""
     check_claim(claim)
     check_choice("setting", setting, SETTINGS)
     table = results if isinstance(results, Table) else Table(results, missing)
-    return _record(claim, _outcome(claim, table, setting), setting, previous)
+    return _record(claim, _outcome(claim, table, setting), setting, previous, new)
 
 # %% ../../nbs/13_ledger.judge.ipynb #be6169c8
 def _vanished(old: Mapping, setting: str) -> dict:
@@ -452,6 +611,10 @@ def _vanished(old: Mapping, setting: str) -> dict:
         "seeds": [],
         "n": 0,
         "finding": None,
+        "controls": [],
+        **dict.fromkeys(("margin_in", "second", "reading", "open")),
+        "resolution": [],
+        "was": old.get("was") or old["verdict"],
         "values": [],
         "parts": [],
         "reason": (
@@ -460,18 +623,48 @@ def _vanished(old: Mapping, setting: str) -> dict:
         ),
     }
 
+# %% ../../nbs/13_ledger.judge.ipynb #be6169c9
+def _had_verdict(record: Mapping) -> bool:
+    "Whether an earlier run judged the claim, or showed that it had been."
+    return bool(record.get("amended")) or record["verdict"] != NOT_TESTABLE
+
+
+def _one_id_each(claims: Sequence[Mapping]) -> None:
+    "Raises `GannbError` where two claims share an id: which verdict would be whose?"
+    ids = [c["id"] for c in claims]
+    if twice := sorted({i for i in ids if ids.count(i) > 1}):
+        raise GannbError(f"claim {twice[0]!r}: the id is used twice; each claim needs its own.")
+
+
+def _listed_rows(results: Any) -> Any:
+    "Rows that can be read twice; what is no list of rows is left for `Table` to refuse."
+    readable = isinstance(results, Iterable) and not isinstance(results, (str, bytes, Mapping))
+    return list(results) if readable else results
+
 # %% ../../nbs/13_ledger.judge.ipynb #085692b8
 def judge_all(
     claims: Sequence[Mapping],  # as `load_claims` gives them
     results: Iterable[Mapping],  # every row of the run
     setting: str,  # smoke, quick, desk, paper or custom
     previous: Sequence[Mapping] | None = None,  # an earlier claims.json: what was fixed
-    missing: Mapping[str, str] | None = None,  # data set or arm -> why it is not here
+    missing: Mapping[str, str] | None = None,  # data set, arm or metric -> why it is not here
+    known_missing: Mapping[str, str]
+    | None = None,  # names that may occur in no row -> why; None: not checked
 ) -> list[dict]:  # claims.json
-    "The verdicts on all claims. Raises `GannbError` for a malformed claim, row or setting."
+    """The verdicts on all claims. With `known_missing` (it may be empty) a name that no row bears is an error,
+    unless it stands there or in `missing`. Raises `GannbError` for that, for two claims of one id, and for a
+    malformed claim, row or setting."""
     for c in claims:
         check_claim(c)
-    table, old = Table(results, missing), {p["id"]: p for p in previous or ()}
-    judged = [judge(c, table, setting, previous=old.pop(c["id"], None)) for c in claims]
-    gone = [p for p in old.values() if p.get("amended") or p["verdict"] != NOT_TESTABLE]
+    _one_id_each(claims)
+    rows = results if isinstance(results, list) else _listed_rows(results)
+    table, old = Table(rows, missing), {p["id"]: p for p in previous or ()}
+    if known_missing is not None:
+        check_names(claims, rows, {**(missing or {}), **known_missing}, setting)
+    began = any(p["setting"] in JUDGING for p in old.values())
+    judged = [
+        judge(c, table, setting, previous=old.get(c["id"]), new=began and c["id"] not in old) for c in claims
+    ]
+    here = {c["id"] for c in claims}
+    gone = [p for p in old.values() if p["id"] not in here and _had_verdict(p)]
     return judged + [_vanished(p, setting) for p in gone]

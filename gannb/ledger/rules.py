@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,7 +36,9 @@ from gannb.ledger.words import (
     _listed,
     _plain,
     _seeds_words,
+    cut_to,
     fmt_interval,
+    open_words,
 )
 
 # %% auto #0
@@ -70,6 +72,17 @@ def decide(
     if high < target[0] or low > target[1]:
         return NOT_REPRODUCED
     return INCONCLUSIVE
+
+# %% ../../nbs/13_ledger.rules.ipynb #32e6c047
+def _no_difference(test: Mapping, verdict: str, low: float, high: float) -> bool:
+    """Whether a verdict says "no difference" (rule 20): *the same*, *no harm*, or a direction refuted while the
+    interval does not lie wholly on the other side."""
+    kind, way = test["kind"], test.get("direction", "above")
+    shows_sameness = kind in ("equivalence", "no_harm")
+    if shows_sameness or verdict != NOT_REPRODUCED or way == "between":
+        return shows_sameness and verdict == REPRODUCED
+    zero = 0.5 if kind == "memorisation" else test.get("bound", 0)
+    return high >= zero if way == "above" else low <= zero
 
 # %% ../../nbs/13_ledger.rules.ipynb #3f83ef0a
 def level_of(test: Mapping) -> float:
@@ -202,6 +215,9 @@ def _notes(groups: Sequence[Mapping], measured: Sequence[Measured]) -> str:
     notes = []
     if (most := max(m.rows for m in measured)) > 1:
         notes.append(f"Up to {most} rows of a seed were averaged into one value.")
+    for m in measured:
+        if len(m.values) >= MIN_UNITS and _same_number(m.values.values()):
+            notes.append(f"Every seed of {_name(m.cell)} gave the same value.")
     everyone = {s for m in measured for s in m.values}
     if len(groups) == 1 and (left := sorted(everyone - set(groups[0]))):
         stand = "stands" if len(left) == 1 else "stand"
@@ -212,6 +228,13 @@ def _notes(groups: Sequence[Mapping], measured: Sequence[Measured]) -> str:
 def _finite_or_none(values: Sequence[float]) -> list[float | None]:
     "JSON knows no NaN and no infinity."
     return [v if math.isfinite(v) else None for v in values]
+
+# %% ../../nbs/13_ledger.rules.ipynb #70be54ef
+def _same_number(values: Sequence[float], scale: float = 0.0) -> bool:
+    "Whether finite values are one and the same up to rounding; `scale`: the size of what they were made from."
+    values = list(values)
+    largest = max([scale, *map(abs, values)])
+    return len(values) > 1 and max(values) - min(values) <= 1e-12 * largest
 
 # %% ../../nbs/13_ledger.rules.ipynb #d36388a2
 def _shown(m: Measured) -> dict:
@@ -246,10 +269,32 @@ def _out(test: Mapping, verdict: str, text: str, measured: Sequence[Measured] = 
         "effects": [],
         "p": None,
         "sign_flip_p": None,
+        "side": None,  # of the estimate: True where the claim is true, False elsewhere
+        "no_difference": False,
+        "within": test.get("within"),
+        "open": None,
+        "controls": [],
+        "margin_in": None,
+        "resolution": [],
+        "second": None,
+        "reading": None,
         "parts": [],
         "values": [_shown(m) for m in measured],
     }
     return {**out, **more}
+
+# %% ../../nbs/13_ledger.rules.ipynb #89a940af
+def _along_steps(test: Mapping) -> bool:
+    "Whether a test reads curves: a slope or correlation over the steps or with a second metric."
+    return test["kind"] in ("slope", "correlation") and not isinstance(test.get("over"), dict)
+
+
+def _left_open(test: Mapping, failures: int, n: int) -> str | None:
+    "Rule 22: what these seeds leave open; None where nothing is counted or a failed seed counts as a number."
+    unit = _unit_word(test)
+    if unit == "value" or "if_diverged" in test or not 0 < n or failures > n:
+        return None
+    return open_words(failures, n, unit)
 
 # %% ../../nbs/13_ledger.rules.ipynb #13d1bb5c
 class Reading(NamedTuple):
@@ -263,13 +308,23 @@ class Reading(NamedTuple):
     def seeds(self) -> list[int]:
         return sorted({s for g in self.groups for s in g})
 
+    @property
+    def failed(self) -> list[int]:
+        "Seeds that gave no finite number, also where they stand in one arm only: a diverged seed stays in."
+        read = list(self.groups)
+        if not _along_steps(self.test):
+            read += [m.values for m in self.measured]
+        return sorted({s for g in read for s, v in g.items() if not math.isfinite(v)})
+
     def facts(self) -> dict:
         "The fields of the record that do not depend on the verdict."
+        n = min(map(len, self.groups))
         return {
-            "n": min(map(len, self.groups)),
+            "n": n,
             "seeds": self.seeds,
             "level": level_of(self.test),
             "target": _finite_or_none(region(self.test)),
+            "open": _left_open(self.test, len(self.failed), n),
             "effects": [{"seeds": list(g), "values": _finite_or_none(g.values())} for g in self.groups],
         }
 
@@ -294,20 +349,24 @@ def _judge_units(test: Mapping, table: Table) -> dict:
     if not min(map(len, read.groups)):
         text = "No seed stands in every arm, so nothing can be paired."
         return read.out(INCONCLUSIVE, text, ours=str(Missing("no pairs")))
-    if bad := [s for s in read.seeds if not all(math.isfinite(g.get(s, 0.0)) for g in read.groups)]:
-        return _not_finite(read, bad)
+    if read.failed:
+        return _not_finite(read)
     if min(map(len, read.groups)) < 2:
         return _one_unit(read)
     return _settle(read)
 
 # %% ../../nbs/13_ledger.rules.ipynb #49a2556d
-def _not_finite(read: Reading, bad: list[int]) -> dict:
+def _not_finite(read: Reading) -> dict:
     "A diverged seed stays in, so there is no interval."
+    bad = read.failed
+    alone = [s for s in bad if s not in read.seeds]
+    unpaired = f" {_seeds_words(alone).capitalize()} had no partner to be paired with." if alone else ""
     text = read.reason(
         f"{_seeds_words(bad)} gave no finite number (diverged, or nothing varied). "
-        "A seed is never left out, so no interval can be formed."
+        f"A seed is never left out, so no interval can be formed.{unpaired}"
     )
-    ours = Missing(f"{len(bad)} of {len(read.seeds)} seeds not finite")
+    everyone = {*read.seeds, *alone}
+    ours = Missing(f"{len(bad)} of {len(everyone)} seeds not finite")
     return read.out(INCONCLUSIVE, text, ours=str(ours))
 
 # %% ../../nbs/13_ledger.rules.ipynb #49cb2138
@@ -338,29 +397,63 @@ def _flips(read: Reading) -> float | None:
         return None
     return sign_flip_p(pairs)
 
+# %% ../../nbs/13_ledger.rules.ipynb #d2ddb2a8
+def _all_alike(read: Reading) -> str | None:
+    "Why equal numbers decide nothing (rule 22), in words; None where the seeds differ."
+    sizes = [abs(v) for m in read.measured for v in m.values.values() if math.isfinite(v)]
+    alike = all(_same_number(g.values(), max(sizes, default=0)) for g in read.groups)
+    curves_differ = read.test["kind"] == "correlation" and not all(
+        _same_number(m.values.values()) for m in read.measured
+    )
+    if not alike or curves_differ:  # a correlation may be 1 in every seed of curves that differ
+        return None
+    n = min(map(len, read.groups))
+    return (
+        f"All {n} seeds gave the same number. Seeds of a training differ, so this is an error to look into "
+        "(a seed that is not used, or a measure at the end of its range); no width decides nothing."
+    )
+
+
+def _overruled(read: Reading) -> tuple[str, str] | None:
+    "What takes the verdict away from an interval, and why; None when it stands."
+    if idle := _decides_nothing(read.measured, read.test):
+        return NOT_TESTABLE, idle
+    if why := _too_few(read.groups, read.test) or _all_alike(read):
+        return INCONCLUSIVE, why
+    return None
+
+# %% ../../nbs/13_ledger.rules.ipynb #d2ddb2a9
+def _interval_said(read: Reading, i: Interval, target: tuple[float, float]) -> str:
+    "The interval in words: no further than its measure reaches, and without the dust of rounding."
+    unit = read.test.get("unit", "")
+    if _all_alike(read):
+        sizes = [abs(v) for m in read.measured for v in m.values.values()]
+        mean = 0.0 if abs(i.mean) <= 1e-12 * max(sizes) else i.mean
+        return fmt_interval(mean, mean, mean, unit)
+    bounds = [t for t in target if math.isfinite(t)]
+    return fmt_interval(i.mean, *cut_to(i.low, i.high, read.test.get("within")), unit, bounds)
+
 # %% ../../nbs/13_ledger.rules.ipynb #2df75881
 def _settle(read: Reading) -> dict:
     "Interval against region; too few units, or scores that decide nothing, overrule what it says."
     target, level = region(read.test), level_of(read.test)
     values = [list(g.values()) for g in read.groups]
     i = welch_interval(*values, level) if len(values) == 2 else t_interval(values[0], level)
-    bounds = [t for t in target if math.isfinite(t)]
-    ours = fmt_interval(i.mean, i.low, i.high, read.test.get("unit", ""), bounds)
+    ours = _interval_said(read, i, target)
     verdict = decide(i.low, i.high, target)
-    text = _lies(verdict, level, target)
-    few, idle = _too_few(read.groups, read.test), _decides_nothing(read.measured, read.test)
-    if few:
-        verdict, text = INCONCLUSIVE, few
-    if idle:
-        verdict, text = NOT_TESTABLE, idle
+    text, overruled = _lies(verdict, level, target), _overruled(read)
+    if overruled:
+        verdict, text = overruled
     return read.out(
         verdict,
         read.reason(text, ours),
         value=i.mean,
         interval=[i.low, i.high],
         ours=ours,
-        p=None if few or idle else _p_outside(i, target),
+        p=None if overruled else _p_outside(i, target),
         sign_flip_p=_flips(read),
+        side=target[0] < i.mean < target[1],
+        no_difference=_no_difference(read.test, verdict, i.low, i.high),
     )
 
 # %% ../../nbs/13_ledger.rules.ipynb #f0c6a8c8
@@ -399,6 +492,13 @@ def _events_verdict(
     why = f"Too close to chance: Fisher's exact test gives a one-sided p of {p:.2g}; 0.025 is needed."
     return INCONCLUSIVE, why
 
+# %% ../../nbs/13_ledger.rules.ipynb #b8ab22f5
+def _events_open(arms: Iterable[tuple[tuple[int, int], str]], unit: str) -> str | None:
+    "What arms without any event leave open; None where each had one."
+    clean = [(n, name) for (events, n), name in arms if not events]
+    said = [f"{name}: {open_words(0, n, unit)}" for n, name in clean]
+    return "; ".join(said) or None
+
 # %% ../../nbs/13_ledger.rules.ipynb #685bfad2
 def _judge_events(test: Mapping, table: Table) -> dict:
     "How often something happened in two arms."
@@ -412,6 +512,7 @@ def _judge_events(test: Mapping, table: Table) -> dict:
     if few := _too_few([m.values for m in measured], test):
         verdict, text = INCONCLUSIVE, few
     ours = f"{first[0]} of {first[1]} ({names[0]}), {second[0]} of {second[1]} ({names[1]})"
+    less = first[0] / first[1] - second[0] / second[1]
     return _out(
         test,
         verdict,
@@ -421,6 +522,8 @@ def _judge_events(test: Mapping, table: Table) -> dict:
         n=min(first[1], second[1]),
         seeds=sorted({s for m in measured for s in m.values}),
         p=fisher_p(*first, *second, test["direction"]),
+        side=less < 0 if test["direction"] == "fewer" else less > 0,
+        open=_events_open(zip((first, second), names), _unit_word(test)),
     )
 
 # %% ../../nbs/13_ledger.rules.ipynb #ce8dbd8a
@@ -464,6 +567,7 @@ def _judge_fact(test: Mapping, table: Table) -> dict:
         REPRODUCED if fine else NOT_REPRODUCED,
         f"{_subject(test)}: {ours}. {said}",
         ours=ours,
+        side=fine,
         value=values[0] if len(shown) == 1 and math.isfinite(values[0]) else None,
     )
 
@@ -537,19 +641,32 @@ def _judge_range(test: Mapping, table: Table) -> dict:
         return _out(test, INCONCLUSIVE, text, measured, **facts, ours=str(Missing("not finite")))
     return _settle_range(test, measured, facts, subject)
 
+# %% ../../nbs/13_ledger.rules.ipynb #bcbf1461
+def _choice_alike(measured: Sequence[Measured]) -> str | None:
+    "Why a choice with one number in every seed decides nothing (rule 22); None where seeds differ."
+    for m in measured:
+        if _same_number(m.values.values()):
+            return (
+                f"All {len(m.values)} seeds of {_name(m.cell)} gave the same number. Seeds of a training "
+                "differ, so this is an error to look into."
+            )
+    return None
+
 # %% ../../nbs/13_ledger.rules.ipynb #50c047dc
 def _settle_range(test: Mapping, measured: list[Measured], facts: dict, subject: str) -> dict:
     "The number against the ends of the choices."
     exact, ours = test.get("units") == "none", _means_words(test, measured)
-    few = None if exact else _too_few([m.values for m in measured], test)
+    few = None if exact else _too_few([m.values for m in measured], test) or _choice_alike(measured)
     if not exact and facts["n"] < 2:
         return _out(test, INCONCLUSIVE, f"{subject}: {ours}. {few}", measured, **facts, ours=ours)
     ends = [_ends(m, facts["level"], exact) for m in measured]
     verdict = _in_range(test["value"], test["margin"], ends)
     text = _range_words(verdict, test["value"], test["margin"])
+    side = verdict == REPRODUCED if verdict != INCONCLUSIVE else None
     if few:
         verdict, text = INCONCLUSIVE, few
     if idle := _decides_nothing(measured, test):
         verdict, text = NOT_TESTABLE, idle
     span = [min(low for low, _ in ends), max(high for _, high in ends)]
-    return _out(test, verdict, f"{subject}: {ours}. {text}", measured, **facts, ours=ours, interval=span)
+    said, more = f"{subject}: {ours}. {text}", {"ours": ours, "interval": span, "side": side}
+    return _out(test, verdict, said, measured, **facts, **more)

@@ -16,7 +16,7 @@ from .claims import Cell
 from .words import MIN_FID_IMAGES, _listed
 
 # %% auto #0
-__all__ = ['Measured', 'Table']
+__all__ = ['CONTROL', 'Measured', 'Table']
 
 # %% ../../nbs/13_ledger.table.ipynb #ae50db36
 class _Untestable(Exception):
@@ -39,6 +39,26 @@ class Measured(NamedTuple):
 def _is_seed(v: Any) -> bool:
     return isinstance(v, numbers.Integral) and not isinstance(v, bool)
 
+# %% ../../nbs/13_ledger.table.ipynb #e450b064
+def _is_value(v: Any) -> bool:
+    "Whether a float holds it: no truth value, no whole number beyond the largest float."
+    if isinstance(v, bool) or not isinstance(v, numbers.Real):
+        return False
+    try:
+        float(v)
+    except OverflowError:
+        return False
+    return True
+
+# %% ../../nbs/13_ledger.table.ipynb #e450b065
+def _step(v: Any) -> float | str:
+    'A step as it is compared: a number where it is one (1, 1.0 and "1" are the same), else its text.'
+    try:
+        number = math.nan if isinstance(v, bool) else float(v)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    return number if math.isfinite(number) else str(v)
+
 # %% ../../nbs/13_ledger.table.ipynb #48f2b876
 def _row_error(i: int, row: Any) -> str | None:
     "What is wrong with row `i`, in words; None when nothing is."
@@ -48,8 +68,10 @@ def _row_error(i: int, row: Any) -> str | None:
         if f not in row:
             near = nearest(f, row)
             return f"row {i} of the results has no {f!r}" + (f" (it has {near!r})" if near else "")
-    if row["value"] is not None and not isinstance(row["value"], numbers.Real):
-        return f"row {i} of the results: value must be a number; this is {row['value']!r}"
+    if not isinstance(row["metric"], str):
+        return f"row {i} of the results: metric must be a text; this is {row['metric']!r}"
+    if row["value"] is not None and not _is_value(row["value"]):
+        return f"row {i} of the results: value must be a number; this is {str(row['value'])[:40]}"
     if row["seed"] is not None and not _is_seed(row["seed"]):
         return f"row {i} of the results: seed must be a whole number; this is {row['seed']!r}"
     return None
@@ -61,6 +83,9 @@ def _cell_words(cell: Cell) -> str:
     on = f" on {cell.dataset}" if cell.dataset else ""
     return f"{cell.metric}{of}{on}"
 
+# %% ../../nbs/13_ledger.table.ipynb #e30ea069
+CONTROL = "control"  # the step of rulers applied to real images with a known change
+
 # %% ../../nbs/13_ledger.table.ipynb #232192ab
 class Table:
     "Result rows, checked and indexed. Raises `GannbError` for a row without its columns."
@@ -68,10 +93,12 @@ class Table:
     def __init__(
         self,
         results: Iterable[Mapping],  # rows {arm, dataset, seed, step, metric, value, protocol}
-        missing: Mapping[str, str] | None = None,  # data set or arm -> why it is not here
+        missing: Mapping[str, str] | None = None,  # data set, arm or metric -> why it is not here
     ):
         self.by_metric: dict[str, list] = {}
         self.missing = dict(missing or {})
+        if isinstance(results, (str, bytes, Mapping)) or not isinstance(results, Iterable):
+            raise GannbError(f"the results must be a list of rows; this is {results!r}.")
         for i, row in enumerate(results):
             if problem := _row_error(i, row):
                 raise GannbError(problem + ".")
@@ -79,7 +106,7 @@ class Table:
 
     def all_steps(self, cell: Cell) -> list[Mapping]:
         "The rows of a cell at every step; `_Untestable` when there are none."
-        for name in (cell.dataset, cell.arm):
+        for name in (cell.dataset, cell.arm, cell.metric):
             if name in self.missing:
                 raise _Untestable(f"{name} is missing: {self.missing[name].rstrip('.')}.")
         found = [r for r in self.by_metric.get(cell.metric, ()) if _belongs(r, cell)]
@@ -91,8 +118,9 @@ class Table:
         "The rows of a cell; `_Untestable` when there are none."
         found = self.all_steps(cell)
         if cell.at is None or cell.at == "all":
-            return found
-        rows = [r for r in found if str(r["step"]) == str(cell.at)]
+            return [r for r in found if r["step"] != CONTROL]  # controls are no step of a training
+        at = _step(cell.at)
+        rows = [r for r in found if _step(r["step"]) == at]
         if not rows:
             steps = sorted({str(r["step"]) for r in found})[:8]
             what = f"{_cell_words(cell)} at step {cell.at}"
@@ -184,11 +212,23 @@ def _clash(measured: Sequence[Measured], factor: str | Sequence[str] | None) -> 
     return "; ".join(differs.values()) or None
 
 # %% ../../nbs/13_ledger.table.ipynb #52f82e44
+# what a metric is, wherever the word stands in its name: FID*, clean_fid, fid_5k, fidelity is none
+_FRECHET = re.compile(r"fid(?:inf\w*)?(?![a-z])|(?<![a-z])fd(?![a-z])|fr[eé]chet", re.I)
+
+
+def _count(card: Mapping, field: str) -> float | None:
+    "A number of images in a protocol; None where it is not stated."
+    n = card.get(field)
+    if n is not None and not _is_value(n):
+        raise GannbError(f"{field} of a protocol must be a number; this is {n!r}.")
+    return n
+
+
 def _few_images(metric: str, card: Mapping) -> str | None:
     "Why this FID says nothing; None for another metric, or enough images."
-    counts = [card.get("n_real"), card.get("n_fake")]
-    if not re.match(r"fid(_|\d|$)", metric, re.I):
+    if not _FRECHET.search(metric):
         return None
+    counts = [_count(card, "n_real"), _count(card, "n_fake")]
     if None not in counts and min(counts) >= MIN_FID_IMAGES:
         return None
     here = _listed("not stated" if c is None else f"{c:,}" for c in counts)

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 
 from ..base import GannbError, Missing
+from .intervals import left_open
 
 # %% auto #0
 __all__ = ['VERDICTS', 'REPRODUCED', 'NOT_REPRODUCED', 'ARTEFACT', 'INCONCLUSIVE', 'NOT_TESTABLE', 'MARKS', 'ABOUT', 'SETTINGS',
            'JUDGING', 'MIN_UNITS', 'MIN_FID_IMAGES', 'decimals_for', 'fmt', 'apart', 'interval_words', 'fmt_interval',
-           'counts', 'verdict_words', 'headline']
+           'cut_to', 'open_words', 'about_of', 'counts', 'verdict_words', 'counts_words', 'history_words', 'findings',
+           'headline']
 
 # %% ../../nbs/13_ledger.words.ipynb #fce12b51
 def decimals_for(
@@ -110,6 +112,19 @@ def fmt_interval(
         digits += 1
     return f"{_fixed(mean, digits)} [{_fixed(low, digits)}, {_fixed(high, digits)}]{tail}"
 
+# %% ../../nbs/13_ledger.words.ipynb #e4b81da7
+def cut_to(
+    low: float,  # the interval
+    high: float,
+    within: Sequence[float] | None = None,  # the range of the measure, [0, 1] for a share; None: no limits
+) -> tuple[float, float]:
+    """The interval as it is said: no further than its measure reaches. Verdicts are made from the interval
+    that was not cut."""
+    if within is None:
+        return low, high
+    first, last = within
+    return min(max(low, first), last), max(min(high, last), first)
+
 # %% ../../nbs/13_ledger.words.ipynb #5d833907
 def _plain(x: float) -> str:
     "A number of the YAML or a count, as it stands."
@@ -137,6 +152,18 @@ def _seeds_words(seeds: Sequence[int]) -> str:
         return f"seeds {seeds[0]} to {seeds[-1]}"
     return f"seeds {_listed(seeds)}"
 
+# %% ../../nbs/13_ledger.words.ipynb #1510eba9
+_UNITS = {"GAN": "trainings", "split": "splits", "classifier": "classifiers"}
+
+
+def open_words(failures: int, n: int, unit: str = "GAN") -> str | None:
+    "What few seeds leave open, in a sentence; None when all of them failed."
+    if failures == n:
+        return None
+    some = "no failure" if failures == 0 else _counted(failures, "failure")
+    share = f"{100 * left_open(failures, n):.0f} %"
+    return f"{some} in {_counted(n, 'seed')} does not exclude failure in up to {share} of {_UNITS[unit]}"
+
 # %% ../../nbs/13_ledger.words.ipynb #54f8090d
 VERDICTS = ("reproduced", "not reproduced", "artefact", "inconclusive", "not testable here")
 
@@ -161,10 +188,19 @@ MIN_UNITS = 5  # fewer independent units in an arm: inconclusive
 
 MIN_FID_IMAGES = 2048  # below this FID is shown and decides nothing
 
+# %% ../../nbs/13_ledger.words.ipynb #54f8090e
+def about_of(record: Mapping) -> str:
+    "What a claim is about, one of ABOUT: the paper's own `claim` where nothing is said."
+    return record.get("about") or ABOUT[0]
+
 # %% ../../nbs/13_ledger.words.ipynb #c64f337e
-def counts(claims: Sequence[Mapping]) -> dict[str, int]:
-    "How many claims have each verdict, in the order of `VERDICTS`."
-    return {v: sum(c["verdict"] == v for c in claims) for v in VERDICTS}
+def counts(
+    claims: Sequence[Mapping],  # claims.json
+    about: str | None = "claim",  # the paper's own claims, or another word of ABOUT; None: all of them
+) -> dict[str, int]:
+    "How many claims have each verdict, in the order of `VERDICTS`; what is no claim of the paper stands apart."
+    asked = [c for c in claims if about in (None, about_of(c))]
+    return {v: sum(c["verdict"] == v for c in asked) for v in VERDICTS}
 
 # %% ../../nbs/13_ledger.words.ipynb #5951e05c
 def verdict_words(record: Mapping) -> str:
@@ -173,17 +209,71 @@ def verdict_words(record: Mapping) -> str:
     return f"{MARKS[record['verdict']]} {record['verdict']}{desk}"
 
 # %% ../../nbs/13_ledger.words.ipynb #cbff8e6a
-def _counts_words(claims: Sequence[Mapping]) -> str:
-    "`Of 24 claims 8 are reproduced, 1 is an artefact ...`"
-    words = {
-        REPRODUCED: "reproduced",
-        NOT_REPRODUCED: "not reproduced",
-        ARTEFACT: "shown to be an artefact",
-        INCONCLUSIVE: "left open",
-        NOT_TESTABLE: "not testable here",
-    }
-    said = [f"{k} {'is' if k == 1 else 'are'} {words[v]}" for v, k in counts(claims).items() if k]
-    return f"Of {len(claims)} claims {_listed(said)}."
+_CAME_OUT = {
+    REPRODUCED: "reproduced",
+    NOT_REPRODUCED: "not reproduced",
+    ARTEFACT: "shown to be an artefact",
+    INCONCLUSIVE: "left open",
+    NOT_TESTABLE: "not testable here",
+}
+_APART = {
+    "arithmetic": "of arithmetic",
+    "network": "on the networks trained here",
+    "beyond": "beyond the paper",
+}
+
+
+def _each_verdict(found: Mapping[str, int]) -> list[str]:
+    "`8 reproduced`, `1 left open`."
+    return [f"{k} {_CAME_OUT[v]}" for v, k in found.items() if k]
+
+
+def _apart_words(claims: Sequence[Mapping]) -> str:
+    "`Apart from them: 3 of arithmetic (2 reproduced and 1 not reproduced).`; nothing where there are none."
+    said = []
+    for about, words in _APART.items():
+        found = counts(claims, about)
+        if n := sum(found.values()):
+            said.append(f"{n} {words} ({_listed(_each_verdict(found))})")
+    return f" Apart from them: {_listed(said)}." if said else ""
+
+# %% ../../nbs/13_ledger.words.ipynb #cbff8e6b
+def counts_words(claims: Sequence[Mapping]) -> str:
+    """`Of 24 claims 8 are reproduced, 1 is an artefact ... Apart from them: 3 of arithmetic (...)`: the paper's
+    own claims first, what is none of them apart."""
+    own = counts(claims)
+    said = [f"{k} {'is' if k == 1 else 'are'} {_CAME_OUT[v]}" for v, k in own.items() if k]
+    first = (
+        f"Of {_counted(sum(own.values()), 'claim')} {_listed(said)}." if said else "No claim of the paper."
+    )
+    return first + _apart_words(claims)
+
+# %% ../../nbs/13_ledger.words.ipynb #cbff8e6c
+def history_words(record: Mapping) -> str | None:
+    "What a reader must know of a claim's history, `amended (was reproduced): why`; None where there is nothing."
+    said = []
+    if record.get("amended"):
+        was = f" (was {record['was']})" if record.get("was") else ""
+        said.append(f"amended{was}" + (f": {record['amendment']}" if record.get("amendment") else ""))
+    if record.get("added"):
+        why = f": {record['added_why']}" if record.get("added_why") else ""
+        said.append(f"added after the first run that judged{why}")
+    return "; ".join(said) or None
+
+# %% ../../nbs/13_ledger.words.ipynb #cbff8e6d
+def _weight(claim: Mapping) -> tuple:
+    "For sorting findings: the paper's own claims, what the YAML puts first, decided verdicts."
+    order = ("claim", "beyond", "network", "arithmetic")
+    decided = claim["verdict"] in (REPRODUCED, NOT_REPRODUCED, ARTEFACT)
+    return order.index(about_of(claim)), claim.get("headline") or math.inf, not decided
+
+
+def findings(claims: Sequence[Mapping], most: int = 3) -> list[str]:
+    "The findings of claims.json, most important first; none where arithmetic would have to open the list."
+    told = sorted((c for c in claims if c.get("finding")), key=_weight)
+    if told and about_of(told[0]) == "arithmetic":
+        return []
+    return [c["finding"].strip().rstrip(".") for c in told[:most]]
 
 # %% ../../nbs/13_ledger.words.ipynb #3f02da0b
 def headline(
@@ -193,12 +283,12 @@ def headline(
     "One sentence on what came out: the findings that the YAML wrote for these verdicts, else the counts."
     if not claims:
         return "No claims."
-    if counts(claims)[NOT_TESTABLE] == len(claims):
+    if counts(claims, None)[NOT_TESTABLE] == len(claims):
         setting = claims[0]["setting"]
         if setting in JUDGING:
             return f"None of the {len(claims)} claims could be tested here."
         return f"A {setting} run judges nothing: it shows how each of the {len(claims)} claims is measured."
-    found = [c["finding"].strip().rstrip(".") for c in claims if c.get("finding")][:most]
+    found = findings(claims, most)
     if found:
         return "; ".join([found[0][0].upper() + found[0][1:], *found[1:]]) + "."
-    return _counts_words(claims)
+    return counts_words(claims)

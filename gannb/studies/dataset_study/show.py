@@ -25,9 +25,10 @@ from ...stages.score import score, score_reals
 from ...stages.tables import difference, middle, number, paired, stacked, window
 from ...store import load_checkpoint
 from gannb.studies.dataset_study.rows import (
+    AS_THEY_ARE,
     CHANGES,
-    DECIDE,
     ROLES,
+    SHOWN_CHANGES,
     common_step,
     listed_networks,
     memory_scorer,
@@ -515,7 +516,7 @@ def changed_figure(study: Study, n: int = 6) -> Figure:
     "Held-out letters as they are and as the two changes that decide leave them."
     t = study.main["emnist"]
     letters = np.asarray(some_images(t.judging, study.cfg.judge_images).images)
-    changes = {"real": "as they are"} | DECIDE
+    changes = dict(zip(("real", "shape destroyed", "contrast changed"), (AS_THEY_ARE, *SHOWN_CHANGES)))
     pictures = {word: [CHANGES[name](letters)[:n]] for word, name in changes.items()}
     answer = [number(study.results.cell("emnist", name, "D_on_changed")) for name in changes.values()]
     return Figure(
