@@ -28,8 +28,9 @@ from .score import kept_numbers, normalised_protocol, row, score
 # %% auto #0
 __all__ = ['CONTROLS_VERSION', 'REAL', 'HALF', 'RULERS', 'Ruler', 'PIXEL_RULERS', 'TOLD_APART', 'PER_KIND', 'LEAST', 'SPLITS',
            'two_parts', 'learning_part', 'kinds_of', 'control_images', 'scores_of_images', 'pixel_score',
-           'untrained_kids', 'pixel_numbers', 'control_rows', 'c2st_rows', 'kind_namer', 'classes_covered',
-           'covered_protocol', 'covered_rows', 'other_splits', 'other_split_rows']
+           'untrained_kids', 'pixel_numbers', 'control_rows', 'pixel_rows', 'c2st_rows', 'kind_namer',
+           'classes_covered', 'covered_protocol', 'covered_of_images', 'covered_rows', 'other_splits',
+           'other_split_rows']
 
 # %% ../../nbs/15_stages.controls.ipynb #34285daa
 CONTROLS_VERSION = 1  # raise it when what a ruler says of the same images changes
@@ -138,7 +139,6 @@ def _ruler_numbers(real: np.ndarray, x: np.ndarray) -> dict[str, float]:  # RULE
 def scores_of_images(
     images: np.ndarray,  # (n,H,W,C) uint8, in place of fakes
     scorer: Scorer,
-    namer: Namer | None = None,  # adds `classes_covered`
 ) -> dict[str, float]:  # RULERS, kid_low, kid_high
     "What the features of some images say against the images that judge. Computed once."
     images = np.asarray(images)
@@ -147,25 +147,23 @@ def scores_of_images(
         "version": CONTROLS_VERSION,
         "weights": scorer.net.weights,
         "images": _fingerprint(images),
-        "namer": None if namer is None else namer.card(),
     }
 
     def compute() -> dict[str, float]:
-        x = _looked(scorer.net, images)
-        named = {} if namer is None else {"classes_covered": classes_covered(x, namer)}
-        return _ruler_numbers(features(scorer.real, scorer.net), x) | named
+        return _ruler_numbers(features(scorer.real, scorer.net), _looked(scorer.net, images))
 
     return kept_numbers(fields, compute)
 
+# %% ../../nbs/15_stages.controls.ipynb #d4df96c4
+def _c2st(images: np.ndarray, learn: ImageSet, real: ImageSet) -> float:
+    "The classifier two-sample test: it learns from half of the images and is asked about the other half."
+    order = numpy_rng(0, "two-sample halves").permutation(len(images))
+    half = len(images) // 2
+    learnt, asked = images[order[:half]], images[order[half:]]
+    return metrics.two_sample(np.asarray(learn.images), learnt, np.asarray(real.images), asked)
+
 # %% ../../nbs/15_stages.controls.ipynb #63c6fc7d
 Ruler = Callable[[np.ndarray, ImageSet, ImageSet], float]  # images, reals to learn from, reals that judge
-
-
-def _c2st(images: np.ndarray, learn: ImageSet, real: ImageSet) -> float:
-    "Accuracy of the classifier two-sample test on fresh images."
-    return metrics.two_sample(np.asarray(learn.images), images, np.asarray(real.images))
-
-
 PIXEL_RULERS: dict[str, Ruler] = {"c2st": _c2st}
 
 # %% ../../nbs/15_stages.controls.ipynb #4f694f97
@@ -220,14 +218,13 @@ def _feature_rows(
     namer: Namer | None,
 ) -> list[dict]:
     "What features say of one control."
-    found, own = scores_of_images(images, scorer, namer), replace(scorer, n_fake=len(images))
+    found, own = scores_of_images(images, scorer), replace(scorer, n_fake=len(images))
     rows = [row(name, role, None, "control", metric, found[metric], own.protocol()) for metric in RULERS]
     if ends is not None:
         quality = metrics.normalised(found["kid"], *ends)
         rows.append(row(name, role, None, "control", "quality", quality, normalised_protocol(own)))
     if namer is not None:
-        protocol = covered_protocol(namer, len(images))
-        covered = found["classes_covered"]
+        covered, protocol = covered_of_images(images, namer), covered_protocol(namer, len(images))
         rows.append(row(name, role, None, "control", "classes_covered", covered, protocol))
     return rows
 
@@ -282,7 +279,7 @@ def control_rows(
     n, extra = scorer.n_fake, dict(extra or {})
     makers = _makers(some_images(train, n), train, kinds_of(train, kinds))
     names = list(makers if names is None else names)
-    real = scores_of_images(makers[REAL](), scorer, namer)["kid"]
+    real = scores_of_images(makers[REAL](), scorer)["kid"]
     ends = (float(np.mean(untrained)), real) if len(untrained) else None
     out = []
     for name, images in (_made(makers, names) | extra).items():
@@ -293,23 +290,25 @@ def control_rows(
     return out + _pixel_control_rows(role, scorer, train, found)
 
 # %% ../../nbs/15_stages.controls.ipynb #5c95d8a1
-def _pixel_rows(
-    metric: str,
+def pixel_rows(
+    metric: str,  # a name in PIXEL_RULERS
     arm: str,
     role: str,
     run: GanRun,
     scorer: Scorer,
-    train: ImageSet,
-    epoch: int | None,
-    label: str,
+    train: ImageSet,  # of the role's main arm, for every arm: the ruler learns reals from some of them
+    epoch: int | None = None,  # a kept one; None: the last
+    label: str = "end",  # name of that place in the claims
 ) -> list[dict]:
-    "What a ruler of pixels says of one snapshot; NaN for a run that diverged before."
+    """What a ruler of pixels says of a run's fakes, as a row; NaN for a run that diverged before.
+    Raises `GannbError` for an unknown ruler, or an epoch that was not kept."""
+    check_choice("ruler", metric, PIXEL_RULERS)
     epoch, learn = run.epochs if epoch is None else epoch, learning_part(train, scorer.n_fake)
-    n, value = len(learn), math.nan
-    who = {"seed": run.seed, "z_dist": run.fields["z_dist"]}
-    if run.diverged is None or run.diverged > epoch * run.steps_per_epoch:
-        who |= {"G": run.sha256(epoch), "drawn": scorer.n_fake}
-        value = _pixel_number(metric, scorer, learn, who, lambda: fakes_of(run, epoch, scorer.n_fake)[:n])
+    value = math.nan
+    if not _diverged_by(run, epoch):
+        who = {"G": run.sha256(epoch), "seed": run.seed, "z_dist": run.fields["z_dist"], "drawn": scorer.n_fake}
+        draw = partial(fakes_of, run, epoch, scorer.n_fake)
+        value = _pixel_number(metric, scorer, learn, who, lambda: draw()[: len(learn)])
     return [row(arm, role, run.seed, label, metric, value, _pixel_protocol(metric, scorer, learn))]
 
 # %% ../../nbs/15_stages.controls.ipynb #058d7e74
@@ -318,16 +317,20 @@ def c2st_rows(
     role: str,
     run: GanRun,
     scorer: Scorer,
-    train: ImageSet,  # of the role's main arm, for every arm: the classifier learns reals from some of them
+    train: ImageSet,  # of the role's main arm, for every arm
     epoch: int | None = None,  # a kept one; None: the last
-    label: str = "end",  # name of that place in the claims
+    label: str = "end",
 ) -> list[dict]:
-    """The classifier two-sample test on a run's fakes, as a row: 0.5 where it cannot tell them from reals.
-    Raises `GannbError` for an epoch that was not kept."""
-    return _pixel_rows("c2st", arm, role, run, scorer, train, epoch, label)
+    "The classifier two-sample test on a run's fakes, as a row: 0.5 where it cannot tell them from reals."
+    return pixel_rows("c2st", arm, role, run, scorer, train, epoch, label)
+
+# %% ../../nbs/15_stages.controls.ipynb #e21fc94e
+def _diverged_by(run: GanRun, epoch: int) -> bool:
+    "Had a run diverged by the end of an epoch?"
+    return run.diverged is not None and run.diverged <= epoch * run.steps_per_epoch
 
 # %% ../../nbs/15_stages.controls.ipynb #a8634a20
-PER_KIND = 100  # images of each class that a namer learns from, at most
+PER_KIND = 50  # images of each class that a namer learns from, at most
 
 
 def kind_namer(
@@ -366,6 +369,17 @@ def covered_protocol(namer: Namer, n: int) -> dict[str, Any]:
     "What must be alike where numbers of covered classes are compared."
     return namer.card() | {"classes": len(namer.train.classes), "n_fake": n, "least": LEAST}
 
+# %% ../../nbs/15_stages.controls.ipynb #1a32409a
+def covered_of_images(images: np.ndarray, namer: Namer) -> float:  # (n,H,W,C) uint8 -> 0 to 1
+    "Share of the namer's classes that occur among some images. Computed once."
+    fields = covered_protocol(namer, len(images)) | {
+        "what": "classes covered by images",
+        "version": CONTROLS_VERSION,
+        "weights": namer.net.weights,
+        "images": _fingerprint(images),
+    }
+    return kept_numbers(fields, lambda: {"share": classes_covered(_looked(namer.net, images), namer)})["share"]
+
 # %% ../../nbs/15_stages.controls.ipynb #ed487bef
 def covered_rows(
     arm: str,
@@ -379,7 +393,7 @@ def covered_rows(
     "Share of the classes that occur among a run's fakes, as a row; NaN for a run that diverged before."
     epoch, protocol = run.epochs if epoch is None else epoch, covered_protocol(namer, scorer.n_fake)
     value = math.nan
-    if run.diverged is None or run.diverged > epoch * run.steps_per_epoch:
+    if not _diverged_by(run, epoch):
         fields = protocol | {"what": "classes covered", "version": CONTROLS_VERSION, "seed": run.seed}
         fields |= {"G": run.sha256(epoch), "z_dist": run.fields["z_dist"], "weights": scorer.net.weights}
 

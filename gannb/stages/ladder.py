@@ -17,15 +17,26 @@ from ..features import FeatureNet, Ladder, climb
 from ..ledger.judge import judge, judge_all
 from ..ledger.table import Table
 from ..ledger.words import JUDGING
-from .controls import HALF, PIXEL_RULERS, REAL, control_images, pixel_numbers, scores_of_images
+from gannb.stages.controls import (
+    HALF,
+    PIXEL_RULERS,
+    REAL,
+    control_images,
+    covered_of_images,
+    kind_namer,
+    kinds_of,
+    pixel_numbers,
+    scores_of_images,
+)
 from .judges import Scorer
 from .run import GanRun, epoch_near, kept
 from .score import row, score
 
 # %% auto #0
-__all__ = ['BASIC', 'HARD', 'RULERS_OF', 'MORE_IS_BETTER', 'RUNG_WORDS', 'RULER_WORDS', 'LADDER_COLUMNS', 'LIKE_WITH_LIKE',
-           'CELLS', 'NETWORK_METRICS', 'Answer', 'Certificate', 'climbed', 'ladder_of', 'may_not_judge',
-           'ladder_passed_rows', 'ladder_sentence', 'ladder_rows', 'answer_rows', 'asks_network', 'judge_study']
+__all__ = ['BASIC', 'UNNOTICED', 'AT_MOST', 'HARD', 'RULERS_OF', 'MORE_IS_BETTER', 'TOLD', 'RUNG_WORDS', 'RULER_WORDS',
+           'LADDER_COLUMNS', 'LIKE_WITH_LIKE', 'CELLS', 'NETWORK_METRICS', 'Answer', 'Certificate', 'climbed',
+           'ladder_of', 'may_not_judge', 'ladder_passed_rows', 'ladder_sentence', 'ladder_rows', 'answer_rows',
+           'asks_network', 'judge_study']
 
 # %% ../../nbs/15_stages.ladder.ipynb #7c678725
 BASIC: dict[str, dict[str, str]] = {  # rung -> what -> control, best rung first
@@ -42,16 +53,36 @@ def _basic_rungs(kids: Mapping[str, float]) -> dict[str, dict[str, float]]:  # r
         for rung, names in BASIC.items()
     }
 
+# %% ../../nbs/15_stages.ladder.ipynb #c0ffee02
+UNNOTICED = "brighter"  # by ten grey levels: a change that nobody would call a fault
+AT_MOST = 0.5  # of what slight blur costs
+
+
+def _unmoved(kids: Mapping[str, float]) -> list[str]:
+    """What is wrong where a network minds what nobody notices. Raw pixels and networks that have learnt nothing
+    see mostly how bright an image is."""
+    real, blur, changed = kids[REAL], kids["slight blur"], kids[UNNOTICED]
+    if changed - real < AT_MOST * (blur - real):
+        return []
+    return [
+        f"{UNNOTICED} ({changed:.4g}) should cost less than half of what slight blur ({blur:.4g}) costs, "
+        f"from real images ({real:.4g})"
+    ]
+
 # %% ../../nbs/15_stages.ladder.ipynb #65b7a5a4
 def _along(run: GanRun, scorer: Scorer) -> dict[str, float]:  # "epoch 3" -> KID
     "KID early in a run, after a fifth of it and at its end."
     epochs = sorted({kept(run)[0], epoch_near(run, run.steps / 5), run.epochs})
     return {f"epoch {e}": score(run, scorer, e)["kid"] for e in epochs}
 
-# %% ../../nbs/15_stages.ladder.ipynb #hardrung
+# %% ../../nbs/15_stages.ladder.ipynb #c11c2858
 HARD = {"20 images repeated": "variety", HALF: "variety", "chimeras": "looks"}  # control -> its question
-RULERS_OF = {"looks": ("kid", *PIXEL_RULERS), "variety": ("recall", "coverage")}  # question -> who answers it
-MORE_IS_BETTER = ("recall", "coverage")
+RULERS_OF = {  # question -> who answers it
+    "looks": ("kid", *PIXEL_RULERS),
+    "variety": ("recall", "coverage", "classes_covered"),
+}
+MORE_IS_BETTER = RULERS_OF["variety"]
+TOLD = 0.75  # right about three of four: half-way between guessing and always right
 
 
 @dataclass(frozen=True)
@@ -61,7 +92,7 @@ class Answer:
     rung: str  # the control
     ruler: str
     value: float
-    blur: float  # what it said of slight blur
+    against: float  # what it said of slight blur; for the two-sample test, which says no how much, TOLD
 
     @property
     def asked(self) -> bool:
@@ -70,11 +101,12 @@ class Answer:
 
     @property
     def seen(self) -> bool:
-        "Is it worse than slight blur? Never where one of them is NaN."
-        better, worse = (self.blur, self.value) if self.ruler not in MORE_IS_BETTER else (self.value, self.blur)
-        return better < worse
+        "Is it the worse of the two? Never where one of them is NaN."
+        if self.ruler in MORE_IS_BETTER:
+            return self.value < self.against
+        return self.value > self.against
 
-# %% ../../nbs/15_stages.ladder.ipynb #certcls1
+# %% ../../nbs/15_stages.ladder.ipynb #af8511cf
 @dataclass(frozen=True)
 class Certificate(Ladder):
     "The basic rungs with what is wrong with them, and what each ruler said of the hard ones."
@@ -104,21 +136,39 @@ class Certificate(Ladder):
         "Does the interval of real images reach 0?"
         return self.reals[1] <= 0
 
-# %% ../../nbs/15_stages.ladder.ipynb #hardansw
+# %% ../../nbs/15_stages.ladder.ipynb #a5654c3c
 def _answers(
     scores: Mapping[str, Mapping[str, float]],  # control -> ruler -> value
 ) -> list[Answer]:
     "What every ruler said of the hard rungs that there are."
-    blur = scores["slight blur"]
+    against = scores["slight blur"] | {"c2st": TOLD}
     return [
-        Answer(rung, ruler, scores[rung][ruler], blur[ruler])
+        Answer(rung, ruler, scores[rung][ruler], against[ruler])
         for rung in HARD
         if rung in scores
         for rulers in RULERS_OF.values()
         for ruler in rulers
+        if ruler in scores[rung]
     ]
 
-# %% ../../nbs/15_stages.ladder.ipynb #climbed1
+# %% ../../nbs/15_stages.ladder.ipynb #c0ffee01
+def _control_scores(
+    scorer: Scorer, train: ImageSet, kinds: np.ndarray | None
+) -> dict[str, dict[str, float]]:  # control -> ruler -> value
+    "What the rulers say of every rung that is made of real images."
+    shown = control_images(train, scorer.n_fake, None, kinds)
+    asked = [name for name in ("slight blur", *HARD) if name in shown]
+    basic = [name for names in BASIC.values() for name in names.values() if name in shown]
+    scores = {name: scores_of_images(shown[name], scorer) for name in (*basic, UNNOTICED, *asked)}
+    for name, found in pixel_numbers(scorer, train, asked, kinds).items():
+        scores[name] = scores[name] | found
+    if kinds_of(train, kinds) is not None:
+        namer = kind_namer(train, scorer.n_fake, scorer.net, kinds)
+        for name in asked:
+            scores[name] = scores[name] | {"classes_covered": covered_of_images(shown[name], namer)}
+    return scores
+
+# %% ../../nbs/15_stages.ladder.ipynb #ed82e17c
 def climbed(
     run: GanRun,
     scorer: Scorer,
@@ -127,17 +177,17 @@ def climbed(
 ) -> Certificate:
     """The ladder on one data set: training images, the same damaged, and the run's fakes. Every number is
     computed once and shared with the controls and the scores."""
-    shown = control_images(train, scorer.n_fake, None, kinds)
-    hard = [name for name in HARD if name in shown]
-    basic = [name for names in BASIC.values() for name in names.values() if name in shown]
-    scores = {name: scores_of_images(shown[name], scorer) for name in (*basic, *hard)}
-    for name, found in pixel_numbers(scorer, train, ["slight blur", *hard], kinds).items():
-        scores[name] = scores[name] | found
-    rungs = _basic_rungs({name: found["kid"] for name, found in scores.items()})
-    rungs["untrained G"] = {"": score(run, scorer, 0)["kid"]}
+    scores = _control_scores(scorer, train, kinds)
+    kids = {name: found["kid"] for name, found in scores.items()}
+    rungs = _basic_rungs(kids) | {"untrained G": {"": score(run, scorer, 0)["kid"]}}
     base, real = climb(rungs, _along(run, scorer)), scores[REAL]
-    interval = (real["kid"], real["kid_low"], real["kid_high"])
-    return Certificate(base.rows, base.wrong, _answers(scores), interval)
+    unnoticed = {"rung": "unnoticed", "what": UNNOTICED, "score": kids[UNNOTICED]}
+    return Certificate(
+        [*base.rows[:1], unnoticed, *base.rows[1:]],
+        [*base.wrong, *_unmoved(kids)],
+        _answers(scores),
+        (real["kid"], real["kid_low"], real["kid_high"]),
+    )
 
 # %% ../../nbs/15_stages.ladder.ipynb #9bd36419
 def ladder_of(
@@ -161,7 +211,7 @@ def may_not_judge(found: Mapping[str, Ladder | Missing]) -> dict[str, str]:  # r
         for role, v in failed.items()
     }
 
-# %% ../../nbs/15_stages.ladder.ipynb #ladderrw
+# %% ../../nbs/15_stages.ladder.ipynb #0de965f1
 def ladder_passed_rows(found: Mapping[str, Ladder | Missing], net: FeatureNet) -> list[dict]:
     "Whether the network may judge each data set, as rows of the ledger: 1 or 0, and what is wrong."
     return [
@@ -188,13 +238,13 @@ def ladder_sentence(
     far = [_far_sentence(names[role], v) for role, v in certified.items() if not v.near_zero]
     return " ".join([*said, *filter(None, overlooked), *far])
 
-# %% ../../nbs/15_stages.ladder.ipynb #oversent
+# %% ../../nbs/15_stages.ladder.ipynb #d4cda4f8
 RUNG_WORDS = {
     "20 images repeated": "twenty images repeated",
     HALF: "that half of the classes are gone",
     "chimeras": "halves of two images glued together",
 }
-RULER_WORDS = {"kid": "KID", "c2st": "the two-sample test"}
+RULER_WORDS = {"kid": "KID", "c2st": "the two-sample test", "classes_covered": "the share of classes covered"}
 
 
 def _listed(words: Sequence[str]) -> str:
@@ -231,6 +281,7 @@ def _far_sentence(name: str, climbs: Certificate) -> str:
 LADDER_COLUMNS = {  # of the layout "data"
     "fruit": "Fruit",
     "real": "Real images",
+    "brighter": "Brighter",
     "blur": "Slight blur",
     "noise": "Slight noise",
     "blur2": "Strong blur",
@@ -242,7 +293,8 @@ LADDER_COLUMNS = {  # of the layout "data"
 }
 LIKE_WITH_LIKE = (  # what a caption says
     "only like is compared with like: real images, slight and strong blur, untrained G; the same with noise; "
-    "shuffled tiles between slight changes and the untrained G; and the training's scores must fall"
+    "shuffled tiles between slight changes and the untrained G; ten grey levels brighter must cost less than "
+    "half of slight blur; and the training's scores must fall"
 )
 
 
@@ -263,6 +315,7 @@ def _rung_label(rung: Mapping[str, Any], along: Sequence[str]) -> str:
     if rung["rung"] != "run":
         names = {
             "held-out reals": "real images",
+            "unnoticed": "",
             "slightly": "slight",
             "strongly": "strong",
             "untrained G": "untrained G",
@@ -299,6 +352,7 @@ def _word(climbs: Ladder | Missing) -> str:
 
 CELLS = {  # column of LADDER_COLUMNS -> rung, what
     "real": ("held-out reals", ""),
+    "brighter": ("unnoticed", "brighter"),
     "blur": ("slightly", "blur"),
     "noise": ("slightly", "noise"),
     "blur2": ("strongly", "blur"),
@@ -320,7 +374,7 @@ def _data_cells(climbs: Ladder | Missing) -> dict[str, Any]:
         "passed": "passed" if climbs.passed else "FAILED: " + "; ".join(climbs.wrong),
     }
 
-# %% ../../nbs/15_stages.ladder.ipynb #answrows
+# %% ../../nbs/15_stages.ladder.ipynb #3e2f963a
 def _answer_cell(climbs: Ladder | Missing, rung: str, ruler: str) -> str:
     "What one ruler said of one hard rung on one data set."
     if not isinstance(climbs, Certificate):
@@ -328,12 +382,12 @@ def _answer_cell(climbs: Ladder | Missing, rung: str, ruler: str) -> str:
     said = next((a for a in climbs.answers if (a.rung, a.ruler) == (rung, ruler)), None)
     if said is None:
         return str(Missing("no such rung"))
-    return f"{said.value:.3g} ({said.blur:.3g}): {'seen' if said.seen else 'overlooked'}"
+    return f"{said.value:.3g} ({said.against:.3g}): {'seen' if said.seen else 'overlooked'}"
 
 
 def answer_rows(found: Mapping[str, Ladder | Missing]) -> list[dict]:
-    """The table of the hard rungs: a row a rung and ruler, a column a role. In a cell: what the ruler said, what
-    it said of slight blur in brackets, and whether the rung is the worse of the two. Nothing without rungs."""
+    """The table of the hard rungs: a row a rung and ruler, a column a role. In a cell: what the ruler said, in
+    brackets what it said of slight blur (the two-sample test: TOLD), and whether the rung is the worse. Nothing without rungs."""
     asked = [a for v in found.values() if isinstance(v, Certificate) for a in v.answers]
     pairs = dict.fromkeys((a.rung, a.ruler, a.asked) for a in asked)
     return [
