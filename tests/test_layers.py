@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 GROUND = ("base",)
 STORES = ("base", "store")
 PARTS = "store plot fetch files data datasets augment models damage".split()
-PARTS += "train sample features metrics classify".split()
+PARTS += "train sample features metrics copies classify".split()
 LEDGER = [f"ledger.{room}" for room in "intervals words claims table rules controls names judge".split()]
 BELOW_STAGES = ("base", *PARTS, "ledger", "config")
 RUNS = ("stages.run", "stages.gan", "stages.grid", "stages.arms")
@@ -35,6 +35,7 @@ TABLE = {
     "sample": (9, GROUND),
     "features": (10, (*GROUND, "damage")),
     "metrics": (11, (*GROUND, "features")),  # features: `one_thread`
+    "copies": (12, (*GROUND, "metrics")),
     "classify": (12, (*GROUND, "data", "features")),
     "ledger.intervals": (13, GROUND),
     "ledger.words": (13, (*GROUND, *LEDGER[:1])),

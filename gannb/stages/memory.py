@@ -10,15 +10,17 @@ import math
 import numpy as np
 
 from .. import metrics
-from ..base import GannbError
-from ..data import ImageSet
+from ..base import GannbError, numpy_rng
+from ..copies import COPIES, DECIDES, CopyShare, low_passed, nearness, rendered, share_of_copies, with_copies
+from ..data import ImageSet, set_contrast
 from .features import fake_features, fakes_of, features
 from .judges import Scorer
 from .run import GanRun
 from .score import kept_numbers, row
 
 # %% auto #0
-__all__ = ['memorised', 'memorisation_rows', 'nearest_pairs']
+__all__ = ['PLANTED', 'MOST_COPIES', 'SPLITS', 'NO_COPIES', 'memorised', 'memorisation_rows', 'copies_protocol', 'copies_found',
+           'copy_rows', 'copy_control_rows', 'nearest_pairs']
 
 # %% ../../nbs/15_stages.memory.ipynb #8c87109f
 def memorised(
@@ -77,6 +79,128 @@ def _kept_memorisation(run: GanRun, scorer: Scorer, train: ImageSet) -> dict[str
         }
 
     return kept_numbers(fields, compute)
+
+# %% ../../nbs/15_stages.memory.ipynb #c0b10002
+PLANTED = {"10 % copies": 0.1, "20 % copies": 0.2}  # control -> share of the fakes that copies replace
+MOST_COPIES = 400  # made of training images to find the power, and as many others to plant
+SPLITS = 10  # of the held-out images, one half in place of fakes
+
+# %% ../../nbs/15_stages.memory.ipynb #c0b10003
+def copies_protocol(scorer: Scorer, train: ImageSet) -> dict:
+    "What a count of copies rests on."
+    return {
+        "network": "none: pixels, blurred by 1/32 of the height",
+        "copies": f"as near as a {DECIDES} training image",
+        "n_train": len(train),
+        "n_fake": scorer.n_fake,
+        "n_real": len(scorer.real),
+        "split": scorer.split,
+        "reference": scorer.real.fingerprint,
+        "held_out": scorer.held_out,
+    }
+
+# %% ../../nbs/15_stages.memory.ipynb #c0b10004
+def _made_copies(train: ImageSet, seed: int, kind: str = DECIDES) -> tuple[np.ndarray, np.ndarray]:
+    "Copies of training images, drawn from all of them: to find the power with; to plant."
+    order = numpy_rng(seed, "training images to copy").permutation(len(train))[: 2 * MOST_COPIES]
+    copies = rendered(train.take(order), kind, seed)
+    return copies[: len(order) // 2], copies[len(order) // 2 :]
+
+# %% ../../nbs/15_stages.memory.ipynb #c0b10005
+def copies_found(
+    run: GanRun,
+    scorer: Scorer,
+    train: ImageSet,  # what the run was trained on
+) -> tuple[CopyShare, dict[str, CopyShare], dict[str, float]]:  # of the fakes; with copies planted; kind -> found
+    """How many of a run's last fakes are copies, the same with copies planted among them, and which share of
+    each kind of copies is found. Raises `GannbError` for a run that diverged."""
+    if run.diverged is not None:
+        raise GannbError(f"seed {run.seed} diverged: there is no last generator to test.")
+    eye = low_passed(np.asarray(train.images))
+
+    def near(images: np.ndarray) -> np.ndarray:
+        return nearness(low_passed(images), eye, train.groups)
+
+    fakes, held = near(fakes_of(run, run.epochs, scorer.n_fake)), near(np.asarray(scorer.real.images))
+    made, to_plant = (near(images) for images in _made_copies(train, run.seed))
+
+    def count(x: np.ndarray) -> CopyShare:
+        return share_of_copies(x, held, made, scorer.real.groups, run.seed)
+
+    own = count(fakes)
+    planted = {arm: count(with_copies(fakes, to_plant, share, run.seed)) for arm, share in PLANTED.items()}
+    kinds = {k: near(_made_copies(train, run.seed, k)[0]) for k in COPIES if k != DECIDES} | {DECIDES: made}
+    return own, planted, {k: float((x <= own.threshold).mean()) for k, x in kinds.items()}
+
+# %% ../../nbs/15_stages.memory.ipynb #c0b10006
+def copy_rows(
+    arm: str, role: str, run: GanRun, scorer: Scorer, train: ImageSet, label: str = "end"
+) -> list[dict]:
+    """Rows of the count of copies: the run's with the ends of its interval, those of the same fakes with
+    copies planted, and the share that is found of each kind of copies."""
+    protocol = copies_protocol(scorer, train)
+    found = _kept_copies(run, scorer, train, protocol)
+    own = [row(arm, role, run.seed, label, k, found[k], protocol) for k in ("copies", "copies_low", "copies_high")]
+    planted = [row(name, role, run.seed, "control", "copies", found[name], protocol) for name in PLANTED]
+    kinds = [row(f"{k} copies", role, run.seed, "control", "copies_found", found[k], protocol) for k in COPIES]
+    return [*own, *planted, *kinds]
+
+# %% ../../nbs/15_stages.memory.ipynb #c0b10007
+def _kept_copies(run: GanRun, scorer: Scorer, train: ImageSet, protocol: dict) -> dict[str, float]:
+    "The numbers of `copy_rows`, computed once; NaN for a run that diverged."
+    if run.diverged is not None:
+        return dict.fromkeys(("copies", "copies_low", "copies_high", *PLANTED, *COPIES), math.nan)
+    fields = protocol | {
+        "what": "copies",
+        "G": run.sha256(),
+        "seed": run.seed,
+        "z_dist": run.fields["z_dist"],
+        "train": train.fingerprint,
+    }
+
+    def compute() -> dict[str, float]:
+        own, planted, kinds = copies_found(run, scorer, train)
+        shares = {"copies": own.share, "copies_low": own.low, "copies_high": own.high}
+        return shares | {name: found.share for name, found in planted.items()} | kinds
+
+    return kept_numbers(fields, compute)
+
+# %% ../../nbs/15_stages.memory.ipynb #c0b10009
+NO_COPIES = {
+    "real images": lambda images: images,
+    "slight blur": rendered,
+    "half contrast": lambda images: set_contrast(images, 0.5),
+}
+
+
+def _halves_of(groups: np.ndarray, i: int) -> np.ndarray:  # (N,) bool
+    "Is an image in the first half? Whole groups are dealt."
+    names, code = np.unique(groups, return_inverse=True)
+    return (numpy_rng(0, "half in place of fakes", i).permutation(len(names)) < len(names) / 2)[code]
+
+# %% ../../nbs/15_stages.memory.ipynb #c0b1000a
+def copy_control_rows(role: str, scorer: Scorer, train: ImageSet) -> list[dict]:
+    "One row a control: the share of copies counted among held-out images, which are none. Once a data set."
+    protocol = copies_protocol(scorer, train)
+    fields = protocol | {"what": "copies among held-out images", "train": train.fingerprint}
+    found = kept_numbers(fields, lambda: _copies_among_held(scorer.real, train))
+    return [row(name, role, None, "control", "copies", found[name], protocol) for name in NO_COPIES]
+
+
+def _copies_among_held(held: ImageSet, train: ImageSet) -> dict[str, float]:
+    "Control -> mean share over the splits."
+    eye, groups = low_passed(np.asarray(train.images)), held.groups
+    groups = np.arange(len(held)) if groups is None else np.asarray(groups)
+    made = nearness(low_passed(_made_copies(train, 0)[0]), eye, train.groups)
+    reals = np.asarray(held.images)
+    near = {n: nearness(low_passed(f(reals)), eye, train.groups) for n, f in NO_COPIES.items()}
+    firsts = [_halves_of(groups, i) for i in range(SPLITS)]
+    return {
+        name: float(
+            np.mean([share_of_copies(x[a], near["real images"][~a], made, groups[~a]).share for a in firsts])
+        )
+        for name, x in near.items()
+    }
 
 # %% ../../nbs/15_stages.memory.ipynb #aec5b71c
 def nearest_pairs(
