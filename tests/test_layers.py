@@ -14,7 +14,7 @@ GROUND = ("base",)
 STORES = ("base", "store")
 PARTS = "store plot fetch files data datasets augment models damage".split()
 PARTS += "train sample features metrics copies classify".split()
-LEDGER = [f"ledger.{room}" for room in "intervals words claims table rules controls names judge".split()]
+LEDGER = [f"ledger.{room}" for room in "intervals words claims table rules controls names judge network check".split()]
 BELOW_STAGES = ("base", *PARTS, "ledger", "config")
 RUNS = ("stages.run", "stages.gan", "stages.grid", "stages.arms")
 SCORES = (*RUNS, "stages.features", "stages.judges", "stages.score")
@@ -45,6 +45,8 @@ TABLE = {
     "ledger.controls": (13, (*GROUND, *LEDGER[:5])),
     "ledger.names": (13, (*GROUND, *LEDGER[:6])),
     "ledger.judge": (13, (*GROUND, *LEDGER[:7])),
+    "ledger.network": (13, (*GROUND, *LEDGER[:8])),
+    "ledger.check": (13, (*GROUND, *LEDGER[:9])),
     "config": (14, (*STORES, "datasets")),
     "stages.run": (15, BELOW_STAGES),
     "stages.gan": (15, (*BELOW_STAGES, "stages.run")),

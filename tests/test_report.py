@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from gannb import plot
+from gannb.ledger.check import check
 from gannb.ledger.words import fmt, interval_words
 from gannb.report.numbers import cell_text, table_csv
 from gannb.report.page import MARKER, Report, block, seed_rows
@@ -30,7 +31,15 @@ META = {
 }
 
 
-def judged(values=(0.97, 0.985, 0.99, 0.98, 0.992), setting="desk", bound=0.9):
+def measured(values=(0.97, 0.985, 0.99, 0.98, 0.992)):
+    place = {"arm": "base", "dataset": "letters", "step": "end", "metric": "D_real", "protocol": {"w": 1}}
+    return [place | {"seed": s, "value": v} for s, v in enumerate(values)]
+
+
+ROWS = measured()
+
+
+def judged(rows=ROWS, setting="desk", bound=0.9):
     base = {
         "where": "section 4",
         "supported_by_paper": True,
@@ -64,18 +73,6 @@ def judged(values=(0.97, 0.985, 0.99, 0.98, 0.992), setting="desk", bound=0.9):
             "test": {"kind": "waits", "what": "metrics to come"},
         },
     ]
-    rows = [
-        {
-            "arm": "base",
-            "dataset": "letters",
-            "seed": s,
-            "step": "end",
-            "metric": "D_real",
-            "value": v,
-            "protocol": {"w": 1},
-        }
-        for s, v in enumerate(values)
-    ]
     return judge_all(claims, rows, setting)
 
 
@@ -100,7 +97,7 @@ def written(folder, claims=None, **meta):
     )
     for c in claims:
         rep.verdict(c)
-    rep.finish(claims, {"preset": "desk"}, {"commit": "abc"}, {"seconds": 75.0})
+    rep.finish(claims, {"preset": "desk"}, {"commit": "abc"}, {"seconds": 75.0}, ROWS)
     return rep
 
 
@@ -113,11 +110,14 @@ def test_a_finished_run_has_every_file_and_the_marker_last(tmp_path):
         "figures/seeds_d-wins.png",
         "tables/numbers.csv",
         "claims.json",
+        "results.csv",
+        "protocols.json",
         "config.json",
         "provenance.json",
         "timing.json",
         "finished.json",
     }
+    assert check(folder) == [], "the folder alone gives the same verdicts"
     assert json.loads((folder / "claims.json").read_text(encoding="utf-8")) == [
         {
             **c,
@@ -158,7 +158,7 @@ def recorded_evidence(tmp_path, evidence=None):
     rep.table([{"a": 2}], "second", ["a"])
     rep.verdict(claims[0], evidence=evidence)
     rep.verdict(claims[1], evidence=["first"])
-    rep.finish(claims, {}, {}, {})
+    rep.finish(claims, {}, {}, {}, ROWS)
     records = json.loads((tmp_path / "claims.json").read_text(encoding="utf-8"))
     assert records[1]["evidence"] == [], "what was not measured rests on nothing"
     return records[0]["evidence"]
@@ -220,7 +220,7 @@ def test_finish_refuses_a_ledger_row_that_leads_nowhere(tmp_path):
     rep.head(claims)
     rep.verdict(claims[0])
     with pytest.raises(GannbError, match="later"):
-        rep.finish(claims, {}, {}, {})
+        rep.finish(claims, {}, {}, {}, ROWS)
     assert not (tmp_path / MARKER).exists()
 
 

@@ -170,7 +170,8 @@ def reference(paper: str) -> int:
         raise SystemExit(
             f"{source} is setting {done['setting']}; a reference is a desk run without overrides."
         )
-    names = ("report.html", "claims.json", "config.json", "provenance.json", "timing.json", "finished.json")
+    records = ("claims", "protocols", "config", "provenance", "timing", "finished")
+    names = ("report.html", "results.csv", *(f"{record}.json" for record in records))
     size = sum(store.tree_bytes(source / part) for part in ("figures", "tables")) + sum(
         (source / name).stat().st_size for name in names
     )

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from functools import cache
 from importlib.resources import files
@@ -18,8 +19,19 @@ from typing import Any, TYPE_CHECKING
 
 from ..base import GannbError, Missing, check_choice, fmt_time
 from ..config import Report as Request
+from ..ledger.check import CLAIMS, PROTOCOLS, RESULTS, results_text
 from ..ledger.claims import load_claims
-from ..ledger.words import MARKS, VERDICTS, counts, headline, verdict_words
+from gannb.ledger.words import (
+    ABOUT,
+    MARKS,
+    NOT_TESTABLE,
+    VERDICTS,
+    about_of,
+    counts,
+    headline,
+    history_words,
+    verdict_words,
+)
 from ..plot import gif, png, seed_dots
 from .numbers import check_rows, fmt, numeric_columns, table_csv, table_texts
 from ..store import atomic_write, checkout, make_folder, outputs_dir, provenance, read_json, write_json
@@ -30,9 +42,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # %% auto #0
-__all__ = ['MARKER', 'VERDICT_KEYS', 'META', 'CHOICES', 'template_text', 'is_missing', 'templates', 'block', 'png_block',
-           'gif_block', 'table_block', 'flat', 'seed_rows', 'claim_facts', 'claim_block', 'data_words', 'Report',
-           'load_study', 'previous_claims', 'run_folder', 'report_command', 'study_meta']
+__all__ = ['MARKER', 'VERDICT_KEYS', 'ABOUT_MARKS', 'GROUPS', 'META', 'CHOICES', 'template_text', 'is_missing', 'about_mark',
+           'ledger_groups', 'templates', 'block', 'png_block', 'gif_block', 'table_block', 'flat', 'seed_rows',
+           'claim_facts', 'claim_details', 'control_rows', 'claim_block', 'data_words', 'Report', 'load_study',
+           'previous_claims', 'run_folder', 'report_command', 'study_meta']
 
 # %% ../../nbs/16_report.page.ipynb #91657027
 MARKER = "finished.json"  # the last file of a run: a folder without it is not a finished run
@@ -43,6 +56,21 @@ VERDICT_KEYS = dict(
 )  # verdict -> class of its looks
 
 
+ABOUT_MARKS = {  # what stands beside a verdict that is none on the paper's own claims
+    "arithmetic": "arithmetic",
+    "network": "our networks",
+    "beyond": "beyond the paper",
+}
+
+
+GROUPS = {  # what a row of the ledger is about -> the heading over such rows
+    "claim": "The paper's own claims",
+    "arithmetic": "Arithmetic on the printed numbers",
+    "network": "The networks trained here",
+    "beyond": "Beyond the paper",
+}
+
+
 def template_text(name: str) -> str:
     "A file of `gannb/templates/`."
     return (files("gannb") / "templates" / name).read_text(encoding="utf-8")
@@ -51,6 +79,17 @@ def template_text(name: str) -> str:
 def is_missing(text: Any) -> bool:
     "Whether a text stands for a value that is not there: it begins with n/a."
     return str(text).startswith("n/a")
+
+# %% ../../nbs/16_report.page.ipynb #4f87a338
+def about_mark(claim: Mapping) -> str:
+    "A word beside a verdict that is not on the paper's own claims; nothing beside those that are."
+    return ABOUT_MARKS.get(about_of(claim), "")
+
+# %% ../../nbs/16_report.page.ipynb #78225dea
+def ledger_groups(claims: Sequence[Mapping]) -> list[tuple[str, list[Mapping]]]:  # heading, its claims
+    "The claims as they are counted: the paper's own first, then arithmetic, networks and findings beyond it."
+    groups = [(GROUPS[about], [c for c in claims if about_of(c) == about]) for about in ABOUT]
+    return [(heading, group) for heading, group in groups if group]
 
 # %% ../../nbs/16_report.page.ipynb #90cca4ba
 @cache
@@ -66,7 +105,9 @@ def templates() -> Environment:
         undefined=StrictUndefined,
     )
     made.tests["missing"] = is_missing
-    made.globals |= {"counts": counts, "keys": VERDICT_KEYS, "marks": MARKS, "words": verdict_words}
+    made.globals |= {"keys": VERDICT_KEYS, "marks": MARKS, "words": verdict_words}
+    made.globals |= {"counts": lambda claims: counts(claims, None), "groups": ledger_groups}
+    made.globals |= {"about": about_mark, "history": history_words}
     return made
 
 # %% ../../nbs/16_report.page.ipynb #0012b57b
@@ -207,36 +248,103 @@ def seed_rows(claim: Mapping) -> list[dict]:
         rows = [{**row, "axis": 0} for row in rows]
     return _with_paper(rows, claim["published"])
 
+# %% ../../nbs/16_report.page.ipynb #9190fd4c
+def _asked_of(claim: Mapping) -> list[Mapping]:
+    "The claim and every part of it, where controls, margins and second rulers may stand."
+    below = [p for part in claim.get("parts", ()) for p in _asked_of(part)]
+    return [claim, *below]
+
+# %% ../../nbs/16_report.page.ipynb #ece5a5e6
+def _second_facts(claim: Mapping) -> dict[str, str]:
+    "What a second ruler of the same question says, where one was asked."
+    seconds = [p["second"] for p in _asked_of(claim) if p.get("second")]
+    told = [f"{s['label']}: {s['ours']} ({s['verdict']})" for s in seconds]
+    return {"By a second ruler": "; ".join(dict.fromkeys(told))} if told else {}
+
+# %% ../../nbs/16_report.page.ipynb #6a087b43
+def _readings(claim: Mapping) -> dict[str, str]:
+    "Every reading of the paper's words with its number and verdict; the one that decides is named."
+    if claim.get("reading") is None:
+        return {}
+    found = {}
+    for part in claim["parts"]:
+        decides = ", decides" if part["label"] == claim["reading"] else ""
+        found[f"Read as: {part['label']}"] = f"{part['ours']} ({part['verdict']}{decides})"
+    return found
+
 # %% ../../nbs/16_report.page.ipynb #1b5279ff
 def claim_facts(claim: Mapping) -> dict[str, str]:
-    "What stands between a verdict and its reason: both numbers, units, rule, what the paper's table says."
-    facts = {"The paper": claim["published"], "Here": claim["ours"]}
+    "What stands between a verdict and its reason: both numbers, the second ruler, every reading."
+    return {
+        "The paper": claim["published"],
+        "Here": claim["ours"],
+        **_second_facts(claim),
+        **_readings(claim),
+    }
+
+# %% ../../nbs/16_report.page.ipynb #85a2c5eb
+def _margin_words(margin_in: Mapping) -> str:
+    "`0.1 is half of what slight blur costs: 0.0981 by the controls.`"
+    here = "n/a (no such control)" if margin_in["value"] is None else fmt(margin_in["value"])
+    stands = "" if margin_in["true"] else " This is not so, and the margin does not stand."
+    return f"{margin_in['margin']:g} is meant as {margin_in['what']}: {here} by the controls.{stands}"
+
+# %% ../../nbs/16_report.page.ipynb #7306fd7e
+def claim_details(claim: Mapping) -> dict[str, str]:
+    "What is folded under a verdict: units, rule, what the margin amounts to, what the paper's table says."
+    facts = {}
     if claim["n"]:
         seeds = f" (seeds {', '.join(map(str, claim['seeds']))})" if claim["seeds"] else ""
         facts["Units"] = f"{claim['n']}{seeds}"
     if claim["rule"] not in claim["reason"]:
         facts["Rule"] = claim["rule"]
+    margins = [_margin_words(p["margin_in"]) for p in _asked_of(claim) if p.get("margin_in")]
+    if margins:
+        facts["The margin"] = " ".join(dict.fromkeys(margins))
     if claim["supported_by_paper"] is not None:
         says = "supports" if claim["supported_by_paper"] else "does not support"
         facts["Its own table"] = f"{says} the sentence: {claim['supported_reason']}"
     return facts
+
+# %% ../../nbs/16_report.page.ipynb #6b5271f0
+_MUST = {"see": "must be seen", "ignore": "must not matter"}
+_CAME = {  # what a control must do and whether it passed -> what came of it
+    ("see", True): "seen",
+    ("see", False): "not seen",
+    ("ignore", True): "ignored",
+    ("ignore", False): "mistaken for an effect",
+}
+
+
+def control_rows(claim: Mapping) -> list[dict[str, str]]:  # mark, key, what, must, came, value, margin
+    "The controls of a claim in words, those of its parts and second rulers too, each once."
+    asked = _asked_of(claim)
+    asked += [p["second"] for p in asked if p.get("second")]
+    rows = []
+    for control in (c for p in asked for c in p.get("controls") or ()):
+        passed = bool(control["passed"])
+        value = Missing("no such rows") if control["value"] is None else control["value"]
+        row = {"mark": "✓" if passed else "✗", "key": "yes" if passed else "no", "what": control["what"]}
+        row |= {"must": _MUST[control["must"]], "came": _CAME[control["must"], passed]}
+        row |= {"value": fmt(value), "margin": f"{control['margin']:g}"}
+        if row not in rows:
+            rows.append(row)
+    return rows
 
 # %% ../../nbs/16_report.page.ipynb #8374b910
 def claim_block(
     claim: Mapping,  # a judged claim
     picture: str = "",  # a block with every seed
 ) -> str:
-    "The verdict on one claim: sentence, facts, reason, every seed."
-    amended = " This claim was amended after it was first judged." if claim["amended"] else ""
+    "The verdict on one claim: sentence, numbers, reason, controls, every seed; what led to it is folded."
+    controls = control_rows(claim)
     return block(
         "verdict",
-        f"claim-{claim['id']}",
-        VERDICT_KEYS[claim["verdict"]],
-        verdict_words(claim),
-        claim["sentence"],
-        claim["where"],
+        claim,
         claim_facts(claim),
-        claim["reason"] + amended,
+        claim_details(claim),
+        controls,
+        any(row["key"] == "no" for row in controls),
         picture,
     )
 
@@ -439,16 +547,21 @@ class Report:
         config: Mapping[str, Any],  # the configuration of the run
         provenance: Mapping[str, Any],  # what made the numbers
         timing: Mapping[str, Any],  # wall-clock figures, in a file of their own
+        rows: Iterable[Mapping],  # every result row behind the verdicts, as the ledger took them
     ) -> None:
         """Write the records, remove files of an earlier report, and write the marker last.
-        Raises `GannbError` while a claim has no verdict block."""
+        Raises `GannbError` while a claim has no verdict block, and for a row that CSV cannot hold."""
         lost = [c["id"] for c in claims if c["id"] not in self.judged]
         if lost:
             raise GannbError(
                 f"the ledger leads nowhere for {', '.join(lost)}: "
                 "show report.verdict(claim) for each claim before finish."
             )
-        write_json(self.folder / "claims.json", [self._with_evidence(c) for c in claims])
+        results, protocols = results_text(rows)
+        write_json(self.folder / CLAIMS, [self._with_evidence(c) for c in claims])
+        atomic_write(self.folder / RESULTS, results)
+        as_they_came = json.dumps(protocols, indent=1, ensure_ascii=False)  # a reason names fields in order
+        atomic_write(self.folder / PROTOCOLS, as_they_came + "\n")
         write_json(self.folder / "config.json", dict(config))
         write_json(self.folder / "provenance.json", dict(provenance))
         write_json(self.folder / "timing.json", dict(timing))

@@ -170,7 +170,7 @@ def _card_of(run: Mapping[str, Any], others: Sequence[Mapping[str, Any]], output
 # %% ../../nbs/16_report.site.ipynb #55053955
 def _filters(claims: Sequence[Mapping]) -> list[dict]:
     "The buttons over the ledger of all papers: one a verdict, with how many claims have it."
-    found = counts(claims)
+    found = counts(claims, None)
     return [{"key": VERDICT_KEYS[v], "label": f"{MARKS[v]} {v}", "n": found[v]} for v in VERDICTS]
 
 # %% ../../nbs/16_report.site.ipynb #9f8173a6

@@ -17,21 +17,22 @@ from .. import plot, store
 from ..base import GannbError, Missing, nearest
 from ..config import Report as Request
 from ..data import ImageSet
+from ..ledger.network import CONTROL, LADDER, judge_study, ladder_row
 from ..models.dcgan import Discriminator, Generator, layer_table
 from ..models.guidelines import guidelines
 from ..report.page import Report, previous_claims, run_folder, study_meta
 from ..stages import cards
 from ..stages.arms import Arm, Trained, train_arms
 from ..stages.judges import Scorer, judging_part, scorers_for, some_images
-from ..stages.ladder import judge_study, ladder_of, may_not_judge
+from ..stages.ladder import ladder_of
 from ..stages.memory import nearest_pairs
 from ..stages.run import GanRun
 from ..stages.score import score
 from ..stages.tables import Results
 
 # %% auto #0
-__all__ = ['plain', 'Table', 'Figure', 'Film', 'Logs', 'Page', 'RowsRoom', 'ShowRoom', 'first_of_each_role', 'by_key', 'Study',
-           'scorers_of', 'architecture', 'guidelines_table', 'closest_pairs']
+__all__ = ['RULERS', 'plain', 'Table', 'Figure', 'Film', 'Logs', 'Page', 'RowsRoom', 'ShowRoom', 'first_of_each_role', 'by_key',
+           'passed_rows', 'Study', 'scorers_of', 'architecture', 'guidelines_table', 'closest_pairs', 'controls_table']
 
 # %% ../../nbs/17_studies.study.ipynb #cfb3e4bf
 def plain(value: Any) -> Any:
@@ -167,6 +168,14 @@ def by_key(arms: Iterable[Arm]) -> dict[tuple[str, str], Arm]:
         found[arm.key] = arm
     return found
 
+# %% ../../nbs/17_studies.study.ipynb #9e6801a7
+def passed_rows(
+    ladders: Mapping[str, Any],  # role -> Ladder or Missing
+) -> list[dict]:
+    "Where the network may judge, as rows: what is published must be enough to judge again."
+    found = {role: climbs for role, climbs in ladders.items() if not isinstance(climbs, Missing)}
+    return [ladder_row(role, climbs.wrong) for role, climbs in found.items()]
+
 # %% ../../nbs/17_studies.study.ipynb #73a35169
 @dataclass
 class Study:
@@ -246,13 +255,12 @@ class Study:
         "The ladders, the rows and the verdicts."
         self.set_threads()
         self.ladders = {role: ladder_of(t.runs, t.scorer, t.data) for role, t in self.main.items()}
-        self.results = Results(self.rows_room.rows(self))
+        self.results = Results([*self.rows_room.rows(self), *passed_rows(self.ladders)])
         self.judged = judge_study(
             self.published["claims"],
             self.results.rows,
             self.request.setting,
             previous_claims(self.request.paper),
-            may_not_judge(self.ladders),
         )
 
     def page(self) -> Page:
@@ -290,6 +298,7 @@ class Study:
             request | {"overrides": self.request.overrides} | self.cfg.model_dump(),
             made_by,
             cards.timing(self, time.monotonic() - self.started),
+            self.results.rows,
         )
 
 # %% ../../nbs/17_studies.study.ipynb #d28889a3
@@ -328,3 +337,69 @@ def guidelines_table(G: Generator, D: Discriminator, caption: str, head: str = "
 def closest_pairs(t: Trained, n: int = 8) -> tuple[np.ndarray, np.ndarray] | None:  # fakes, training images
     "The fakes that come closest to a training image, with it; None where every seed diverged."
     return nearest_pairs(t.whole[0], t.scorer, t.data, n) if t.whole else None
+
+# %% ../../nbs/17_studies.study.ipynb #f9018145
+RULERS = {  # metric -> head of its column in the table of controls
+    "kid": "KID",
+    "quality": "Normalised KID",
+    "spectrum": "Spectrum",
+    "c2st": "Told from real (C2ST)",
+    "precision": "Precision",
+    "recall": "Recall",
+    "coverage": "Coverage",
+    "diversity": "Diversity",
+    "classes_covered": "Classes covered",
+    "copies": "Copies",
+}
+
+# %% ../../nbs/17_studies.study.ipynb #c6b55864
+def _control_values(rows: Iterable[Mapping]) -> dict[tuple[Any, str], dict[str, list[float]]]:
+    "(role, control) -> metric -> its values, in the order of the rows; the ladder's verdict is none of them."
+    found: dict[tuple[Any, str], dict[str, list[float]]] = {}
+    for r in rows:
+        if r["step"] == CONTROL and r["arm"] != LADDER:
+            found.setdefault((r["dataset"], r["arm"]), {}).setdefault(r["metric"], []).append(r["value"])
+    return found
+
+# %% ../../nbs/17_studies.study.ipynb #5ba3ee0d
+def _asked_with(rows: Iterable[Mapping]) -> str:
+    "`n = 400 real images against 400, network effnet-lite0`: every number of images that the controls had."
+    cards = [r["protocol"] for r in rows if r["step"] == CONTROL and r["arm"] != LADDER]
+    said = []
+    for field, words in (("n_real", "real images"), ("n_fake", "images in place of fakes")):
+        if numbers := sorted({card[field] for card in cards if field in card}):
+            said.append(f"n = {' or '.join(f'{n:,}' for n in numbers)} {words}")
+    if networks := sorted({str(card["network"]) for card in cards if "network" in card}):
+        said.append(f"network {' and '.join(networks)}")
+    return f" {', '.join(said)}." if said else ""
+
+# %% ../../nbs/17_studies.study.ipynb #8c321802
+_RULER_SAYS = {
+    "kid": "KID is 0 where nothing differs.",
+    "quality": "Normalised KID is 1 for real images and 0 for the untrained G.",
+    "c2st": "C2ST is how often a classifier tells the images from real ones; 0.5 is chance.",
+    "recall": "Recall and coverage say how much of the variety is there.",
+    "copies": "Copies is the estimated share of copied training images.",
+}
+
+
+def controls_table(study: Study, rulers: Mapping[str, str] = RULERS) -> Table | None:
+    "What each ruler says of real images changed by a known amount; None where no control was asked."
+    found = _control_values(study.results.rows)
+    asked = {metric: head for metric, head in rulers.items() if any(metric in v for v in found.values())}
+    if not asked:
+        return None
+    names = {role: t.name for role, t in study.main.items()}
+    order = sorted(found, key=lambda key: list(names).index(key[0]) if key[0] in names else len(names))
+    rows = [
+        {"data": names.get(role, str(role)), "control": control}
+        | {m: float(np.mean(found[role, control][m])) if m in found[role, control] else "-" for m in asked}
+        for role, control in order
+    ]
+    says = " ".join(text for metric, text in _RULER_SAYS.items() if metric in asked)
+    caption = (
+        "What the rulers say of real images, changed by a known amount and shown in place of fakes. "
+        f"{says} A dash: not asked.{_asked_with(study.results.rows)}"
+    )
+    columns = {"data": "Data", "control": "Control"} | asked
+    return Table("controls", rows, columns, caption, "cell")
