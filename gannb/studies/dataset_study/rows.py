@@ -27,7 +27,7 @@ from ...stages.discriminator import D_MODE, d_on, d_rows, place_rows, real_d, ri
 from ...stages.features import fake_features, fakes_of, features, network
 from ...stages.gan import load_data, load_held_out
 from ...stages.judges import Scorer, some_images
-from ...stages.memory import memorisation_rows
+from ...stages.memory import copy_control_rows, copy_rows, memorisation_rows
 from ...stages.reader import OtherEyes, Reader, between, bits_of, bits_of_run
 from ...stages.run import GanRun, epoch_near, kept, window_rows
 from ...stages.score import kept_numbers, quality, row, score, score_rows
@@ -114,7 +114,9 @@ def contrast_of(images: np.ndarray) -> dict[str, float]:  # (N,H,W,C) uint8
 
 def native(cfg: DatasetStudyConfig, i: int) -> ImageSet:
     "Data set number `i` with all its classes, as its files are."
-    return load(split_spec(cfg.datasets[i])[0], data_root=cfg.data_root, on_error=cfg.on_error, progress=False)
+    return load(
+        split_spec(cfg.datasets[i])[0], data_root=cfg.data_root, on_error=cfg.on_error, progress=False
+    )
 
 
 def data_facts(study: Study) -> list[dict]:
@@ -125,7 +127,11 @@ def data_facts(study: Study) -> list[dict]:
     out.append(fact("images", "emnist", "letter_classes", len(first.data.classes) - digits))
     for i, role in ((0, "emnist"), (2, "cifar")):
         images = native(study.cfg, i)
-        sides = {"native_side": images.size, "native_channels": images.channels, "classes": len(images.classes)}
+        sides = {
+            "native_side": images.size,
+            "native_channels": images.channels,
+            "classes": len(images.classes),
+        }
         out += [fact("images", role, metric, value) for metric, value in sides.items()]
     letters = contrast_of(np.asarray(first.data.images))
     for role, t in study.main.items():
@@ -178,7 +184,13 @@ def main_rows(study: Study) -> list[dict]:
     return out
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #11ad1099
-SIGNALS = ("loss_D", "loss_G", "D_real", "D_fake_after", "accuracy")  # what might tell how good the images are
+SIGNALS = (
+    "loss_D",
+    "loss_G",
+    "D_real",
+    "D_fake_after",
+    "accuracy",
+)  # what might tell how good the images are
 
 
 def signal_rows(t: Trained, run: GanRun) -> list[dict]:
@@ -404,7 +416,9 @@ def fall_rows(runs: list[GanRun], train: ImageSet, held: ImageSet, n: int) -> li
             continue
         fall = {change: answers[AS_THEY_ARE] - answers[change] for change in CHANGES if change != AS_THEY_ARE}
         for metric, values in (("D_on_changed", answers), ("fall_of_D", fall)):
-            out += [row(change, "emnist", run.seed, "end", metric, v, protocol) for change, v in values.items()]
+            out += [
+                row(change, "emnist", run.seed, "end", metric, v, protocol) for change, v in values.items()
+            ]
     return out
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #5d3429e9
@@ -484,7 +498,10 @@ def named_rows(study: Study) -> list[dict]:
     }
     counted = {"class": name, "classes": classes, "per class": len(train) // classes, "n_held": len(held)}
     study.facts["named"] = counted | can | {"protocol": protocol}
-    cells = [("dcgan", run.seed, "end", share_called(namer, key, name, run, n)) for run in study["cifar", "dcgan"].runs]
+    cells = [
+        ("dcgan", run.seed, "end", share_called(namer, key, name, run, n))
+        for run in study["cifar", "dcgan"].runs
+    ]
     cells += [("real images", None, "control", can["called, asked"])]
     cells += [("other classes", None, "control", can["others called, asked"])]
     return [
@@ -517,7 +534,9 @@ def rows(study: Study) -> list[dict]:
     out += [found for name in UPDATES for found in update_rows(study, name)]
     study.say("... the side arms are scored")
     for run in letters.runs:
-        out += memorisation_rows("dcgan", "emnist", run, memory_scorer(letters), letters.data)
+        for copied in (memorisation_rows, copy_rows):
+            out += copied("dcgan", "emnist", run, memory_scorer(letters), letters.data)
+    out += copy_control_rows("emnist", memory_scorer(letters), letters.data)
     out += knows_rows(study)
     out += fall_rows(letters.runs, letters.data, letters.judging, study.cfg.judge_images)
     return out + named_rows(study)

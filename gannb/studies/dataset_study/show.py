@@ -9,26 +9,27 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from ... import plot
-from ...base import GannbError, Missing, draw_z
+from ...base import GannbError, Missing
 from ...metrics import normalised
 from ...models.dcgan import Discriminator, Generator, layer_table
 from ...stages import cards as cards_room
 from ...stages.arms import Trained
-from ...stages.gan import build_networks
 from ...stages.judges import some_images
+from ...stages.discriminator import PLACES
 from ...stages.ladder import ladder_rows, ladder_sentence
 from ...stages.run import GanRun, epoch_near, kept
 from ...stages.score import score, score_reals
-from ...stages.tables import difference, middle, number, paired, stacked, window
-from ...store import load_checkpoint
+from ...stages.tables import cell_of, difference, middle, number, paired, stacked, window
 from gannb.studies.dataset_study.rows import (
     AS_THEY_ARE,
     CHANGES,
+    NO_LETTER,
+    ONE_LETTER,
     ROLES,
     SHOWN_CHANGES,
+    VIEWS,
     common_step,
     listed_networks,
     memory_scorer,
@@ -44,17 +45,17 @@ from gannb.studies.study import (
     closest_pairs,
     guidelines_table,
 )
-from ...train import COLUMNS, d_step, g_step, load_state, log_line, make_optimizers
+from ...train import COLUMNS, log_line
 
 # %% auto #0
-__all__ = ['DATA_SETS', 'SHOWN', 'PAPER_RUNS', 'WORDS', 'KNOWS', 'ANSWERS', 'SHORT', 'QUALITY', 'SPREAD', 'MEASURED', 'KID',
-           'ENDS', 'hero', 'data_row', 'data_sets', 'diagrams', 'networks', 'ladder', 'published_means',
+__all__ = ['DATA_SETS', 'SHOWN', 'PAPER_RUNS', 'WORDS', 'KNOWS', 'ANSWERS', 'SHORT', 'QUALITY', 'SPREAD', 'READ', 'MEASURED',
+           'KID', 'ENDS', 'hero', 'data_row', 'data_sets', 'diagrams', 'networks', 'ladder', 'published_means',
            'published_lines', 'our_lines', 'done_differently', 'describe_end', 'samples', 'numbers', 'section',
            'copies', 'knows', 'half_sentence', 'named_sentence', 'losses', 'answers_panel', 'dominance', 'equal_steps',
-           'quality_panel', 'quality_curves', 'score_tables', 'scored_arms', 'side_table', 'trend_sentence', 'contrast',
-           'dimension', 'changed_figure', 'changed_table', 'update_row', 'updates', 'three_places', 'notes',
-           'measured_kid', 'measured_steps', 'measured_places', 'measured', 'printed_cards', 'score_cards',
-           'memory_card', 'named_cards', 'cards', 'records']
+           'quality_panel', 'quality_curves', 'score_tables', 'scored_arms', 'letter_table', 'letter_controls_table',
+           'fooled_sentence', 'trend_sentence', 'contrast', 'dimension', 'changed_figure', 'changed_table',
+           'update_row', 'updates', 'notes', 'measured_kid', 'measured_steps', 'measured_places', 'measured',
+           'printed_cards', 'score_cards', 'memory_card', 'named_cards', 'cards', 'records']
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #36b7876a
 def hero(study: Study) -> Figure:
@@ -283,14 +284,15 @@ def copies(study: Study) -> Figure | None:
     pairs = closest_pairs(t)
     if pairs is None:
         return None
-    own, planted = (found.cell("emnist", arm, "nearer_to_training") for arm in ("dcgan", "planted copies"))
-    rows = (r for r in found.rows if r["metric"] == "nearer_to_training")
-    n = next((r["protocol"].get("n_train", 0) for r in rows), 0)
+    counted = number(found.cell("emnist", "dcgan", "copies"), ".1%")
+    planted = number(found.cell("emnist", "20 % copies", "copies", "control"), ".1%")
+    nearer = number(found.cell("emnist", "dcgan", "nearer_to_training"))
     return Figure(
         "closest_pairs",
         plot.beside({"generated": [pairs[0]], "closest training image": [pairs[1]]}, [t.name], n=8),
-        f"Of the fakes {number(own)} lie nearer to {n:,} training images than to as many held-out ones "
-        f"(0.5: no memorisation); with copies planted among a fifth of the fakes {number(planted)}.",
+        f"Of the fakes {counted} are counted as copies of one of {len(t.data):,} training images; with copies in place "
+        f"of a fifth of them {planted}. (The first test: a share of {nearer} lies nearer to training images than to as "
+        "many held-out ones; 0.5 is no memorisation.)",
         "The eight fakes that come closest to a training image, with these images.",
     )
 
@@ -299,16 +301,17 @@ KNOWS = {
     "D_acc_train": "Training images called real, share",
     "D_acc_held": "Held-out images called real, share",
     "D_acc_gap": "Difference",
-    "D_gap": "Difference of mean D(x)",
+    "D_right_fakes": "Fresh fakes called fake, share",
+    "D_right_held": "D is right on what it never saw",
 }
 
 
 def knows(study: Study) -> Table:
-    "D on training against held-out reals."
+    "D on training images, held-out images and fresh fakes."
     rows = [{"set": t.name, **study.results.cells(r, "dcgan", KNOWS)} for r, t in study.main.items()]
     caption = (
-        "D (batch norm with the statistics of real training images) on equally many training and held-out "
-        "images: what it knows of its training images by heart."
+        "The last D (batch norm with the statistics of real training images) on training images, on as many held-out "
+        "ones and on fresh fakes; the last column is the mean of the two before it that D never saw."
     )
     return Table("overfitting", rows, {"set": "Data set"} | KNOWS, caption)
 
@@ -331,13 +334,16 @@ def named_sentence(study: Study) -> str:
     can = study.facts["named"]
     if isinstance(can, Missing):
         return f"Whether a class can be recognised is not measured here: {can}."
-    share = number(study.results.cell("cifar", "dcgan", "called_airplane"))
+    share, set_between = (
+        number(study.results.cell("cifar", "dcgan", m)) for m in ("called_airplane", "airplanes")
+    )
     return (
         "A softmax regression on features that saw none of our labels, taught with "
         f"{can['per class']:,} real images of each of {can['classes']} classes, is right for "
-        f"{can['accuracy']:.0%} of {can['n_held']:,} held-out images. It says *{can['class']}* of "
-        f"{can['called']:.0%} of the held-out images of that class, of {can['others called']:.0%} of all "
-        f"others, and of the fakes in a share of {share}."
+        f"{can['accuracy']:.0%} of {can['n_held']:,} held-out images. Of one half of these it says *{can['class']}* for "
+        f"{can['called, calibrated']:.0%} of that class and {can['others called, calibrated']:.0%} of all others (on the "
+        f"other half {can['called, asked']:.0%} and {can['others called, asked']:.0%}), and of the fakes in a share of "
+        f"{share}. Put between these two (0: as in other classes, 1: as in that class) the share is {set_between}."
     )
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #57ee6f6b
@@ -469,47 +475,101 @@ def scored_arms(study: Study, names: Sequence[str]) -> list[Trained]:
     return [t for name in names for t in study if t.ledger_arm == name and name in LETTERS + FACES]
 
 
-def side_table(study: Study, names: Sequence[str], name: str, head: str, caption: str) -> Table:
-    "Normalised KID and KID of side arms."
-    columns = {"quality": "Normalised KID", "kid": "KID"}
-    arms = scored_arms(study, names)
-    rows = [{"arm": t.name, **study.results.cells(t.role, t.ledger_arm, columns)} for t in arms]
-    return Table(name, rows, {"arm": head} | columns, caption)
+READ = {
+    "letters_read": "Letters read",
+    "letters_named": "Letters read, other eyes",
+    "quality": "Normalised KID",
+}
+
+
+def letter_table(study: Study) -> Table:
+    "What two readers and KID say of the letters on each background."
+    rows = [
+        {"arm": t.name, **study.results.cells(t.role, t.ledger_arm, READ, "common")}
+        for t in scored_arms(study, LETTERS)
+    ]
+    steps = scored_arms(study, LETTERS)[0].steps
+    caption = (
+        f"The same letters after {steps:,} steps; 95 % intervals over seeds. Letters read: 0 for a background alone, 1 for "
+        "held-out letters on it; normalised KID: 0 for the untrained G."
+    )
+    return Table("contrast", rows, {"arm": "Letters"} | READ, caption)
+
+
+def letter_controls_table(study: Study) -> Table:
+    "The same rulers on real letters with a known damage: whom each of them believes."
+    names = {r["arm"]: r["arm"].partition(": ") for r in study.results.rows if r["metric"] == "letters_read"}
+    asked = [(arm, back, damage) for arm, (back, _, damage) in names.items() if damage]
+    rows = [
+        {"arm": back, "control": damage, **study.results.cells("emnist", arm, READ, "control")}
+        for arm, back, damage in asked
+    ]
+    caption = (
+        "Real held-out letters damaged and then put on their background, in place of fakes. A ruler that sees letters gives "
+        f"near 0 to the {NO_LETTER} and to {ONE_LETTER}, and the same damage the same number on every background."
+    )
+    return Table("letter_controls", rows, {"arm": "Letters", "control": "In place of fakes"} | READ, caption)
+
+
+def fooled_sentence(study: Study) -> str:
+    "How far KID and the reader are taken in by pictures without a letter."
+
+    def said(back: str, metric: str) -> str:
+        return number(study.results.cell("emnist", f"{back}: {NO_LETTER}", metric, "control"), ".2f")
+
+    arms = ("flat background", "natural background")
+    kid, read = ([said(back, metric) for back in arms] for metric in ("quality", "letters_read"))
+    return (
+        f"Pictures **without any letter** get a normalised KID of {kid[0]} on flat grey and {kid[1]} on airplane pictures, where 1 is "
+        f"real letters: KID looks at the background. The reader gives them {read[0]} and {read[1]}."
+    )
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #0f69a02b
-def trend_sentence(study: Study, names: Sequence[str]) -> str:
-    "Normalised KID of some side arms, in one sentence."
-    arms = scored_arms(study, names)
-    said = (f"{number(study.results.cell(t.role, t.name, 'quality'))} ({t.name})" for t in arms)
-    return f"Normalised KID: {', '.join(said)}."
+def trend_sentence(study: Study, names: Sequence[str], metric: str = "quality") -> str:
+    "One score of some side arms, in one sentence."
+    arms, words = scored_arms(study, names), QUALITY | READ
+    said = (f"{number(study.results.cell(t.role, t.name, metric, 'common'))} ({t.name})" for t in arms)
+    return f"{words[metric]}: {', '.join(said)}."
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #a672c599
-def contrast(study: Study) -> tuple[Figure, Table]:
+def contrast(study: Study) -> tuple[Figure, Table, Table]:
     "The same letters at several contrasts and on several backgrounds."
     arms = scored_arms(study, LETTERS)
     pictures = {
         "real": [t.data.take(range(4)) for t in arms],
         "generated": [t.first.samples()[:4] for t in arms],
     }
-    caption = f"The same letters after {arms[0].steps:,} steps; 95 % intervals over seeds."
     return (
         Figure(
             "contrast",
             plot.beside(pictures, [t.name for t in arms], 4),
-            trend_sentence(study, LETTERS),
+            trend_sentence(study, LETTERS, "letters_read"),
             "For each contrast and each background four real and four generated letters.",
         ),
-        side_table(study, LETTERS, "contrast", "Letters", caption),
+        letter_table(study),
+        letter_controls_table(study),
     )
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #23f4bff8
-def dimension(study: Study) -> Table:
-    "The same faces at several sizes."
+def dimension(study: Study) -> tuple[Table, Table | None]:
+    "The same faces at several sizes, each arm by its own KID and in the common views; the views on real faces."
+    columns = {"quality": "Normalised KID, own size"} | {at: f"KID {at}" for at in VIEWS}
+    arms, cell = scored_arms(study, FACES), study.results.cell
+    rows = [
+        {"arm": t.name, "quality": cell(t.role, t.name, "quality", "common")}
+        | {at: cell(t.role, t.name, "kid", at) for at in VIEWS}
+        for t in arms
+    ]
     caption = (
-        f"The same faces after {scored_arms(study, FACES)[0].steps:,} steps at several sizes, in colour and "
-        "(where they have colour) in grey; 95 % intervals over seeds."
+        f"The same faces after {arms[0].steps:,} steps at several sizes, in colour and (where they have colour) in grey; "
+        "95 % intervals over seeds. In a view all arms are turned to one size, or to grey, and compared with the same faces."
     )
-    return side_table(study, FACES, "dimension", "Faces, px", caption)
+    seen = {r["arm"]: r["value"] for r in study.results.rows if any(f" {at}: " in r["arm"] for at in VIEWS)}
+    controls = [{"arm": arm, "kid": kid} for arm, kid in seen.items()]
+    words = "The same views on real faces, damaged before they are turned: the same damage should cost the same at every size."
+    heads = {"arm": "In place of fakes", "kid": "KID"}
+    table = Table("face_controls", controls, heads, words) if controls else None
+    return Table("dimension", rows, {"arm": "Faces, px"} | columns, caption), table
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #c0a322bc
 def changed_figure(study: Study, n: int = 6) -> Figure:
@@ -537,8 +597,8 @@ def changed_table(study: Study) -> Table | None:
         if answers[name]
     ]
     caption = (
-        "D's mean answer, batch norm with the statistics of real training images; the claim compares 4 x 4 "
-        "tiles with contrast 0.5, as fixed beforehand."
+        "D's mean answer, batch norm with the statistics of real training images; the claim compares mild with mild "
+        "(2 x 2 tiles, contrast 0.75), middle with middle and strong with strong (8 x 8 tiles, contrast 0.25)."
     )
     columns = {"change": "Held-out letters", "answer": "D(x)"}
     return Table("changed", rows, columns, caption) if rows else None
@@ -550,18 +610,20 @@ def update_row(study: Study, name: str, kind: str) -> dict:  # kind: D or G
     g, ends = more.fields["g_steps"], (more.epochs, epoch_near(control, more.steps))
     many, one = same_g_updates(more, control) if kind == "G" else ends
     steps = many * more.steps_per_epoch, one * control.steps_per_epoch
-    where = (
-        ("cifar", name, "kid", f"equal {kind} updates"),
-        ("cifar", "dcgan", "kid", f"{kind} updates of {name}"),
-    )
+    places = ((name, f"equal {kind} updates"), ("dcgan", f"{kind} updates of {name}"))
+
+    def both(metric: str) -> list:
+        return [study.results.values("cifar", arm, metric, at) for arm, at in places]
+
     return {
         "arm": f"{g} a batch",
         "control": f"equal {kind} updates",
         "d": f"{steps[0]:,} / {steps[1]:,}",
         "g": f"{steps[0] * g:,} / {steps[1]:,}",
-        "more": study.results.cell(*where[0]),
-        "one": study.results.cell(*where[1]),
-        "difference": paired(*(study.results.values(*w) for w in where)),
+        "more": cell_of(both("kid")[0]),
+        "one": cell_of(both("kid")[1]),
+        "difference": paired(*both("kid")),
+        "told": paired(*both("c2st")),
     }
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #8ab00563
@@ -574,40 +636,15 @@ def updates(study: Study) -> Table:
         "g": "Updates of G, many / one",
         "more": "KID, many",
         "one": "KID, one",
-        "difference": "Difference",
+        "difference": "Difference of KID",
+        "told": "Difference of told apart",
     }
     caption = (
-        "KID of many updates of G a batch against one; below 0 in the last column, many updates are better."
+        "Many updates of G a batch against one, by KID and by how often a small network tells the fakes from reals; below 0 in "
+        "the last two columns, many updates are better."
     )
     rows = [update_row(study, name, kind) for name in UPDATES for kind in "DG"]
     return Table("updates", rows, columns, caption)
-
-# %% ../../../nbs/17_studies.dataset_study.show.ipynb #7a4db242
-def three_places(t: Trained, steps: int = 20) -> tuple[float, float, float] | None:
-    """Mean D(G(z)) before D's update, after it (the printed second number), and after G's update; None
-    where the run's last state is gone."""
-    run, cfg = t.first, t.config
-    try:
-        found = load_checkpoint(run.folder / "checkpoints")
-    except GannbError:
-        return None
-    if not found or found[1]["step"] != run.steps:
-        return None
-    G, D = build_networks(run.fields)
-    opts = make_optimizers(G, D, cfg.lr_G, cfg.lr_D, cfg.beta1, cfg.beta2)
-    load_state(found[0], G, D, *opts)
-    device, layout = run.fields["device"], cfg.memory_format
-    batches = t.data.batches(cfg.batch_size, run.seed, run.epochs, device=device, memory_format=layout)
-    places = []
-    for i, (x, _) in zip(range(steps), batches):
-        z = draw_z(len(x), cfg.nz, run.seed, "three places", i, cfg.z_dist).to(x.device)
-        fake = G(z)
-        before = d_step(D, opts[1], x, fake.detach())[2]
-        after_D = g_step(D, opts[0], fake)[1]
-        with torch.no_grad():
-            after_G = D(G(z))
-        places.append([float(v.sigmoid().mean()) for v in (before, after_D, after_G)])
-    return tuple(np.mean(places, axis=0).tolist())
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #ee7b5901
 def notes(study: Study) -> list[str]:
@@ -638,12 +675,13 @@ def measured_steps(study: Study) -> str:
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #a904b601
 def measured_places(study: Study) -> str:
-    "The second D(G(z)), read at three places."
-    found = {t.name: three_places(t) for t in study.main.values() if t.first.diverged is None}
-    seen = [f"{name} {p[0]:.3f} / {p[1]:.3f} / {p[2]:.3f}" for name, p in found.items() if p]
-    if not seen:
-        return "not measured: no run's last state is here"
-    return "measured, before D's update / after it / after G's: " + "; ".join(seen)
+    "D(G(z)), read at three places."
+    found = {
+        t.name: [study.results.cell(r, "dcgan", f"D_fake {place}") for place in PLACES]
+        for r, t in study.main.items()
+    }
+    seen = [f"{name} {' / '.join(number(c, '.3f') for c in cells)}" for name, cells in found.items()]
+    return f"measured, {' / '.join(PLACES)}, at the end of the runs: {'; '.join(seen)}"
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #d59fd997
 MEASURED = {
@@ -717,7 +755,8 @@ def memory_card(study: Study) -> dict:
     "What the search for copies rests on."
     t = study.main["emnist"]
     scorer = memory_scorer(t)
-    return cards_room.score_card([t], "share of fakes nearer to training images than to held-out ones") | {
+    words = "share of fakes nearer to training images than to held-out ones (beside the count of copies)"
+    return cards_room.score_card([t], words) | {
         "n_real": len(scorer.real),
         "reference images": f"{scorer.real.name} {scorer.real.fingerprint}",
         "ties": "count half",
