@@ -25,7 +25,8 @@ from ..store import load_checkpoint
 from ..train import d_step, g_step, load_state, make_optimizers
 
 # %% auto #0
-__all__ = ['D_MODE', 'PLACES', 'PLACE_STEPS', 'real_d', 'd_on', 'd_rows', 'right_rows', 'place_rows', 'd_features']
+__all__ = ['D_MODE', 'PURE', 'PLACES', 'PLACE_STEPS', 'real_d', 'd_on', 'd_rows', 'in_pure_batches', 'right_rows', 'place_rows',
+           'd_features']
 
 # %% ../../nbs/15_stages.discriminator.ipynb #f0a6338e
 def _batch(images: np.ndarray) -> Tensor:  # (N,H,W,C) uint8 -> (N,C,H,W) float32 in [-1, 1]
@@ -83,24 +84,39 @@ def d_rows(arm: str, role: str, run: GanRun, train: ImageSet, held: ImageSet) ->
     return [row(arm, role, run.seed, "end", metric, value, protocol) for metric, value in values.items()]
 
 # %% ../../nbs/15_stages.discriminator.ipynb #c6aba394
+@torch.no_grad()
+def in_pure_batches(run: GanRun, images: np.ndarray) -> float:  # (N,H,W,C) uint8 -> share called real
+    """What the last D says of images in batches of their own kind, as it met them in training: batch norm takes
+    each batch's own statistics. Whole batches, or the one there is. Raises `GannbError` where D is gone."""
+    D, size = run.discriminator().train(), run.fields["batch_size"]
+    n = len(images) // size * size or len(images)
+    logits = [D(_batch(images[i : i + size])) for i in range(0, n, size)]
+    return float((torch.cat(logits) > 0).float().mean())
+
+
+PURE = "batches of one kind, each with its own statistics, as in training"
+
+
 def right_rows(
     arm: str,
     role: str,
     run: GanRun,
-    train: ImageSet,  # gives batch norm its statistics
+    train: ImageSet,  # gives batch norm its statistics where images are shown alone
     held: ImageSet,  # reals that no training saw
     n: int,  # at most so many reals, and so many fakes
 ) -> list[dict]:
-    """How often the last D is right about held-out reals and about fresh fakes, and the mean of the two.
-    Raises `GannbError` where the run's last state is gone."""
+    """How often the last D is right about fresh fakes, and on average over these and held-out reals: in batches of
+    one kind, and one by one. Raises `GannbError` where the run's last state is gone."""
     real = some_images(held, n)
-    protocol = {"mode": D_MODE, "n_real": len(real), "n_fake": n, "held_out": True}
-    values = dict.fromkeys(("D_right_fakes", "D_right_held"), math.nan)
+    protocol = {"n_real": len(real), "n_fake": n, "held_out": True}
+    modes = {"D_right_fakes": PURE, "D_right_held": PURE, "D_right_fakes_alone": D_MODE, "D_right_alone": D_MODE}
+    values = dict.fromkeys(modes, math.nan)
     if run.diverged is None:
-        D = real_d(run, train)
-        on_fakes = 1 - d_on(D, fakes_of(run, run.epochs, n))[1]
-        values = {"D_right_fakes": on_fakes, "D_right_held": (d_on(D, real)[1] + on_fakes) / 2}
-    return [row(arm, role, run.seed, "end", metric, value, protocol) for metric, value in values.items()]
+        D, fakes, reals = real_d(run, train), fakes_of(run, run.epochs, n), np.asarray(real.images)
+        pure = 1 - in_pure_batches(run, fakes), in_pure_batches(run, reals)
+        alone = 1 - d_on(D, fakes)[1], d_on(D, reals)[1]
+        values = dict(zip(modes, (pure[0], sum(pure) / 2, alone[0], sum(alone) / 2)))
+    return [row(arm, role, run.seed, "end", m, v, protocol | {"mode": modes[m]}) for m, v in values.items()]
 
 # %% ../../nbs/15_stages.discriminator.ipynb #c6aba396
 PLACES = ("before D's update", "after D's update", "after G's update")

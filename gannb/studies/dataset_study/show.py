@@ -301,8 +301,8 @@ KNOWS = {
     "D_acc_train": "Training images called real, share",
     "D_acc_held": "Held-out images called real, share",
     "D_acc_gap": "Difference",
-    "D_right_fakes": "Fresh fakes called fake, share",
-    "D_right_held": "D is right on what it never saw",
+    "D_right_held": "D is right on unseen images, pure batches",
+    "D_right_alone": "D is right on unseen images, one by one",
 }
 
 
@@ -310,8 +310,9 @@ def knows(study: Study) -> Table:
     "D on training images, held-out images and fresh fakes."
     rows = [{"set": t.name, **study.results.cells(r, "dcgan", KNOWS)} for r, t in study.main.items()]
     caption = (
-        "The last D (batch norm with the statistics of real training images) on training images, on as many held-out "
-        "ones and on fresh fakes; the last column is the mean of the two before it that D never saw."
+        "The last D on training images, on as many held-out ones (both one by one: batch norm with the statistics of "
+        "real training images), and on held-out images and fresh fakes together: in batches of one kind, as it met "
+        "them in training, and one by one."
     )
     return Table("overfitting", rows, {"set": "Data set"} | KNOWS, caption)
 
