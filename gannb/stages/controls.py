@@ -81,7 +81,9 @@ def _makers(
     return {REAL: lambda: images} | damaged | half
 
 
-def _made(makers: Mapping[str, Callable[[], np.ndarray]], names: Iterable[str] | None) -> dict[str, np.ndarray]:
+def _made(
+    makers: Mapping[str, Callable[[], np.ndarray]], names: Iterable[str] | None
+) -> dict[str, np.ndarray]:
     "The images of some controls, or of all. Raises `GannbError` for a name that is none of them."
     return {name: makers[check_choice("control", name, makers)]() for name in names or makers}
 
@@ -306,7 +308,12 @@ def pixel_rows(
     epoch, learn = run.epochs if epoch is None else epoch, learning_part(train, scorer.n_fake)
     value = math.nan
     if not _diverged_by(run, epoch):
-        who = {"G": run.sha256(epoch), "seed": run.seed, "z_dist": run.fields["z_dist"], "drawn": scorer.n_fake}
+        who = {
+            "G": run.sha256(epoch),
+            "seed": run.seed,
+            "z_dist": run.fields["z_dist"],
+            "drawn": scorer.n_fake,
+        }
         draw = partial(fakes_of, run, epoch, scorer.n_fake)
         value = _pixel_number(metric, scorer, learn, who, lambda: draw()[: len(learn)])
     return [row(arm, role, run.seed, label, metric, value, _pixel_protocol(metric, scorer, learn))]
@@ -378,7 +385,9 @@ def covered_of_images(images: np.ndarray, namer: Namer) -> float:  # (n,H,W,C) u
         "weights": namer.net.weights,
         "images": _fingerprint(images),
     }
-    return kept_numbers(fields, lambda: {"share": classes_covered(_looked(namer.net, images), namer)})["share"]
+    return kept_numbers(fields, lambda: {"share": classes_covered(_looked(namer.net, images), namer)})[
+        "share"
+    ]
 
 # %% ../../nbs/15_stages.controls.ipynb #ed487bef
 def covered_rows(

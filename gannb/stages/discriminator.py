@@ -86,8 +86,9 @@ def d_rows(arm: str, role: str, run: GanRun, train: ImageSet, held: ImageSet) ->
 # %% ../../nbs/15_stages.discriminator.ipynb #c6aba394
 @torch.no_grad()
 def in_pure_batches(run: GanRun, images: np.ndarray) -> float:  # (N,H,W,C) uint8 -> share called real
-    """What the last D says of images in batches of their own kind, as it met them in training: batch norm takes
-    each batch's own statistics. Whole batches, or the one there is. Raises `GannbError` where D is gone."""
+    """What the last D says of images in batches of their own kind, as it met them in training: batch norm
+    takes each batch's own statistics. Whole batches, or the one there is.
+    Raises `GannbError` where D is gone."""
     D, size = run.discriminator().train(), run.fields["batch_size"]
     n = len(images) // size * size or len(images)
     logits = [D(_batch(images[i : i + size])) for i in range(0, n, size)]
@@ -105,11 +106,16 @@ def right_rows(
     held: ImageSet,  # reals that no training saw
     n: int,  # at most so many reals, and so many fakes
 ) -> list[dict]:
-    """How often the last D is right about fresh fakes, and on average over these and held-out reals: in batches of
-    one kind, and one by one. Raises `GannbError` where the run's last state is gone."""
+    """How often the last D is right about fresh fakes, and on average over these and held-out reals: in
+    batches of one kind, and one by one. Raises `GannbError` where the run's last state is gone."""
     real = some_images(held, n)
     protocol = {"n_real": len(real), "n_fake": n, "held_out": True}
-    modes = {"D_right_fakes": PURE, "D_right_held": PURE, "D_right_fakes_alone": D_MODE, "D_right_alone": D_MODE}
+    modes = {
+        "D_right_fakes": PURE,
+        "D_right_held": PURE,
+        "D_right_fakes_alone": D_MODE,
+        "D_right_alone": D_MODE,
+    }
     values = dict.fromkeys(modes, math.nan)
     if run.diverged is None:
         D, fakes, reals = real_d(run, train), fakes_of(run, run.epochs, n), np.asarray(real.images)
@@ -125,13 +131,13 @@ PLACE_STEPS = 20
 
 def _three_places(run: GanRun, data: ImageSet) -> dict[str, float]:  # place -> mean D(G(z))
     "The steps after the run's last. Raises `GannbError` where its last state is gone."
-    state, at = load_checkpoint(run.folder / "checkpoints") or ({}, {"step": None})
-    if at["step"] != run.steps:
+    found = load_checkpoint(run.folder / "checkpoints")
+    if not found or found[1]["step"] != run.steps:
         raise GannbError(f"The state after the last step is not in {run.folder}.")
     f = run.fields
     G, D = build_networks(f)
     opts = make_optimizers(G, D, *(f[k] for k in ("lr_G", "lr_D", "beta1", "beta2")))
-    load_state(state, G, D, *opts)
+    load_state(found[0], G, D, *opts)
     layout = {"device": f["device"], "memory_format": f["memory_format"]}
     seen = []
     for i, (x, _) in zip(range(PLACE_STEPS), data.batches(f["batch_size"], run.seed, run.epochs, **layout)):

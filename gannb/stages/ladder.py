@@ -215,7 +215,9 @@ def may_not_judge(found: Mapping[str, Ladder | Missing]) -> dict[str, str]:  # r
 def ladder_passed_rows(found: Mapping[str, Ladder | Missing], net: FeatureNet) -> list[dict]:
     "Whether the network may judge each data set, as rows of the ledger: 1 or 0, and what is wrong."
     return [
-        row("ladder", role, None, "control", "ladder_passed", float(v.passed), net.card() | {"wrong": v.wrong})
+        row(
+            "ladder", role, None, "control", "ladder_passed", float(v.passed), net.card() | {"wrong": v.wrong}
+        )
         for role, v in found.items()
         if isinstance(v, Ladder)
     ]
@@ -263,7 +265,9 @@ def _answer_words(climbs: Certificate, rung: str) -> str:
 def _overlooked_sentence(name: str, climbs: Certificate) -> str:
     "What KID overlooks on one data set, and who answers there; nothing where it sees all."
     blind = [rung for rung, rulers in climbs.overlooked().items() if "kid" in rulers]
-    blind += [rung for rung in HARD if rung in climbs.rungs and rung not in blind and not climbs.seen_by(rung)]
+    blind += [
+        rung for rung in HARD if rung in climbs.rungs and rung not in blind and not climbs.seen_by(rung)
+    ]
     if not blind:
         return ""
     return f"On {name} KID overlooks {'; '.join(_answer_words(climbs, rung) for rung in blind)}."

@@ -11,7 +11,16 @@ import numpy as np
 
 from .. import metrics
 from ..base import GannbError, numpy_rng
-from ..copies import COPIES, DECIDES, CopyShare, low_passed, nearness, rendered, share_of_copies, with_copies
+from gannb.copies import (
+    COPIES,
+    DECIDES,
+    CopyShare,
+    low_passed,
+    nearness,
+    rendered,
+    share_of_copies,
+    with_copies,
+)
 from ..data import ImageSet, set_contrast
 from .features import fake_features, fakes_of, features
 from .judges import Scorer
@@ -111,7 +120,9 @@ def copies_found(
     run: GanRun,
     scorer: Scorer,
     train: ImageSet,  # what the run was trained on
-) -> tuple[CopyShare, dict[str, CopyShare], dict[str, float]]:  # of the fakes; with copies planted; kind -> found
+) -> tuple[
+    CopyShare, dict[str, CopyShare], dict[str, float]
+]:  # of the fakes; with copies planted; kind -> found
     """How many of a run's last fakes are copies, the same with copies planted among them, and which share of
     each kind of copies is found. Raises `GannbError` for a run that diverged."""
     if run.diverged is not None:
@@ -140,9 +151,14 @@ def copy_rows(
     copies planted, and the share that is found of each kind of copies."""
     protocol = copies_protocol(scorer, train)
     found = _kept_copies(run, scorer, train, protocol)
-    own = [row(arm, role, run.seed, label, k, found[k], protocol) for k in ("copies", "copies_low", "copies_high")]
+    own = [
+        row(arm, role, run.seed, label, k, found[k], protocol)
+        for k in ("copies", "copies_low", "copies_high")
+    ]
     planted = [row(name, role, run.seed, "control", "copies", found[name], protocol) for name in PLANTED]
-    kinds = [row(f"{k} copies", role, run.seed, "control", "copies_found", found[k], protocol) for k in COPIES]
+    kinds = [
+        row(f"{k} copies", role, run.seed, "control", "copies_found", found[k], protocol) for k in COPIES
+    ]
     return [*own, *planted, *kinds]
 
 # %% ../../nbs/15_stages.memory.ipynb #c0b10007

@@ -40,7 +40,7 @@ TIMES = 8  # ... but each image at most so often
 
 
 class Reader:
-    "A small network that names the classes of a labelled set. Raises `GannbError` for a set without two classes."
+    "A small network that names classes. Raises `GannbError` for a set without two of them."
 
     def __init__(self, train: ImageSet):
         self.net = network("domain", data=train, shown=min(SHOWN, TIMES * len(train)))
@@ -93,7 +93,7 @@ def bits_of_run(reader: Reader | OtherEyes, run: GanRun, n: int) -> float:
 
 # %% ../../nbs/15_stages.reader.ipynb #7ead000c
 def between(value: float, none: float, real: float) -> float:
-    "Where a value lies between two ends. Raises `GannbError` where real images tell no more than nothing does."
+    "Where a value lies between two ends. Raises `GannbError` where `real` does not lie above `none`."
     if not real > none:
         raise GannbError(f"the reader reads {real:.3g} bits from real images and {none:.3g} from nothing.")
     return (value - none) / (real - none)

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from ...base import GannbError, Missing, numpy_rng
+from ...base import GannbError, Missing
 from ...config import split_spec
-from ...damage import DAMAGES, damages_for, tiles_shuffled
+from ...damage import DAMAGES, damages_for, distort
 from ...data import ImageSet, set_contrast
 from ...datasets.registry import load
 from ...models.dcgan import Discriminator, Generator, layer_table
@@ -51,9 +51,9 @@ __all__ = ['ROLES', 'NAMES', 'SIGNALS', 'NO_LETTER', 'ONE_LETTER', 'LETTER_DAMAG
            'CHANGES', 'SHOWN_CHANGES', 'PER_CLASS', 'main_arms', 'arms', 'common_step', 'fact', 'text_facts',
            'contrast_of', 'native', 'data_facts', 'listed_networks', 'printed_rows', 'kid_row', 'both_eyes',
            'main_rows', 'signal_rows', 'side_rows', 'quarter_rows', 'letter_controls', 'readers', 'read_rows',
-           'kid_of_controls', 'shrunk', 'view_rows', 'same_g_updates', 'update_rows', 'shuffle_tiles', 'answers_of',
-           'fall_rows', 'knows_rows', 'chosen_class', 'class_sets', 'can_name', 'calibrated', 'share_called',
-           'named_rows', 'memory_scorer', 'rows']
+           'kid_of_controls', 'shrunk', 'view_rows', 'same_g_updates', 'update_rows', 'answers_of', 'fall_rows',
+           'knows_rows', 'chosen_class', 'class_sets', 'can_name', 'calibrated', 'share_called', 'named_rows',
+           'memory_scorer', 'rows']
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #a770355c
 ROLES = {"emnist": "EMNIST", "celeba": "CelebA", "cifar": "CIFAR-10 airplanes"}
@@ -194,8 +194,8 @@ SIGNALS = (
 
 
 def signal_rows(t: Trained, run: GanRun) -> list[dict]:
-    """KID and the printed numbers at every kept epoch, by numbered step, and their changes since the one before:
-    what rises or falls along the whole run is gone from the changes."""
+    """KID and the printed numbers at every kept epoch, by numbered step, and their changes since the one
+    before: what rises or falls along the whole run is gone from the changes."""
     out, before, history = [], {}, run.history()
     for epoch in kept(run):
         step = epoch * run.steps_per_epoch
@@ -282,7 +282,7 @@ def read_rows(study: Study, t: Trained) -> list[dict]:
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #1e77e253
 def kid_of_controls(t: Trained, controls: Mapping[str, np.ndarray]) -> list[dict]:
-    "What KID, normalised as the fakes' is, makes of the same controls: the table that shows whom it believes."
+    "What KID, normalised as the fakes' is, makes of the same controls."
     untrained = float(np.mean(untrained_kids(t.runs, t.scorer)))
     kids = {name: scores_of_images(images, t.scorer)["kid"] for name, images in controls.items()}
     protocol = t.scorer.protocol() | {"ends": "untrained G = 0, held-out letters = 1"}
@@ -310,7 +310,7 @@ VIEWS = {  # place in the claims -> the arms compared, their common view; the la
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #1e77e256
 def view_rows(study: Study, at: str) -> list[dict]:
-    "KID of the faces of several arms in one view, against one set of faces, and of controls; [] without them."
+    "KID of several arms in one view, against one set of faces, and of controls; [] without the arms."
     names, view = VIEWS[at]
     if not all(("celeba", name) in study for name in names):
         return []
@@ -367,27 +367,13 @@ def update_rows(study: Study, name: str) -> list[dict]:
             out += both_eyes(study, whose, run, epoch, at)
     return out
 
-# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #fc481602
-def shuffle_tiles(
-    images: np.ndarray,  # (N,H,W,C) uint8
-    tiles: int,  # tiles a side; must divide the image's side
-    seed: int = 0,  # of the orders, one for each image
-) -> np.ndarray:  # (N,H,W,C) uint8
-    """The images cut into tiles that change places: all pixel values stay, the shape goes. Raises
-    `GannbError` when the tiles do not fit."""
-    x = np.asarray(images)
-    h, w = x.shape[1:3]
-    if tiles < 2 or h % tiles or w % tiles:
-        raise GannbError(f"tiles must be at least 2 and divide the side of the images, {h}; this is {tiles}.")
-    return tiles_shuffled(x, tiles, numpy_rng(seed, "shuffled tiles"))
-
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #ac95fe49
 AS_THEY_ARE = "as they are"
 CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # an arm of the claims -> what is done
     AS_THEY_ARE: lambda x: x,
-    "2 x 2 tiles shuffled": lambda x: shuffle_tiles(x, 2),
-    "4 x 4 tiles shuffled": lambda x: shuffle_tiles(x, 4),
-    "8 x 8 tiles shuffled": lambda x: shuffle_tiles(x, 8),
+    "2 x 2 tiles shuffled": lambda x: distort(x, "shuffle", 1 / 2),
+    "4 x 4 tiles shuffled": lambda x: distort(x, "shuffle", 1 / 4),
+    "8 x 8 tiles shuffled": lambda x: distort(x, "shuffle", 1 / 8),
     "contrast 0.75": lambda x: set_contrast(x, 0.75),
     "contrast 0.5": lambda x: set_contrast(x, 0.5),
     "contrast 0.25": lambda x: set_contrast(x, 0.25),
@@ -454,20 +440,20 @@ def class_sets(cfg: DatasetStudyConfig) -> tuple[ImageSet, ImageSet]:  # to lear
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #b1662deb
 def can_name(namer: Namer, held: ImageSet, name: str) -> dict[str, float]:
-    """What the classifier can do on held-out reals: right in all, and how often it says `name` of whom. Shares
-    are counted on every second image (`calibrated`), and again on the others (`asked`)."""
+    """What the classifier can do on held-out reals: right in all, and how often it says `name` of whom.
+    Shares are counted on every second image (`calibrated`), and again on the others (`asked`)."""
     x, named = features(held, namer.net), held.labels == held.classes.index(name)
     even = np.arange(len(held)) % 2 == 0
     out = {"accuracy": namer.accuracy(held)}
     for part, rows_ in (("calibrated", even), ("asked", ~even)):
-        out[f"called, {part}"] = namer.share_called(name, x[named & rows_])
-        out[f"others called, {part}"] = namer.share_called(name, x[~named & rows_])
+        out[f"called {part}"] = namer.share_called(name, x[named & rows_])
+        out[f"others called {part}"] = namer.share_called(name, x[~named & rows_])
     return out
 
 
 def calibrated(share: float, can: Mapping[str, float]) -> float:
-    "The share that shows the class, where the classifier says so of some of all others and not of all of them."
-    return between(share, can["others called, calibrated"], can["called, calibrated"])
+    "The share that shows the class: 0 as images of the other classes do, 1 as those of the class do."
+    return between(share, can["others called calibrated"], can["called calibrated"])
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #babfb1df
 def share_called(namer: Namer, key: dict[str, Any], name: str, run: GanRun, n: int) -> float:
@@ -480,8 +466,8 @@ def share_called(namer: Namer, key: dict[str, Any], name: str, run: GanRun, n: i
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #c344e691
 def named_rows(study: Study) -> list[dict]:
-    """Share of fakes that a softmax regression calls by the name of the chosen class, as it is and calibrated.
-    What it can do on held-out reals goes into `study.facts["named"]`."""
+    """Share of fakes that a softmax regression calls by the name of the chosen class, as it is and
+    calibrated. What it can do on held-out reals goes into `study.facts["named"]`."""
     name, n = chosen_class(study.cfg), study.cfg.judge_images
     if isinstance(name, Missing):
         study.facts["named"] = name
@@ -502,8 +488,8 @@ def named_rows(study: Study) -> list[dict]:
         ("dcgan", run.seed, "end", share_called(namer, key, name, run, n))
         for run in study["cifar", "dcgan"].runs
     ]
-    cells += [("real images", None, "control", can["called, asked"])]
-    cells += [("other classes", None, "control", can["others called, asked"])]
+    cells += [("real images", None, "control", can["called asked"])]
+    cells += [("other classes", None, "control", can["others called asked"])]
     return [
         row(arm, "cifar", seed, at, metric, value, protocol)
         for arm, seed, at, share in cells

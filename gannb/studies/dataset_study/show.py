@@ -49,15 +49,20 @@ from ...train import COLUMNS, log_line
 
 # %% auto #0
 __all__ = ['DATA_SETS', 'SHOWN', 'PAPER_RUNS', 'WORDS', 'KNOWS', 'ANSWERS', 'SHORT', 'QUALITY', 'SPREAD', 'READ', 'MEASURED',
-           'KID', 'ENDS', 'hero', 'data_row', 'data_sets', 'diagrams', 'networks', 'ladder', 'published_means',
+           'KID', 'ENDS', 'words', 'hero', 'data_row', 'data_sets', 'diagrams', 'networks', 'ladder', 'published_means',
            'published_lines', 'our_lines', 'done_differently', 'describe_end', 'samples', 'numbers', 'section',
            'copies', 'knows', 'half_sentence', 'named_sentence', 'losses', 'answers_panel', 'dominance', 'equal_steps',
-           'quality_panel', 'quality_curves', 'score_tables', 'scored_arms', 'letter_table', 'letter_controls_table',
-           'fooled_sentence', 'trend_sentence', 'contrast', 'dimension', 'changed_figure', 'changed_table',
-           'update_row', 'updates', 'notes', 'measured_kid', 'measured_steps', 'measured_places', 'measured',
-           'printed_cards', 'score_cards', 'memory_card', 'named_cards', 'cards', 'records']
+           'quality_panel', 'quality_curves', 'score_tables', 'scored_arms', 'letter_tables', 'fooled_sentence',
+           'trend_sentence', 'contrast', 'dimension', 'changed_figure', 'changed_table', 'update_row', 'updates',
+           'notes', 'measured_kid', 'measured_steps', 'measured_places', 'measured', 'printed_cards', 'score_cards',
+           'memory_card', 'named_cards', 'cards', 'records']
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #36b7876a
+def words(study: Study, name: str, **values: Any) -> str:
+    "A caption of the paper's YAML, with this run's values in it."
+    return study.published["captions"][name].format(**values)
+
+
 def hero(study: Study) -> Figure:
     "Real and generated images of each data set, and how often D is right."
     right = {r: number(study.results.cell(r, "dcgan", "accuracy", "common"), ".0%") for r in study.main}
@@ -154,10 +159,7 @@ def ladder(study: Study) -> tuple[str, Table | None]:
     "May the network judge?"
     names = {role: t.name for role, t in study.main.items()}
     rows = ladder_rows(names, study.ladders)
-    caption = (
-        f"The ladder of {study.net.name}: in each column the numbers should rise down to the untrained G, "
-        "and fall along the run."
-    )
+    caption = words(study, "ladder", net=study.net.name)
     table = Table("ladder", rows, {"rung": "KID of"} | names, caption) if rows else None
     return ladder_sentence(study.net, names, study.ladders), table
 
@@ -280,19 +282,19 @@ def section(
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #00874a34
 def copies(study: Study) -> Figure | None:
     "The letters that come closest to a training image; no figure where every seed diverged."
-    t, found = study.main["emnist"], study.results
+    t, cell = study.main["emnist"], study.results.cell
     pairs = closest_pairs(t)
     if pairs is None:
         return None
-    counted = number(found.cell("emnist", "dcgan", "copies"), ".1%")
-    planted = number(found.cell("emnist", "20 % copies", "copies", "control"), ".1%")
-    nearer = number(found.cell("emnist", "dcgan", "nearer_to_training"))
+    counted = {
+        "copies": number(cell("emnist", "dcgan", "copies"), ".1%"),
+        "planted": number(cell("emnist", "20 % copies", "copies", "control"), ".1%"),
+        "nearer": number(cell("emnist", "dcgan", "nearer_to_training")),
+    }
     return Figure(
         "closest_pairs",
         plot.beside({"generated": [pairs[0]], "closest training image": [pairs[1]]}, [t.name], n=8),
-        f"Of the fakes {counted} are counted as copies of one of {len(t.data):,} training images; with copies in place "
-        f"of a fifth of them {planted}. (The first test: a share of {nearer} lies nearer to training images than to as "
-        "many held-out ones; 0.5 is no memorisation.)",
+        words(study, "copies", n=len(t.data), **counted),
         "The eight fakes that come closest to a training image, with these images.",
     )
 
@@ -309,25 +311,15 @@ KNOWS = {
 def knows(study: Study) -> Table:
     "D on training images, held-out images and fresh fakes."
     rows = [{"set": t.name, **study.results.cells(r, "dcgan", KNOWS)} for r, t in study.main.items()]
-    caption = (
-        "The last D on training images, on as many held-out ones (both one by one: batch norm with the statistics of "
-        "real training images), and on held-out images and fresh fakes together: in batches of one kind, as it met "
-        "them in training, and one by one."
-    )
-    return Table("overfitting", rows, {"set": "Data set"} | KNOWS, caption)
+    return Table("overfitting", rows, {"set": "Data set"} | KNOWS, words(study, "overfitting"))
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #31619c45
 def half_sentence(study: Study) -> str:
     "Which kept epochs stand for half the run and for the common step."
     faces, step = study.main["celeba"], common_step(study)
-    half = epoch_near(faces.first, faces.first.steps / 2)
+    half, epochs = epoch_near(faces.first, faces.first.steps / 2), faces.first.epochs
     near = ", ".join(f"epoch {epoch_near(t.first, step)} of {t.name}" for t in study.main.values())
-    return (
-        "**More epochs, more data.** G is kept at listed epochs only. The kept epoch nearest to half of "
-        f"{faces.name}'s {faces.first.epochs} epochs is {half}; nearest to the common step {step:,} are "
-        f"{near}. The run with a quarter of the images sees each of them four times as often: it has as many "
-        "steps."
-    )
+    return words(study, "half", name=faces.name, epochs=epochs, half=half, step=step, near=near)
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #a64045e1
 def named_sentence(study: Study) -> str:
@@ -335,16 +327,11 @@ def named_sentence(study: Study) -> str:
     can = study.facts["named"]
     if isinstance(can, Missing):
         return f"Whether a class can be recognised is not measured here: {can}."
-    share, set_between = (
+    plain, placed = (
         number(study.results.cell("cifar", "dcgan", m)) for m in ("called_airplane", "airplanes")
     )
-    return (
-        "A softmax regression on features that saw none of our labels, taught with "
-        f"{can['per class']:,} real images of each of {can['classes']} classes, is right for "
-        f"{can['accuracy']:.0%} of {can['n_held']:,} held-out images. Of one half of these it says *{can['class']}* for "
-        f"{can['called, calibrated']:.0%} of that class and {can['others called, calibrated']:.0%} of all others (on the "
-        f"other half {can['called, asked']:.0%} and {can['others called, asked']:.0%}), and of the fakes in a share of "
-        f"{share}. Put between these two (0: as in other classes, 1: as in that class) the share is {set_between}."
+    return words(
+        study, "named", share=plain, placed=placed, **{k.replace(" ", "_"): v for k, v in can.items()}
     )
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #57ee6f6b
@@ -446,7 +433,7 @@ def quality_curves(study: Study) -> Figure | None:
     )
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #f618128f
-QUALITY = {"quality": "Normalised KID", "kid": "KID", "fid": "FID, too few images"}
+QUALITY = {"quality": "Normalised KID", "kid": "KID", "c2st": "Told apart", "fid": "FID, too few images"}
 SPREAD = {"precision": "Precision", "recall": "Recall", "coverage": "Coverage", "diversity": "Diversity"}
 
 
@@ -457,25 +444,13 @@ def score_tables(study: Study) -> tuple[Table, Table]:
         {"set": t.name, **study.results.cells(r, "dcgan", QUALITY | SPREAD, "common")}
         for r, t in study.main.items()
     ]
-    quality = (
-        f"The images at the kept epoch nearest to the common step, {scorer.n_fake:,} fakes against "
-        f"{len(scorer.real):,} held-out images; 95 % intervals over seeds. FID of fewer than 2,048 images "
-        "decides nothing."
+    head, n = {"set": "Data set"}, {"n_fake": scorer.n_fake, "n_real": len(scorer.real)}
+    return (
+        Table("quality", rows, head | QUALITY, words(study, "quality", **n)),
+        Table("spread", rows, head | SPREAD, words(study, "spread")),
     )
-    spread = (
-        "The same images. Precision: share of fakes where reals live; recall: share of reals where fakes "
-        "live; coverage: share of reals with a fake near them; diversity: mean distance of two fakes over "
-        "that of two reals."
-    )
-    head = {"set": "Data set"}
-    return Table("quality", rows, head | QUALITY, quality), Table("spread", rows, head | SPREAD, spread)
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #81d464ec
-def scored_arms(study: Study, names: Sequence[str]) -> list[Trained]:
-    "Those of some side arms that this run has."
-    return [t for name in names for t in study if t.ledger_arm == name and name in LETTERS + FACES]
-
-
 READ = {
     "letters_read": "Letters read",
     "letters_named": "Letters read, other eyes",
@@ -483,47 +458,38 @@ READ = {
 }
 
 
-def letter_table(study: Study) -> Table:
-    "What two readers and KID say of the letters on each background."
-    rows = [
-        {"arm": t.name, **study.results.cells(t.role, t.ledger_arm, READ, "common")}
-        for t in scored_arms(study, LETTERS)
-    ]
-    steps = scored_arms(study, LETTERS)[0].steps
-    caption = (
-        f"The same letters after {steps:,} steps; 95 % intervals over seeds. Letters read: 0 for a background alone, 1 for "
-        "held-out letters on it; normalised KID: 0 for the untrained G."
-    )
-    return Table("contrast", rows, {"arm": "Letters"} | READ, caption)
+def scored_arms(study: Study, names: Sequence[str]) -> list[Trained]:
+    "Those of some side arms that this run has."
+    return [t for name in names for t in study if t.ledger_arm == name and name in LETTERS + FACES]
 
 
-def letter_controls_table(study: Study) -> Table:
-    "The same rulers on real letters with a known damage: whom each of them believes."
-    names = {r["arm"]: r["arm"].partition(": ") for r in study.results.rows if r["metric"] == "letters_read"}
-    asked = [(arm, back, damage) for arm, (back, _, damage) in names.items() if damage]
-    rows = [
-        {"arm": back, "control": damage, **study.results.cells("emnist", arm, READ, "control")}
-        for arm, back, damage in asked
+def letter_tables(study: Study) -> tuple[Table, Table]:
+    "What two readers and KID say of the letters on each background; and of damaged real letters there."
+    arms, cells = scored_arms(study, LETTERS), study.results.cells
+    rows = [{"arm": t.name, **cells(t.role, t.ledger_arm, READ, "common")} for t in arms]
+    asked = {r["arm"]: r["arm"].partition(": ") for r in study.results.rows if r["metric"] == "letters_read"}
+    controls = [
+        {"arm": back, "control": damage, **cells("emnist", arm, READ, "control")}
+        for arm, (back, _, damage) in asked.items()
+        if damage
     ]
-    caption = (
-        "Real held-out letters damaged and then put on their background, in place of fakes. A ruler that sees letters gives "
-        f"near 0 to the {NO_LETTER} and to {ONE_LETTER}, and the same damage the same number on every background."
+    heads = {"arm": "Letters", "control": "In place of fakes"} | READ
+    return (
+        Table("contrast", rows, {"arm": "Letters"} | READ, words(study, "letters", steps=arms[0].steps)),
+        Table("letter_controls", controls, heads, words(study, "letter controls")),
     )
-    return Table("letter_controls", rows, {"arm": "Letters", "control": "In place of fakes"} | READ, caption)
 
 
 def fooled_sentence(study: Study) -> str:
     "How far KID and the reader are taken in by pictures without a letter."
-
-    def said(back: str, metric: str) -> str:
-        return number(study.results.cell("emnist", f"{back}: {NO_LETTER}", metric, "control"), ".2f")
-
-    arms = ("flat background", "natural background")
-    kid, read = ([said(back, metric) for back in arms] for metric in ("quality", "letters_read"))
-    return (
-        f"Pictures **without any letter** get a normalised KID of {kid[0]} on flat grey and {kid[1]} on airplane pictures, where 1 is "
-        f"real letters: KID looks at the background. The reader gives them {read[0]} and {read[1]}."
-    )
+    said = {
+        f"{metric}_{back}": number(
+            study.results.cell("emnist", f"{back} background: {NO_LETTER}", metric, "control"), ".2f"
+        )
+        for metric in ("quality", "letters_read")
+        for back in ("flat", "natural")
+    }
+    return words(study, "fooled", **said)
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #0f69a02b
 def trend_sentence(study: Study, names: Sequence[str], metric: str = "quality") -> str:
@@ -547,13 +513,12 @@ def contrast(study: Study) -> tuple[Figure, Table, Table]:
             trend_sentence(study, LETTERS, "letters_read"),
             "For each contrast and each background four real and four generated letters.",
         ),
-        letter_table(study),
-        letter_controls_table(study),
+        *letter_tables(study),
     )
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #23f4bff8
 def dimension(study: Study) -> tuple[Table, Table | None]:
-    "The same faces at several sizes, each arm by its own KID and in the common views; the views on real faces."
+    "The same faces at several sizes, by their own KID and in the common views; the views on real faces."
     columns = {"quality": "Normalised KID, own size"} | {at: f"KID {at}" for at in VIEWS}
     arms, cell = scored_arms(study, FACES), study.results.cell
     rows = [
@@ -561,16 +526,13 @@ def dimension(study: Study) -> tuple[Table, Table | None]:
         | {at: cell(t.role, t.name, "kid", at) for at in VIEWS}
         for t in arms
     ]
-    caption = (
-        f"The same faces after {arms[0].steps:,} steps at several sizes, in colour and (where they have colour) in grey; "
-        "95 % intervals over seeds. In a view all arms are turned to one size, or to grey, and compared with the same faces."
-    )
     seen = {r["arm"]: r["value"] for r in study.results.rows if any(f" {at}: " in r["arm"] for at in VIEWS)}
     controls = [{"arm": arm, "kid": kid} for arm, kid in seen.items()]
-    words = "The same views on real faces, damaged before they are turned: the same damage should cost the same at every size."
-    heads = {"arm": "In place of fakes", "kid": "KID"}
-    table = Table("face_controls", controls, heads, words) if controls else None
-    return Table("dimension", rows, {"arm": "Faces, px"} | columns, caption), table
+    heads, caption = {"arm": "In place of fakes", "kid": "KID"}, words(study, "face controls")
+    return (
+        Table("dimension", rows, {"arm": "Faces, px"} | columns, words(study, "faces", steps=arms[0].steps)),
+        Table("face_controls", controls, heads, caption) if controls else None,
+    )
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #c0a322bc
 def changed_figure(study: Study, n: int = 6) -> Figure:
@@ -597,12 +559,8 @@ def changed_table(study: Study) -> Table | None:
         for name in CHANGES
         if answers[name]
     ]
-    caption = (
-        "D's mean answer, batch norm with the statistics of real training images; the claim compares mild with mild "
-        "(2 x 2 tiles, contrast 0.75), middle with middle and strong with strong (8 x 8 tiles, contrast 0.25)."
-    )
     columns = {"change": "Held-out letters", "answer": "D(x)"}
-    return Table("changed", rows, columns, caption) if rows else None
+    return Table("changed", rows, columns, words(study, "changed")) if rows else None
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #d99a9658
 def update_row(study: Study, name: str, kind: str) -> dict:  # kind: D or G
@@ -640,12 +598,8 @@ def updates(study: Study) -> Table:
         "difference": "Difference of KID",
         "told": "Difference of told apart",
     }
-    caption = (
-        "Many updates of G a batch against one, by KID and by how often a small network tells the fakes from reals; below 0 in "
-        "the last two columns, many updates are better."
-    )
     rows = [update_row(study, name, kind) for name in UPDATES for kind in "DG"]
-    return Table("updates", rows, columns, caption)
+    return Table("updates", rows, columns, words(study, "updates"))
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #ee7b5901
 def notes(study: Study) -> list[str]:
