@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy import linalg
+from scipy import fft, linalg
 from scipy.special import log_softmax
 from sklearn.metrics.pairwise import euclidean_distances, polynomial_kernel
 from sklearn.neighbors import NearestNeighbors
@@ -24,12 +24,13 @@ from .base import GannbError, numpy_rng, to_float, torch_rng
 from .features import one_thread
 
 # %% auto #0
-__all__ = ['MIN_GROUPS', 'TOLD_EPOCHS', 'TOLD_BATCH', 'BETTER', 'pixels', 'Known', 'known', 'Statistics', 'statistics',
-           'statistics_from', 'trace_root', 'fid', 'Curve', 'Line', 'fid_curve', 'fd_infinity', 'kid', 'Spread',
-           'kid_subsets', 'Estimate', 'kid_interval', 'inception_score', 'PrecisionRecall', 'precision_recall',
-           'coverage', 'diversity', 'diversity_ratio', 'class_diversity', 'same_size', 'Memorisation', 'memorisation',
-           'plant_copies', 'planted_memorisation', 'Pairs', 'closest_pairs', 'NearDuplicates', 'group_gap',
-           'near_duplicates', 'near_duplicate_share', 'two_sample', 'normalised', 'Check', 'self_test']
+__all__ = ['MIN_GROUPS', 'TOLD_EPOCHS', 'TOLD_BATCH', 'GIST_GRID', 'GIST_DIRECTIONS', 'GIST_LEAST', 'BETTER', 'pixels', 'Known',
+           'known', 'Statistics', 'statistics', 'statistics_from', 'trace_root', 'fid', 'Curve', 'Line', 'fid_curve',
+           'fd_infinity', 'kid', 'Spread', 'kid_subsets', 'Estimate', 'kid_interval', 'inception_score',
+           'PrecisionRecall', 'precision_recall', 'coverage', 'diversity', 'diversity_ratio', 'class_diversity',
+           'same_size', 'Memorisation', 'memorisation', 'plant_copies', 'planted_memorisation', 'Pairs',
+           'closest_pairs', 'NearDuplicates', 'group_gap', 'near_duplicates', 'near_duplicate_share', 'two_sample',
+           'gist', 'gist_kid', 'normalised', 'Check', 'self_test']
 
 # %% ../nbs/11_metrics.ipynb #ad05e158
 def _features(name: str, x: np.ndarray, least: int = 2) -> np.ndarray:
@@ -1000,6 +1001,102 @@ def _():
 def _():
     return two_sample(*(_small_images(n, part) for n, part in ((90, "a"), (30, "b"), (200, "c"), (200, "d"))))
 
+# %% ../nbs/11_metrics.ipynb #6157a002
+GIST_GRID, GIST_DIRECTIONS = 4, 4  # fields a side; directions of the filters
+
+
+def _gabor_filters(
+    size: int,  # side of the images
+) -> np.ndarray:  # (k, size, size) float32, over the frequencies of `fft2`
+    "Bells around waves: 4 directions an octave, from 3/8 cycles a pixel down to about 3 cycles an image."
+    fy, fx = np.meshgrid(np.fft.fftfreq(size), np.fft.fftfreq(size), indexing="ij")
+    filters = []
+    for octave in range(max(1, round(math.log2(size)) - 2)):
+        f = 0.375 / 2**octave
+        for angle in np.pi * np.arange(GIST_DIRECTIONS) / GIST_DIRECTIONS:
+            gap = (fx - f * math.cos(angle)) ** 2 + (fy - f * math.sin(angle)) ** 2
+            filters.append(np.exp(-2 * gap / f**2))
+    filters = np.stack(filters)
+    filters[:, 0, 0] = 0  # an even grey is no wave
+    return filters.astype(np.float32)
+
+# %% ../nbs/11_metrics.ipynb #6157a003
+def _fields(
+    x: np.ndarray,  # (n,C,S,S)
+) -> np.ndarray:  # (n, C * fields)
+    "The mean of each field of the grid; where the side is no multiple of it, fields differ by a pixel."
+    edges = np.arange(GIST_GRID) * x.shape[-1] // GIST_GRID
+    counts = np.diff([*edges, x.shape[-1]])
+    sums = np.add.reduceat(np.add.reduceat(x, edges, 2), edges, 3)
+    return (sums / np.outer(counts, counts)).reshape(len(x), -1)
+
+# %% ../nbs/11_metrics.ipynb #6157a004
+def gist(
+    images: np.ndarray,  # (N,S,S,C) uint8, S from 8
+) -> np.ndarray:  # (N, d) float32; at 32 px d = 208 for each channel
+    """Gist of images (Oliva and Torralba 2001, sec. 3): how strongly each Gabor filter answers in each field
+    of a 4 x 4 grid, pixels in [0, 1]; the square root of the mean, so that faint texture counts too.
+    Raises `GannbError` for anything but square uint8 images."""
+    (images,) = _same_images(images=images)
+    filters, found = _gabor_filters(images.shape[1]), []
+    for i in range(0, len(images), 128):
+        x = images[i : i + 128].transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
+        waves = fft.fft2(x)
+        found.append(
+            np.concatenate([_fields(x), *(_fields(np.abs(fft.ifft2(waves * f))) for f in filters)], 1)
+        )
+    return np.sqrt(np.concatenate(found)).astype(np.float32)
+
+# %% ../nbs/11_metrics.ipynb #6157a005
+GIST_LEAST = (
+    0.01  # smaller spreads among the reals count as this: a grey that never changes must not decide all
+)
+
+
+def gist_kid(
+    real: np.ndarray,  # (N,S,S,C) uint8
+    fake: np.ndarray,  # (M,S,S,C) uint8
+) -> float:  # 0 on average for equal distributions, lower is better; near 8 for nothing in common
+    """KID of the `gist` of images, each number standardised by the reals, vectors scaled to length sqrt(d).
+    Raises `GannbError` for anything but square uint8 images of one shape."""
+    real, fake = (gist(x).astype(np.float64) for x in _same_images(real=real, fake=fake))
+    mean, spread = real.mean(0), np.maximum(real.std(0), GIST_LEAST)
+    real, fake = ((x - mean) / spread for x in (real, fake))
+    return kid(
+        *(x * np.sqrt(x.shape[1] / np.maximum((x**2).sum(1, keepdims=True), 1e-12)) for x in (real, fake))
+    )
+
+# %% ../nbs/11_metrics.ipynb #6157a006
+def _wave(cycles: int) -> np.ndarray:  # (2,32,32,1) uint8
+    "Upright stripes of amplitude 1/4 around middle grey."
+    x = 0.5 + 0.25 * np.cos(2 * np.pi * cycles * np.arange(32) / 32)
+    return np.rint(255 * np.broadcast_to(x[:, None], (2, 32, 32, 1))).astype(np.uint8)
+
+
+@known("gist, a wave on its filter", math.sqrt(0.25 / 2), 2e-3)
+def _():
+    return gist(_wave(12))[0, 16:32].mean()
+
+
+@known("gist, that wave crosswise", 0, 0.06)
+def _():
+    return gist(_wave(12))[0, 3 * 16 : 4 * 16].mean()
+
+
+@known("gist, mean of a field", math.sqrt(0.5), 2e-3)
+def _():
+    return gist(_wave(8))[0, :16].mean()
+
+
+@known("gist_kid, one source", 0, 0.1)
+def _():
+    return gist_kid(_small_images(60, "a"), _small_images(60, "b"))
+
+
+@known("gist_kid, dark and bright", 6, 2)
+def _():
+    return gist_kid(_small_images(60, "a", 64), _small_images(60, "b", 192))
+
 # %% ../nbs/11_metrics.ipynb #09542826
 def normalised(
     value: float,  # what the generator got
@@ -1023,7 +1120,9 @@ def _():
 
 # %% ../nbs/11_metrics.ipynb #91f7a141
 BETTER = {
-    **dict.fromkeys(("fid", "kid", "kid_subsets", "fd_infinity", "memorisation", "c2st"), "lower"),
+    **dict.fromkeys(
+        ("fid", "kid", "kid_subsets", "fd_infinity", "memorisation", "c2st", "gist_kid"), "lower"
+    ),
     **dict.fromkeys(("inception_score", "precision", "recall", "coverage", "quality"), "higher"),
     **dict.fromkeys(("diversity", "near_duplicates"), None),
 }  # metric -> its better side

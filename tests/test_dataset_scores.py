@@ -377,7 +377,7 @@ def test_records_name_data_and_generators_as_they_did(study):
 
 
 def test_a_second_look_computes_nothing(study, monkeypatch):
-    import gannb.stages.ladder
+    import gannb.stages.controls
     import gannb.stages.memory
     import gannb.stages.score
 
@@ -386,7 +386,7 @@ def test_a_second_look_computes_nothing(study, monkeypatch):
 
     monkeypatch.setattr(gannb.stages.score, "compare_features", never)
     monkeypatch.setattr(gannb.stages.memory, "memorised", never)
-    monkeypatch.setattr(gannb.stages.ladder, "ladder", never)
+    monkeypatch.setattr(gannb.stages.controls, "_looked", never)
     again = dataclasses.replace(study, facts={})
     again.score()
     wanted = ("kid", "quality")

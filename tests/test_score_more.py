@@ -4,17 +4,32 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from gannb import metrics
 from gannb.base import Missing, numpy_rng
-from gannb.features import Ladder, climb
+from gannb.damage import DAMAGES
+from gannb.datasets.registry import load
+from gannb.features import FeatureNet, Ladder, climb, domain, new_domain_net
 from gannb.ledger import rules
 from gannb.stages import memory, score
 from gannb.stages.classifier import Namer, balanced
+from gannb.stages.controls import control_rows
 from gannb.stages.discriminator import d_features, real_d
-from gannb.stages.features import fake_features
-from gannb.stages.judges import Scorer
-from gannb.stages.ladder import LADDER_COLUMNS, ladder_of, ladder_rows, ladder_sentence, may_not_judge
+from gannb.stages.features import fake_features, network
+from gannb.stages.judges import Scorer, some_images
+from gannb.stages.ladder import (
+    LADDER_COLUMNS,
+    Answer,
+    Certificate,
+    _unmoved,
+    answer_rows,
+    ladder_of,
+    ladder_passed_rows,
+    ladder_rows,
+    ladder_sentence,
+    may_not_judge,
+)
 from test_score import run, scorer, sets  # noqa: F401
 from test_ledger import bound, difference, no_harm, rows, same, two
 from test_ledger import verdict as verdict_on
@@ -170,10 +185,12 @@ def test_the_ladder_in_rows_of_data_sets():
     assert apple == {
         "fruit": "Apples",
         "real": 0.0,
+        "brighter": "n/a (no such rung)",
         "blur": 0.1,
         "noise": 0.2,
         "blur2": 0.3,
         "noise2": 0.4,
+        "shuffle": 0.5,
         "untrained": 5.0,
         "run": "4 (epoch 1), 3 (epoch 2), 1 (epoch 5)",
         "passed": "passed",
@@ -188,6 +205,14 @@ def test_who_may_not_judge(scorer):  # noqa: F811
     assert said.startswith("**Warning.** On Lemons (as lime) the network may not judge here")
     assert said.endswith("no verdict there.")
     assert "it may judge" in ladder_sentence(scorer.net, NAMES, {"apple": GOOD})
+    rows = ladder_passed_rows(FOUND, scorer.net)
+    assert [(r["dataset"], r["value"], r["protocol"]["wrong"]) for r in rows] == [
+        ("apple", 1.0, []),
+        ("lemon", 0.0, BAD.wrong),
+    ]
+    assert {(r["arm"], r["seed"], r["step"], r["metric"]) for r in rows} == {
+        ("ladder", None, "control", "ladder_passed")
+    }
 
 
 def test_the_ladder_of_an_arm_is_that_of_its_first_whole_seed(run, scorer, sets, monkeypatch):  # noqa: F811
@@ -195,9 +220,138 @@ def test_the_ladder_of_an_arm_is_that_of_its_first_whole_seed(run, scorer, sets,
     assert ladder_of([gone, gone], scorer, sets[0]) == Missing("all 2 seeds diverged")
     found = ladder_of([gone, run], scorer, sets[0])
     assert [r["what"] for r in found.rows if r["rung"] == "run"] == ["epoch 1", "epoch 3"]
-    monkeypatch.setattr("gannb.stages.ladder.ladder", lambda *a: pytest.fail("climbed twice"))
+    monkeypatch.setattr("gannb.stages.controls._looked", lambda *a: pytest.fail("climbed twice"))
+    monkeypatch.setattr("gannb.metrics.two_sample", lambda *a: pytest.fail("asked twice"))
     again = ladder_of([run], scorer, sets[0])
-    assert str(again) == str(found) and again.rows == found.rows
+    assert str(again) == str(found) and again == found
+
+
+def test_the_rungs_are_the_controls(run, scorer, sets):  # noqa: F811
+    "One computation: the ladder says of the damaged images what the table of controls says."
+    found = ladder_of([run], scorer, sets[0])
+    kids = {
+        r["arm"]: r["value"]
+        for r in control_rows("d", scorer, sets[0], told_apart=())
+        if r["metric"] == "kid"
+    }
+    scores = {(r["rung"], r["what"]): r["score"] for r in found.rows}
+    assert scores["held-out reals", ""] == kids["real images"] == found.reals[0]
+    assert scores["strongly", "shuffle"] == kids["tiles shuffled"]
+    assert scores["unnoticed", "brighter"] == kids["brighter"]
+    assert scores["untrained G", ""] == score.score(run, scorer, 0)["kid"]
+    asked = {(a.rung, a.ruler): a for a in found.answers}
+    assert len(asked) == 3 * 6 and asked["chimeras", "kid"].value == kids["chimeras"]
+    assert (
+        asked["chimeras", "kid"].against == kids["slight blur"] and asked["chimeras", "c2st"].against == 0.75
+    )
+    assert asked["half of the classes", "classes_covered"].seen
+    bare = replace(sets[0], labels=None, classes=())
+    assert ladder_of([run], scorer, bare).rungs == ["20 images repeated", "chimeras"]
+
+
+@pytest.mark.parametrize(
+    "ruler, value, against, seen",
+    [
+        ("kid", 0.2, 0.1, True),
+        ("kid", 0.1, 0.2, False),
+        ("c2st", 0.8, 0.75, True),
+        ("c2st", 0.7, 0.75, False),
+        ("recall", 0.1, 0.2, True),
+        ("coverage", 0.2, 0.1, False),
+        ("classes_covered", 0.5, 0.9, True),
+        ("kid", float("nan"), 0.1, False),
+        ("recall", float("nan"), 0.1, False),
+    ],
+)
+def test_a_rung_is_seen_where_it_is_worse_than_slight_blur(ruler, value, against, seen):
+    assert Answer("chimeras", ruler, value, against).seen is seen
+
+
+REPEATED, CHIMERAS = "20 images repeated", "chimeras"
+BLIND = Certificate(
+    GOOD.rows,
+    [],
+    [
+        Answer(REPEATED, "kid", 0.1, 0.3),
+        Answer(REPEATED, "recall", 0.0, 0.6),
+        Answer(REPEATED, "coverage", 0.4, 0.9),
+        Answer(CHIMERAS, "kid", 0.1, 0.3),
+        Answer(CHIMERAS, "c2st", 0.6, 0.75),
+        Answer(CHIMERAS, "recall", 0.7, 0.6),
+    ],
+    (0.64, 0.5, 0.7),
+)
+
+
+def test_what_kid_overlooks_is_said(scorer):  # noqa: F811
+    assert BLIND.overlooked() == {REPEATED: ["kid"], CHIMERAS: ["kid", "c2st", "recall"]}
+    assert BLIND.overlooked(asked=True) == {CHIMERAS: ["kid", "c2st"]}
+    assert BLIND.seen_by(REPEATED) == ["recall", "coverage"] and BLIND.seen_by(CHIMERAS) == []
+    said = ladder_sentence(scorer.net, NAMES, {"apple": BLIND})
+    assert "it may judge" in said and not BLIND.near_zero
+    assert (
+        "On Apples KID overlooks twenty images repeated: recall and coverage answer; "
+        "halves of two images glued together: no ruler of looks sees it."
+    ) in said
+    assert "On Apples real images score 0.64 [0.5, 0.7], not 0" in said
+    assert may_not_judge({"apple": BLIND}) == {}
+    alone = replace(BLIND, answers=[Answer(REPEATED, "kid", 0.4, 0.3), Answer(REPEATED, "recall", 0.7, 0.6)])
+    said = ladder_sentence(scorer.net, NAMES, {"apple": alone})
+    assert "On Apples only KID sees twenty images repeated: no ruler of variety does." in said
+    assert "overlooks" not in said
+    near = replace(BLIND, answers=[Answer(CHIMERAS, "kid", 0.4, 0.3)], reals=(0.01, -0.01, 0.03))
+    assert ladder_sentence(scorer.net, NAMES, {"apple": near}).endswith("it may judge.")
+
+
+def test_the_hard_rungs_as_a_table():
+    rows = answer_rows({"apple": BLIND, "lemon": GOOD, "kiwi": FOUND["kiwi"]})
+    assert [(r["rung"], r["asked"]) for r in rows[:3]] == [
+        (REPEATED, "no"),
+        (REPEATED, "yes"),
+        (REPEATED, "yes"),
+    ]
+    assert rows[0]["ruler"] == "KID" and rows[0]["apple"] == "0.1 (0.3): overlooked"
+    assert rows[1]["apple"] == "0 (0.6): seen"
+    assert rows[0]["lemon"] == "n/a (not asked)" and rows[0]["kiwi"] == "n/a (all 5 seeds diverged)"
+    assert answer_rows({"kiwi": FOUND["kiwi"]}) == []
+
+
+# ---- who must not pass -------------------------------------------------------------------------------------
+
+
+class Pixels(torch.nn.Module):
+    "The pixels themselves, from 0 to 1."
+
+    def __init__(self):
+        super().__init__()
+        self.none = torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, x):
+        return x.flatten(1).float() / 255
+
+
+def networks(channels: int) -> dict[str, FeatureNet]:
+    "Who must not pass, and who must."
+    pixels = FeatureNet("raw pixels", "pixels", 1024 * channels, "none", "none", Pixels())
+    untrained = domain(new_domain_net(32, channels, 47, 0), "none")
+    return {"raw pixels": pixels, "untrained": untrained, "effnet-lite0": network("effnet-lite0")}
+
+
+@pytest.mark.pack
+@pytest.mark.parametrize(
+    "name, classes",
+    [("emnist-balanced", None), ("celeba", None), ("cifar10", "airplane"), ("fruits360", "Apple")],
+)
+def test_raw_pixels_and_an_untrained_network_must_fail(name, classes):
+    "They mind ten grey levels almost as much as blur, or more; a network that has learnt to see does not."
+    images = load(name, size=32, classes=classes, progress=False).split(0.5)
+    shown, real = (np.asarray(some_images(s, n).images) for s, n in zip(images, (300, 200)))
+    passed = {}
+    for who, net in networks(shown.shape[3]).items():
+        x = net(real)
+        rungs = {"real images": shown} | {n: DAMAGES[n](shown, 0) for n in ("slight blur", "brighter")}
+        passed[who] = not _unmoved({n: metrics.kid(x, net(images)) for n, images in rungs.items()})
+    assert passed == {"raw pixels": False, "untrained": False, "effnet-lite0": True}
 
 
 # ---- what D has learnt to look at --------------------------------------------------------------------------

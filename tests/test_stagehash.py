@@ -7,7 +7,10 @@ import shutil
 import pytest
 
 import stagehash
-from test_score import ENTRIES
+from test_controls import ENTRIES as CONTROL_ENTRIES
+from test_score import ENTRIES as SCORE_ENTRIES
+
+ENTRIES = (*SCORE_ENTRIES, *CONTROL_ENTRIES)
 
 
 @pytest.fixture

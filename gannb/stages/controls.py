@@ -28,7 +28,7 @@ from .score import kept_numbers, normalised_protocol, row, score
 # %% auto #0
 __all__ = ['CONTROLS_VERSION', 'REAL', 'HALF', 'RULERS', 'Ruler', 'PIXEL_RULERS', 'TOLD_APART', 'PER_KIND', 'LEAST', 'SPLITS',
            'two_parts', 'learning_part', 'kinds_of', 'control_images', 'scores_of_images', 'pixel_score',
-           'untrained_kids', 'pixel_numbers', 'control_rows', 'pixel_rows', 'c2st_rows', 'kind_namer',
+           'untrained_kids', 'pixel_numbers', 'control_rows', 'pixel_rows', 'c2st_rows', 'gist_rows', 'kind_namer',
            'classes_covered', 'covered_protocol', 'covered_of_images', 'covered_rows', 'other_splits',
            'other_split_rows']
 
@@ -164,9 +164,14 @@ def _c2st(images: np.ndarray, learn: ImageSet, real: ImageSet) -> float:
     learnt, asked = images[order[:half]], images[order[half:]]
     return metrics.two_sample(np.asarray(learn.images), learnt, np.asarray(real.images), asked)
 
+# %% ../../nbs/15_stages.controls.ipynb #04e588d4
+def _gist_kid(images: np.ndarray, learn: ImageSet, real: ImageSet) -> float:
+    "KID of gist, the second ruler of looks; it learns nothing."
+    return metrics.gist_kid(np.asarray(real.images), images)
+
 # %% ../../nbs/15_stages.controls.ipynb #63c6fc7d
 Ruler = Callable[[np.ndarray, ImageSet, ImageSet], float]  # images, reals to learn from, reals that judge
-PIXEL_RULERS: dict[str, Ruler] = {"c2st": _c2st}
+PIXEL_RULERS: dict[str, Ruler] = {"c2st": _c2st, "gist_kid": _gist_kid}
 
 # %% ../../nbs/15_stages.controls.ipynb #4f694f97
 def _pixel_protocol(metric: str, scorer: Scorer, learn: ImageSet) -> dict[str, Any]:
@@ -331,6 +336,19 @@ def c2st_rows(
     "The classifier two-sample test on a run's fakes, as a row: 0.5 where it cannot tell them from reals."
     return pixel_rows("c2st", arm, role, run, scorer, train, epoch, label)
 
+# %% ../../nbs/15_stages.controls.ipynb #a5a9d6d4
+def gist_rows(
+    arm: str,
+    role: str,
+    run: GanRun,
+    scorer: Scorer,
+    train: ImageSet,  # of the role's main arm, for every arm
+    epoch: int | None = None,  # a kept one; None: the last
+    label: str = "end",
+) -> list[dict]:
+    "The second ruler of looks on a run's fakes, as a row: KID of gist, 0 for real images."
+    return pixel_rows("gist_kid", arm, role, run, scorer, train, epoch, label)
+
 # %% ../../nbs/15_stages.controls.ipynb #e21fc94e
 def _diverged_by(run: GanRun, epoch: int) -> bool:
     "Had a run diverged by the end of an epoch?"
@@ -422,6 +440,12 @@ def _other_split(
     rest, held = (numpy_rng(draw, "other split", k).permutation(np.flatnonzero(part == k)) for k in (0, 1))
     return metrics.kid(x[held[: len(scorer.real)]], x[rest[: scorer.n_fake]])
 
+# %% ../../nbs/15_stages.controls.ipynb #a243dadd
+def _digest(names: np.ndarray) -> str:
+    "Of which images belong together, whatever they are called."
+    numbers = np.unique(names, return_inverse=True)[1].astype(np.int64)
+    return hashlib.sha256(numbers.tobytes()).hexdigest()
+
 # %% ../../nbs/15_stages.controls.ipynb #5eca9198
 SPLITS = "real images, other splits"
 
@@ -443,7 +467,9 @@ def other_splits(
         "version": CONTROLS_VERSION,
         "weights": scorer.net.weights,
         "train": train.fingerprint,
-        "kinds": None if kinds is None else np.unique(kinds, return_inverse=True)[1].tolist(),
+        "groups": _digest(train.groups),
+        "kinds": None if kinds is None else _digest(kinds),
+        "share": share,
         "draws": draws,
     }
 

@@ -246,7 +246,12 @@ RUNG_WORDS = {
     HALF: "that half of the classes are gone",
     "chimeras": "halves of two images glued together",
 }
-RULER_WORDS = {"kid": "KID", "c2st": "the two-sample test", "classes_covered": "the share of classes covered"}
+RULER_WORDS = {
+    "kid": "KID",
+    "c2st": "the two-sample test",
+    "gist_kid": "KID of gist",
+    "classes_covered": "the share of classes covered",
+}
 
 
 def _listed(words: Sequence[str]) -> str:
@@ -265,12 +270,12 @@ def _answer_words(climbs: Certificate, rung: str) -> str:
 def _overlooked_sentence(name: str, climbs: Certificate) -> str:
     "What KID overlooks on one data set, and who answers there; nothing where it sees all."
     blind = [rung for rung, rulers in climbs.overlooked().items() if "kid" in rulers]
-    blind += [
-        rung for rung in HARD if rung in climbs.rungs and rung not in blind and not climbs.seen_by(rung)
-    ]
-    if not blind:
-        return ""
-    return f"On {name} KID overlooks {'; '.join(_answer_words(climbs, rung) for rung in blind)}."
+    alone = [rung for rung in climbs.rungs if rung not in blind and not climbs.seen_by(rung)]
+    said = [f"On {name} KID overlooks {'; '.join(_answer_words(climbs, rung) for rung in blind)}."] * bool(
+        blind
+    )
+    said += [f"On {name} only KID sees {RUNG_WORDS[rung]}: no ruler of {HARD[rung]} does." for rung in alone]
+    return " ".join(said)
 
 
 def _far_sentence(name: str, climbs: Certificate) -> str:
