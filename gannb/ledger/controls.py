@@ -38,7 +38,7 @@ def control_value(table: Table, cell: Cell) -> float:
 
 # %% ../../nbs/13_ledger.controls.ipynb #c0a10006
 def control_cells(control: Mapping, test: Mapping) -> list[Cell]:
-    "What a control or a `margin_in` reads: `arm`, and `against` where it is compared; the rest is the test's."
+    "What a control or a `margin_in` reads: `arm`, and `against` if there is one; the rest is the test's."
     place = {f: control.get(f, test.get(f)) for f in ("dataset", "metric")}
     place |= {"kind": CONTROL, "at": control.get("at", CONTROL)}
     return [_cell(place, control[f]) for f in ("arm", "against") if f in control]
@@ -161,8 +161,8 @@ def _verdict_on_ruler(blind: bool, fooled: bool) -> str:
 
 
 def through_controls(out: dict, controls: list[dict]) -> dict:
-    """An outcome after its controls (rule 16): one that fails takes the verdict and its p-value away. What was
-    measured stays shown."""
+    """An outcome after its controls (rule 16): one that fails takes the verdict and its p-value away.
+    What was measured stays shown."""
     failed = [c for c in controls if not c["passed"]]
     out = {**out, "controls": controls}
     if not failed or out["verdict"] == NOT_TESTABLE:
@@ -188,7 +188,7 @@ def margin_of(test: Mapping) -> float:
 
 
 def margin_in_of(test: Mapping, table: Table) -> dict | None:
-    "What a margin amounts to: {what, value, margin, true}; None where nothing is said, `true` None if unknown."
+    "What a margin amounts to: {what, value, margin, true (None: unknown)}; None where nothing is said."
     said = test.get("margin_in")
     if said is None:
         return None
@@ -243,8 +243,10 @@ def _agree(first: Sequence[Mapping], second: Sequence[Mapping]) -> bool | None:
 
 
 def _both_said(out: Mapping, second: Mapping) -> str:
-    "What each of two rulers says."
-    return f"By the first: {out['text']} By the second: ({second['label']}) {second['text']}"
+    "What each of two rulers says; the second by name, unless its words begin with it."
+    text, label = second["text"], second["label"]
+    named = text if text.startswith(label) else f"({label}) {text}"
+    return f"By the first: {out['text']} By the second: {named}"
 
 
 def through_second(out: dict, leaves: Sequence[Mapping], second: dict, its_leaves: Sequence[Mapping]) -> dict:

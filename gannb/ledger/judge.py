@@ -183,8 +183,8 @@ def _first_reading(parts: Sequence[dict]) -> tuple[str, str]:
     if len({p["verdict"] for p in parts}) == 1:
         return verdict, f"Each of {len(parts)} readings gives this verdict. {all_said}"
     others = _listed(f"{p['label']}: {p['verdict']}" for p in parts[1:])
-    head = f"It depends on the reading. The verdict is that of the paper's words ({parts[0]['label']}); {others}."
-    return verdict, f"{head} {all_said}"
+    first = f"The verdict is that of the paper's words ({parts[0]['label']})"
+    return verdict, f"It depends on the reading. {first}; {others}. {all_said}"
 
 # %% ../../nbs/13_ledger.judge.ipynb #c2d7f894
 def _parts_ours(test: Mapping, parts: Sequence[dict]) -> str:
@@ -482,8 +482,8 @@ def check_amendments(
     claims: Sequence[Mapping],  # as `load_claims` gives them
     previous: Sequence[Mapping],  # an earlier claims.json
 ) -> None:
-    """Raises `GannbError` naming every claim whose test is not the one that an earlier run judged and that does
-    not say why (`amendment`). Runs of a setting that judges nothing fix nothing."""
+    """Raises `GannbError` naming every claim whose test is not the one that an earlier run judged and that
+    does not say why (`amendment`). Runs of a setting that judges nothing fix nothing."""
     judged = {p["id"]: p for p in previous if p["setting"] in JUDGING}
     changed = [
         c["id"]
@@ -648,12 +648,11 @@ def judge_all(
     setting: str,  # smoke, quick, desk, paper or custom
     previous: Sequence[Mapping] | None = None,  # an earlier claims.json: what was fixed
     missing: Mapping[str, str] | None = None,  # data set, arm or metric -> why it is not here
-    known_missing: Mapping[str, str]
-    | None = None,  # names that may occur in no row -> why; None: not checked
+    known_missing: Mapping[str, str] | None = None,  # names that no row needs -> why; None: not checked
 ) -> list[dict]:  # claims.json
-    """The verdicts on all claims. With `known_missing` (it may be empty) a name that no row bears is an error,
-    unless it stands there or in `missing`. Raises `GannbError` for that, for two claims of one id, and for a
-    malformed claim, row or setting."""
+    """The verdicts on all claims. With `known_missing` (it may be empty) a name that no row bears is an
+    error, unless it stands there or in `missing`. Raises `GannbError` for that, for two claims of one id, and
+    for a malformed claim, row or setting."""
     for c in claims:
         check_claim(c)
     _one_id_each(claims)

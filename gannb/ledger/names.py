@@ -115,8 +115,8 @@ def check_names(
     known_missing: Mapping[str, str] | None = None,  # data set, arm or metric that is not here -> why
     setting: str | None = None,  # of an artefact only what this setting judges is looked up; None: all of it
 ) -> None:
-    """Raises `GannbError` for every arm, data set, metric or step (`at`) of a claim that no row bears, with the
-    nearest right name. What is declared missing, and claims that wait, are not looked up."""
+    """Raises `GannbError` for every arm, data set, metric or step (`at`) of a claim that no row bears, with
+    the nearest right name. What is declared missing, and claims that wait, are not looked up."""
     names, declared = _names_of(rows), dict(known_missing or {})
     asked = [c for c in claims if "waits_for" not in c]
     if found := [fault for c in asked for fault in _strange(c, names, declared, setting)]:

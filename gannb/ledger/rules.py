@@ -75,8 +75,8 @@ def decide(
 
 # %% ../../nbs/13_ledger.rules.ipynb #32e6c047
 def _no_difference(test: Mapping, verdict: str, low: float, high: float) -> bool:
-    """Whether a verdict says "no difference" (rule 20): *the same*, *no harm*, or a direction refuted while the
-    interval does not lie wholly on the other side."""
+    """Whether a verdict says "no difference" (rule 20): *the same*, *no harm*, or a direction refuted while
+    the interval does not lie wholly on the other side."""
     kind, way = test["kind"], test.get("direction", "above")
     shows_sameness = kind in ("equivalence", "no_harm")
     if shows_sameness or verdict != NOT_REPRODUCED or way == "between":
@@ -231,7 +231,7 @@ def _finite_or_none(values: Sequence[float]) -> list[float | None]:
 
 # %% ../../nbs/13_ledger.rules.ipynb #70be54ef
 def _same_number(values: Sequence[float], scale: float = 0.0) -> bool:
-    "Whether finite values are one and the same up to rounding; `scale`: the size of what they were made from."
+    "Whether values are one and the same up to rounding; `scale`: the size of what they were made from."
     values = list(values)
     largest = max([scale, *map(abs, values)])
     return len(values) > 1 and max(values) - min(values) <= 1e-12 * largest

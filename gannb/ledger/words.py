@@ -198,7 +198,7 @@ def counts(
     claims: Sequence[Mapping],  # claims.json
     about: str | None = "claim",  # the paper's own claims, or another word of ABOUT; None: all of them
 ) -> dict[str, int]:
-    "How many claims have each verdict, in the order of `VERDICTS`; what is no claim of the paper stands apart."
+    "How many claims have each verdict, in the order of `VERDICTS`; only the paper's own unless asked."
     asked = [c for c in claims if about in (None, about_of(c))]
     return {v: sum(c["verdict"] == v for c in asked) for v in VERDICTS}
 
@@ -239,8 +239,8 @@ def _apart_words(claims: Sequence[Mapping]) -> str:
 
 # %% ../../nbs/13_ledger.words.ipynb #cbff8e6b
 def counts_words(claims: Sequence[Mapping]) -> str:
-    """`Of 24 claims 8 are reproduced, 1 is an artefact ... Apart from them: 3 of arithmetic (...)`: the paper's
-    own claims first, what is none of them apart."""
+    """`Of 24 claims 8 are reproduced, 1 is an artefact ... Apart from them: 3 of arithmetic (...)`: the
+    paper's own claims first, what is none of them apart."""
     own = counts(claims)
     said = [f"{k} {'is' if k == 1 else 'are'} {_CAME_OUT[v]}" for v, k in own.items() if k]
     first = (
@@ -250,7 +250,7 @@ def counts_words(claims: Sequence[Mapping]) -> str:
 
 # %% ../../nbs/13_ledger.words.ipynb #cbff8e6c
 def history_words(record: Mapping) -> str | None:
-    "What a reader must know of a claim's history, `amended (was reproduced): why`; None where there is nothing."
+    "What a reader must know of a claim's history, `amended (was reproduced): why`; None: nothing."
     said = []
     if record.get("amended"):
         was = f" (was {record['was']})" if record.get("was") else ""
