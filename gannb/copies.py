@@ -16,7 +16,7 @@ from .base import GannbError, check_choice, numpy_rng
 from .metrics import MIN_GROUPS, _labels, _pair, _slices, pixels
 
 # %% auto #0
-__all__ = ['COPIES', 'DECIDES', 'NEIGHBOURS', 'FOUND', 'MISTAKEN', 'MIN_GAP', 'DRAWS', 'low_passed', 'rendered', 'nearness',
+__all__ = ['COPIES', 'DECIDES', 'NEIGHBOURS', 'FOUND', 'MISTAKEN', 'MOST_MISTAKEN', 'DRAWS', 'low_passed', 'rendered', 'nearness',
            'CopyShare', 'share_of_copies', 'copy_share', 'with_copies']
 
 # %% ../nbs/12_copies.ipynb #c0a10005
@@ -100,7 +100,7 @@ def _nearness(x: np.ndarray, train: np.ndarray, code: np.ndarray) -> np.ndarray:
 # %% ../nbs/12_copies.ipynb #c0a1000c
 class CopyShare(NamedTuple):
     """Estimated share of fakes that are copies, with its 95 % interval. Not cut at 0, so that a mean over trainings
-    stays unbiased: a little below it where there are none. NaN, from 0 to 1, where copies are not found."""
+    stays unbiased: a little below it where there are none. NaN where copies are not told from held-out images."""
 
     share: float
     low: float  # within 0 to 1
@@ -115,7 +115,8 @@ class CopyShare(NamedTuple):
     def words(self, share: float = 0.1) -> str:
         "What was found, and whether so many copies could hide."
         if math.isnan(self.share):
-            return f"not testable: {self.null:.0%} of the held-out images are as near as copies made on purpose"
+            near = f"{self.null:.0%} of the held-out images are as near as copies made on purpose"
+            return f"not testable: {near}; at most {self.high:.1%} of {self.n_fake} fakes are copies"
         found = f"{max(self.share, 0):.1%} of {self.n_fake} fakes [{self.low:.1%}, {self.high:.1%}]"
         if self.high < share:
             return f"{found}: {share:.0%} of copies and more are excluded"
@@ -123,7 +124,7 @@ class CopyShare(NamedTuple):
 
 # %% ../nbs/12_copies.ipynb #c0a1000d
 FOUND, MISTAKEN = 0.95, 0.02  # below the threshold lie so many of the copies or of the held-out images, or more
-MIN_GAP = 0.5  # where the two shares differ by less, copies are not told from other images
+MOST_MISTAKEN = 0.1  # where more held-out images lie below, copies are not told from others
 DRAWS = 2000  # of the interval
 
 
@@ -160,17 +161,17 @@ def share_of_copies(
     n_groups = len(np.unique(groups))
     hit, null, power = (float(b.mean()) for b in below)
     about = (threshold, null, power, len(fake), len(held), n_groups)
-    if power - null < MIN_GAP:
-        return CopyShare(math.nan, 0.0, 1.0, *about)
-    share = (hit - null) / (power - null)
-    if n_groups < MIN_GROUPS:
-        return CopyShare(share, 0.0, 1.0, *about)
     rng = numpy_rng(seed, "copies interval")
     hits, powers = _counted(below[0], rng), _counted(below[2], rng)
+    high = float(np.quantile(hits / powers, 0.975).clip(0, 1))  # as if no other fake lay below: poor ones do not
+    if null > MOST_MISTAKEN:
+        return CopyShare(math.nan, 0.0, high, *about)
+    share = (hit - null) / (power - null)
+    if n_groups < MIN_GROUPS:
+        return CopyShare(share, 0.0, high, *about)
     nulls = _resampled(below[1].astype(float), groups, rng)
     low = np.quantile((hits - nulls) / (powers - nulls), 0.025)
-    high = np.quantile(hits / powers, 0.975)  # as if no other fake lay below: poor ones do not
-    return CopyShare(share, float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1)), *about)
+    return CopyShare(share, float(np.clip(low, 0, 1)), high, *about)
 
 # %% ../nbs/12_copies.ipynb #c0a1000f
 def _vector(name: str, values: np.ndarray) -> np.ndarray:  # (N,) float64

@@ -18,7 +18,7 @@ from gannb.stages import gan
 from gannb.stages import memory, score
 from gannb.stages.discriminator import d_on, d_rows, real_d
 from gannb.stages.judges import Scorer, judging_network, pooled, some_images
-from gannb.stages.memory import memorisation_rows, memorised
+from gannb.stages.memory import copies_found, copy_control_rows, copy_rows, memorisation_rows, memorised
 from gannb.stages.run import GanRun
 from gannb.stages.features import fakes_of, network
 
@@ -196,6 +196,38 @@ def test_planted_copies_are_found_among_honest_fakes(run, scorer, sets, monkeypa
     )
 
 
+def test_copies_are_counted_among_honest_fakes(run, scorer, sets, monkeypatch):
+    "Other real digits in place of fakes are no copies; a generator that gives back training images is found."
+    others, own = (np.asarray(s.images)[:100] for s in (sets[1], sets[0]))
+    monkeypatch.setattr(memory, "fakes_of", lambda run, epoch, n: others)
+    all_held = Scorer(scorer.net, sets[1], 100)
+    honest, planted, kinds = copies_found(run, all_held, sets[0])
+    assert honest.share < 0.06 and planted["20 % copies"].share - honest.share == pytest.approx(0.2, abs=0.06)
+    assert kinds["exact"] == 1 and min(kinds.values()) > 0.8
+    monkeypatch.setattr(memory, "fakes_of", lambda run, epoch, n: own)
+    assert copies_found(run, all_held, sets[0])[0].share == pytest.approx(1, abs=0.03)
+
+
+def test_rows_of_copies(run, scorer, sets, monkeypatch, tmp_path):
+    "The run's, its controls', and once a data set those of held-out images; a diverged run has NaN."
+    monkeypatch.setenv("GANNB_STORE", str(tmp_path))
+    rows = copy_rows("augment", "apple", run, scorer, sets[0])
+    of = {(r["arm"], r["step"], r["metric"]): r["value"] for r in rows}
+    assert {r["seed"] for r in rows} == {0} and ("augment", "end", "copies") in of
+    assert of["20 % copies", "control", "copies"] > of["10 % copies", "control", "copies"] + 0.05
+    assert of["exact copies", "control", "copies_found"] == 1
+    controls = copy_control_rows("apple", Scorer(scorer.net, sets[1], 48), sets[0])
+    assert [(r["arm"], r["seed"], r["step"], r["metric"]) for r in controls] == [
+        (name, None, "control", "copies") for name in ("real images", "slight blur", "half contrast")
+    ]
+    assert abs(controls[0]["value"]) < 0.05 and controls[0]["protocol"]["n_train"] == len(sets[0])
+    monkeypatch.setattr(memory, "nearness", None)  # kept: nothing is computed again
+    assert copy_rows("augment", "apple", run, scorer, sets[0]) == rows
+    gone = GanRun(run.folder, run.fields, 3, run.steps_per_epoch, diverged=7)
+    missing = copy_rows("augment", "apple", gone, scorer, sets[0])
+    assert len(missing) == len(rows) and all(math.isnan(r["value"]) for r in missing)
+
+
 def test_d_is_asked_with_the_statistics_of_real_images(run, sets):
     """Batch norm of the stored D mixes reals and fakes; its statistics are taken anew from real training
     images, and D answers in evaluation mode."""
@@ -244,13 +276,16 @@ ENTRIES = (  # what is stored under "score"; all that they use belongs to what a
     ("stages.score", "inception_scores"),
     ("stages.score", "inception_reals"),
     ("stages.memory", "memorisation_rows"),
+    ("stages.memory", "copy_rows"),
+    ("stages.memory", "copy_control_rows"),
+    ("stages.ladder", "climbed"),
     ("stages.judges", "scorers_for"),
     ("stages.judges", "judging_part"),
     ("stages.classifier", "Namer"),
     ("stages.classifier", "balanced"),
     ("studies.dataset_study.rows", "named_rows"),
 )
-KNOWN = {1: "f8d07e41bfbcca0d"}
+KNOWN = {1: "324afd18f13199e5"}
 
 
 def test_score_version_names_this_code():
