@@ -462,3 +462,17 @@ def test_papermill_by_hand_knows_its_parameters(tmp_path):
 
 def test_outputs_given_to_others_are_not_touched(monkeypatch, tmp_path):
     assert os.environ["GANNB_OUTPUTS"] == str(tmp_path / "outputs")
+
+
+def test_ledger_check_needs_a_folder(capsys, tmp_path):
+    text = refused(capsys, "ledger", "check", str(tmp_path / "nowhere"))
+    assert "nowhere" in text and "fruits" in text
+    with pytest.raises(SystemExit) as stopped:
+        main(["ledger", "chekc", "fruits"])
+    assert stopped.value.code == 2
+
+
+def test_ledger_check_of_an_empty_folder_is_told(capsys, tmp_path):
+    assert main(["ledger", "check", str(tmp_path)]) == 1
+    out = capsys.readouterr().out
+    assert "claims.json does not exist" in out and "could not be confirmed" in out

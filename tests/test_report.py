@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -12,7 +13,17 @@ from gannb import plot
 from gannb.ledger.check import check
 from gannb.ledger.words import fmt, interval_words
 from gannb.report.numbers import cell_text, table_csv
-from gannb.report.page import MARKER, Report, block, seed_rows
+from gannb.report.page import (
+    MARKER,
+    Report,
+    block,
+    claim_block,
+    claim_details,
+    claim_facts,
+    control_rows,
+    ledger_groups,
+    seed_rows,
+)
 from gannb.report.site import export_html, index_page
 from gannb.base import GannbError, Missing
 from gannb.ledger.judge import judge_all
@@ -452,3 +463,186 @@ def test_the_index_of_nothing_says_what_to_run(tmp_path):
     (tmp_path / "a" / "b" / "claims.json").write_text("{")
     with pytest.raises(GannbError, match="damaged"):
         index_page(tmp_path)
+
+
+# ---- what a ruler had to show, and what is counted apart --------------------------------------------------
+RULER = {"network": "effnet-lite0", "n_real": 400, "n_fake": 300}
+
+
+def scored(arm, metric, values, dataset="letters"):
+    place = {"arm": arm, "dataset": dataset, "step": "end", "metric": metric, "protocol": RULER}
+    return [place | {"seed": s, "value": v} for s, v in enumerate(values)]
+
+
+def control(arm, metric, value, dataset="letters", seed=None):
+    return scored(arm, metric, [value], dataset)[0] | {"seed": seed, "step": "control"}
+
+
+SCORED = [
+    *scored("all", "recall", (0.41, 0.43, 0.42, 0.40, 0.44)),
+    *scored("quarter", "recall", (0.30, 0.33, 0.31, 0.29, 0.32)),
+    *scored("all", "coverage", (0.61, 0.63, 0.62, 0.60, 0.64)),
+    *scored("quarter", "coverage", (0.50, 0.53, 0.51, 0.49, 0.52)),
+    control("real images", "recall", 0.812),
+    control("real images", "coverage", 0.9),
+    control("20 images repeated", "recall", 0.0213),
+    control("half of the classes", "coverage", 0.4),
+    control("chimeras", "recall", 0.7),
+]
+REPEATED = {
+    "must": "see",
+    "what": "20 <letters> repeated",
+    "arm": "20 images repeated",
+    "against": "real images",
+}
+CHIMERAS = {"must": "ignore", "what": "chimeras", "arm": "chimeras", "against": "real images", "margin": 0.2}
+HALF = {
+    "must": "see",
+    "what": "half gone",
+    "arm": "half of the classes",
+    "against": "real images",
+    "margin": 0.1,
+}
+COVERAGE = {
+    "kind": "difference",
+    "metric": "coverage",
+    "quantity": "coverage",
+    "margin": 0,
+    "controls": [HALF],
+}
+
+
+def various(setting="desk", rows=SCORED, said=None, **test):
+    whole = {"kind": "difference", "metric": "recall", "quantity": "recall", "dataset": "letters"}
+    whole |= {"arms": ["quarter", "all"], "direction": "below", "margin": 0.05, "reason": "made up"}
+    claim = {"id": "various", "short": "various", "sentence": "Fewer are less various.", "where": "section 2"}
+    claim |= {"supported_by_paper": None, "supported_reason": "made up", "published": None}
+    return judge_all([claim | (said or {}) | {"test": whole | test}], rows, setting)[0]
+
+
+def test_controls_stand_in_the_verdict_block():
+    claim = various(controls=[REPEATED, CHIMERAS], second=COVERAGE)
+    assert [(r["sign"], r["came"], r["value"], r["margin"]) for r in control_rows(claim)] == [
+        ("✓", "seen", "-0.791", "0.05"),
+        ("✓", "ignored", "-0.112", "0.2"),
+        ("✓", "seen", "-0.500", "0.1"),
+    ]
+    html = claim_block(claim)
+    assert "✓ seen</span> 20 &lt;letters&gt; repeated" in html and "✓ ignored</span> chimeras" in html
+    assert "half gone (second ruler)" in html and "must not matter" in html and "must be seen" in html
+    assert "<details" in html and "<details" not in html.split("How this was decided")[1]
+    assert " open><summary>" not in html, "what passed is folded"
+    assert (
+        "By a second ruler" in claim_facts(claim)
+        and "(reproduced)" in claim_facts(claim)["By a second ruler"]
+    )
+
+
+def test_a_control_that_failed_unfolds_how_it_was_decided():
+    blind = various(controls=[REPEATED | {"margin": 0.9}, CHIMERAS | {"margin": 0.01}])
+    assert [r["came"] for r in control_rows(blind)] == ["not seen", "mistaken for an effect"]
+    html = claim_block(blind)
+    assert '<details class="g-card g-more" open>' in html and "✗ not seen" in html
+    missing = control_rows(various(controls=[REPEATED | {"arm": "no such rung"}]))[0]
+    assert missing["value"] == "n/a (no such rows)" and missing["came"] == "not judged"
+
+
+def test_a_setting_that_judges_nothing_shows_controls_without_a_verdict():
+    rows = control_rows(various("quick", controls=[REPEATED]))
+    assert (rows[0]["sign"], rows[0]["came"], rows[0]["value"]) == ("–", "not judged", "-0.791")
+
+
+def test_what_a_margin_amounts_to_and_what_seeds_leave_open_are_said():
+    eighth = {
+        "what": "a tenth of what half the classes cost",
+        "arm": "half of the classes",
+        "metric": "coverage",
+    }
+    claim = various(margin_in=eighth | {"against": "real images", "share": 0.1})
+    assert claim_details(claim)["The margin"].startswith("✓ A tenth of what half the classes cost is 0.05")
+    assert "What these seeds leave open: no failure in 5 seeds" in claim_block(claim)
+    wrong = various(margin_in=eighth | {"against": "real images", "share": 0.5})
+    assert claim_details(wrong)["The margin"].startswith("✗ ")
+
+
+def test_a_test_of_the_resolution_is_told():
+    shown = {"kind": "difference", "arms": ["quarter", "all"], "direction": "below", "margin": 0.3}
+    claim = various(resolution=[shown | {"label": "half the steps are worse", "reason": "made up"}])
+    told = claim_details(claim)["A difference would show"]
+    assert told.startswith("half the steps are worse: -0.11") and told.endswith("(not reproduced)")
+
+
+def test_every_reading_is_shown_and_the_one_that_decides_is_named():
+    bound = {"kind": "bound", "arm": "all", "direction": "above", "bound": 0.5, "reason": "made up"}
+    tests = [bound | {"metric": m, "label": f"as {m}"} for m in ("recall", "coverage")]
+    facts = claim_facts(readings(tests))
+    assert facts["Reading 1"] == "as recall: 0.420 [0.400, 0.440] (not reproduced, which decides)"
+    assert facts["Reading 2"] == "as coverage: 0.620 [0.600, 0.640] (reproduced)" and "Here" not in facts
+
+
+def readings(tests):
+    claim = various()
+    kept = ("id", "short", "sentence", "where", "supported_by_paper", "supported_reason", "published")
+    test = {"kind": "readings", "dataset": "letters", "tests": tests}
+    return judge_all([{f: claim[f] for f in kept} | {"test": test}], SCORED, "desk")[0]
+
+
+def test_history_and_what_a_claim_is_about_are_marked():
+    changed = various(said={"amendment": "whole <arcs> now", "added": "seen later", "about": "beyond"})
+    html = claim_block(changed)
+    assert (
+        "This claim was amended: whole &lt;arcs&gt; now; added after the first run that judged: seen later."
+        in html
+    )
+    assert '<span class="g-about">beyond the paper</span>' in html
+    plain = claim_block(various())
+    assert "This claim was" not in plain and "g-about" not in plain
+
+
+def test_the_papers_own_claims_are_counted_apart(tmp_path):
+    about = ("beyond", "claim", "network", "claim", "arithmetic")
+    claims = [{**various(said={"about": what}), "id": f"c{i}"} for i, what in enumerate(about)]
+    assert [(heading, [c["id"] for c in group]) for heading, group in ledger_groups(claims)] == [
+        ("The paper's own claims", ["c1", "c3"]),
+        ("Arithmetic on the printed numbers", ["c4"]),
+        ("The networks trained here", ["c2"]),
+        ("Beyond the paper", ["c0"]),
+    ]
+    rep = Report(tmp_path, META)
+    rep.head(claims)
+    strip, apart = rep.blocks[0].split('<p class="g-counted">Counted apart.')
+    assert "<b>2</b> ✓ reproduced" in strip and strip.count("<li") == 1
+    assert "Beyond the paper: " in apart and "1 ✓ reproduced" in apart
+    assert apart.count('class="g-group"') == 4
+    assert re.findall(r'href="#claim-(c\d)"', apart) == ["c1", "c3", "c4", "c2", "c0"]
+    alone = Report(tmp_path, META)
+    alone.head(claims[1:2])
+    assert "Counted apart" not in alone.blocks[0] and 'class="g-group"' not in alone.blocks[0]
+
+
+def test_one_table_holds_all_controls():
+    from gannb.studies.study import controls_table
+
+    rows = [
+        *SCORED,
+        control("real images", "kid", 0.04, "faces"),
+        *(control("10 % copies", "copies", 0.1 + s / 100, "faces", s) for s in range(3)),
+        control("ladder", "ladder_passed", 1.0, "faces"),
+    ]
+    main = {"faces": SimpleNamespace(name="CelebA"), "letters": SimpleNamespace(name="EMNIST")}
+    table = controls_table(SimpleNamespace(results=SimpleNamespace(rows=rows), main=main))
+    assert list(table.columns) == ["data", "control", "kid", "recall", "coverage", "copies"]
+    assert [(r["data"], r["control"]) for r in table.rows] == [
+        ("CelebA", "real images"),
+        ("CelebA", "10 % copies"),
+        ("EMNIST", "real images"),
+        ("EMNIST", "20 images repeated"),
+        ("EMNIST", "half of the classes"),
+        ("EMNIST", "chimeras"),
+    ]
+    assert table.rows[1]["copies"] == pytest.approx(0.11) and table.rows[1]["kid"] == "-"
+    assert "n = 400 real images, n = 300 images in place of fakes, network effnet-lite0" in table.caption
+    assert "0.5 is chance" not in table.caption, "only the rulers that were asked are explained"
+    assert "0.0213" in table_csv(table.rows, table.columns, table.digits)
+    nobody = SimpleNamespace(results=SimpleNamespace(rows=scored("all", "kid", [1.0])), main=main)
+    assert controls_table(nobody) is None

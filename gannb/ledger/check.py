@@ -181,7 +181,7 @@ def read_results(
 
 # %% ../../nbs/13_ledger.check.ipynb #84ceb814
 _SAID = ("id", "sentence", "short", "where", "supported_by_paper", "supported_reason", "published")
-_MAYBE = ("waits_for", "about", "amendment")  # a claim may say them; a record that has none is silent
+_MAYBE = ("waits_for", "about")  # a claim may say them; a record that has none is silent
 
 
 def claim_again(record: Mapping) -> dict:  # as `load_claims` gives it
@@ -214,8 +214,8 @@ def read_claims(folder: str | Path) -> list[dict]:
         raise GannbError(f"{path}: the claims were judged at several settings ({', '.join(settings)}).")
     return records
 
-# %% ../../nbs/13_ledger.check.ipynb #7fdfb97a
-_FROM_ELSEWHERE = ("evidence", "finding", "amended", "amendment", "was", "added", "added_why")
+# %% ../../nbs/13_ledger.check.ipynb #7fdaca8a
+_FROM_ELSEWHERE = ("evidence", "finding", "headline", "amended", "amendment", "was", "added", "added_why")
 _FIRST_TOLD = ("verdict", "ours", "interval", "controls")  # what a reader wants to know before the rest
 
 

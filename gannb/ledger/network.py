@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .judge import judge, judge_all
-from .table import Table
+from .table import CONTROL, Table
 from .words import JUDGING
 
 # %% auto #0
-__all__ = ['NETWORK_METRICS', 'CONTROL', 'LADDER', 'LADDER_METRIC', 'asks_network', 'ladder_row', 'failed_words',
-           'failed_ladders', 'judge_study']
+__all__ = ['NETWORK_METRICS', 'LADDER', 'LADDER_METRIC', 'asks_network', 'ladder_row', 'failed_words', 'failed_ladders',
+           'judge_study']
 
 # %% ../../nbs/13_ledger.network.ipynb #d07b98e4
 NETWORK_METRICS = (  # what the judging network says
@@ -40,7 +40,6 @@ def asks_network(test: Any) -> bool:
     return isinstance(test, (list, tuple)) and any(map(asks_network, test))
 
 # %% ../../nbs/13_ledger.network.ipynb #b9cd494a
-CONTROL = "control"  # the step of rows that no training made
 LADDER = "ladder"  # the arm of the rows of a ladder
 LADDER_METRIC = "ladder_passed"
 
@@ -83,11 +82,12 @@ def judge_study(
     setting: str,
     previous: Sequence[Mapping] | None = None,  # an earlier claims.json
     failed: Mapping[str, str] | None = None,  # more data sets -> why the network may not judge there
+    known_missing: Mapping[str, str] | None = None,  # as in `judge_all`
 ) -> list[dict]:  # claims.json
     """The verdicts on all claims; where the network failed the ladder, what rests on it is not testable.
     Settings that judge nothing show their values all the same."""
     rows = list(rows)
-    judged = judge_all(claims, rows, setting, previous=previous)
+    judged = judge_all(claims, rows, setting, previous=previous, known_missing=known_missing)
     refused = failed_ladders(rows) | dict(failed or {})
     if not refused or setting not in JUDGING:
         return judged
@@ -98,6 +98,6 @@ def judge_study(
         claim = resting.get(record["id"])
         if claim is None:
             return record
-        return judge(claim, table, setting, previous=earlier.get(record["id"]))
+        return judge(claim, table, setting, previous=earlier.get(claim["id"]), new=record["added"])
 
     return [again(record) for record in judged]

@@ -24,7 +24,6 @@ from ..ledger.claims import load_claims
 from gannb.ledger.words import (
     ABOUT,
     MARKS,
-    NOT_TESTABLE,
     VERDICTS,
     about_of,
     counts,
@@ -250,7 +249,7 @@ def seed_rows(claim: Mapping) -> list[dict]:
 
 # %% ../../nbs/16_report.page.ipynb #9190fd4c
 def _asked_of(claim: Mapping) -> list[Mapping]:
-    "The claim and every part of it, where controls, margins and second rulers may stand."
+    "The claim and every part of it, where margins, second rulers and resolutions may stand."
     below = [p for part in claim.get("parts", ()) for p in _asked_of(part)]
     return [claim, *below]
 
@@ -267,27 +266,32 @@ def _readings(claim: Mapping) -> dict[str, str]:
     if claim.get("reading") is None:
         return {}
     found = {}
-    for part in claim["parts"]:
-        decides = ", decides" if part["label"] == claim["reading"] else ""
-        found[f"Read as: {part['label']}"] = f"{part['ours']} ({part['verdict']}{decides})"
+    for i, part in enumerate(claim["parts"][: len(claim["test"]["tests"])], 1):
+        decides = ", which decides" if part["label"] == claim["reading"] else ""
+        found[f"Reading {i}"] = f"{part['label']}: {part['ours']} ({part['verdict']}{decides})"
     return found
 
 # %% ../../nbs/16_report.page.ipynb #1b5279ff
 def claim_facts(claim: Mapping) -> dict[str, str]:
-    "What stands between a verdict and its reason: both numbers, the second ruler, every reading."
-    return {
-        "The paper": claim["published"],
-        "Here": claim["ours"],
-        **_second_facts(claim),
-        **_readings(claim),
-    }
+    "What stands between a verdict and its reason: both numbers (or every reading), and the second ruler."
+    here = _readings(claim) or {"Here": claim["ours"]}
+    return {"The paper": claim["published"], **here, **_second_facts(claim)}
 
 # %% ../../nbs/16_report.page.ipynb #85a2c5eb
-def _margin_words(margin_in: Mapping) -> str:
-    "`0.1 is half of what slight blur costs: 0.0981 by the controls.`"
-    here = "n/a (no such control)" if margin_in["value"] is None else fmt(margin_in["value"])
-    stands = "" if margin_in["true"] else " This is not so, and the margin does not stand."
-    return f"{margin_in['margin']:g} is meant as {margin_in['what']}: {here} by the controls.{stands}"
+_SIGNS = {True: "✓", False: "✗", None: "–"}  # whether something is so; None: it was not judged
+
+
+def _ruler_details(claim: Mapping) -> dict[str, str]:
+    "What the margin amounts to, and whether a difference would have shown."
+    asked, facts = _asked_of(claim), {}
+    margins = [p["margin_in"] for p in asked if p.get("margin_in")]
+    if margins:
+        facts["The margin"] = " ".join(dict.fromkeys(f"{_SIGNS[m['true']]} {m['text']}" for m in margins))
+    shown = [r for p in asked for r in p.get("resolution") or ()]
+    if shown:
+        told = dict.fromkeys(f"{r['label']}: {r['ours']} ({r['verdict']})" for r in shown)
+        facts["A difference would show"] = "; ".join(told)
+    return facts
 
 # %% ../../nbs/16_report.page.ipynb #7306fd7e
 def claim_details(claim: Mapping) -> dict[str, str]:
@@ -298,9 +302,7 @@ def claim_details(claim: Mapping) -> dict[str, str]:
         facts["Units"] = f"{claim['n']}{seeds}"
     if claim["rule"] not in claim["reason"]:
         facts["Rule"] = claim["rule"]
-    margins = [_margin_words(p["margin_in"]) for p in _asked_of(claim) if p.get("margin_in")]
-    if margins:
-        facts["The margin"] = " ".join(dict.fromkeys(margins))
+    facts |= _ruler_details(claim)
     if claim["supported_by_paper"] is not None:
         says = "supports" if claim["supported_by_paper"] else "does not support"
         facts["Its own table"] = f"{says} the sentence: {claim['supported_reason']}"
@@ -308,27 +310,25 @@ def claim_details(claim: Mapping) -> dict[str, str]:
 
 # %% ../../nbs/16_report.page.ipynb #6b5271f0
 _MUST = {"see": "must be seen", "ignore": "must not matter"}
-_CAME = {  # what a control must do and whether it passed -> what came of it
+_CAME = {  # what a control must do and whether it did -> what came of it
     ("see", True): "seen",
     ("see", False): "not seen",
     ("ignore", True): "ignored",
     ("ignore", False): "mistaken for an effect",
 }
+_LOOKS = {True: "yes", False: "no", None: "untested"}
 
 
-def control_rows(claim: Mapping) -> list[dict[str, str]]:  # mark, key, what, must, came, value, margin
-    "The controls of a claim in words, those of its parts and second rulers too, each once."
-    asked = _asked_of(claim)
-    asked += [p["second"] for p in asked if p.get("second")]
+def control_rows(claim: Mapping) -> list[dict[str, str]]:  # sign, key, what, must, came, value, margin
+    "The controls of a claim in words, those of its parts and of its second ruler too."
     rows = []
-    for control in (c for p in asked for c in p.get("controls") or ()):
-        passed = bool(control["passed"])
+    for control in claim.get("controls") or ():
+        must, passed = control["must"], control["passed"]
+        part = f" ({control['part']})" if control.get("part") else ""
         value = Missing("no such rows") if control["value"] is None else control["value"]
-        row = {"mark": "✓" if passed else "✗", "key": "yes" if passed else "no", "what": control["what"]}
-        row |= {"must": _MUST[control["must"]], "came": _CAME[control["must"], passed]}
-        row |= {"value": fmt(value), "margin": f"{control['margin']:g}"}
-        if row not in rows:
-            rows.append(row)
+        row = {"sign": _SIGNS[passed], "key": _LOOKS[passed], "what": control["what"] + part}
+        row |= {"must": _MUST[must], "came": _CAME.get((must, passed), "not judged")}
+        rows.append(row | {"value": fmt(value), "margin": f"{control['margin']:g}"})
     return rows
 
 # %% ../../nbs/16_report.page.ipynb #8374b910

@@ -17,7 +17,8 @@ from .. import plot, store
 from ..base import GannbError, Missing, nearest
 from ..config import Report as Request
 from ..data import ImageSet
-from ..ledger.network import CONTROL, LADDER, judge_study, ladder_row
+from ..ledger.network import LADDER, judge_study, ladder_row
+from ..ledger.table import CONTROL
 from ..models.dcgan import Discriminator, Generator, layer_table
 from ..models.guidelines import guidelines
 from ..report.page import Report, previous_claims, run_folder, study_meta
@@ -171,10 +172,11 @@ def by_key(arms: Iterable[Arm]) -> dict[tuple[str, str], Arm]:
 # %% ../../nbs/17_studies.study.ipynb #9e6801a7
 def passed_rows(
     ladders: Mapping[str, Any],  # role -> Ladder or Missing
+    protocols: Mapping[str, Mapping],  # role -> what its scores rest on
 ) -> list[dict]:
     "Where the network may judge, as rows: what is published must be enough to judge again."
     found = {role: climbs for role, climbs in ladders.items() if not isinstance(climbs, Missing)}
-    return [ladder_row(role, climbs.wrong) for role, climbs in found.items()]
+    return [ladder_row(role, climbs.wrong, protocols[role]) for role, climbs in found.items()]
 
 # %% ../../nbs/17_studies.study.ipynb #73a35169
 @dataclass
@@ -255,7 +257,8 @@ class Study:
         "The ladders, the rows and the verdicts."
         self.set_threads()
         self.ladders = {role: ladder_of(t.runs, t.scorer, t.data) for role, t in self.main.items()}
-        self.results = Results([*self.rows_room.rows(self), *passed_rows(self.ladders)])
+        protocols = {role: t.scorer.protocol() for role, t in self.main.items()}
+        self.results = Results([*self.rows_room.rows(self), *passed_rows(self.ladders, protocols)])
         self.judged = judge_study(
             self.published["claims"],
             self.results.rows,
@@ -366,8 +369,8 @@ def _asked_with(rows: Iterable[Mapping]) -> str:
     "`n = 400 real images against 400, network effnet-lite0`: every number of images that the controls had."
     cards = [r["protocol"] for r in rows if r["step"] == CONTROL and r["arm"] != LADDER]
     said = []
-    for field, words in (("n_real", "real images"), ("n_fake", "images in place of fakes")):
-        if numbers := sorted({card[field] for card in cards if field in card}):
+    for count, words in (("n_real", "real images"), ("n_fake", "images in place of fakes")):
+        if numbers := sorted({card[count] for card in cards if count in card}):
             said.append(f"n = {' or '.join(f'{n:,}' for n in numbers)} {words}")
     if networks := sorted({str(card["network"]) for card in cards if "network" in card}):
         said.append(f"network {' and '.join(networks)}")
