@@ -12,7 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 GROUND = ("base",)
 STORES = ("base", "store")
-PARTS = "store plot fetch files data datasets augment models train sample features metrics classify".split()
+PARTS = "store plot fetch files data datasets augment models damage".split()
+PARTS += "train sample features metrics copies classify".split()
 LEDGER = "intervals words claims table rules controls names judge network check".split()
 LEDGER = [f"ledger.{room}" for room in LEDGER]
 BELOW_STAGES = ("base", *PARTS, "ledger", "config")
@@ -30,10 +31,12 @@ TABLE = {
     "datasets": (4, (*STORES, "data", "files", "fetch")),
     "augment": (5, GROUND),
     "models": (6, GROUND),
+    "damage": (7, GROUND),
     "train": (8, (*GROUND, "models")),
     "sample": (9, GROUND),
-    "features": (10, GROUND),
-    "metrics": (11, GROUND),
+    "features": (10, (*GROUND, "damage")),
+    "metrics": (11, (*GROUND, "features")),  # features: `one_thread`
+    "copies": (12, (*GROUND, "metrics")),
     "classify": (12, (*GROUND, "data", "features")),
     "ledger.intervals": (13, GROUND),
     "ledger.words": (13, (*GROUND, *LEDGER[:1])),
@@ -55,8 +58,11 @@ TABLE = {
     "stages.score": (15, (*BELOW_STAGES, *RUNS, "stages.features", "stages.judges")),
     **{
         f"stages.{room}": (15, (*BELOW_STAGES, *SCORES))
-        for room in "ladder memory discriminator pictures classifier tables".split()
+        for room in "memory discriminator pictures classifier tables".split()
     },
+    "stages.controls": (15, (*BELOW_STAGES, *SCORES, "stages.classifier")),
+    "stages.reader": (15, (*BELOW_STAGES, *SCORES, "stages.classifier")),
+    "stages.ladder": (15, (*BELOW_STAGES, *SCORES, "stages.classifier", "stages.controls")),
     "stages.cards": (15, (*BELOW_STAGES, "stages")),
     "report.numbers": (16, ("base", "store", "plot", "ledger", "config")),
     "report.page": (16, ("base", "store", "plot", "ledger", "config", "report.numbers")),
@@ -83,7 +89,8 @@ for _paper in PAPERS:
     TABLE["studies.registry"] = (_number, (*_rooms, f"studies.{_paper}.plan"))
 NUMBER = {room: number for room, (number, _) in TABLE.items()}
 MAY_IMPORT = {room: rooms for room, (_, rooms) in TABLE.items()}
-WITHOUT_TORCH = {"base", "store", "plot", "data", "files", "fetch", "datasets", "config", "studies.registry"}
+WITHOUT_TORCH = {"base", "store", "plot", "data", "files", "fetch", "datasets", "damage", "config"}
+WITHOUT_TORCH |= {"studies.registry"}
 WITHOUT_TORCH |= set(LEDGER) | {room for room in TABLE if room.endswith(".plan")}
 NEEDS_TORCH = {"torch", "torchvision", "torchmetrics", "torch_fidelity", "timm", "safetensors.torch"}
 ONLY_FOR_DEVELOPERS = {"nbdev", "fastcore", "execnb", "ghapi", "pytest"}
