@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import torch
 
-from ..base import GannbError
 from ..data import ImageSet, image_hashes
 from ..features import FeatureNet
 from .classifier import Namer
@@ -93,7 +92,5 @@ def bits_of_run(reader: Reader | OtherEyes, run: GanRun, n: int) -> float:
 
 # %% ../../nbs/15_stages.reader.ipynb #7ead000c
 def between(value: float, none: float, real: float) -> float:
-    "Where a value lies between two ends. Raises `GannbError` where `real` does not lie above `none`."
-    if not real > none:
-        raise GannbError(f"the reader reads {real:.3g} bits from real images and {none:.3g} from nothing.")
-    return (value - none) / (real - none)
+    "Where a value lies between two ends; NaN where real images tell no more than nothing does."
+    return (value - none) / (real - none) if real > none else math.nan

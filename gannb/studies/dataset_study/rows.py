@@ -18,6 +18,7 @@ from ...config import split_spec
 from ...damage import DAMAGES, damages_for, distort
 from ...data import ImageSet, set_contrast
 from ...datasets.registry import load
+from ...metrics import normalised
 from ...models.dcgan import Discriminator, Generator, layer_table
 from ...models.guidelines import guidelines
 from ...stages.arms import Arm, Trained, epochs_for
@@ -288,7 +289,7 @@ def kid_of_controls(t: Trained, controls: Mapping[str, np.ndarray]) -> list[dict
     protocol = t.scorer.protocol() | {"ends": "untrained G = 0, held-out letters = 1"}
     out = []
     for name, kid in kids.items():
-        arm, share = f"{t.ledger_arm}: {name}", between(kid, untrained, kids["real images"])
+        arm, share = f"{t.ledger_arm}: {name}", normalised(kid, untrained, kids["real images"])
         out.append(row(arm, t.role, None, "control", "quality", share, protocol))
     return out
 
