@@ -173,7 +173,7 @@ def test_d_judges_by_the_statistics_of_real_images(study):
     assert abs(whole - half) > 1e-6
 
 
-# ---- rulers of this study ------------------------------------------------------------------------------------
+# ---- rulers of this study ----------------------------------------------------------------------------------
 
 
 def test_letters_are_damaged_before_they_get_a_background():
@@ -194,9 +194,7 @@ def test_shrunk_faces_are_means_of_squares():
         small.shape == (2, 16, 16, 3) and small[0, 0, 0].tolist() == [10, 20, 30] and not small[:, 1:].any()
     )
     assert shrunk(x, 32).tolist() == x.tolist()
-    assert [names[-1] for names, _ in VIEWS.values()] == ["size 16", "size 32 grey"], (
-        "they judge"
-    )
+    assert [names[-1] for names, _ in VIEWS.values()] == ["size 16", "size 32 grey"], "they judge"
 
 
 def test_a_calibrated_share_lies_between_others_and_the_class():
@@ -407,7 +405,7 @@ def test_diverged_seeds_stay_in(study):
     }
     dead = dataclasses.replace(study, trained=trained, facts={})
     dead.score()
-    lost = "quality fall_of_D nearer_to_training called_airplane D_acc_gap letters_read copies D_right_held".split()
+    lost = "quality fall_of_D nearer_to_training called_airplane D_acc_gap letters_read copies".split()
     own = [r for r in dead.results.rows if r["seed"] is not None]
     assert all(math.isnan(r["value"]) for r in own if r["metric"] in lost)
     assert {r["metric"] for r in own} >= set(lost)
@@ -440,7 +438,15 @@ GOOD = {
 
 def test_a_network_that_failed_the_ladder_judges_nothing():
     rows = [
-        row(arm, role, seed, at, m, v + 0.01 * seed, {"n_real": 200, "n_fake": 200})
+        row(
+            arm,
+            role,
+            seed,
+            at,
+            m,
+            (1 - v if m == "c2st" else v) + 0.01 * seed,
+            {"n_real": 200, "n_fake": 200},
+        )
         for seed in range(5)
         for role in ("emnist", "celeba", "cifar")
         for arm, v in (("dcgan", 0.9 if role == "emnist" else 0.2), ("quarter of the images", 0.9))
@@ -493,7 +499,7 @@ SEEN_LETTERS = {
     "strong blur": 0.2,
     "tiles shuffled": 0.3,
 }
-SEEN_FACES = {"real images": 0.02, "slight blur": 0.15, "strong blur": 1.6}
+SEEN_FACES = {"real images": 0.02, "slight blur": 0.16, "strong blur": 1.6}
 
 
 def control_cells():
@@ -516,7 +522,9 @@ def rows_of_a_table(good, controls=True):
     out = []
 
     def add(arm, role, at, metric, value):
-        out.extend(row(arm, role, s, at, metric, value + 1e-3 * s, {"held_out": True}) for s in range(5))
+        order = np.random.default_rng(len(out)).permutation(5)  # seeds of an arm differ, in no order
+        cells = ((s, value + 1e-3 * float(k)) for s, k in enumerate(order))
+        out.extend(row(arm, role, s, at, metric, v, {"held_out": True}) for s, v in cells)
 
     def better(a, b):
         return a if good else b
@@ -603,8 +611,9 @@ def test_a_claim_about_images_needs_its_controls(claim):
     found = judge(BY_ID[claim], rows_of_a_table(True, controls=False), "desk")
     assert found["verdict"] == NOT_TESTABLE and "control" in found["reason"]
     moved = [r | {"value": 0.5} if r["step"] == "control" else r for r in rows_of_a_table(True)]
-    found = judge(BY_ID[claim], moved, "desk")
-    assert found["verdict"] == NOT_TESTABLE and "this ruler" in found["reason"], "one value for all is blind"
+    blind = judge(BY_ID[claim], moved, "desk")
+    assert blind["verdict"] not in ("reproduced", "not reproduced"), "one value for all controls is blind"
+    assert "this ruler" in blind["reason"]
 
 
 def test_letters_are_judged_by_who_reads_them_not_by_kid():
