@@ -61,6 +61,7 @@ TABLE = {
         for room in "memory discriminator pictures classifier tables".split()
     },
     "stages.controls": (15, (*BELOW_STAGES, *SCORES, "stages.classifier")),
+    "stages.reader": (15, (*BELOW_STAGES, *SCORES, "stages.classifier")),
     "stages.ladder": (15, (*BELOW_STAGES, *SCORES, "stages.classifier", "stages.controls")),
     "stages.attacks": (15, (*BELOW_STAGES, *SCORES, "stages.classifier", "stages.controls")),
     "stages.cards": (15, (*BELOW_STAGES, "stages")),

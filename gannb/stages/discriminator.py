@@ -13,15 +13,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..base import GannbError, to_float
+from ..base import GannbError, draw_z, to_float
 from ..data import ImageSet
 from ..models.dcgan import Discriminator
+from .features import fakes_of
+from .gan import build_networks
 from .judges import some_images
 from .run import GanRun
-from .score import row
+from .score import kept_numbers, row
+from ..store import load_checkpoint
+from ..train import d_step, g_step, load_state, make_optimizers
 
 # %% auto #0
-__all__ = ['D_MODE', 'real_d', 'd_on', 'd_rows', 'd_features']
+__all__ = ['D_MODE', 'PURE', 'PLACES', 'PLACE_STEPS', 'real_d', 'd_on', 'd_rows', 'in_pure_batches', 'right_rows', 'place_rows',
+           'd_features']
 
 # %% ../../nbs/15_stages.discriminator.ipynb #f0a6338e
 def _batch(images: np.ndarray) -> Tensor:  # (N,H,W,C) uint8 -> (N,C,H,W) float32 in [-1, 1]
@@ -77,6 +82,91 @@ def d_rows(arm: str, role: str, run: GanRun, train: ImageSet, held: ImageSet) ->
         values["D_acc_train"], values["D_acc_held"] = acc_train, acc_held
         values["D_acc_gap"], values["D_gap"] = acc_train - acc_held, p_train - p_held
     return [row(arm, role, run.seed, "end", metric, value, protocol) for metric, value in values.items()]
+
+# %% ../../nbs/15_stages.discriminator.ipynb #c6aba394
+@torch.no_grad()
+def in_pure_batches(run: GanRun, images: np.ndarray) -> float:  # (N,H,W,C) uint8 -> share called real
+    """What the last D says of images in batches of their own kind, as it met them in training: batch norm
+    takes each batch's own statistics. Whole batches, or the one there is.
+    Raises `GannbError` where D is gone."""
+    D, size = run.discriminator().train(), run.fields["batch_size"]
+    n = len(images) // size * size or len(images)
+    logits = [D(_batch(images[i : i + size])) for i in range(0, n, size)]
+    return float((torch.cat(logits) > 0).float().mean())
+
+
+PURE = "batches of one kind, each with its own statistics, as in training"
+
+
+def right_rows(
+    arm: str,
+    role: str,
+    run: GanRun,
+    train: ImageSet,  # gives batch norm its statistics where images are shown alone
+    held: ImageSet,  # reals that no training saw
+    n: int,  # at most so many reals, and so many fakes
+) -> list[dict]:
+    """How often the last D is right about fresh fakes, and on average over these and held-out reals: in
+    batches of one kind, and one by one. Raises `GannbError` where the run's last state is gone."""
+    real = some_images(held, n)
+    protocol = {"n_real": len(real), "n_fake": n, "held_out": True}
+    modes = {
+        "D_right_fakes": PURE,
+        "D_right_held": PURE,
+        "D_right_fakes_alone": D_MODE,
+        "D_right_alone": D_MODE,
+    }
+    values = dict.fromkeys(modes, math.nan)
+    if run.diverged is None:
+        D, fakes, reals = real_d(run, train), fakes_of(run, run.epochs, n), np.asarray(real.images)
+        pure = 1 - in_pure_batches(run, fakes), in_pure_batches(run, reals)
+        alone = 1 - d_on(D, fakes)[1], d_on(D, reals)[1]
+        values = dict(zip(modes, (pure[0], sum(pure) / 2, alone[0], sum(alone) / 2)))
+    return [row(arm, role, run.seed, "end", m, v, protocol | {"mode": modes[m]}) for m, v in values.items()]
+
+# %% ../../nbs/15_stages.discriminator.ipynb #c6aba396
+PLACES = ("before D's update", "after D's update", "after G's update")
+PLACE_STEPS = 20
+
+
+def _three_places(run: GanRun, data: ImageSet) -> dict[str, float]:  # place -> mean D(G(z))
+    "The steps after the run's last. Raises `GannbError` where its last state is gone."
+    found = load_checkpoint(run.folder / "checkpoints")
+    if not found or found[1]["step"] != run.steps:
+        raise GannbError(f"The state after the last step is not in {run.folder}.")
+    f = run.fields
+    G, D = build_networks(f)
+    opts = make_optimizers(G, D, *(f[k] for k in ("lr_G", "lr_D", "beta1", "beta2")))
+    load_state(found[0], G, D, *opts)
+    layout = {"device": f["device"], "memory_format": f["memory_format"]}
+    seen = []
+    for i, (x, _) in zip(range(PLACE_STEPS), data.batches(f["batch_size"], run.seed, run.epochs, **layout)):
+        z = draw_z(len(x), f["nz"], run.seed, "three places", i, f["z_dist"]).to(x.device)
+        fake = G(z)
+        before = d_step(D, opts[1], x, fake.detach())[2]
+        after_D = g_step(D, opts[0], fake)[1]
+        with torch.no_grad():
+            after_G = D(G(z))
+        seen.append([float(v.sigmoid().mean()) for v in (before, after_D, after_G)])
+    return dict(zip(PLACES, np.mean(seen, axis=0).tolist()))
+
+# %% ../../nbs/15_stages.discriminator.ipynb #c6aba397
+def place_rows(
+    arm: str,
+    role: str,
+    run: GanRun,
+    train: ImageSet,  # what it was trained on
+) -> list[dict]:  # nothing where the run's last state is gone
+    "D(G(z)) at the three places of a step, at the end of a run; NaN for one that diverged. Computed once."
+    protocol = {"mean over steps": f"the {PLACE_STEPS} after the last", "mode": "training batches"}
+    values = dict.fromkeys(PLACES, math.nan)
+    if run.diverged is None:
+        key = {"what": "three places", "G": run.sha256(), "seed": run.seed, "steps": PLACE_STEPS}
+        try:
+            values = kept_numbers(key | {"data": train.fingerprint}, lambda: _three_places(run, train))
+        except GannbError:
+            return []
+    return [row(arm, role, run.seed, "end", f"D_fake {p}", values[p], protocol) for p in PLACES]
 
 # %% ../../nbs/15_stages.discriminator.ipynb #30d3e0bb
 @torch.no_grad()

@@ -110,9 +110,6 @@ DESK = {
     "steps": 2000,
     "ngf": 32,
     "ndf": 32,
-    # The trainings behind the reference result took two threads, and the thread count is part of a training's
-    # key: with another one none of them would be found again.
-    "main_threads": 2,
     "threads": 1,
     "side_steps": 600,
     "side_width": 16,

@@ -7,36 +7,54 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from torch import nn
 
-from ...base import GannbError, Missing, numpy_rng
+from ...base import GannbError, Missing
 from ...config import split_spec
-from ...damage import tiles_shuffled
+from ...damage import DAMAGES, damages_for, distort
 from ...data import ImageSet, set_contrast
-from ...datasets.registry import CLASS_NAMES
+from ...datasets.registry import load
+from ...metrics import normalised
 from ...models.dcgan import Discriminator, Generator, layer_table
 from ...models.guidelines import guidelines
 from ...stages.arms import Arm, Trained, epochs_for
-from ...stages.discriminator import D_MODE, d_on, d_rows, real_d
 from ...stages.classifier import Namer, balanced
-from ...stages.features import fake_features, features, network
+from ...stages.controls import c2st_rows, control_rows, scores_of_images, untrained_kids
+from ...stages.discriminator import D_MODE, d_on, d_rows, place_rows, real_d, right_rows
+from ...stages.features import fake_features, fakes_of, features, network
 from ...stages.gan import load_data, load_held_out
 from ...stages.judges import Scorer, some_images
-from ...stages.memory import memorisation_rows
+from ...stages.memory import copy_control_rows, copy_rows, memorisation_rows
+from ...stages.reader import OtherEyes, Reader, between, bits_of, bits_of_run
 from ...stages.run import GanRun, epoch_near, kept, window_rows
-from ...stages.score import curve_rows, kept_numbers, row, score, score_rows
+from ...stages.score import kept_numbers, quality, row, score, score_rows
 from .plan import DatasetStudyConfig
-from .side import FACES, LETTERS, QUARTER, UPDATES, side_arms
+from gannb.studies.dataset_study.side import (
+    FACES,
+    LETTERS,
+    QUARTER,
+    SIZES,
+    UPDATES,
+    changed,
+    grey,
+    in_colour,
+    letter_changes,
+    side_arms,
+)
 from ..study import Study
 
 # %% auto #0
-__all__ = ['ROLES', 'NAMES', 'CELEBA_WIDTH', 'TILES', 'HALF', 'CHANGES', 'DECIDE', 'PER_CLASS', 'main_arms', 'arms',
-           'common_step', 'facts', 'listed_networks', 'printed_rows', 'kid_row', 'main_rows', 'side_rows',
-           'quarter_rows', 'same_g_updates', 'update_rows', 'shuffle_tiles', 'answers_of', 'fall_rows', 'knows_rows',
-           'chosen_class', 'class_sets', 'can_name', 'share_called', 'named_rows', 'memory_scorer', 'rows']
+__all__ = ['ROLES', 'NAMES', 'SIGNALS', 'NO_LETTER', 'ONE_LETTER', 'LETTER_DAMAGES', 'FACE_CONTROLS', 'VIEWS', 'AS_THEY_ARE',
+           'CHANGES', 'SHOWN_CHANGES', 'PER_CLASS', 'main_arms', 'arms', 'common_step', 'fact', 'text_facts',
+           'contrast_of', 'native', 'data_facts', 'listed_networks', 'printed_rows', 'kid_row', 'both_eyes',
+           'main_rows', 'signal_rows', 'side_rows', 'quarter_rows', 'letter_controls', 'readers', 'read_rows',
+           'kid_of_controls', 'shrunk', 'view_rows', 'same_g_updates', 'update_rows', 'answers_of', 'fall_rows',
+           'knows_rows', 'chosen_class', 'class_sets', 'can_name', 'calibrated', 'share_called', 'named_rows',
+           'memory_scorer', 'rows']
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #a770355c
 ROLES = {"emnist": "EMNIST", "celeba": "CelebA", "cifar": "CIFAR-10 airplanes"}
@@ -69,27 +87,59 @@ def common_step(study: Study) -> int:
     return min(t.steps for t in study.main.values())
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #578518d6
-CELEBA_WIDTH = 178  # px: aligned and cropped CelebA images are 178 x 218 (Liu et al. 2015, data set page)
+def fact(arm: str, role: str | None, metric: str, value: float) -> dict:
+    "A row that no training stands behind."
+    return row(arm, role, None, None, metric, value, {})
 
 
-def facts(
+def text_facts(
     full_sets: Mapping[str, Mapping[str, Any]],  # of the paper's YAML: role -> images, batch
     G: nn.Module,
     D: nn.Module,  # the layers that section 4 lists
 ) -> list[dict]:
-    "Ledger rows about the text: iterations, output size, guidelines, letters, native size."
-
-    def fact(arm: str, role: str | None, metric: str, value: float) -> dict:
-        return row(arm, role, None, None, metric, value, {})
-
-    letters = sum(not c.isdigit() for c in CLASS_NAMES["emnist-balanced"])
+    "Rows about the text: iterations, output size, guidelines."
     return [
         *(fact("full set", r, "iterations", -(-f["images"] // f["batch"])) for r, f in full_sets.items()),
         fact("listed layers", None, "output_size", layer_table(G)[-1]["out_shape"][1]),
         fact("listed layers", None, "guidelines_met", sum(r["met"] for r in guidelines(G, D))),
-        fact("full set", "emnist", "letter_classes", letters),
-        fact("full set", "celeba", "native_width", CELEBA_WIDTH),
     ]
+
+# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #578518d7
+def contrast_of(images: np.ndarray) -> dict[str, float]:  # (N,H,W,C) uint8
+    """How much grey values differ within an image, as shares of the whole range, mean over images: their
+    standard deviation, and the stretch between the darkest and the brightest twentieth."""
+    x = grey(images).reshape(len(images), -1) / 255
+    low, high = np.percentile(x, (5, 95), axis=1)
+    return {"contrast": float(x.std(1).mean()), "contrast_range": float((high - low).mean())}
+
+
+def native(cfg: DatasetStudyConfig, i: int) -> ImageSet:
+    "Data set number `i` with all its classes, as its files are."
+    return load(
+        split_spec(cfg.datasets[i])[0], data_root=cfg.data_root, on_error=cfg.on_error, progress=False
+    )
+
+
+def data_facts(study: Study) -> list[dict]:
+    "Rows about the images that are here: classes, sizes, contrast against that of the letters."
+    first, out = study.main["emnist"], []
+    digits = sum(c.isdigit() for c in first.data.classes)
+    out.append(fact("images", "emnist", "digit_classes", digits))
+    out.append(fact("images", "emnist", "letter_classes", len(first.data.classes) - digits))
+    for i, role in ((0, "emnist"), (2, "cifar")):
+        images = native(study.cfg, i)
+        sides = {
+            "native_side": images.size,
+            "native_channels": images.channels,
+            "classes": len(images.classes),
+        }
+        out += [fact("images", role, metric, value) for metric, value in sides.items()]
+    letters = contrast_of(np.asarray(first.data.images))
+    for role, t in study.main.items():
+        for metric, value in contrast_of(np.asarray(t.data.images)).items():
+            out.append(fact("images", role, metric, value))
+            out.append(fact("images", role, f"{metric}_ratio", value / letters[metric]))
+    return out
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #2c51f1f8
 def listed_networks() -> tuple[Generator, Discriminator]:
@@ -113,18 +163,55 @@ def kid_row(t: Trained, run: GanRun, epoch: int, at: str) -> dict:
     kid = score(run, t.scorer, epoch)["kid"]
     return row(t.ledger_arm, t.role, run.seed, at, "kid", kid, t.scorer.protocol())
 
+
+def both_eyes(study: Study, t: Trained, run: GanRun, epoch: int, at: str) -> list[dict]:
+    "KID of one snapshot, and what the second ruler says of it."
+    learnt_from = study.main[t.role].data
+    second = c2st_rows(t.ledger_arm, t.role, run, t.scorer, learnt_from, epoch, at)
+    return [kid_row(t, run, epoch, at), *second]
+
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #11ad1098
 def main_rows(study: Study) -> list[dict]:
-    """Every score of the three data sets at the end and at the common step, KID at half the run, KID with
-    the losses at every kept epoch."""
+    "Every score of the three data sets at the end and at the common step; what losses tell; what D is asked."
     out = []
     for role, t in study.main.items():
         for run in t.runs:
-            common = epoch_near(run, common_step(study))
-            out += score_rows("dcgan", role, run, t.scorer, t.data)
-            out += score_rows("dcgan", role, run, t.scorer, t.data, common, "common")
-            out.append(kid_row(t, run, epoch_near(run, run.steps / 2), "half"))
-            out += curve_rows("dcgan", role, run, t.scorer)
+            for at, epoch in (("end", run.epochs), ("common", epoch_near(run, common_step(study)))):
+                out += score_rows("dcgan", role, run, t.scorer, t.data, epoch, at)
+                out += both_eyes(study, t, run, epoch, at)[1:]
+            out += signal_rows(t, run) + place_rows("dcgan", role, run, t.data)
+    for run in study.main["celeba"].runs:
+        out += both_eyes(study, study.main["celeba"], run, epoch_near(run, run.steps / 2), "half")
+    return out
+
+# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #11ad1099
+SIGNALS = (
+    "loss_D",
+    "loss_G",
+    "D_real",
+    "D_fake_after",
+    "accuracy",
+)  # what might tell how good the images are
+
+
+def signal_rows(t: Trained, run: GanRun) -> list[dict]:
+    """KID and the printed numbers at every kept epoch, by numbered step, and their changes since the one
+    before: what rises or falls along the whole run is gone from the changes."""
+    out, before, history = [], {}, run.history()
+    for epoch in kept(run):
+        step = epoch * run.steps_per_epoch
+        upto = history.upto(step)
+        now = {m: upto.mean(m, run.steps_per_epoch) for m in (*SIGNALS[:4], "acc_real", "acc_fake")}
+        now["accuracy"] = (now.pop("acc_real") + now.pop("acc_fake")) / 2
+        now["kid"] = score(run, t.scorer, epoch)["kid"]
+        for metric, value in now.items():
+            protocol = t.scorer.protocol() if metric == "kid" else {"mean over": "the epoch that ends there"}
+            place = (t.ledger_arm, t.role, run.seed, step)
+            out.append(row(*place, metric, value, protocol))
+            if before:
+                change = value - before[metric]
+                out.append(row(*place, f"change of {metric}", change, protocol))
+        before = now
     return out
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #7e9af86f
@@ -141,9 +228,111 @@ def side_rows(study: Study) -> list[dict]:
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #082fdb52
 def quarter_rows(study: Study) -> list[dict]:
-    "KID of the training on a quarter of the faces, at the common step."
-    t = study["celeba", QUARTER]
-    return [kid_row(t, run, epoch_near(run, common_step(study)), "common") for run in t.runs]
+    "The training on a quarter of the faces, at the common step: every score, and the second ruler."
+    t, out = study["celeba", QUARTER], []
+    for run in t.runs:
+        epoch = epoch_near(run, common_step(study))
+        out += score_rows(QUARTER, "celeba", run, t.scorer, t.data, epoch, "common")
+        out += both_eyes(study, t, run, epoch, "common")[1:]
+    return out
+
+# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #1e77e251
+NO_LETTER, ONE_LETTER = "background alone", "one letter repeated"
+LETTER_DAMAGES = ("slight blur", "strong blur", "tiles shuffled", "chimeras", "20 images repeated")
+
+
+def letter_controls(letters: np.ndarray, behind: Callable[[np.ndarray], np.ndarray]) -> dict[str, np.ndarray]:
+    "Held-out letters whole, damaged and gone, each put on its background after the damage."
+    bare = {
+        "real images": letters,
+        NO_LETTER: np.zeros_like(letters),
+        ONE_LETTER: np.repeat(letters[:1], len(letters), axis=0),
+    }
+    possible = damages_for(letters)
+    bare |= {name: DAMAGES[name](letters, 0) for name in LETTER_DAMAGES if name in possible}
+    return {name: behind(x) for name, x in bare.items()}
+
+# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #1e77e252
+def readers(study: Study, t: Trained) -> dict[str, Reader | OtherEyes]:  # metric -> who reads
+    "Two readers of one background: of all training letters, and of those of the arm."
+    photos = study.main["cifar"].data.images
+    behind = letter_changes((grey if t.data.channels == 1 else in_colour)(photos))[t.ledger_arm]
+    learnt = changed(study.main["emnist"].data, behind, t.ledger_arm)
+    return {"letters_read": Reader(learnt), "letters_named": OtherEyes(t.data, t.scorer.net)}
+
+
+def read_rows(study: Study, t: Trained) -> list[dict]:
+    "What two readers read from the fakes of one background, and from its controls."
+    n, held = t.scorer.n_fake, study.main["emnist"].judging
+    photos = study.main["cifar"].held.images
+    behind = letter_changes((grey if t.data.channels == 1 else in_colour)(photos))[t.ledger_arm]
+    controls = letter_controls(np.asarray(some_images(held, n).images), behind)
+    out = kid_of_controls(t, controls)
+    for metric, reader in readers(study, t).items():
+        protocol = reader.card | {"n_fake": n, "reference": held.fingerprint, "held_out": True}
+        read = {name: bits_of(reader, images) for name, images in controls.items()}
+        ends = read[NO_LETTER], read["real images"]
+        of_runs = {run.seed: bits_of_run(reader, run, n) for run in t.runs}
+        cells = [(f"{t.ledger_arm}: {name}", None, "control", bits) for name, bits in read.items()]
+        cells += [(t.ledger_arm, seed, "common", bits) for seed, bits in of_runs.items()]
+        for arm, seed, at, bits in cells:
+            share = between(bits, *ends)
+            out.append(row(arm, "emnist", seed, at, metric, share, {**protocol, "reference": "both ends"}))
+            out.append(row(arm, "emnist", seed, at, f"{metric}_bits", bits, protocol))
+    return out
+
+# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #1e77e253
+def kid_of_controls(t: Trained, controls: Mapping[str, np.ndarray]) -> list[dict]:
+    "What KID, normalised as the fakes' is, makes of the same controls."
+    untrained = float(np.mean(untrained_kids(t.runs, t.scorer)))
+    kids = {name: scores_of_images(images, t.scorer)["kid"] for name, images in controls.items()}
+    protocol = t.scorer.protocol() | {"ends": "untrained G = 0, held-out letters = 1"}
+    out = []
+    for name, kid in kids.items():
+        arm, share = f"{t.ledger_arm}: {name}", normalised(kid, untrained, kids["real images"])
+        out.append(row(arm, t.role, None, "control", "quality", share, protocol))
+    return out
+
+# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #1e77e255
+FACE_CONTROLS = ("slight blur", "strong blur", "chimeras", "20 images repeated")
+
+
+def shrunk(images: np.ndarray, side: int = SIZES[0]) -> np.ndarray:  # (N,H,W,C) uint8, H = W
+    "Means over squares of pixels, down to `side` pixels."
+    n, h, w, c = images.shape
+    k = h // side
+    return np.rint(images.reshape(n, side, k, side, k, c).mean((2, 4))).astype(np.uint8)
+
+
+VIEWS = {  # place in the claims -> the arms compared, their common view; the last arm's held-out faces judge
+    "at 16 px": (tuple(f"size {n}" for n in reversed(SIZES)), shrunk),
+    "in grey": (("size 32", "size 32 grey"), grey),
+}
+
+# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #1e77e256
+def view_rows(study: Study, at: str) -> list[dict]:
+    "KID of several arms in one view, against one set of faces, and of controls; [] without the arms."
+    names, view = VIEWS[at]
+    if not all(("celeba", name) in study for name in names):
+        return []
+    arms = [study["celeba", name] for name in names]
+    scorer, out = arms[-1].scorer, []
+    for t in arms:
+        place = (t.ledger_arm, "celeba")
+        for run in t.runs:
+            kid = math.nan
+            if run.diverged is None:
+                kid = scores_of_images(view(fakes_of(run, run.epochs, scorer.n_fake)), scorer)["kid"]
+            out.append(row(*place, run.seed, at, "kid", kid, scorer.protocol()))
+        faces = np.asarray(some_images(t.data, scorer.n_fake).images)
+        possible = damages_for(faces)
+        shown = {"real images": faces}
+        shown |= {name: DAMAGES[name](faces, 0) for name in FACE_CONTROLS if name in possible}
+        for name, images in shown.items():
+            kid = scores_of_images(view(images), scorer)["kid"]
+            protocol = replace(scorer, n_fake=len(images)).protocol()
+            out.append(row(f"{t.ledger_arm} {at}: {name}", "celeba", None, "control", "kid", kid, protocol))
+    return out
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #a361135f
 def same_g_updates(
@@ -165,49 +354,32 @@ def same_g_updates(
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #792c378c
 def update_rows(study: Study, name: str) -> list[dict]:
-    "KID of an arm with more generator updates, and of the control after as many updates of D and of G."
+    "An arm with more generator updates, and the control after as many updates of D and of G, by two rulers."
     t, control = study["cifar", name], study["cifar", "dcgan"]
     out = []
     for more, one in zip(t.runs, control.runs, strict=True):
         epoch_more, epoch_one = same_g_updates(more, one)
-        out += [
-            kid_row(t, more, epoch_near(more, common_step(study)), "common"),
-            kid_row(t, more, epoch_more, "equal G updates"),
-            kid_row(control, one, epoch_one, f"G updates of {name}"),
-            kid_row(t, more, more.epochs, "equal D updates"),
-            kid_row(control, one, epoch_near(one, more.steps), f"D updates of {name}"),
-        ]
+        for whose, run, epoch, at in (
+            (t, more, epoch_more, "equal G updates"),
+            (control, one, epoch_one, f"G updates of {name}"),
+            (t, more, more.epochs, "equal D updates"),
+            (control, one, epoch_near(one, more.steps), f"D updates of {name}"),
+        ):
+            out += both_eyes(study, whose, run, epoch, at)
     return out
 
-# %% ../../../nbs/17_studies.dataset_study.rows.ipynb #fc481602
-TILES, HALF = 4, 0.5  # tiles a side; contrast kept
-
-
-def shuffle_tiles(
-    images: np.ndarray,  # (N,H,W,C) uint8
-    tiles: int = TILES,  # tiles a side; must divide the image's side
-    seed: int = 0,  # of the orders, one for each image
-) -> np.ndarray:  # (N,H,W,C) uint8
-    """The images cut into tiles that change places: all pixel values stay, the shape goes. Raises
-    `GannbError` when the tiles do not fit."""
-    x = np.asarray(images)
-    h, w = x.shape[1:3]
-    if tiles < 2 or h % tiles or w % tiles:
-        raise GannbError(f"tiles must be at least 2 and divide the side of the images, {h}; this is {tiles}.")
-    return tiles_shuffled(x, tiles, numpy_rng(seed, "shuffled tiles"))
-
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #ac95fe49
-CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "as they are": lambda x: x,
-    "2 x 2 tiles shuffled": lambda x: shuffle_tiles(x, 2),
-    "4 x 4 tiles shuffled": shuffle_tiles,
-    "8 x 8 tiles shuffled": lambda x: shuffle_tiles(x, 8),
+AS_THEY_ARE = "as they are"
+CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # an arm of the claims -> what is done
+    AS_THEY_ARE: lambda x: x,
+    "2 x 2 tiles shuffled": lambda x: distort(x, "shuffle", 1 / 2),
+    "4 x 4 tiles shuffled": lambda x: distort(x, "shuffle", 1 / 4),
+    "8 x 8 tiles shuffled": lambda x: distort(x, "shuffle", 1 / 8),
     "contrast 0.75": lambda x: set_contrast(x, 0.75),
-    "contrast 0.5": lambda x: set_contrast(x, HALF),
+    "contrast 0.5": lambda x: set_contrast(x, 0.5),
     "contrast 0.25": lambda x: set_contrast(x, 0.25),
 }
-# arm of the claim -> change
-DECIDE = {"shape destroyed": "4 x 4 tiles shuffled", "contrast changed": "contrast 0.5"}
+SHOWN_CHANGES = ("4 x 4 tiles shuffled", "contrast 0.5")
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #4e5e343a
 def answers_of(run: GanRun, train: ImageSet, images: np.ndarray) -> dict[str, float] | None:
@@ -222,26 +394,29 @@ def answers_of(run: GanRun, train: ImageSet, images: np.ndarray) -> dict[str, fl
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #65bd7245
 def fall_rows(runs: list[GanRun], train: ImageSet, held: ImageSet, n: int) -> list[dict]:
-    "D(x) on held-out letters under every change, and how far it falls under the two that decide."
+    "D(x) on held-out letters under every change, and how far it falls."
     images, out = np.asarray(some_images(held, n).images), []
     protocol = {"n_real": min(n, len(held)), "reference": held.fingerprint, "mode": D_MODE, "held_out": True}
     for run in runs:
         answers = answers_of(run, train, images)
         if answers is None:
             continue
-        fall = {arm: answers["as they are"] - answers[change] for arm, change in DECIDE.items()}
+        fall = {change: answers[AS_THEY_ARE] - answers[change] for change in CHANGES if change != AS_THEY_ARE}
         for metric, values in (("D_on_changed", answers), ("fall_of_D", fall)):
-            out += [row(arm, "emnist", run.seed, "end", metric, v, protocol) for arm, v in values.items()]
+            out += [
+                row(change, "emnist", run.seed, "end", metric, v, protocol) for change, v in values.items()
+            ]
     return out
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #5d3429e9
 def knows_rows(study: Study) -> list[dict]:
-    "D on training against held-out reals, for each data set. Nothing for a run whose D was not kept."
-    out = []
+    "D on training images, held-out images and fresh fakes. Nothing for a run whose D was not kept."
+    out, n = [], study.cfg.judge_images
     for role, t in study.main.items():
         for run in t.runs:
             try:
                 out += d_rows("dcgan", role, run, t.data, t.held)
+                out += right_rows("dcgan", role, run, t.data, t.held, n)
             except GannbError:
                 continue
     return out
@@ -266,13 +441,20 @@ def class_sets(cfg: DatasetStudyConfig) -> tuple[ImageSet, ImageSet]:  # to lear
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #b1662deb
 def can_name(namer: Namer, held: ImageSet, name: str) -> dict[str, float]:
-    "What the classifier can do on held-out reals: right in all, and how often it says `name` of whom."
+    """What the classifier can do on held-out reals: right in all, and how often it says `name` of whom.
+    Shares are counted on every second image (`calibrated`), and again on the others (`asked`)."""
     x, named = features(held, namer.net), held.labels == held.classes.index(name)
-    return {
-        "accuracy": namer.accuracy(held),
-        "called": namer.share_called(name, x[named]),
-        "others called": namer.share_called(name, x[~named]),
-    }
+    even = np.arange(len(held)) % 2 == 0
+    out = {"accuracy": namer.accuracy(held)}
+    for part, rows_ in (("calibrated", even), ("asked", ~even)):
+        out[f"called {part}"] = namer.share_called(name, x[named & rows_])
+        out[f"others called {part}"] = namer.share_called(name, x[~named & rows_])
+    return out
+
+
+def calibrated(share: float, can: Mapping[str, float]) -> float:
+    "The share that shows the class: 0 as images of the other classes do, 1 as those of the class do."
+    return between(share, can["others called calibrated"], can["called calibrated"])
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #babfb1df
 def share_called(namer: Namer, key: dict[str, Any], name: str, run: GanRun, n: int) -> float:
@@ -285,8 +467,8 @@ def share_called(namer: Namer, key: dict[str, Any], name: str, run: GanRun, n: i
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #c344e691
 def named_rows(study: Study) -> list[dict]:
-    """Share of fakes that a softmax regression calls by the name of the chosen class. What it can do on
-    held-out reals goes into `study.facts["named"]`."""
+    """Share of fakes that a softmax regression calls by the name of the chosen class, as it is and
+    calibrated. What it can do on held-out reals goes into `study.facts["named"]`."""
     name, n = chosen_class(study.cfg), study.cfg.judge_images
     if isinstance(name, Missing):
         study.facts["named"] = name
@@ -294,7 +476,7 @@ def named_rows(study: Study) -> list[dict]:
     train, held = class_sets(study.cfg)
     namer, classes = Namer(train, network("effnet-lite0", device=study.cfg.device)), len(train.classes)
     key = namer.card() | {"what": "classifier", "weights": namer.net.weights, "class": name}
-    can = kept_numbers(key | {"held": held.fingerprint}, lambda: can_name(namer, held, name))
+    can = kept_numbers(key | {"held": held.fingerprint, "by": "halves"}, lambda: can_name(namer, held, name))
     protocol = namer.net.card() | {
         "classifier": "softmax regression",
         "trained on": f"{len(train):,} images of {classes} classes",
@@ -303,8 +485,17 @@ def named_rows(study: Study) -> list[dict]:
     }
     counted = {"class": name, "classes": classes, "per class": len(train) // classes, "n_held": len(held)}
     study.facts["named"] = counted | can | {"protocol": protocol}
-    shares = {run.seed: share_called(namer, key, name, run, n) for run in study["cifar", "dcgan"].runs}
-    return [row("dcgan", "cifar", s, "end", "called_airplane", v, protocol) for s, v in shares.items()]
+    cells = [
+        ("dcgan", run.seed, "end", share_called(namer, key, name, run, n))
+        for run in study["cifar", "dcgan"].runs
+    ]
+    cells += [("real images", None, "control", can["called asked"])]
+    cells += [("other classes", None, "control", can["others called asked"])]
+    return [
+        row(arm, "cifar", seed, at, metric, value, protocol)
+        for arm, seed, at, share in cells
+        for metric, value in (("called_airplane", share), ("airplanes", calibrated(share, can)))
+    ]
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #4777f25d
 def memory_scorer(t: Trained) -> Scorer:
@@ -318,13 +509,21 @@ def rows(study: Study) -> list[dict]:
     trainings = sum(len(t.runs) for t in study)
     against = f"{scorer.n_fake} fakes against {len(scorer.real)} held-out images each"
     study.say(f"Scoring {trainings} trainings with {scorer.net.name}: {against} ...")
-    out = facts(study.published["full_sets"], *listed_networks()) + printed_rows(study) + main_rows(study)
+    out = text_facts(study.published["full_sets"], *listed_networks()) + data_facts(study)
+    out += printed_rows(study) + main_rows(study)
     study.say("... the three data sets are scored")
+    for role, t in study.main.items():
+        out += control_rows(role, t.scorer, t.data, untrained_kids(t.runs, t.scorer))
+    study.say("... the rulers are tried on real images")
     out += side_rows(study) + quarter_rows(study)
+    out += [found for t in study if t.ledger_arm in LETTERS for found in read_rows(study, t)]
+    out += [found for at in VIEWS for found in view_rows(study, at)]
     out += [found for name in UPDATES for found in update_rows(study, name)]
     study.say("... the side arms are scored")
     for run in letters.runs:
-        out += memorisation_rows("dcgan", "emnist", run, memory_scorer(letters), letters.data)
+        for copied in (memorisation_rows, copy_rows):
+            out += copied("dcgan", "emnist", run, memory_scorer(letters), letters.data)
+    out += copy_control_rows("emnist", memory_scorer(letters), letters.data)
     out += knows_rows(study)
     out += fall_rows(letters.runs, letters.data, letters.judging, study.cfg.judge_images)
     return out + named_rows(study)
