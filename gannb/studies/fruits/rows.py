@@ -468,7 +468,11 @@ LOST = {
 def lost_images(study: Study, t: Trained) -> dict[str, np.ndarray]:  # control -> (n,H,W,C) uint8
     "Real images of what the arms with less data saw: what a perfect copy of those data would get."
     arms = {name: study[t.role, arm] for arm, name in LOST.items() if (t.role, arm) in study}
-    return {name: np.asarray(some_images(a.data, t.scorer.n_fake).images) for name, a in arms.items()}
+    n = t.scorer.n_fake  # where there are not so many, some are shown twice: a score needs equal numbers
+    return {
+        name: np.resize(some_images(a.data, n).images, (n, *a.data.images.shape[1:]))
+        for name, a in arms.items()
+    }
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #2cdd7224
 COARSE_CONTROLS = ("real images", "slight blur", "slight noise", "20 images repeated")
@@ -481,7 +485,7 @@ def coarse_control_rows(t: Trained, lost: Mapping[str, np.ndarray]) -> list[dict
     ]
     out = []
     for name, images in {**control_images(t.data, t.scorer.n_fake, names), **lost}.items():
-        who = {"images": name, "train": t.data.fingerprint, "seed": 0}
+        who = {"images": name, "n": len(images), "train": t.data.fingerprint}
         found = coarse_numbers(t.scorer, who, lambda images=images: images)
         protocol = coarse_protocol(t.scorer, len(images))
         out += [row(name, t.role, None, "control", m, v, protocol) for m, v in found.items()]
