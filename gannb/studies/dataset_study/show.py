@@ -58,7 +58,7 @@ __all__ = ['DATA_SETS', 'SHOWN', 'PAPER_RUNS', 'WORDS', 'KNOWS', 'ANSWERS', 'SHO
            'memory_card', 'named_cards', 'cards', 'records']
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #36b7876a
-def words(study: Study, name: str, **values: Any) -> str:
+def words(study: Study, name: str, /, **values: Any) -> str:
     "A caption of the paper's YAML, with this run's values in it."
     return study.published["captions"][name].format(**values)
 
