@@ -77,7 +77,7 @@ def test_roles():
         ({"augment": ""}, "at least one policy"),
         ({"augment": "colour"}, "Did you mean 'color'"),
         ({"dataset": "fruit360"}, "fruits360"),
-        ({"more_convs": 0}, "more_convs"),
+        ({"more_convs": -1}, "more_convs"),
         ({"network": "resnet"}, "network"),
         ({"size": 50}, "Nearest allowed: 48 or 56"),
         ({"z_dist": "gauss"}, "z_dist"),

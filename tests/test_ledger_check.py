@@ -258,7 +258,7 @@ def file_of(folder, name, text):
         (lambda f: change_claim(f, "wider", id="high"), ["'high' stands twice"]),
         (lambda f: change_claim(f, "wider", setting="paper"), ["several settings (desk, paper)"]),
         (lambda f: lines(f, lambda x: x[:1]), ["holds no rows"]),
-        (lambda f: lines(f, lambda x: x[:2]), ["claim high: verdict"]),
+        (lambda f: lines(f, lambda x: x[:2]), ["cannot be judged again", "occurs in no row"]),
         (lambda f: lines(f, lambda x: [x[0], "a,b,0"]), ["row 1", "3 columns"]),
         (lambda f: lines(f, lambda x: [x[0].replace("value", "score"), *x[1:]]), ["columns", "score"]),
         (lambda f: change_rows(f, ",end,kid,", ",end,kid,x"), ["value 'x", "not a number"]),
@@ -643,3 +643,14 @@ def test_reference_verdicts_with_numpy_alone(paper):
         pytest.skip(f"the reference of {paper} has no results.csv yet")
     assert recompute(reference) >= 20
     assert check(reference) == []
+
+
+def test_what_is_not_here_says_so_from_the_rows_alone():
+    "A data set that is declared missing is not testable with its reason; an undeclared one is an error."
+    lost = {**CLAIMS[0], "id": "lost", "test": {**CLAIMS[0]["test"], "dataset": "grapes"}}
+    rows = read_rows_of_claims()
+    with pytest.raises(GannbError, match="grapes"):
+        judge_study([lost], rows, "desk")
+    (record,) = judge_study([lost], [*rows, absent_row("grapes", "nobody has them")], "desk")
+    assert record["verdict"] == "not testable here" and "nobody has them" in record["reason"]
+    assert judge_study([lost], rows, "quick")[0]["verdict"] == "not testable here", "it judges nothing"

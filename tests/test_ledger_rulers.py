@@ -432,6 +432,18 @@ def test_the_first_reading_decides_and_all_are_shown():
     assert out(bound(), table)["reading"] is None
 
 
+def test_readings_that_differ_decide_nothing_where_the_paper_says_none():
+    c, table = readings(), rows(HIGH) + rows(LOW, metric="n")
+    c["test"]["unsaid"] = "the paper does not say which"
+    r = out(c, table)
+    assert r["verdict"] == "inconclusive", r["reason"]
+    assert "It depends on the reading, and the paper does not say which: " in r["reason"]
+    assert out(c, rows(HIGH) + rows(HIGH, metric="n"))["verdict"] == "reproduced", (
+        "where they agree they decide"
+    )
+    assert "Each of these readings must agree" in describe(c["test"])
+
+
 def test_readings_inside_a_test_are_one_comparison():
     inner = readings()["test"]
     c = claim({"kind": "all", "tests": [inner, {**inner, "tests": inner["tests"][::-1]}]})

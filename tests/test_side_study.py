@@ -133,7 +133,7 @@ def test_colour_gives_grey_arms_where_the_network_can_see_both(tmp_path):
         and side["size 32 grey"].data.channels == 1
         and side["size 32"].data.channels == 3
     )
-    assert (pixels(side["size 16 grey"].data) == grey(pixels(side["size 16"].data))).mean() > 0.9
+    assert (pixels(side["size 32 grey"].data) == grey(pixels(side["size 32"].data))).mean() > 0.9
     assert side["natural background"].data.channels == main["emnist"].data.channels == 1
     assert not [k for k in dimension_arms(config(**given), main) if "grey" in k], (
         "the network `domain` judges only what has its channels"

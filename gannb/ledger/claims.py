@@ -676,6 +676,7 @@ class Artefact(Several):
 class Readings(Several):
     kind: Literal["readings"]
     tests: _tests(2, "a list of at least two tests, the paper's own words first")
+    unsaid: Text = None  # what the paper leaves open: then readings that differ leave the verdict open too
 
     @model_validator(mode="after")
     def _named(self):

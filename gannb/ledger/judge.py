@@ -234,7 +234,7 @@ def _combine(test: Mapping, parts: list[dict]) -> dict:
         parts=parts,
         kind=kind,
     )
-    return _as_read(out, parts[0]) if kind == "readings" else out
+    return _left_open(test, _as_read(out, parts[0]), parts) if kind == "readings" else out
 
 # %% ../../nbs/13_ledger.judge.ipynb #3cafcc5d
 _OF_FIRST = ("value", "interval", "level", "target", "n", "seeds", "p", "open", "side", "no_difference")
@@ -243,6 +243,16 @@ _OF_FIRST = ("value", "interval", "level", "target", "n", "seeds", "p", "open", 
 def _as_read(out: dict, first: Mapping) -> dict:
     "Several readings carry the numbers of the first, and say which it is."
     return {**out, **{f: first[f] for f in _OF_FIRST}, "reading": first["label"]}
+
+
+def _left_open(test: Mapping, out: dict, parts: Sequence[Mapping]) -> dict:
+    "Where the paper does not say which reading it means, readings that differ decide nothing."
+    if "unsaid" not in test or len({p["verdict"] for p in parts}) == 1:
+        return out
+    found = _listed(f"{p['label']}: {p['verdict']}" for p in parts)
+    said = " ".join(f"({p['label']}) {p['text']}" for p in parts)
+    text = f"It depends on the reading, and {test['unsaid'].rstrip('.')}: {found}. {said}"
+    return {**out, "verdict": INCONCLUSIVE, "p": None, "no_difference": False, "text": text}
 
 # %% ../../nbs/13_ledger.judge.ipynb #68f9c4af
 def _gates(test: Mapping) -> list[dict]:
@@ -352,7 +362,7 @@ _NEED = {
 
 def _parts_rule(test: Mapping) -> str:
     "What several tests must show together."
-    need = _NEED[test["kind"]]
+    need = "Each of these readings must agree" if "unsaid" in test else _NEED[test["kind"]]
     handed_down = {f: v for f, v in test.items() if f not in ("datasets", "reason", *_RULERS)}
     rules = [describe(_inherit(handed_down, t)) for t in test["tests"]]
     return f"{need}: " + " ".join(f"({i}) {rule}" for i, rule in enumerate(rules, 1))

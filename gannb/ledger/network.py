@@ -13,8 +13,8 @@ from .table import CONTROL, Table
 from .words import JUDGING
 
 # %% auto #0
-__all__ = ['NETWORK_METRICS', 'LADDER', 'LADDER_METRIC', 'asks_network', 'ladder_row', 'failed_words', 'failed_ladders',
-           'judge_study']
+__all__ = ['NETWORK_METRICS', 'LADDER', 'LADDER_METRIC', 'ABSENT', 'asks_network', 'ladder_row', 'failed_words', 'failed_ladders',
+           'absent_row', 'absent_names', 'judge_study']
 
 # %% ../../nbs/13_ledger.network.ipynb #d07b98e4
 NETWORK_METRICS = (  # what the judging network says
@@ -84,23 +84,46 @@ def failed_ladders(rows: Iterable[Mapping]) -> dict[str, str]:  # data set -> wh
         if r["arm"] == LADDER and r["metric"] == LADDER_METRIC and r["value"] != 1
     }
 
+# %% ../../nbs/13_ledger.network.ipynb #36a35e0d
+ABSENT = "not here"  # the arm of rows that say what no row bears, and why
+
+
+def absent_row(name: str, why: str) -> dict:
+    "A data set, arm or metric that this run does not have, as a row of results."
+    return {
+        "arm": ABSENT,
+        "dataset": None,
+        "seed": None,
+        "step": CONTROL,
+        "metric": name,
+        "value": 0.0,
+        "protocol": {"why": why},
+    }
+
+
+def absent_names(rows: Iterable[Mapping]) -> dict[str, str]:  # data set, arm or metric -> why it is not here
+    "What the rows say is not here."
+    return {r["metric"]: r["protocol"]["why"] for r in rows if r["arm"] == ABSENT}
+
 # %% ../../nbs/13_ledger.network.ipynb #fb7874ba
 def judge_study(
     claims: Sequence[Mapping],  # as `load_claims` gives them
-    rows: Iterable[Mapping],  # every row of the run; those of the ladder say where the network failed
+    rows: Iterable[Mapping],  # every row of the run: those of the ladder and of what is not here too
     setting: str,
     previous: Sequence[Mapping] | None = None,  # an earlier claims.json
     failed: Mapping[str, str] | None = None,  # more data sets -> why the network may not judge there
-    known_missing: Mapping[str, str] | None = None,  # as in `judge_all`
 ) -> list[dict]:  # claims.json
     """The verdicts on all claims; where the network failed the ladder, what rests on it is not testable.
-    Settings that judge nothing show their values all the same."""
+    Settings that judge nothing show their values all the same; in the others a name in a claim that no row
+    bears is an error, unless a row says why it is not here."""
     rows = list(rows)
-    judged = judge_all(claims, rows, setting, previous=previous, known_missing=known_missing)
+    absent = absent_names(rows)
+    judging = setting in JUDGING
+    judged = judge_all(claims, rows, setting, previous, absent, absent if judging else None)
     refused = failed_ladders(rows) | dict(failed or {})
-    if not refused or setting not in JUDGING:
+    if not refused or not judging:
         return judged
-    table, earlier = Table(rows, refused), {record["id"]: record for record in previous or ()}
+    table, earlier = Table(rows, absent | refused), {record["id"]: record for record in previous or ()}
     resting = {claim["id"]: claim for claim in claims if asks_network(claim["test"])}
 
     def again(record: dict) -> dict:

@@ -17,7 +17,7 @@ from .. import plot, store
 from ..base import GannbError, Missing, nearest
 from ..config import Report as Request
 from ..data import ImageSet
-from ..ledger.network import LADDER, judge_study
+from ..ledger.network import ABSENT, LADDER, absent_row, judge_study
 from ..ledger.table import CONTROL
 from ..ledger.words import JUDGING
 from ..models.dcgan import Discriminator, Generator, layer_table
@@ -257,14 +257,10 @@ class Study:
             role: ladder_of(t.runs, t.scorer, t.data, kinds(self, role)) for role, t in self.main.items()
         }
         rows = [*self.rows_room.rows(self), *ladder_passed_rows(self.ladders, self.net)]
+        rows += [absent_row(name, why) for name, why in self.facts.get("known missing", {}).items()]
         self.results = Results(rows)
-        setting = self.request.setting
         self.judged = judge_study(
-            self.published["claims"],
-            rows,
-            setting,
-            previous_claims(self.request.paper),
-            known_missing=self.facts.get("known missing", {}) if setting in JUDGING else None,
+            self.published["claims"], rows, self.request.setting, previous_claims(self.request.paper)
         )
 
     def page(self) -> Page:
@@ -365,14 +361,14 @@ def _control_values(rows: Iterable[Mapping]) -> dict[tuple[Any, str], dict[str, 
     "(role, control) -> metric -> its values, in the order of the rows; the ladder's verdict is none of them."
     found: dict[tuple[Any, str], dict[str, list[float]]] = {}
     for r in rows:
-        if r["step"] == CONTROL and r["arm"] != LADDER:
+        if r["step"] == CONTROL and r["arm"] not in (LADDER, ABSENT):
             found.setdefault((r["dataset"], r["arm"]), {}).setdefault(r["metric"], []).append(r["value"])
     return found
 
 # %% ../../nbs/17_studies.study.ipynb #5ba3ee0d
 def _asked_with(rows: Iterable[Mapping]) -> str:
     "`n = 400 real images against 400, network effnet-lite0`: every number of images that the controls had."
-    cards = [r["protocol"] for r in rows if r["step"] == CONTROL and r["arm"] != LADDER]
+    cards = [r["protocol"] for r in rows if r["step"] == CONTROL and r["arm"] not in (LADDER, ABSENT)]
     said = []
     for count, words in (("n_real", "real images"), ("n_fake", "images in place of fakes")):
         if numbers := sorted({card[count] for card in cards if count in card}):

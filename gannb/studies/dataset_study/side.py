@@ -17,9 +17,9 @@ from ...stages.gan import load_data, load_held_out
 from .plan import DatasetStudyConfig
 
 # %% auto #0
-__all__ = ['CONTRASTS', 'SIZES', 'BATCH', 'LETTERS', 'FACES', 'UPDATES', 'QUARTER', 'changed', 'letter_changes', 'grey',
-           'in_colour', 'small_settings', 'side_arm', 'contrast_arms', 'dimension_arms', 'update_arms', 'data_arms',
-           'side_arms']
+__all__ = ['CONTRASTS', 'SIZES', 'BATCH', 'LETTERS', 'GREY_AT', 'FACES', 'UPDATES', 'QUARTER', 'changed', 'letter_changes',
+           'grey', 'in_colour', 'small_settings', 'side_arm', 'contrast_arms', 'dimension_arms', 'update_arms',
+           'data_arms', 'side_arms']
 
 # %% ../../../nbs/17_studies.dataset_study.side.ipynb #4b291f04
 CONTRASTS = (0.25, 0.5, 1.0)
@@ -31,7 +31,8 @@ LETTERS = (
     "textured background",
     "natural background",
 )
-FACES = tuple(f"size {n}{tail}" for tail in ("", " grey") for n in SIZES)
+GREY_AT = 32  # px: the faces that are trained in grey too
+FACES = (*(f"size {n}" for n in SIZES), f"size {GREY_AT} grey")
 UPDATES = ("g_steps 2", "g_steps 5")
 QUARTER = "quarter of the images"
 
@@ -120,19 +121,17 @@ def contrast_arms(cfg: DatasetStudyConfig, main: Mapping[str, Arm]) -> dict[str,
 
 # %% ../../../nbs/17_studies.dataset_study.side.ipynb #7edba05a
 def dimension_arms(cfg: DatasetStudyConfig, main: Mapping[str, Arm]) -> dict[str, Arm]:
-    "The same faces at several sizes, in colour and in grey, equal images and steps."
+    "The same faces at several sizes, and once in grey, equal images and steps."
     out: dict[str, Arm] = {}
-    for channels, tail in ((None, ""), (1, " grey")):
-        for size in SIZES:
-            settings = small_settings(cfg, 1) | {"size": size, "channels": channels}
-            gan = cfg.gan(1, **settings)
-            data = load_data(gan, cfg.data_root, on_error=cfg.on_error).select(limit=cfg.side_images)
-            seen = {arm.data.fingerprint for arm in out.values()}
-            if channels and (cfg.network == "domain" or data.fingerprint in seen):
-                continue  # `domain` judges only what has its channels; or the images are grey as they are
-            held = load_held_out(gan, cfg.data_root, on_error=cfg.on_error)
-            name = f"size {size}{tail}"
-            out[name] = side_arm(cfg, 1, name, main["celeba"], data, held, cfg.side_steps, **settings)
+    for name, size, channels in (*((f"size {n}", n, None) for n in SIZES), (FACES[-1], GREY_AT, 1)):
+        settings = small_settings(cfg, 1) | {"size": size, "channels": channels}
+        gan = cfg.gan(1, **settings)
+        data = load_data(gan, cfg.data_root, on_error=cfg.on_error).select(limit=cfg.side_images)
+        seen = {arm.data.fingerprint for arm in out.values()}
+        if channels and (cfg.network == "domain" or data.fingerprint in seen):
+            continue  # `domain` judges only what has its channels; or the images are grey as they are
+        held = load_held_out(gan, cfg.data_root, on_error=cfg.on_error)
+        out[name] = side_arm(cfg, 1, name, main["celeba"], data, held, cfg.side_steps, **settings)
     return out
 
 # %% ../../../nbs/17_studies.dataset_study.side.ipynb #135a58a8

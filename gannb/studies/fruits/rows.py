@@ -50,7 +50,7 @@ __all__ = ['EQUAL_NUMBERS', 'ROLES', 'NOTE', 'PUBLISHED', 'FEWEST', 'FAIL_ACCURA
            'trained_networks', 'fact_rows', 'images_here', 'count_rows', 'duplicate_row', 'published_rows', 'gap_rows',
            'early_rows', 'first_rows', 'main_rows', 'gan_rows', 'gains', 'variety_namer', 'lost_images',
            'coarse_control_rows', 'split_rows', 'equal_control_rows', 'all_control_rows', 'inception_table',
-           'inception_rows', 'rows']
+           'inception_rows', 'not_here', 'rows']
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #7df72d63
 EQUAL_NUMBERS = False  # apples are judged by all their held-out images; fruits are compared by equal numbers
@@ -140,7 +140,9 @@ def less_data_arms(cfg: FruitsConfig, role: str, sets: tuple[str, ImageSet, Imag
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #93ea9e65
 def more_convolutions_arms(cfg: FruitsConfig, role: str, sets: tuple[str, ImageSet, ImageSet]) -> list[Arm]:
-    "The network before the paper took convolutions out of it."
+    "The network before the paper took convolutions out of it; none where no convolutions are added."
+    if not cfg.more_convs:
+        return []
     return [fruit_arm(cfg, role, "more convolutions", sets, extra_convs=cfg.more_convs)]
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #30a72388
@@ -558,6 +560,18 @@ def inception_rows(study: Study) -> list[dict]:
             out.append(row("augment", role, run.seed, "end", "is_quality", value, protocol))
     return out
 
+# %% ../../../nbs/17_studies.fruits.rows.ipynb #dfde841f
+def not_here(study: Study) -> dict[str, str]:  # role, arm or metric -> why no row bears it
+    "What claims name and this run does not have."
+    cfg, first = study.cfg, study.first
+    out = {role: f"there are no images of {role}s here" for role in ROLES if role not in study.main}
+    if not any(isinstance(found, list) for found in study.facts["inception"].values()):
+        out["is_quality"] = str(next(iter(study.facts["inception"].values())))
+    if (first.role, "more convolutions") not in study:
+        why = f"training it takes twice the time, and preset {cfg.preset} leaves it out"
+        out["more convolutions"] = why
+    return out
+
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #c2950de0
 def rows(study: Study) -> list[dict]:
     "Every row of the study."
@@ -566,4 +580,5 @@ def rows(study: Study) -> list[dict]:
         "counts": count_rows(study.cfg, study.published["table1"]),
         "duplicates": [r for r in map(duplicate_row, study.main.values()) if r],
     }
+    study.facts["known missing"] = not_here(study)
     return fact_rows(study) + gan_rows(study) + inception_rows(study) + all_control_rows(study)

@@ -168,9 +168,11 @@ def networks(study: Study) -> tuple[Figure, Table]:
     return architecture(G, D, drawn), guidelines_table(G, D, checked)
 
 # %% ../../../nbs/17_studies.fruits.show.ipynb #a9bb84ef
-def more_convolutions(study: Study) -> Figure:
-    "The smaller network beside the larger one."
+def more_convolutions(study: Study) -> Figure | None:
+    "The smaller network beside the larger one, where it was trained."
     t, more = study.first, study.cfg.more_convs
+    if (t.role, "more convolutions") not in study:
+        return None
     larger = study[t.role, "more convolutions"].first
     columns = {"as trained": t.first, f"{more} convolutions more": larger}
     return Figure(
@@ -562,7 +564,8 @@ def notes(study: Study) -> list[str]:
 # %% ../../../nbs/17_studies.fruits.show.ipynb #77d693e8
 def measured(study: Study, measure: str | None) -> str:
     "The last column of the open choices: what was measured of it in this run."
-    if measure == "more convolutions":
+    larger_too = (study.first.role, "more convolutions") in study
+    if measure == "more convolutions" and larger_too:
         without, extra = (cell(study, arm, "kid") for arm in ("augment", "more convolutions"))
         return f"measured: KID {without} without and {extra} with them"
     if measure == "samples":
