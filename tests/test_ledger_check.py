@@ -13,7 +13,7 @@ import pytest
 from gannb.base import GannbError
 from gannb.cli import main
 from gannb.ledger.check import check, read_results, results_text
-from gannb.ledger.network import failed_ladders, judge_study, ladder_row
+from gannb.ledger.network import absent_row, failed_ladders, judge_study, ladder_row
 
 ROOT = Path(__file__).resolve().parents[1]
 CARD = {"network": "effnet-lite0", "n_real": 400, "held_out": True}
@@ -648,7 +648,7 @@ def test_reference_verdicts_with_numpy_alone(paper):
 def test_what_is_not_here_says_so_from_the_rows_alone():
     "A data set that is declared missing is not testable with its reason; an undeclared one is an error."
     lost = {**CLAIMS[0], "id": "lost", "test": {**CLAIMS[0]["test"], "dataset": "grapes"}}
-    rows = read_rows_of_claims()
+    rows = made_up_rows()
     with pytest.raises(GannbError, match="grapes"):
         judge_study([lost], rows, "desk")
     (record,) = judge_study([lost], [*rows, absent_row("grapes", "nobody has them")], "desk")
