@@ -13,10 +13,11 @@ from gannb.data import set_contrast
 from gannb.features import climb
 from gannb.ledger.claims import load_claims
 from gannb.ledger.judge import judge, judge_all
+from gannb.ledger.network import asks_network, judge_study
 from gannb.ledger.words import NOT_TESTABLE, VERDICTS
 from gannb.stages.discriminator import PLACES, d_on, real_d
 from gannb.stages.judges import judging_part
-from gannb.stages.ladder import asks_network, judge_study, may_not_judge
+from gannb.stages.ladder import may_not_judge
 from gannb.stages.run import epoch_near, kept
 from gannb.stages.score import row
 from gannb.stages.tables import Results

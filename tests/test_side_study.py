@@ -10,6 +10,7 @@ from gannb.data import ImageSet
 from gannb.studies.dataset_study.rows import arms, main_arms
 from gannb.studies.dataset_study.side import (
     FACES,
+    GREY_AT,
     LETTERS,
     SIZES,
     changed,
@@ -129,7 +130,7 @@ def test_colour_gives_grey_arms_where_the_network_can_see_both(tmp_path):
     cfg = config(**given, network="effnet-lite0")
     side = side_arms(cfg, main := main_arms(cfg))
     assert (
-        [k for k in side if "grey" in k] == [f"size {n} grey" for n in SIZES]
+        [k for k in side if "grey" in k] == [f"size {GREY_AT} grey"]
         and side["size 32 grey"].data.channels == 1
         and side["size 32"].data.channels == 3
     )

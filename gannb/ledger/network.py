@@ -27,7 +27,6 @@ NETWORK_METRICS = (  # what the judging network says
     "coverage",
     "diversity",
     "diversity_rise",
-    "classes_covered",
     "recall_coarse",
     "coverage_coarse",
     "diversity_coarse",
