@@ -80,7 +80,7 @@ def _verdict_block(c: Comparison) -> str:
     main = c.main
     key, mark = ("open", "~") if main["verdict"] in _OPEN else ("yes", "✓")
     words, facts = f"{mark} {main['verdict']}", _verdict_facts(c)
-    return block("verdict", "verdict", key, words, c.sentence(), "", facts, main["sentence"], _seeds_block(c))
+    return block("compared", key, words, c.sentence(), facts, main["sentence"], _seeds_block(c))
 
 # %% ../../nbs/18_commands.compare_page.ipynb #f0c3b723
 def _heading(report: Report, anchor: str, text: str) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from ..features import FeatureNet
 from .classifier import Namer
 from .features import fakes_of, network
 from .run import GanRun
-from .score import kept_numbers, row
+from .score import kept_numbers
 
 # %% auto #0
 __all__ = ['SHOWN', 'TIMES', 'bits_read', 'Reader', 'OtherEyes', 'bits_of', 'bits_of_run', 'between']

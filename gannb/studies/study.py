@@ -19,7 +19,6 @@ from ..config import Report as Request
 from ..data import ImageSet
 from ..ledger.network import ABSENT, LADDER, absent_row, judge_study
 from ..ledger.table import CONTROL
-from ..ledger.words import JUDGING
 from ..models.dcgan import Discriminator, Generator, layer_table
 from ..models.guidelines import guidelines
 from ..report.page import Report, previous_claims, run_folder, study_meta

@@ -31,7 +31,7 @@ from ...stages.judges import Scorer, some_images
 from ...stages.memory import copy_control_rows, copy_rows, memorisation_rows
 from ...stages.reader import OtherEyes, Reader, between, bits_of, bits_of_run
 from ...stages.run import GanRun, epoch_near, kept, window_rows
-from ...stages.score import kept_numbers, quality, row, score, score_rows
+from ...stages.score import kept_numbers, row, score, score_rows
 from .plan import DatasetStudyConfig
 from gannb.studies.dataset_study.side import (
     FACES,

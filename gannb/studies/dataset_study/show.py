@@ -26,7 +26,6 @@ from gannb.studies.dataset_study.rows import (
     AS_THEY_ARE,
     CHANGES,
     NO_LETTER,
-    ONE_LETTER,
     ROLES,
     SHOWN_CHANGES,
     VIEWS,
