@@ -462,7 +462,8 @@ def test_a_network_that_failed_the_ladder_judges_nothing():
         }
     )
     assert list(bad) == ["celeba"] and "run epoch 9" in bad["celeba"]
-    free, bound = ({c["id"]: c for c in judge_study(CLAIMS, rows, "desk", None, f)} for f in ({}, bad))
+    claims = [BY_ID[claim] for claim in ("more-data", "best-data-set", "celeba-loss-d")]
+    free, bound = ({c["id"]: c for c in judge_study(claims, rows, "desk", None, f)} for f in ({}, bad))
     assert (
         free["more-data"]["verdict"] != NOT_TESTABLE
         and bound["more-data"]["verdict"] == NOT_TESTABLE
@@ -474,7 +475,7 @@ def test_a_network_that_failed_the_ladder_judges_nothing():
     assert bound["celeba-loss-d"]["verdict"] == free["celeba-loss-d"]["verdict"] != NOT_TESTABLE, (
         "D's own numbers need no network"
     )
-    shown = {c["id"]: c for c in judge_study(CLAIMS, rows, "quick", None, bad)}
+    shown = {c["id"]: c for c in judge_study(claims, rows, "quick", None, bad)}
     assert "Measured" in shown["more-data"]["reason"], "a setting that judges nothing shows its values"
 
 
