@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -120,7 +121,9 @@ class _EffNet(nn.Module):
 # %% ../nbs/10_features.ipynb #64ce8782
 def _timm_net() -> nn.Module:
     "timm's EfficientNet-Lite0 without weights of its own."
-    import timm
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="IProgress not found")  # bars of downloads that never come
+        import timm
 
     with torch.random.fork_rng(devices=[]):
         # its first weights are drawn and thrown away

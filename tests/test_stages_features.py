@@ -454,9 +454,9 @@ def test_domain_needs_labels():
 DOMAIN_ENTRIES = (("stages.features", "_domain"),)
 DOMAIN_KNOWN = {1: "24638928abdd5dbe"}
 FEATURES_ENTRIES = (("stages.features", "features"), ("stages.features", "network"))
-FEATURES_KNOWN = {1: "d8cd3ae2540b796a"}
+FEATURES_KNOWN = {1: "0d5b96a2cf2edb01"}
 FAKES_ENTRIES = (("stages.features", "fake_features"), ("stages.features", "network"))
-FAKES_KNOWN = {1: "03095ae0371a45c4"}
+FAKES_KNOWN = {1: "4f1b4874fc89f3a9"}
 
 
 def test_domain_version_names_this_code():
