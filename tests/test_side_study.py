@@ -121,7 +121,7 @@ def test_colour_gives_grey_arms_where_the_network_can_see_both(tmp_path):
         for k in range(20):
             path = tmp_path / "pictures" / part / "a" / f"{k}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(path)
+            Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
     given = dict(
         datasets=f"digits,folder:{tmp_path / 'pictures'},folder:{tmp_path / 'pictures'}",
         limit=16,
