@@ -1036,7 +1036,7 @@ def _fields(
 # %% ../nbs/11_metrics.ipynb #6157a004
 def gist(
     images: np.ndarray,  # (N,S,S,C) uint8, S from 8
-) -> np.ndarray:  # (N, d) float32; at 32 px d = 208 for each channel
+) -> np.ndarray:  # (N, d), float64 with numpy before 2, else float32; at 32 px d = 208 for each channel
     """Gist of images (Oliva and Torralba 2001, sec. 3): how strongly each Gabor filter answers in each field
     of a 4 x 4 grid, pixels in [0, 1]; the root of the mean and GIST_FAINT: invisible noise hardly counts.
     Raises `GannbError` for anything but square uint8 images."""

@@ -313,8 +313,8 @@ def test_more_updates_are_compared_at_equal_updates(study):
         ("5 a batch", "equal D updates"),
         ("5 a batch", "equal G updates"),
     ]
-    assert table[0]["d"] == "6 / 6"
-    assert table[0]["g"] == "12 / 6" and table[1]["g"] == "4 / 4", "updates of D and of G, counted"
+    assert table[0]["d"] == "9 / 9"
+    assert table[0]["g"] == "18 / 9" and table[1]["g"] == "6 / 6", "updates of D and of G, counted"
 
 
 def test_the_classifier_knows_the_class(study):

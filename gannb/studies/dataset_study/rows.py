@@ -31,7 +31,7 @@ from ...stages.judges import Scorer, some_images
 from ...stages.memory import copy_control_rows, copy_rows, memorisation_rows
 from ...stages.reader import OtherEyes, Reader, between, bits_of, bits_of_run
 from ...stages.run import GanRun, epoch_near, kept, window_rows
-from ...stages.score import kept_numbers, row, score, score_rows
+from ...stages.score import kept_numbers, normalised_protocol, row, score, score_rows
 from .plan import DatasetStudyConfig
 from gannb.studies.dataset_study.side import (
     FACES,
@@ -293,7 +293,7 @@ def kid_of_controls(t: Trained, controls: Mapping[str, np.ndarray]) -> list[dict
     "What KID, normalised as the fakes' is, makes of the same controls."
     untrained = float(np.mean(untrained_kids(t.runs, t.scorer)))
     kids = {name: scores_of_images(images, t.scorer)["kid"] for name, images in controls.items()}
-    protocol = t.scorer.protocol() | {"ends": "untrained G = 0, held-out letters = 1"}
+    protocol = normalised_protocol(t.scorer) | {"ends": "untrained G = 0, held-out letters = 1"}
     out = []
     for name, kid in kids.items():
         arm, share = f"{t.ledger_arm}: {name}", normalised(kid, untrained, kids["real images"])
