@@ -260,6 +260,8 @@ def test_one_network_and_equal_numbers_for_all(study):
         "airplanes",
         "ladder_passed",
         "classes_covered",
+        "letters_read",
+        "letters_named",
         *(f"D_fake {place}" for place in PLACES),
         *(f"{change}{m}" for m in SIGNALS for change in ("", "change of ")),
         "D_acc_train",
