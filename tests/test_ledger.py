@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+import ledger_tables
 import yaml
 from scipy import stats
 
@@ -55,16 +56,7 @@ def rows(values, arm="a", dataset="d", metric="m", step="end", protocol=None, fi
 
 
 def claim(**test):
-    return {
-        "id": "a-claim",
-        "sentence": "A sentence.",
-        "short": "short",
-        "where": "section 1",
-        "supported_by_paper": True,
-        "supported_reason": "its table shows it",
-        "published": 0.9,
-        "test": {"metric": "m", "dataset": "d", "reason": "a reason", **test},
-    }
+    return ledger_tables.claim(test)
 
 
 def bound(**more):

@@ -88,13 +88,12 @@ def verdict_counts(paper: str) -> str:
 def claims_table() -> str:
     """Every claim of every reference result as a markdown table: the claim, the paper's
     number, ours, the verdict."""
-    from gannb.ledger.words import MARKS, about_of
-
-    names = {"arithmetic": "arithmetic", "network": "our networks", "beyond": "beyond the paper"}
+    from gannb.ledger.words import MARKS
+    from gannb.report.page import about_mark
 
     def apart(claim: dict) -> str:
         "What is no claim of the paper says so."
-        return f" ({names[about_of(claim)]})" if about_of(claim) in names else ""
+        return f" ({mark})" if (mark := about_mark(claim)) else ""
 
     def plain(x) -> str:
         return str(x).replace("|", "/").replace("\n", " ")

@@ -28,9 +28,8 @@ from .score import kept_numbers, normalised_protocol, row, score
 # %% auto #0
 __all__ = ['CONTROLS_VERSION', 'REAL', 'HALF', 'RULERS', 'Ruler', 'PIXEL_RULERS', 'TOLD_APART', 'PER_KIND', 'LEAST', 'SPLITS',
            'two_parts', 'learning_part', 'kinds_of', 'control_images', 'scores_of_images', 'pixel_score',
-           'untrained_kids', 'pixel_numbers', 'control_rows', 'pixel_rows', 'c2st_rows', 'gist_rows', 'kind_namer',
-           'classes_covered', 'covered_protocol', 'covered_of_images', 'covered_rows', 'other_splits',
-           'other_split_rows']
+           'untrained_kids', 'pixel_numbers', 'control_rows', 'pixel_rows', 'kind_namer', 'classes_covered',
+           'covered_protocol', 'covered_of_images', 'covered_rows', 'other_splits', 'other_split_rows']
 
 # %% ../../nbs/15_stages.controls.ipynb #34285daa
 CONTROLS_VERSION = 1  # raise it when what a ruler says of the same images changes
@@ -324,32 +323,6 @@ def pixel_rows(
         draw = partial(fakes_of, run, epoch, scorer.n_fake)
         value = _pixel_number(metric, scorer, learn, who, lambda: draw()[: len(learn)])
     return [row(arm, role, run.seed, label, metric, value, _pixel_protocol(metric, scorer, learn))]
-
-# %% ../../nbs/15_stages.controls.ipynb #058d7e74
-def c2st_rows(
-    arm: str,
-    role: str,
-    run: GanRun,
-    scorer: Scorer,
-    train: ImageSet,  # of the role's main arm, for every arm
-    epoch: int | None = None,  # a kept one; None: the last
-    label: str = "end",
-) -> list[dict]:
-    "The classifier two-sample test on a run's fakes, as a row: 0.5 where it cannot tell them from reals."
-    return pixel_rows("c2st", arm, role, run, scorer, train, epoch, label)
-
-# %% ../../nbs/15_stages.controls.ipynb #a5a9d6d4
-def gist_rows(
-    arm: str,
-    role: str,
-    run: GanRun,
-    scorer: Scorer,
-    train: ImageSet,  # of the role's main arm, for every arm
-    epoch: int | None = None,  # a kept one; None: the last
-    label: str = "end",
-) -> list[dict]:
-    "The second ruler of looks on a run's fakes, as a row: KID of gist, 0 for real images."
-    return pixel_rows("gist_kid", arm, role, run, scorer, train, epoch, label)
 
 # %% ../../nbs/15_stages.controls.ipynb #e21fc94e
 def _diverged_by(run: GanRun, epoch: int) -> bool:

@@ -23,7 +23,7 @@ from ...models.dcgan import Discriminator, Generator, layer_table
 from ...models.guidelines import guidelines
 from ...stages.arms import Arm, Trained, epochs_for
 from ...stages.classifier import Namer, balanced
-from ...stages.controls import c2st_rows, control_rows, scores_of_images, untrained_kids
+from ...stages.controls import control_rows, pixel_rows, scores_of_images, untrained_kids
 from ...stages.discriminator import D_MODE, d_on, d_rows, place_rows, real_d, right_rows
 from ...stages.features import fake_features, fakes_of, features, network
 from ...stages.gan import load_data, load_held_out
@@ -167,7 +167,7 @@ def kid_row(t: Trained, run: GanRun, epoch: int, at: str) -> dict:
 def both_eyes(study: Study, t: Trained, run: GanRun, epoch: int, at: str) -> list[dict]:
     "KID of one snapshot, and what the second ruler says of it."
     learnt_from = study.main[t.role].data
-    second = c2st_rows(t.ledger_arm, t.role, run, t.scorer, learnt_from, epoch, at)
+    second = pixel_rows("c2st", t.ledger_arm, t.role, run, t.scorer, learnt_from, epoch, at)
     return [kid_row(t, run, epoch, at), *second]
 
 # %% ../../../nbs/17_studies.dataset_study.rows.ipynb #11ad1098

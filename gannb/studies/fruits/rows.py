@@ -26,7 +26,7 @@ from gannb.stages.controls import (
     control_images,
     control_rows,
     covered_rows,
-    gist_rows,
+    pixel_rows,
     kind_namer,
     other_split_rows,
     untrained_kids,
@@ -397,7 +397,7 @@ def first_rows(t: Trained, run: GanRun, namer: Namer | None, main: Trained) -> l
     if name in ("augment", "none"):
         out += early_rows(t, run)
     if t.role == main.role:  # the fruit on which arms are compared by looks
-        out += gist_rows(name, t.role, run, t.scorer, main.data)
+        out += pixel_rows("gist_kid", name, t.role, run, t.scorer, main.data)
     if namer is not None:
         out += covered_rows(name, t.role, run, t.scorer, namer)
     if name != "more convolutions":
