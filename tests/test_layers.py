@@ -14,7 +14,7 @@ GROUND = ("base",)
 STORES = ("base", "store")
 PARTS = "store plot fetch files data datasets augment models damage".split()
 PARTS += "train sample features metrics copies classify".split()
-LEDGER = "intervals words claims table rules controls names judge network check".split()
+LEDGER = "intervals words claims table rules controls names judge network check distance".split()
 LEDGER = [f"ledger.{room}" for room in LEDGER]
 BELOW_STAGES = ("base", *PARTS, "ledger", "config")
 RUNS = ("stages.run", "stages.gan", "stages.grid", "stages.arms")
@@ -48,6 +48,7 @@ TABLE = {
     "ledger.judge": (13, (*GROUND, *LEDGER[:7])),
     "ledger.network": (13, (*GROUND, *LEDGER[:8])),
     "ledger.check": (13, (*GROUND, *LEDGER[:9])),
+    "ledger.distance": (13, (*GROUND, *LEDGER[:3])),
     "config": (14, (*STORES, "datasets")),
     "stages.run": (15, BELOW_STAGES),
     "stages.gan": (15, (*BELOW_STAGES, "stages.run")),

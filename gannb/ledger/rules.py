@@ -279,6 +279,7 @@ def _out(test: Mapping, verdict: str, text: str, measured: Sequence[Measured] = 
         "second": None,
         "reading": None,
         "parts": [],
+        "gate": False,  # a check that had to pass first, no comparison of the claim
         "values": [_shown(m) for m in measured],
     }
     return {**out, **more}
