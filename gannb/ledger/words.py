@@ -315,7 +315,7 @@ def meaning(
     claims: Sequence[Mapping],  # judged claims of a section, or all of them
     most: int = 3,  # findings to tell at most
 ) -> list[str]:  # sentences; none where the setting judges nothing
-    "What some verdicts mean: their findings, ranked ones first and decided ones before open ones; then what is open."
+    "What some verdicts mean: findings, decided ones and ranked ones first; then what stays open."
     judging = [c for c in claims if c["setting"] in JUDGING]
     told = sorted((c for c in judging if c.get("finding")), key=_telling)
     found = [_sentence(c["finding"]) for c in told[:most]]
