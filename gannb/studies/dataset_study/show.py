@@ -519,7 +519,7 @@ def letter_controls_table(study: Study) -> Table:
         for damage in ("real images", NO_LETTER, ONE_LETTER, *LETTER_DAMAGES)
     }
     rows = [
-        {"control": damage} | {arm: round(v[0], 2) + 0.0 for arm, v in of.items()}
+        {"control": damage.replace("letter", "image")} | {arm: round(v[0], 2) + 0.0 for arm, v in of.items()}
         for damage, of in found.items()
         if all(of.values())
     ]
