@@ -1,8 +1,8 @@
 """A whole paper in one file: does a wider generator draw a better 3? It says where each part belongs."""
 
+from gannb import plot
 from gannb.base import Missing
 from gannb.config import ReportConfig
-from gannb.plot import hero
 from gannb.stages import cards as cards_room
 from gannb.stages.arms import Arm
 from gannb.stages.gan import load_data, load_held_out
@@ -78,11 +78,13 @@ def rows(study):
 
 
 # ---- studies/toy/show.py: tables, captions, sentences ------------------------------------------------------
-def opening(study):
+def hero(study):
     main = study.main.values()
     real, fake = [t.data.take(range(8)) for t in main], [t.first.samples()[:8] for t in main]
     caption = f"KID {number(study.results.cell('three', 'as published', 'kid'))} after one epoch."
-    return Figure("hero", hero(real, fake, [t.name for t in main]), caption, "Real and generated digits.")
+    return Figure(
+        "hero", plot.hero(real, fake, [t.name for t in main]), caption, "Real and generated digits."
+    )
 
 
 def scores(study):
@@ -110,10 +112,9 @@ def records(study):
 # ---- papers/toy.ipynb: its cells --------------------------------------------------------------------------
 def notebook(study):
     page = study.run().page()
-    page.show(opening(study))
-    page.verdicts("two-digits")
     page.show(scores(study))
-    page.verdicts("wider-is-better")
+    page.verdicts("two-digits", "wider-is-better")
+    page.means()
     study.open_choices(page)
     study.close(page)
     return page

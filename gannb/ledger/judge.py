@@ -274,7 +274,8 @@ def _through_gates(out: dict, gates: list[dict]) -> dict:
         out["verdict"] = NOT_TESTABLE if unseen else INCONCLUSIVE
         why = " ".join(f"({g['label']}) {g['text']}" for g in failed)
         out["text"] += f" It says nothing, because a check that must pass first did not: {why}"
-    return {**out, "p": None if failed else out["p"], "parts": out["parts"] + gates}
+    marked = [{**g, "gate": True} for g in gates]
+    return {**out, "p": None if failed else out["p"], "parts": out["parts"] + marked}
 
 # %% ../../nbs/13_ledger.judge.ipynb #0e6155e0
 def _not_here(test: Mapping) -> dict:
@@ -589,7 +590,7 @@ def _record(claim: Mapping, out: dict, setting: str, previous: Mapping | None, n
         "headline": claim.get("headline"),
         **{f: claim[f] for f in ("waits_for",) if f in claim},
         "values": out["values"],
-        "parts": out["parts"] or [alone],
+        "parts": out["parts"] if out["kind"] in SEVERAL_KINDS else [alone, *out["parts"]],
     }
 
 # %% ../../nbs/13_ledger.judge.ipynb #5dc4326e

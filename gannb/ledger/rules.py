@@ -272,6 +272,8 @@ def _out(test: Mapping, verdict: str, text: str, measured: Sequence[Measured] = 
         "side": None,  # of the estimate: True where the claim is true, False elsewhere
         "no_difference": False,
         "within": test.get("within"),
+        "quantity": test.get("quantity", test.get("metric")),
+        "unit": test.get("unit"),
         "open": None,
         "controls": [],
         "margin_in": None,
@@ -279,6 +281,7 @@ def _out(test: Mapping, verdict: str, text: str, measured: Sequence[Measured] = 
         "second": None,
         "reading": None,
         "parts": [],
+        "gate": False,  # a check that had to pass first, no comparison of the claim
         "values": [_shown(m) for m in measured],
     }
     return {**out, **more}
