@@ -304,7 +304,7 @@ def test_no_protocol_clash_and_every_claim_gets_a_verdict(study):
     ]
     judged = {c["id"]: c for c in judge_all(CLAIMS, five, "desk")}
     assert not [c["id"] for c in judged.values() if "cannot be compared" in c["reason"]]
-    missing = [i for i in SCORED if "no results" in judged[i]["reason"]]
+    missing = [i for i in SCORED if "Nothing was measured here" in judged[i]["reason"]]
     assert missing == ["colour"], "digits have no colour; every other claim finds its rows"
     assert not [c["id"] for c in CLAIMS if "waits_for" in c]
 
@@ -700,7 +700,7 @@ def test_a_claim_about_images_needs_its_controls(claim):
     moved = [r | {"value": 0.5} if r["step"] == "control" else r for r in rows_of_a_table(True)]
     blind = judge(BY_ID[claim], moved, "desk")
     assert blind["verdict"] not in ("reproduced", "not reproduced"), "one value for all controls is blind"
-    assert "this ruler" in blind["reason"]
+    assert "This ruler cannot tell" in blind["reason"]
 
 
 def test_letters_are_judged_by_who_reads_them_not_by_kid():
