@@ -14,7 +14,7 @@ GROUND = ("base",)
 STORES = ("base", "store")
 PARTS = "store plot fetch files data datasets augment models damage".split()
 PARTS += "train sample features metrics copies classify".split()
-LEDGER = "intervals words claims table rules controls names judge network check distance".split()
+LEDGER = "intervals words claims table said rules controls names judge network check distance".split()
 LEDGER = [f"ledger.{room}" for room in LEDGER]
 BELOW_STAGES = ("base", *PARTS, "ledger", "config")
 RUNS = ("stages.run", "stages.gan", "stages.grid", "stages.arms")
@@ -43,12 +43,13 @@ TABLE = {
     "ledger.words": (13, (*GROUND, *LEDGER[:1])),
     "ledger.claims": (13, (*GROUND, *LEDGER[:2])),
     "ledger.table": (13, (*GROUND, *LEDGER[:3])),
-    "ledger.rules": (13, (*GROUND, *LEDGER[:4])),
-    "ledger.controls": (13, (*GROUND, *LEDGER[:5])),
-    "ledger.names": (13, (*GROUND, *LEDGER[:6])),
-    "ledger.judge": (13, (*GROUND, *LEDGER[:7])),
-    "ledger.network": (13, (*GROUND, *LEDGER[:8])),
-    "ledger.check": (13, (*GROUND, *LEDGER[:9])),
+    "ledger.said": (13, (*GROUND, *LEDGER[:4])),
+    "ledger.rules": (13, (*GROUND, *LEDGER[:5])),
+    "ledger.controls": (13, (*GROUND, *LEDGER[:6])),
+    "ledger.names": (13, (*GROUND, *LEDGER[:7])),
+    "ledger.judge": (13, (*GROUND, *LEDGER[:8])),
+    "ledger.network": (13, (*GROUND, *LEDGER[:9])),
+    "ledger.check": (13, (*GROUND, *LEDGER[:10])),
     "ledger.distance": (13, (*GROUND, *LEDGER[:3])),
     "config": (14, (*STORES, "datasets")),
     "stages.run": (15, BELOW_STAGES),

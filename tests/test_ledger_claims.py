@@ -46,7 +46,7 @@ def message(c):
         ),
         bound(within=[0, 1]),
         claim({"kind": "readings", "tests": [{**APART, "label": "as said"}, {**APART, "label": "as coded"}]}),
-        {**bound(), "about": "beyond", "added": "asked by a reader", "amendment": "a typo", "headline": 1},
+        {**bound(), "about": "beyond", "added": "asked by a reader", "amendment": "a typo", "rank": 1},
     ],
 )
 def test_the_new_fields_are_taken(c):
@@ -134,8 +134,8 @@ def test_the_new_fields_are_taken(c):
         ({**bound(), "about": "arithmetics"}, "about='arithmetics' is not known. Did you mean 'arithmetic'"),
         ({**bound(), "added": True}, "added must be a text"),
         ({**bound(), "amendment": ""}, "amendment must be a text"),
-        ({**bound(), "headline": 0}, "headline must be a whole number"),
-        ({**bound(), "headline": True}, "headline must be a whole number"),
+        ({**bound(), "rank": 0}, "rank must be a whole number"),
+        ({**bound(), "rank": True}, "rank must be a whole number"),
         ({**bound(), "amendmnet": "x"}, "field='amendmnet' is not known. Did you mean 'amendment'"),
         (bound(metric="mean_kid_subsets"), "test.metric 'mean_kid_subsets' is shown and never decides"),
         (bound(metric="clean_fid_inf"), "test.metric 'clean_fid_inf' is shown and never decides"),
@@ -195,7 +195,7 @@ def test_what_a_test_says_of_its_ruler_is_fixed_with_it():
         assert claim_hash(difference(**more)) != plain
     dose = [{**SEE, "margin": 0.2}]
     assert claim_hash(difference(controls=dose)) != claim_hash(difference(controls=[SEE]))
-    for more in ({"about": "beyond"}, {"added": "later"}, {"amendment": "why"}, {"headline": 2}):
+    for more in ({"about": "beyond"}, {"added": "later"}, {"amendment": "why"}, {"rank": 2}):
         assert claim_hash({**difference(), **more}) == plain
     assert claim_hash(difference(within=[0, 1])) == plain, "how an interval is said decides nothing"
 

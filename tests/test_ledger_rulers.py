@@ -29,17 +29,27 @@ def with_controls(see, ignore):
 @pytest.mark.parametrize(
     "see, ignore, want, words",
     [
-        (0.2, 0.04, "reproduced", "as the claim needs"),
-        (0.02, 0.04, "not testable here", "this ruler cannot see it. 20 letters repeated moves m by 0.020"),
+        (0.2, 0.04, "reproduced", "the claim needs more than 0.05."),
+        (
+            0.02,
+            0.04,
+            "not testable here",
+            "it does not see what it must see. With 20 letters repeated, m changes by 0.020",
+        ),
         (-0.2, 0.04, "not testable here", "a rise of more than 0.05 is needed"),
         (
             0.2,
             0.09,
             "not testable here",
-            "this ruler sees something else. The same blur on grey moves m by 0.09",
+            "it takes something else for an effect. With the same blur on grey, m changes by 0.09",
         ),
         (0.2, -0.09, "not testable here", "at most 0.05 is allowed"),
-        (0.02, 0.09, "not testable here", "this ruler cannot see it, and it sees something else."),
+        (
+            0.02,
+            0.09,
+            "not testable here",
+            "It also takes something else for an effect. With the same blur on grey, m",
+        ),
     ],
 )
 def test_a_failed_control_takes_the_verdict_away(see, ignore, want, words):
@@ -49,7 +59,7 @@ def test_a_failed_control_takes_the_verdict_away(see, ignore, want, words):
     assert [c["value"] for c in r["controls"]] == pytest.approx([see, ignore])
     assert [c["must"] for c in r["controls"]] == ["see", "ignore"]
     if want != "reproduced":
-        assert r["reason"].startswith("Not testable here: this ruler") and r["ours"] in r["reason"]
+        assert r["reason"].startswith("This ruler cannot tell: ") and r["ours"] in r["reason"]
         assert r["parts"][0]["p"] is None
 
 
@@ -78,7 +88,7 @@ def test_a_control_that_stands_alone():
     table = UP + control_row("20 repeated", 0.3)
     assert out(difference(controls=[alone]), table)["verdict"] == "reproduced"
     r = out(difference(controls=[{**alone, "margin": 0.4}]), table)
-    assert "20 letters repeated has m 0.300; a value above 0.4 is needed." in r["reason"]
+    assert "With 20 letters repeated, m is 0.300; more than 0.4 is needed." in r["reason"]
 
 
 def test_controls_planted_into_runs_are_averaged_seed_by_seed():
@@ -91,8 +101,8 @@ def test_controls_planted_into_runs_are_averaged_seed_by_seed():
 def test_a_missing_control_is_named():
     r = out(difference(controls=[SEE, IGNORE]), UP + REAL + control_row("20 repeated", 0.9))
     assert r["verdict"] == "not testable here" and r["controls"][1]["passed"] is None
-    assert "a control could not be asked. The control the same blur on grey is missing." in r["reason"]
-    assert "no results for m of grey on d" in r["reason"]
+    assert "A control could not be asked. The control 'the same blur on grey' is missing." in r["reason"]
+    assert "Nothing was measured here: m of grey on d." in r["reason"]
     whole = with_controls(0.2, 0.0)
     not_finite = [{**row, "value": None} if row["arm"] == "grey" else row for row in whole]
     assert "gave no finite number" in out(difference(controls=[SEE, IGNORE]), not_finite)["reason"]
@@ -100,7 +110,7 @@ def test_a_missing_control_is_named():
 
 def test_missing_data_come_first_and_controls_are_shown():
     r = out(difference(controls=[SEE]), REAL + control_row("20 repeated", 0.51))
-    assert "no results for m of a" in r["reason"] and "ruler" not in r["reason"]
+    assert "Nothing was measured here: m of a on d." in r["reason"] and "ruler" not in r["reason"]
     assert r["controls"][0]["value"] == pytest.approx(0.01)
 
 
@@ -122,7 +132,7 @@ def test_a_control_is_taken_with_the_same_ruler():
         r = out(c, table(real, few))
         assert (
             r["verdict"] == "not testable here"
-            and "was not taken with this ruler: n_fake differs" in r["reason"]
+            and "was not taken with this ruler: the number of fakes differs" in r["reason"]
         )
     assert out(difference(controls=[SEE], factor="n_fake"), table(other, other))["verdict"] == "reproduced"
 
@@ -155,7 +165,7 @@ def test_each_part_has_its_own_controls():
         VERDICTS[0],
     ]
     assert [(k["part"], k["passed"]) for k in r["controls"]] == [("first", False)]
-    assert "(first) this ruler cannot see it." in r["reason"]
+    assert "First: This ruler cannot tell: it does not see what it must see." in r["reason"]
     c["test"]["kind"] = "any"
     assert out(c, table)["verdict"] == "reproduced", "one blind ruler of two does not hide the other"
     c["test"]["tests"][1]["controls"] = [SEE]
@@ -170,7 +180,7 @@ def test_controls_on_each_data_set():
     there = [{**row, "dataset": "e"} for row in with_controls(0.01, 0)]
     r = out(c, with_controls(0.2, 0) + there)
     assert [(k["part"], k["passed"]) for k in r["controls"]] == [("d", True), ("e", False)]
-    assert r["verdict"] == "not testable here" and "1 held and 1 not testable" in r["reason"]
+    assert r["verdict"] == "not testable here" and "one holds and one cannot be tested here" in r["reason"]
     whole = claim(
         {"kind": "all", "datasets": ["d", "e"], "arms": ["a", "b"], "direction": "above", "margin": 0.05}
     )
@@ -213,9 +223,7 @@ def test_the_words_of_a_margin_must_be_true(cost, true, sign):
     assert r["margin_in"]["true"] is true and r["margin_in"]["value"] == pytest.approx(cost / 2)
     assert r["verdict"] == ("reproduced" if true else "not testable here")
     if not true:
-        assert r["reason"].startswith(
-            "Not testable here: the margin is not what its reason says. Half of what"
-        )
+        assert r["reason"].startswith("The margin is not what its reason says. Half of what")
         assert "and the margin is 0.1." in r["reason"]
 
 
@@ -227,14 +235,14 @@ def test_a_margin_as_the_distance_of_a_bound():
 
 def test_a_margin_whose_control_is_missing():
     r = out(difference(margin_in=HALF), UP)
-    assert r["verdict"] == "not testable here" and "its margin is unknown." in r["reason"]
-    assert out(difference(margin_in=HALF), [])["reason"].startswith("Not testable here: There are no results")
+    assert r["verdict"] == "not testable here" and "Its margin is unknown." in r["reason"]
+    assert out(difference(margin_in=HALF), [])["reason"].startswith("Nothing was measured here")
 
 
 def test_controls_come_before_the_margin():
     c = difference(controls=[SEE], margin_in=HALF)
     r = out(c, with_controls(0.0, 0) + control_row("blur", 3.0))
-    assert "cannot see it" in r["reason"] and "margin is not" not in r["reason"]
+    assert "does not see what it must see" in r["reason"] and "margin is not" not in r["reason"]
     assert r["margin_in"]["true"] is False
 
 
@@ -263,9 +271,7 @@ def test_no_difference_needs_a_difference_that_shows(make):
     assert out(c, NEAR + SHARP)["verdict"] == "reproduced"
     r = out(c, NEAR + BLUNT)
     assert r["verdict"] == "not testable here" and r["resolution"][0]["verdict"] == "not reproduced"
-    assert (
-        r["reason"].startswith("Not testable here: trained too little to tell.") and "(half)" in r["reason"]
-    )
+    assert r["reason"].startswith("Trained too little to tell.") and "Half: On d, m" in r["reason"]
     assert out(c, NEAR)["verdict"] == "not testable here", "arms that were not trained show nothing"
     few = [row for row in SHARP if row["seed"] < 4]
     assert out(c, NEAR + few)["verdict"] == "not testable here"
@@ -328,17 +334,17 @@ SECOND = {"kind": "difference", "metric": "n", "quantity": "coverage", "margin":
             [3, 3.1, 2.9, 3, 3.2],
             [1, 1.2, 1, 1, 1.1],
             "reproduced",
-            "A second ruler points the same way (coverage",
+            "A second ruler points the same way: coverage, 1.98 [",
         ),
         ([3, 0.1, 2.9, 0.5, 3.2], [1, 1.2, 1, 1, 1.1], "reproduced", "A second ruler points the same way"),
         (
             [1, 1.2, 1, 1, 1.1],
             [3, 3.1, 2.9, 3, 3.2],
             "inconclusive",
-            "it depends on the ruler. By the first: m",
+            "It depends on the ruler. On d, m (a minus b) is 1.00",
         ),
-        ([1, 1.2, 1, None, 1.1], [3, 3.1, 2.9, 3, 3.2], "inconclusive", "only one ruler could be asked"),
-        ([], [3, 3.1, 2.9, 3, 3.2], "inconclusive", "only one ruler could be asked"),
+        ([1, 1.2, 1, None, 1.1], [3, 3.1, 2.9, 3, 3.2], "inconclusive", "Only one ruler could be asked"),
+        ([], [3, 3.1, 2.9, 3, 3.2], "inconclusive", "Only one ruler could be asked"),
     ],
 )
 def test_two_rulers_must_point_the_same_way(a, b, want, words):
@@ -346,7 +352,11 @@ def test_two_rulers_must_point_the_same_way(a, b, want, words):
     assert r["verdict"] == want and words in r["reason"], r["reason"]
     assert r["second"]["label"].startswith("coverage") and r["interval"]
     if want == "inconclusive":
-        assert "By the second: " in r["reason"] and "coverage" in r["reason"] and r["parts"][0]["p"] is None
+        assert (
+            "By the second" in r["reason"]
+            and "overage" in r["reason"] + str(r["second"])
+            and r["parts"][0]["p"] is None
+        )
 
 
 def test_a_refuted_claim_needs_both_rulers_too():
@@ -369,8 +379,8 @@ def test_a_second_ruler_that_is_blind():
     seeing = control_row("real images", 0.5, "n") + control_row("20 repeated", 0.9, "n")
     c = difference(second={**SECOND, "controls": [{**SEE, "margin": 0.1}]})
     r = out(c, UP + good + blind)
-    assert r["verdict"] == "inconclusive" and "only one ruler could be asked" in r["reason"]
-    assert r["controls"][0]["part"] == "second ruler" and "cannot see it" in r["reason"]
+    assert r["verdict"] == "inconclusive" and "Only one ruler could be asked" in r["reason"]
+    assert r["controls"][0]["part"] == "second ruler" and "does not see" in r["second"]["text"]
     assert out(c, UP + good + seeing)["verdict"] == "reproduced"
 
 
@@ -401,7 +411,11 @@ def test_a_second_ruler_on_each_data_set():
     assert out(c, UP + good + both)["verdict"] == "reproduced"
     other = [{**row, "dataset": "e"} for row in UP + bad]
     r = out(c, UP + good + other)
-    assert r["verdict"] == "inconclusive" and "(e) it depends on the ruler." in r["reason"]
+    assert (
+        r["verdict"] == "inconclusive"
+        and "Two things must hold: one holds and one stays open. It depends on the ruler. On e, m"
+        in r["reason"]
+    )
     assert [p["second"]["verdict"] for p in r["parts"]] == ["reproduced", "not reproduced"]
 
 
@@ -421,14 +435,14 @@ def test_the_first_reading_decides_and_all_are_shown():
     r = out(readings(), table)
     assert r["verdict"] == "not reproduced" and r["reading"] == "after the update, as the paper defines it"
     assert (
-        "It depends on the reading." in r["reason"]
-        and "before it, as the usual code prints: reproduced" in r["reason"]
+        'That is the reading "after the update, as the paper defines it"' in r["reason"]
+        and 'by "before it, as the usual code prints" it is reproduced.' in r["reason"]
     )
     assert [p["verdict"] for p in r["parts"]] == ["not reproduced", "reproduced"]
     assert r["interval"] == r["parts"][0]["interval"] and r["n"] == 5
     assert out(readings("m", "n"), table)["verdict"] == "reproduced", "swapped, the other one decides"
     alike = out(readings("m", "m2"), table + rows(HIGH, metric="m2"))
-    assert alike["verdict"] == "reproduced" and "Each of 2 readings gives this verdict." in alike["reason"]
+    assert alike["verdict"] == "reproduced" and "The other reading agrees." in alike["reason"]
     assert out(bound(), table)["reading"] is None
 
 
@@ -437,7 +451,10 @@ def test_readings_that_differ_decide_nothing_where_the_paper_says_none():
     c["test"]["unsaid"] = "the paper does not say which"
     r = out(c, table)
     assert r["verdict"] == "inconclusive", r["reason"]
-    assert "It depends on the reading, and the paper does not say which: " in r["reason"]
+    assert (
+        "It depends on the reading, and the paper does not say which. After the update, as the paper defines"
+        in r["reason"]
+    )
     assert out(c, rows(HIGH) + rows(HIGH, metric="n"))["verdict"] == "reproduced", (
         "where they agree they decide"
     )
@@ -448,7 +465,9 @@ def test_readings_inside_a_test_are_one_comparison():
     inner = readings()["test"]
     c = claim({"kind": "all", "tests": [inner, {**inner, "tests": inner["tests"][::-1]}]})
     r = out(c, rows(HIGH) + rows(LOW, metric="n"))
-    assert r["verdict"] == "not reproduced" and "Every one of 2 parts must hold" in r["reason"]
+    assert (
+        r["verdict"] == "not reproduced" and "Two things must hold: one holds and one fails." in r["reason"]
+    )
 
 
 def test_readings_with_a_second_ruler():

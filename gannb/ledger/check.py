@@ -215,13 +215,26 @@ def read_claims(folder: str | Path) -> list[dict]:
     return records
 
 # %% ../../nbs/13_ledger.check.ipynb #7fdaca8a
-_FROM_ELSEWHERE = ("evidence", "finding", "headline", "amended", "amendment", "was", "added", "added_why")
+_FROM_ELSEWHERE = (
+    *("evidence", "finding", "rank", "group", "names", "headline"),
+    *("amended", "amendment", "was", "added", "added_why"),
+)
 _FIRST_TOLD = ("verdict", "ours", "interval", "controls")  # what a reader wants to know before the rest
 
 
 def _same_number(a: Any, b: Any) -> bool:
     "Whether two numbers differ by no more than another machine's last digits."
     return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)
+
+# %% ../../nbs/13_ledger.check.ipynb #7fdaca8b
+_NUMBERS = ("verdict", "interval", "seeds", "n", "published", "hash")
+
+
+def _numbers_of(record: Mapping) -> dict:
+    "A record without its words: what a reference says that was made before records kept their `names`."
+    controls = [{f: c[f] for f in ("value", "margin", "passed")} for c in record.get("controls", ())]
+    measured = [{f: v for f, v in m.items() if f != "label"} for m in record.get("values", ())]
+    return {**{f: record.get(f) for f in _NUMBERS}, "controls": controls, "values": measured}
 
 # %% ../../nbs/13_ledger.check.ipynb #b5cf67fe
 def _unlike(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
@@ -247,6 +260,8 @@ def _briefly(value: Any) -> str:
 # %% ../../nbs/13_ledger.check.ipynb #0fc598ae
 def _told(old: Mapping, new: Mapping, most: int = 3) -> list[str]:
     "What is not the same in one record, the most telling first, in words."
+    if "names" not in old:
+        old, new = {**_numbers_of(old), "id": old["id"]}, _numbers_of(new)
     order = dict.fromkeys([*_FIRST_TOLD, *new])
     fields = [f for f in order if f in new and f not in _FROM_ELSEWHERE]
     found = [d for f in fields for d in _unlike(old.get(f), new[f], f)]
@@ -268,7 +283,8 @@ def differences(
     wrong = [f"claim {name}: it was taken out of the YAML and still has a verdict." for name in kept]
     try:
         claims = [claim_again(record) for record in alive]
-        judged = judge_study(claims, rows, alive[0]["setting"]) if alive else []
+        names = {key: name for r in alive for key, name in (r.get("names") or {}).items()}
+        judged = judge_study(claims, rows, alive[0]["setting"], names=names) if alive else []
     except GannbError as e:
         return [*wrong, f"The claims cannot be judged again: {e}"]
     judged = json.loads(json.dumps(judged))

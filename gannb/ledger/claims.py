@@ -34,7 +34,7 @@ __all__ = ['Text', 'Names', 'Number', 'Amount', 'Share', 'Ends', 'Flag', 'Target
            'Waits', 'Proposal', 'Shared', 'Single', 'AgainstBound', 'Bound', 'Difference', 'TheSame', 'Equivalence',
            'NoHarm', 'Order', 'Line', 'Slope', 'Correlation', 'Events', 'Fact', 'Range', 'Memorisation', 'Several',
            'Every', 'AtLeastOne', 'Artefact', 'Readings', 'Cell', 'PublishedValue', 'Claim', 'check_claim',
-           'load_claims']
+           'load_claims', 'load_names']
 
 # %% ../../nbs/13_ledger.claims.ipynb #eb832317
 class _Wrong(ValueError):
@@ -174,7 +174,7 @@ Comparisons = _told(_list_of(_TwoArms), f"a list of pairs [first, second], each 
 Choices = _told(_list_of(_Arm), f"a list of arms, each {_ARM}")
 
 # %% ../../nbs/13_ledger.claims.ipynb #8dec5be2
-_PLACE = ("dataset", "datasets", "arm", "at", "units", "seeds", "factor", "normalised", "reason")
+_PLACE = ("dataset", "datasets", "arm", "at", "units", "seeds", "factor", "normalised", "reason", "names")
 _WHOLE = ("tests", "number", "counterpart", "mechanism", "removed")  # parts that take over everything
 _FIRST = ("requires", "planted", "quality")  # tests that must hold first: they take over the place
 _BESIDE = ("second", "resolution")  # tests that stand beside the verdict
@@ -192,7 +192,8 @@ def _inherit(test: Mapping, part: Mapping, **more) -> dict:
         left.add("datasets")
     if "datasets" in part:
         left.add("dataset")
-    taken = [f for f in (schema.names() if schema else ()) if f in test and f not in left]
+    fields = [*(schema.names() if schema else ()), "names"]
+    taken = [f for f in fields if f in test and f not in left]
     return {**{f: test[f] for f in taken}, **own}
 
 # %% ../../nbs/13_ledger.claims.ipynb #46cabbc8
@@ -393,6 +394,7 @@ class Shared(_Schema):
     second: ClaimTest = None
     resolution: _tests(1, "a list of tests") = None
     quantity: Text = None
+    says: Text = None  # the sentence of a fact, its number as {value}
     metric: Text = None
     dataset: Text = None
     datasets: Names = None
@@ -743,12 +745,19 @@ class Cell(NamedTuple):
     label: str
 
 # %% ../../nbs/13_ledger.claims.ipynb #7e4c51fe
+def _named(test: Mapping, key: str | None) -> str | None:
+    "The page's name of a data set or an arm; the key itself where there is none."
+    return (test.get("names") or {}).get(key, key)
+
+
 def _cell(test: Mapping, arm: Any) -> Cell:
     "The cell of one arm: what the arm says itself, else what the test says."
     own = arm if isinstance(arm, dict) else {"arm": arm}
     name = own.get("arm")
     at = own.get("at", test.get("at", None if test["kind"] == "fact" else "end"))
-    label = f"{name} on {own['dataset']}" if "dataset" in own else name
+    label = _named(test, name)
+    if "dataset" in own:
+        label = f"{label} on {_named(test, own['dataset'])}"
     return Cell(
         name,
         own.get("dataset", test.get("dataset")),
@@ -811,7 +820,8 @@ class Claim(_Schema):
     about: Literal[ABOUT] = None
     added: Text = None
     amendment: Text = None
-    headline: _told(Annotated[_Whole, Field(ge=1)], "a whole number of at least 1") = None
+    rank: _told(Annotated[_Whole, Field(ge=1)], "a whole number of at least 1") = None
+    group: Text = None  # `load_claims` writes it, from `groups:`
     findings: Annotated[dict[Literal[VERDICTS], Text], BeforeValidator(_is_mapping)] = None
 
 # %% ../../nbs/13_ledger.claims.ipynb #faebf951
@@ -966,11 +976,34 @@ def _read_yaml(source: str | Path) -> Any:
         raise GannbError(f"the claims are no valid YAML: {' '.join(str(e).split())}") from None
 
 # %% ../../nbs/13_ledger.claims.ipynb #44a81343
+def _grouped(claims: list[dict], groups: Any) -> list[dict]:
+    "The claims, each with the part of the paper it belongs to; `groups`: heading -> ids, each id once."
+    _check_groups(groups)
+    heads = [(name, heading) for heading, ids in groups.items() for name in ids]
+    named = [name for name, _ in heads]
+    if twice := [name for name in named if named.count(name) > 1]:
+        raise GannbError(f"claim {twice[0]!r} stands twice in groups; each claim belongs to one.")
+    ids = [c["id"] for c in claims]
+    if strange := [name for name in named if name not in ids]:
+        raise GannbError(f"groups: {_not_known('claim', strange[0], ids)}")
+    if lost := [i for i in ids if i not in named]:
+        raise GannbError(f"claim {lost[0]!r} stands in no group of groups.")
+    of = dict(heads)
+    return [{**c, "group": of[c["id"]]} for c in claims]
+
+
+def _check_groups(groups: Any) -> None:
+    "Raises `GannbError` unless it maps headings to lists of claims."
+    fine = isinstance(groups, dict) and all(isinstance(v, list) for v in groups.values())
+    if not fine:
+        raise GannbError(f"groups must map headings to lists of claim ids; this is {groups!r}.")
+
+# %% ../../nbs/13_ledger.claims.ipynb #44a81344
 def load_claims(
     source: str | Path,  # a YAML file, or (with a line break in it) the YAML text itself
-) -> list[dict]:  # the claims, in order
+) -> list[dict]:  # the claims, in order; each with its `group` where the YAML has `groups:`
     """The claims of a paper's YAML, all checked. Raises `GannbError` for a missing file, broken YAML, a
-    malformed claim or an id used twice."""
+    malformed claim, an id used twice, or `groups:` that do not hold every claim once."""
     data = _read_yaml(source)
     claims = data.get("claims") if isinstance(data, dict) else data
     if not isinstance(claims, list) or not claims:
@@ -980,4 +1013,18 @@ def load_claims(
     ids = [c["id"] for c in claims]
     if twice := [i for i in ids if ids.count(i) > 1]:
         raise GannbError(f"claim {twice[0]!r}: the id is used twice; each claim needs its own.")
-    return claims
+    groups = data.get("groups") if isinstance(data, dict) else None
+    return claims if groups is None else _grouped(claims, groups)
+
+# %% ../../nbs/13_ledger.claims.ipynb #44a81345
+def load_names(
+    source: str | Path,  # a YAML file, or (with a line break in it) the YAML text itself
+) -> dict[str, str]:  # arm, data set or metric -> how the page calls it; none: empty
+    "The page's names from `names:` of a paper's YAML. Raises `GannbError` where it is no mapping of texts."
+    data = _read_yaml(source)
+    names = data.get("names") if isinstance(data, dict) else None
+    if names is None:
+        return {}
+    if not isinstance(names, dict) or not all(isinstance(v, str) and v.strip() for v in names.values()):
+        raise GannbError(f"names must map keys to texts; this is {names!r}.")
+    return {str(key): name for key, name in names.items()}

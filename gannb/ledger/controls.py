@@ -10,16 +10,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .claims import SEVERAL_KINDS, Cell, _cell, _cells
-from .table import CONTROL, Table, _cards, _factors, _number, _Untestable
+from .said import _short, fit, sentence, the
+from .table import CONTROL, Table, _cards, _factors, _field_words, _number, _Untestable
 from gannb.ledger.words import (
     ARTEFACT,
     INCONCLUSIVE,
     NOT_REPRODUCED,
     NOT_TESTABLE,
     REPRODUCED,
+    _capital,
     _listed,
     _plain,
     fmt_interval,
+    metric_words,
 )
 
 # %% auto #0
@@ -73,7 +76,7 @@ def _other_ruler(table: Table, cells: Sequence[Cell], test: Mapping) -> str | No
     for field in (f for f in _SAME if f not in _factors(test.get("factor"))):
         seen = list(dict.fromkeys(str(card[field]) for card in cards if field in card))
         if len(seen) > 1:
-            return f"{field} differs ({' against '.join(seen[:3])})"
+            return f"the {_field_words(field)} differs ({' against '.join(seen[:3])})"
     return None
 
 # %% ../../nbs/13_ledger.controls.ipynb #c0a1000a
@@ -90,16 +93,11 @@ def _passes(must: str, value: float, margin: float, way: str | None) -> bool:
     return {"above": value, "below": -value, None: abs(value)}[way] > margin
 
 # %% ../../nbs/13_ledger.controls.ipynb #c0a1000b
-def _capital(text: str) -> str:
-    "The first letter large, the others as they are."
-    return text[:1].upper() + text[1:]
-
-
 def _measure_words(control: Mapping, test: Mapping) -> str:
-    "What a control moves: the test's own words for its metric, else the name of the metric."
-    metric = control.get("metric", test.get("metric"))
-    own = metric == test.get("metric")
-    return test.get("quantity", metric) if own else metric.replace("_", " ")
+    "What a control moves, in few words: the test's own for its metric, else the ledger's."
+    metric, names = control.get("metric", test.get("metric")), test.get("names")
+    own = test.get("quantity") if metric == test.get("metric") else None
+    return _short(the(own or metric_words(metric, names)), 45)
 
 
 def _needed(must: str, margin: float, way: str | None, alone: bool) -> str:
@@ -108,18 +106,17 @@ def _needed(must: str, margin: float, way: str | None, alone: bool) -> str:
     if must == "ignore":
         return f"at most {size} is allowed"
     if alone:
-        ends = {"above": f"above {size}", "below": f"below -{size}", None: f"beyond {size}"}
-        return f"a value {ends[way]} is needed"
+        ends = {"above": f"more than {size}", "below": f"less than -{size}", None: f"a value beyond {size}"}
+        return f"{ends[way]} is needed"
     moves = {"above": "a rise", "below": "a fall", None: "a change"}
     return f"{moves[way]} of more than {size} is needed"
 
 # %% ../../nbs/13_ledger.controls.ipynb #c0a1000c
 def _control_words(control: Mapping, test: Mapping, value: float, needed: str) -> str:
-    "`20 letters repeated moves recall by -0.02; a fall of more than 0.1 is needed.`"
-    what, measure, number = _capital(control["what"]), _measure_words(control, test), fmt_interval(value)
-    if "against" in control:
-        return f"{what} moves {measure} by {number}; {needed}."
-    return f"{what} has {measure} {number}; {needed}."
+    "`With 20 letters repeated, recall changes by -0.0200; a fall of more than 0.1 is needed.`"
+    verb = "changes by" if "against" in control else "is"
+    measure = _measure_words(control, test)
+    return f"With {control['what']}, {measure} {verb} {fmt_interval(value)}; {needed}."
 
 
 def look(control: Mapping, test: Mapping, table: Table) -> dict:  # what claims.json keeps of a control
@@ -132,11 +129,11 @@ def look(control: Mapping, test: Mapping, table: Table) -> dict:  # what claims.
     try:
         value, unlike = _moved(table, cells), _other_ruler(table, cells, test)
     except _Untestable as e:
-        return kept | {"text": f"The control {control['what']} is missing. {e}"}
+        return kept | {"text": f"The control {control['what']!r} is missing. {e}"}
     if unlike:
-        return kept | {"text": f"The control {control['what']} was not taken with this ruler: {unlike}."}
+        return kept | {"text": f"The control {control['what']!r} was not taken with this ruler: {unlike}."}
     if not math.isfinite(value):
-        return kept | {"text": f"The control {control['what']} gave no finite number."}
+        return kept | {"text": f"The control {control['what']!r} gave no finite number."}
     words = _control_words(control, test, value, _needed(must, margin, way, len(cells) == 1))
     return kept | {"value": value, "passed": _passes(must, value, margin, way), "text": words}
 
@@ -147,17 +144,27 @@ def controls_of(test: Mapping, table: Table) -> list[dict]:
     for control in test.get("controls", ()):
         each = test.get("datasets", ()) if "dataset" not in control else ()
         where = [{**control, "dataset": d} for d in each] or [control]
-        found += [look(c, test, table) | {"part": c["dataset"] if each else None} for c in where]
+        names = test.get("names") or {}
+        part = [names.get(c["dataset"], c["dataset"]) if each else None for c in where]
+        found += [look(c, test, table) | {"part": p} for c, p in zip(where, part)]
     return found
 
 # %% ../../nbs/13_ledger.controls.ipynb #c0a1000e
-def _verdict_on_ruler(blind: bool, fooled: bool) -> str:
-    "What is wrong with the ruler, in words."
-    if blind and fooled:
-        return "this ruler cannot see it, and it sees something else."
-    if blind:
-        return "this ruler cannot see it."
-    return "this ruler sees something else." if fooled else "a control could not be asked."
+def _verdict_on_ruler(failed: Sequence[Mapping]) -> str:
+    "Which controls a ruler failed, in words: what it missed, what it mistook for an effect."
+    missed = [c["text"] for c in failed if c["passed"] is False and c["must"] == "see"]
+    mistaken = [c["text"] for c in failed if c["passed"] is False and c["must"] == "ignore"]
+    unasked = [c["text"] for c in failed if c["passed"] is None]
+    said = []
+    both = "It also takes something else for an effect."
+    fooled = both if missed else "This ruler cannot tell: it takes something else for an effect."
+    for head, texts in (
+        ("This ruler cannot tell: it does not see what it must see.", missed),
+        (fooled, mistaken),
+        ("A control could not be asked.", unasked),
+    ):
+        said += [fit(head, *texts, most=250)] if texts else []
+    return " ".join(said)
 
 
 def through_controls(out: dict, controls: list[dict]) -> dict:
@@ -167,15 +174,21 @@ def through_controls(out: dict, controls: list[dict]) -> dict:
     out = {**out, "controls": controls}
     if not failed or out["verdict"] == NOT_TESTABLE:
         return out
-    asked = [c["must"] for c in failed if c["passed"] is False]
-    head = _verdict_on_ruler("see" in asked, "ignore" in asked)
-    return _not_testable(out, f"{head} {' '.join(c['text'] for c in failed)}")
+    return _not_testable(out, _verdict_on_ruler(failed))
 
 
 def _not_testable(out: dict, why: str) -> dict:
     "The outcome without its verdict; what was measured stays shown."
-    text = f"{why} Measured all the same: {out['ours']}."
+    text = fit(why, _measured_words(out))
     return {**out, "verdict": NOT_TESTABLE, "p": None, "no_difference": False, "text": text}
+
+
+def _measured_words(out: Mapping) -> str:
+    "What was measured all the same; nothing where there is no number."
+    ours = out["ours"]
+    if ours.startswith("n/a"):
+        return ""
+    return f"Measured all the same: {ours.replace(': ', ' ') if out.get('parts') else ours}."
 
 # %% ../../nbs/13_ledger.controls.ipynb #c0a10010
 _NEAR = 0.25  # of the margin: so far its words may be off
@@ -210,7 +223,7 @@ def through_margin(out: dict, margin_in: dict | None) -> dict:
     if margin_in is None or margin_in["true"] or out["verdict"] == NOT_TESTABLE:
         return out
     head = (
-        "the margin is not what its reason says." if margin_in["true"] is False else "its margin is unknown."
+        "The margin is not what its reason says." if margin_in["true"] is False else "Its margin is unknown."
     )
     return _not_testable(out, f"{head} {margin_in['text']}")
 
@@ -229,9 +242,9 @@ def through_resolution(out: dict, leaves: Sequence[Mapping], resolution: list[di
     out = {**out, "resolution": resolution}
     if not blind or not says_no_difference(out, leaves):
         return out
-    why = " ".join(f"({r['label']}) {r['text']}" for r in blind)
-    head = "trained too little to tell. 'No difference' may only be said where a difference would show, and"
-    return _not_testable(out, f"{head} this did not: {why}")
+    head = "Trained too little to tell. 'No difference' may only be said where a difference would show, and"
+    why = " ".join(f"{_capital(r['label'])}: {r['text']}" for r in blind)
+    return _not_testable(out, f"{head} this did not. {why}")
 
 # %% ../../nbs/13_ledger.controls.ipynb #c0a10015
 def _agree(first: Sequence[Mapping], second: Sequence[Mapping]) -> bool | None:
@@ -242,11 +255,24 @@ def _agree(first: Sequence[Mapping], second: Sequence[Mapping]) -> bool | None:
     return all(a == b for a, b in pairs)
 
 
-def _both_said(out: Mapping, second: Mapping) -> str:
-    "What each of two rulers says; the second by name, unless its words begin with it."
-    text, label = second["text"], second["label"]
-    named = text if text.startswith(label) else f"({label}) {text}"
-    return f"By the first: {out['text']} By the second: {named}"
+def _by_second(out: Mapping, second: Mapping) -> str:
+    "What the second ruler says; data and arms are not said again."
+    said, first = second["said"], out["said"]
+    if not said:
+        return f"By the second: {second['text']}"
+    same = {f: None for f in ("on", "arms") if first and said[f] == first[f]}
+    text = sentence({**second, "said": {**said, **same}})
+    small = said["what"][:1].islower() or text.startswith("On ")
+    return f"By the second, {text[:1].lower() + text[1:] if small else text}"
+
+
+def _second_number(second: Mapping) -> str:
+    "`A second ruler points the same way: recall, 0.3 [0.2, 0.4].`; only its name where it has many numbers."
+    said, ours = second["said"], second["ours"]
+    what = said["what"] if said else next((p["said"]["what"] for p in second["parts"] if p["said"]), "")
+    number = ours if said else ""
+    told = ", ".join(filter(None, (what, number)))
+    return f"A second ruler points the same way{': ' + told if told else ''}."
 
 
 def through_second(out: dict, leaves: Sequence[Mapping], second: dict, its_leaves: Sequence[Mapping]) -> dict:
@@ -256,13 +282,14 @@ def through_second(out: dict, leaves: Sequence[Mapping], second: dict, its_leave
         return out
     agree = _agree(leaves, its_leaves)
     if second["verdict"] == NOT_TESTABLE or agree is None:
-        text = f"only one ruler could be asked. {_both_said(out, second)}"
+        why, head = "but the second ruler could not be asked", "Only one ruler could be asked."
     elif not agree:
-        text = f"it depends on the ruler. {_both_said(out, second)}"
+        why, head = "but a second ruler points the other way", "It depends on the ruler."
     else:
-        said = f"{second['label']}: {second['ours']}"
-        return {**out, "text": f"{out['text']} A second ruler points the same way ({said})."}
-    return {**out, "verdict": INCONCLUSIVE, "p": None, "no_difference": False, "text": text}
+        return {**out, "text": fit(out["text"], _second_number(second))}
+    text = f"{head} {out['text']} {_by_second(out, second)}"
+    said = out["said"] and {**out["said"], "why": why}
+    return {**out, "verdict": INCONCLUSIVE, "p": None, "no_difference": False, "text": text, "said": said}
 
 # %% ../../nbs/13_ledger.controls.ipynb #c0a10017
 def rulers_rule(test: Mapping) -> str:
@@ -276,6 +303,7 @@ def rulers_rule(test: Mapping) -> str:
     if "resolution" in test:
         said.append("'No difference' may be said only where a difference would show.")
     if "second" in test:
-        measure = test["second"].get("quantity") or test["second"].get("metric", "a second ruler")
+        beside = test["second"]
+        measure = beside.get("quantity") or metric_words(beside.get("metric", "a second ruler"))
         said.append(f"A second ruler must point the same way: {measure}.")
     return "".join(" " + s for s in said)

@@ -15,8 +15,8 @@ from scipy import special
 from ..base import GannbError, check_choice
 
 # %% auto #0
-__all__ = ['Interval', 't_interval', 'paired_interval', 'welch_interval', 'fisher_p', 'holm', 'sign_flip_p', 'left_open',
-           'exact_interval']
+__all__ = ['Interval', 't_interval', 'paired_interval', 'welch_interval', 'cut_to', 'shown_interval', 'fisher_p', 'holm',
+           'sign_flip_p', 'left_open', 'exact_interval']
 
 # %% ../../nbs/13_ledger.intervals.ipynb #a565b5c9
 class Interval(NamedTuple):
@@ -79,6 +79,42 @@ def welch_interval(
     if u + v > 0:
         df = float((u + v) ** 2 / (u**2 / (len(x) - 1) + v**2 / (len(y) - 1)))
     return _interval(float(x.mean() - y.mean()), math.sqrt(u + v), df, level)
+
+# %% ../../nbs/13_ledger.intervals.ipynb #e4b81da7
+def cut_to(
+    low: float,  # the interval
+    high: float,
+    within: Sequence[float] | None = None,  # the range of the measure, [0, 1] for a share; None: no limits
+) -> tuple[float, float]:
+    """The interval as it is said: no further than its measure reaches. Verdicts are made from the interval
+    that was not cut."""
+    if within is None:
+        return low, high
+    first, last = within
+    return min(max(low, first), last), max(min(high, last), first)
+
+# %% ../../nbs/13_ledger.intervals.ipynb #46258b00
+def shown_interval(
+    values: Iterable[float],  # one value a unit, at least two
+    level: float = 0.95,  # confidence, 0 to 1
+    within: Sequence[float] | None = None,  # the range of the measure, [0, 1] for a share; None: no ends
+) -> tuple[float, float]:
+    """The interval for the eye, on a scale that ends where the measure ends: the t-interval of the logits of
+    the values (for [-1, 1] that is Fisher's z, 1915), turned back. The mean stays the plain one; where the
+    values are so skewed that it would lie outside, the interval reaches to it. A value on an end of the range,
+    or beyond it, has no logit: then it is the t-interval, cut at the ends. Raises `GannbError` as `t_interval`
+    does."""
+    x = _finite(values, 2)
+    plain = t_interval(x, level)
+    if within is None:
+        return plain.low, plain.high
+    first, last = within
+    share = (x - first) / (last - first)
+    if share.min() <= 0 or share.max() >= 1:
+        return cut_to(plain.low, plain.high, within)
+    turned = t_interval(special.logit(share), level)
+    low, high = first + (last - first) * special.expit([turned.low, turned.high])
+    return min(float(low), plain.mean), max(float(high), plain.mean)
 
 # %% ../../nbs/13_ledger.intervals.ipynb #e71c89f5
 def fisher_p(

@@ -5,7 +5,7 @@
 # %% ../../nbs/13_ledger.judge.ipynb #17b7d9cf
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..base import GannbError, Missing, check_choice, stable_hash
@@ -19,6 +19,7 @@ from gannb.ledger.claims import (
     _cells,
     _inherit,
     _is_number,
+    _named,
     _place,
     check_claim,
 )
@@ -35,6 +36,7 @@ from .intervals import holm
 from .names import check_names
 from gannb.ledger.rules import (
     _fact_words,
+    _in,
     _judge_events,
     _judge_fact,
     _judge_range,
@@ -46,6 +48,7 @@ from gannb.ledger.rules import (
     level_of,
     region,
 )
+from .said import fit, here_of, sentence, the, together, what_of
 from .table import Table, _Untestable
 from gannb.ledger.words import (
     ARTEFACT,
@@ -55,15 +58,16 @@ from gannb.ledger.words import (
     NOT_TESTABLE,
     REPRODUCED,
     SETTINGS,
-    VERDICTS,
     about_of,
+    _capital,
     _listed,
+    _number_word,
     _plain,
     fmt_interval,
 )
 
 # %% auto #0
-__all__ = ['describe', 'claim_hash', 'check_amendments', 'judge', 'judge_all']
+__all__ = ['describe', 'claim_hash', 'check_amendments', 'names_used', 'judge', 'judge_all']
 
 # %% ../../nbs/13_ledger.judge.ipynb #996d6417
 def _split_order(test: Mapping) -> list[dict]:
@@ -91,7 +95,7 @@ def _split(test: Mapping, setting: str) -> list[dict] | None:
     kind = test["kind"]
     if _on_each(test):
         whole = {k: v for k, v in test.items() if k != "datasets"}
-        return [{**whole, "dataset": d, "label": d} for d in test["datasets"]]
+        return [{**whole, "dataset": d, "label": _named(test, d)} for d in test["datasets"]]
     if kind == "order":
         return _split_order(test)
     if kind == "artefact":
@@ -115,30 +119,51 @@ def _leaves(parts: Sequence[dict], path: str = "") -> list[tuple[str, dict]]:
 
 # %% ../../nbs/13_ledger.judge.ipynb #c8aeec0f
 def _tally(leaves: Sequence[tuple[str, dict]]) -> str:
-    "`2 held and 1 open`."
+    "`one holds and one stays open`; `both fail`."
     words = {
-        NOT_REPRODUCED: "refuted",
-        NOT_TESTABLE: "not testable",
-        INCONCLUSIVE: "open",
-        ARTEFACT: "an artefact",
-        REPRODUCED: "held",
+        REPRODUCED: ("holds", "hold"),
+        NOT_REPRODUCED: ("fails", "fail"),
+        INCONCLUSIVE: ("stays open", "stay open"),
+        ARTEFACT: ("is an artefact", "are artefacts"),
+        NOT_TESTABLE: ("cannot be tested here", "cannot be tested here"),
     }
-    number = {v: sum(p["verdict"] == v for _, p in leaves) for v in VERDICTS}
-    return _listed(f"{k} {words[v]}" for v, k in number.items() if k)
+    found = {v: n for v in words if (n := sum(p["verdict"] == v for _, p in leaves))}
+    if len(found) == 1:
+        [(verdict, n)] = found.items()
+        if verdict == NOT_TESTABLE:
+            return f"{'neither' if n == 2 else 'none'} can be tested here"
+        return f"{'both' if n == 2 else f'all {_number_word(n)}'} {words[verdict][1]}"
+    return _listed(f"{_number_word(n)} {words[v][n > 1]}" for v, n in found.items())
 
 # %% ../../nbs/13_ledger.judge.ipynb #d47b0511
+_SHORT = 220  # characters: a longer text is said by its number and what was needed
+
+
+def _named_text(leaf: Mapping) -> str:
+    "The text of a comparison without a verdict, with its name where something was measured."
+    return f"{_capital(leaf['label'])}: {leaf['text']}" if leaf["values"] else leaf["text"]
+
+
+def _told(leaves: Sequence[Mapping]) -> list[str]:
+    "What came out of the comparisons that decide: one sentence where they measure the same, else one each."
+    if any(leaf["verdict"] == NOT_TESTABLE for leaf in leaves):
+        return list(dict.fromkeys(map(_named_text, leaves)))
+    if len(leaves) > 1 or len(leaves[0]["text"]) > _SHORT:
+        merged = together(leaves)
+        return [merged] if len(merged) <= 350 else list(dict.fromkeys(map(sentence, leaves)))
+    return [leaves[0]["text"]]
+
+
 def _every(parts: Sequence[dict]) -> tuple[str, str]:
-    "The verdict where every part must hold; those that decide are told in full, three at most."
+    "The verdict where every part must hold; those that decide are told, as many as there is room for."
     leaves, came_out = _leaves(parts), {p["verdict"] for p in parts}
+    joint = ", and" if len({p["verdict"] for _, p in leaves}) == 1 else ":"
+    head = f"{_capital(_number_word(len(leaves)))} things must hold{joint} {_tally(leaves)}."
     for verdict in (NOT_REPRODUCED, NOT_TESTABLE, INCONCLUSIVE, ARTEFACT):
         if verdict in came_out:
-            told = [f"({name}) {p['text']}" for name, p in leaves if p["verdict"] == verdict]
-            more = f" And {len(told) - 3} more." if len(told) > 3 else ""
-            text = f"Every one of {len(leaves)} parts must hold: {_tally(leaves)}. {' '.join(told[:3])}{more}"
+            text = fit(head, *_told([p for _, p in leaves if p["verdict"] == verdict]))
             return (INCONCLUSIVE if verdict == ARTEFACT else verdict), text
-    units = [p["n"] for _, p in leaves if p["n"]]
-    each = f", each over at least {min(units)} units." if units else "."
-    return REPRODUCED, f"All {len(leaves)} parts hold{each}"
+    return REPRODUCED, fit(_capital(_tally(leaves)) + ".", *_told([p for _, p in leaves]))
 
 # %% ../../nbs/13_ledger.judge.ipynb #340a1f73
 def _at_least_one(parts: Sequence[dict]) -> tuple[str, str]:
@@ -146,8 +171,8 @@ def _at_least_one(parts: Sequence[dict]) -> tuple[str, str]:
     adjusted = holm([1.0 if p["p"] is None else p["p"] for p in parts])
     best = min(range(len(parts)), key=adjusted.__getitem__)
     words = (
-        f"the strongest of {len(parts)} comparisons is {parts[best]['label']} "
-        f"with p = {adjusted[best]:.2g} after Holm's rule; 0.025 is needed."
+        f"the strongest of {_number_word(len(parts))} comparisons is {parts[best]['label']} "
+        f"with p = {adjusted[best]:.2g} after Holm's rule; less than 0.025 is needed."
     )
     if adjusted[best] < 0.025:
         return REPRODUCED, "At least one part holds: " + words
@@ -157,34 +182,60 @@ def _at_least_one(parts: Sequence[dict]) -> tuple[str, str]:
     return NOT_TESTABLE if unseen else INCONCLUSIVE, "None is shown: " + words
 
 # %% ../../nbs/13_ledger.judge.ipynb #4f0cfeb4
+_ANSWERS = {REPRODUCED: "yes", NOT_REPRODUCED: "no"}  # all others: cannot tell
+
+
+def _three_things(parts: Sequence[dict]) -> str:
+    "What an artefact would show, and for each of the three: yes, no or cannot tell."
+    said = [_ANSWERS.get(p["verdict"], "cannot tell") for p in parts]
+    said[2] = {"yes": "no", "no": "yes"}.get(said[2], said[2])  # gone without the mechanism
+    things = ("its number comes out", "its mechanism shows", "without the mechanism the conclusion is gone")
+    told = " ".join(f"{_capital(thing)}: {answer}." for thing, answer in zip(things, said))
+    return f"An artefact would show three things. {told}"
+
+
+def _short_of(part: Mapping) -> list[str]:
+    "What came out of the comparisons that gave a part its verdict."
+    return _told([p for _, p in _leaves([part]) if p["verdict"] == part["verdict"]] or [part])
+
+
 def _explained(parts: Sequence[dict]) -> tuple[str, str]:
     "Rule 12: number out, mechanism shown, conclusion gone without it."
     number, mechanism, removed = (p["verdict"] for p in parts)
-    if unseen := [p["label"] for p in parts if p["verdict"] == NOT_TESTABLE]:
-        return NOT_TESTABLE, f"Not testable: {_listed(unseen)}."
+    told = _three_things(parts)
+    if unseen := [p for p in parts if p["verdict"] == NOT_TESTABLE]:
+        return NOT_TESTABLE, fit(told, *(p["text"] for p in unseen))
     if number == NOT_REPRODUCED:
-        return NOT_REPRODUCED, f"{parts[0]['label'].capitalize()} does not come out."
+        return NOT_REPRODUCED, fit(told, *_short_of(parts[0]))
     if number == REPRODUCED and removed == REPRODUCED:
-        text = "The number comes out, and the conclusion stands when the supposed mechanism is removed."
-        return REPRODUCED, text
-    if (number, mechanism, removed) == (REPRODUCED, REPRODUCED, NOT_REPRODUCED):
-        text = (
-            "The number comes out, the mechanism is shown, and the paper's conclusion disappears without it."
+        return REPRODUCED, fit(
+            told, "The conclusion stands without the supposed mechanism.", *_short_of(parts[2])
         )
-        return ARTEFACT, text
-    words = {REPRODUCED: "shown", NOT_REPRODUCED: "refuted", INCONCLUSIVE: "open"}
-    found = _listed(f"{p['label']} is {words[p['verdict']]}" for p in parts)
-    return INCONCLUSIVE, f"An artefact needs three things: {found}."
+    if (number, mechanism, removed) == (REPRODUCED, REPRODUCED, NOT_REPRODUCED):
+        return ARTEFACT, fit(told, *_short_of(parts[2]))
+    return INCONCLUSIVE, fit(told, *(p["text"] for p in parts if p["verdict"] == INCONCLUSIVE))
 
 # %% ../../nbs/13_ledger.judge.ipynb #4f0cfeb5
-def _first_reading(parts: Sequence[dict]) -> tuple[str, str]:
-    "Rule 21: the verdict of the paper's own words; where another reading differs, both are told."
-    verdict, all_said = parts[0]["verdict"], " ".join(f"({p['label']}) {p['text']}" for p in parts)
+_READS = {
+    REPRODUCED: "it is reproduced",
+    NOT_REPRODUCED: "it is not reproduced",
+    INCONCLUSIVE: "it stays open",
+    ARTEFACT: "it is an artefact",
+    NOT_TESTABLE: "it cannot be tested here",
+}
+
+
+def _others_say(parts: Sequence[dict]) -> str:
+    "Whether the other readings agree with the first."
     if len({p["verdict"] for p in parts}) == 1:
-        return verdict, f"Each of {len(parts)} readings gives this verdict. {all_said}"
-    others = _listed(f"{p['label']}: {p['verdict']}" for p in parts[1:])
-    first = f"The verdict is that of the paper's words ({parts[0]['label']})"
-    return verdict, f"It depends on the reading. {first}; {others}. {all_said}"
+        return "The other reading agrees." if len(parts) == 2 else "The other readings agree."
+    others = _listed(f'by "{p["label"]}" {_READS[p["verdict"]]}' for p in parts[1:])
+    return f'That is the reading "{parts[0]["label"]}"; {others}.'
+
+
+def _first_reading(parts: Sequence[dict]) -> tuple[str, str]:
+    "Rule 21: the verdict of the paper's own words, the first reading; then whether the others agree."
+    return parts[0]["verdict"], f"{parts[0]['text']} {_others_say(parts)}"
 
 # %% ../../nbs/13_ledger.judge.ipynb #c2d7f894
 def _parts_ours(test: Mapping, parts: Sequence[dict]) -> str:
@@ -218,8 +269,6 @@ def _combine(test: Mapping, parts: list[dict]) -> dict:
     "One outcome from several."
     kind = _together(test)
     verdict, text = _TOGETHER[kind](parts)
-    if kind == "artefact":
-        text += "".join(f" ({p['label']}) {p['text']}" for p in parts)
     counted = [p for p in parts if p["n"]]
     fewest = min(counted, key=lambda p: p["n"], default=None)
     out = _out(
@@ -237,7 +286,19 @@ def _combine(test: Mapping, parts: list[dict]) -> dict:
     return _left_open(test, _as_read(out, parts[0]), parts) if kind == "readings" else out
 
 # %% ../../nbs/13_ledger.judge.ipynb #3cafcc5d
-_OF_FIRST = ("value", "interval", "level", "target", "n", "seeds", "p", "open", "side", "no_difference")
+_OF_FIRST = (
+    "value",
+    "interval",
+    "shown",
+    "level",
+    "target",
+    "n",
+    "seeds",
+    "p",
+    "open",
+    "side",
+    "no_difference",
+)
 
 
 def _as_read(out: dict, first: Mapping) -> dict:
@@ -249,9 +310,10 @@ def _left_open(test: Mapping, out: dict, parts: Sequence[Mapping]) -> dict:
     "Where the paper does not say which reading it means, readings that differ decide nothing."
     if "unsaid" not in test or len({p["verdict"] for p in parts}) == 1:
         return out
-    found = _listed(f"{p['label']}: {p['verdict']}" for p in parts)
-    said = " ".join(f"({p['label']}) {p['text']}" for p in parts)
-    text = f"It depends on the reading, and {test['unsaid'].rstrip('.')}: {found}. {said}"
+    found = " ".join(f"{_capital(p['label'])}: {_READS[p['verdict']]}." for p in parts)
+    told = sorted((p for p in parts), key=lambda p: p["verdict"] == NOT_TESTABLE)
+    head = f"It depends on the reading, and {test['unsaid'].rstrip('.')}. {found}"
+    text = fit(head, *(sentence(p) if p["said"] else p["text"] for p in told))
     return {**out, "verdict": INCONCLUSIVE, "p": None, "no_difference": False, "text": text}
 
 # %% ../../nbs/13_ledger.judge.ipynb #68f9c4af
@@ -272,8 +334,11 @@ def _through_gates(out: dict, gates: list[dict]) -> dict:
     if failed and out["verdict"] != NOT_TESTABLE:
         unseen = all(g["verdict"] == NOT_TESTABLE for g in failed)
         out["verdict"] = NOT_TESTABLE if unseen else INCONCLUSIVE
-        why = " ".join(f"({g['label']}) {g['text']}" for g in failed)
-        out["text"] += f" It says nothing, because a check that must pass first did not: {why}"
+        why = " ".join(g["text"] for g in failed)
+        names = _listed(f'"{g["label"]}"' for g in failed)
+        if out["said"]:
+            out["said"] = {**out["said"], "why": "but a check that must pass first did not"}
+        out["text"] = fit(f"A check that must pass first did not ({names}). {why}", out["text"], most=450)
     marked = [{**g, "gate": True} for g in gates]
     return {**out, "p": None if failed else out["p"], "parts": out["parts"] + marked}
 
@@ -285,7 +350,7 @@ def _not_here(test: Mapping) -> dict:
     elif test["kind"] == "waits":
         text, why = f"Waits for {test['what']}.", test["what"]
     else:
-        text, why = f"The paper proposes this and did not try it: {test['what']}", "a proposal"
+        text, why = f"The paper proposes this and did not try it: {test['what'].rstrip('.')}.", "a proposal"
     return _out(test, NOT_TESTABLE, text, ours=str(Missing(why)))
 
 # %% ../../nbs/13_ledger.judge.ipynb #e7fd17ff
@@ -300,7 +365,7 @@ def _first_look(test: Mapping, table: Table, setting: str) -> tuple[dict, bool]:
     try:
         return _BY_KIND.get(test["kind"], _judge_units)(test, table), True
     except _Untestable as e:
-        return _out(test, NOT_TESTABLE, str(e), e.measured), False
+        return _out(test, NOT_TESTABLE, str(e), e.measured, ours=str(Missing(e.short))), False
 
 
 def _judge_test(test: Mapping, table: Table, setting: str) -> dict:
@@ -340,7 +405,9 @@ def _through_others(out: dict, test: Mapping, table: Table, setting: str) -> dic
 # %% ../../nbs/13_ledger.judge.ipynb #9ac621e8
 def _where_why(test: Mapping) -> str:
     "On which data sets, and why this bound."
-    each = f" On each of {_listed(test['datasets'])}." if "datasets" in test else ""
+    each = ""
+    if "datasets" in test:
+        each = f" On each of {_listed(_named(test, d) for d in test['datasets'])}."
     why = f" Why: {test['reason'].rstrip('.')}." if "reason" in test else ""
     return each + why
 
@@ -374,13 +441,14 @@ def _order_rule(test: Mapping) -> str:
     pairs = [[_name(_cell(test, arm)) for arm in pair] for pair in test["comparisons"]]
     said = _listed(f"{first} {test['direction']} {second}" for first, second in pairs)
     margin, need = _plain(test["margin"]), test.get("need", "all")
-    return f"{test.get('quantity', test['metric'])}: {said} by more than {margin}; {need} of them."
+    return f"{what_of({**test, 'kind': 'difference'})}: {said} by more than {margin}; {need} of them."
 
 # %% ../../nbs/13_ledger.judge.ipynb #0c84e478
 def _events_rule(test: Mapping) -> str:
     "Which events must be fewer or more."
     way, event = test["direction"].capitalize(), test["event"].rstrip(".")
-    return f"{way} events in the first arm, by Fisher's exact test over seeds. Event: {event}."
+    first, second = (_in(_name(c)) for c in _cells(test))
+    return f"{way} events {first} than {second}, by Fisher's exact test over seeds. Event: {event}."
 
 # %% ../../nbs/13_ledger.judge.ipynb #c5b07915
 def _range_rule(test: Mapping) -> str:
@@ -393,7 +461,7 @@ def _range_rule(test: Mapping) -> str:
 def _interval_rule(test: Mapping) -> str:
     "Where an interval must lie."
     level, words = f"{level_of(test) * 100:.0f} %", _region_words(region(test))
-    return f"The whole {level} interval of {_subject(test)} lies {words}."
+    return f"The whole {level} interval of {the(_subject(test))} lies {words}."
 
 # %% ../../nbs/13_ledger.judge.ipynb #0b3101b0
 _RULES = {
@@ -402,7 +470,7 @@ _RULES = {
     "readings": _parts_rule,
     "order": _order_rule,
     "events": _events_rule,
-    "fact": lambda test: f"{_subject(test)} is {_fact_words(test)}.",
+    "fact": lambda test: f"{_capital(_subject(test))}: {_fact_words(test)}.",
     "range": _range_rule,
 }
 
@@ -427,7 +495,7 @@ _NOT_JUDGED = {
 }
 
 # %% ../../nbs/13_ledger.judge.ipynb #898c40bc
-_SAID_ONLY = ("within",)  # fields of a test that change its words and no verdict
+_SAID_ONLY = ("within", "says")  # fields of a test that change its words and no verdict
 
 
 def _as_fixed(x: Any) -> Any:
@@ -511,7 +579,8 @@ def _silence(out: dict) -> None:
     "Takes every verdict and p-value out of a test that is shown but not judged; its controls are shown too."
     out["verdict"], out["p"], out["sign_flip_p"] = NOT_TESTABLE, None, None
     out["side"], out["no_difference"] = None, False
-    out["text"] = f"{out['ours']}." if out["parts"] else f"{out['label']}: {out['ours']}."
+    bare = out["said"] and {**out["said"], "needs": None, "why": None}
+    out["text"] = sentence({**out, "said": bare, "text": f"{out['ours']}."})
     for control in out["controls"]:
         control["passed"], control["text"] = None, _only_measured(control)
     if out["margin_in"]:
@@ -532,9 +601,9 @@ def _anything(out: Mapping) -> bool:
     return bool(out["verdict"] != NOT_TESTABLE or out["values"] or any(map(_anything, out["parts"])))
 
 # %% ../../nbs/13_ledger.judge.ipynb #f3b93f56
-def _outcome(claim: Mapping, table: Table, setting: str) -> dict:
+def _outcome(claim: Mapping, table: Table, setting: str, names: Mapping) -> dict:
     "What came out for a claim; without any verdict where the claim waits or the setting does not judge."
-    test = claim["test"]
+    test = _with_names(claim["test"], names)
     if "waits_for" in claim:
         ours = str(Missing(claim["waits_for"]))
         out = _out(test, NOT_TESTABLE, f"Waits for {claim['waits_for']}.", ours=ours)
@@ -546,10 +615,9 @@ def _outcome(claim: Mapping, table: Table, setting: str) -> dict:
     return out
 
 # %% ../../nbs/13_ledger.judge.ipynb #e73d51e0
-def _reason(out: Mapping, setting: str) -> str:
-    "Verdict and why."
-    desk = " (desk setting)" if setting == "desk" and out["verdict"] != NOT_TESTABLE else ""
-    return f"{out['verdict'].capitalize()}{desk}: {out['text']}"
+def _reason(out: Mapping) -> str:
+    "Why, in words; the verdict stands beside it."
+    return _capital(out["text"])
 
 # %% ../../nbs/13_ledger.judge.ipynb #e73d51e1
 def _all_controls(out: Mapping, path: str | None = None) -> list[dict]:
@@ -561,14 +629,41 @@ def _all_controls(out: Mapping, path: str | None = None) -> list[dict]:
         found += _all_controls(part, f"{path}, {label}" if path else label)
     return found
 
+# %% ../../nbs/13_ledger.judge.ipynb #e73d51e2
+def _words_in(test: Any) -> Iterator[str]:
+    "Every text of a test, keys of mappings too."
+    if isinstance(test, Mapping):
+        for key, value in test.items():
+            yield str(key)
+            yield from _words_in(value)
+    elif isinstance(test, (list, tuple)):
+        for item in test:
+            yield from _words_in(item)
+    elif isinstance(test, str):
+        yield test
+
+
+def names_used(test: Mapping, names: Mapping[str, str]) -> dict[str, str]:
+    "Those of the page's names whose data set, arm or metric the test names; a metric's change counts too."
+    there = set(_words_in(test))
+    there |= {w.removeprefix("change of ") for w in there}
+    return {key: names[key] for key in sorted(names) if key in there}
+
+
+def _with_names(test: Mapping, names: Mapping[str, str]) -> dict:
+    "A test that knows how the page calls its data and arms; its parts take that over."
+    return {**test, "names": dict(names)} if names else dict(test)
+
 # %% ../../nbs/13_ledger.judge.ipynb #66932887
 _SAID = ("id", "sentence", "short", "where", "supported_by_paper", "supported_reason")
 _ALWAYS = ("quantity", "arms", "direction", "margin", "reason")  # fields of a test that a reader looks for
 _RULER = ("margin_in", "resolution", "second", "reading", "open")  # what stands beside a verdict
 
 
-def _record(claim: Mapping, out: dict, setting: str, previous: Mapping | None, new: bool) -> dict:
-    "One object of claims.json."
+def _record(
+    claim: Mapping, out: dict, setting: str, previous: Mapping | None, new: bool, names: Mapping
+) -> dict:
+    "One object of claims.json; `names`: those that its words use."
     told_once = {"parts", "values", "controls", *_RULER}
     alone = {k: v for k, v in out.items() if k not in told_once}
     return {
@@ -576,18 +671,21 @@ def _record(claim: Mapping, out: dict, setting: str, previous: Mapping | None, n
         "about": about_of(claim),
         "beyond_paper": about_of(claim) == "beyond",
         "test": {**dict.fromkeys(_ALWAYS), **claim["test"]},
-        "rule": describe(claim["test"]),
+        "rule": describe(_with_names(claim["test"], names)),
         "setting": setting,
         "published": _published(claim["published"]),
-        **{f: out[f] for f in ("ours", "interval", "seeds", "n", "verdict")},
-        "reason": _reason(out, setting),
+        **{f: out[f] for f in ("ours", "interval", "shown", "seeds", "n", "verdict")},
+        "reason": _reason(out),
+        "here": here_of(out),
         "controls": _all_controls(out),
         **{f: out[f] for f in _RULER},
         "evidence": list(claim.get("evidence", [])),
         **_history(claim, previous, new),
         "hash": claim_hash(claim),
         "finding": claim.get("findings", {}).get(out["verdict"]),
-        "headline": claim.get("headline"),
+        "rank": claim.get("rank"),
+        "group": claim.get("group"),
+        "names": names,
         **{f: claim[f] for f in ("waits_for",) if f in claim},
         "values": out["values"],
         "parts": out["parts"] if out["kind"] in SEVERAL_KINDS else [alone, *out["parts"]],
@@ -602,13 +700,15 @@ def judge(
     previous: Mapping | None = None,  # this claim's record in an earlier claims.json
     missing: Mapping[str, str] | None = None,  # data set, arm or metric -> why it is not here
     new: bool = False,  # the earlier claims.json judged others and has not this one
+    names: Mapping[str, str] | None = None,  # data set, arm or metric -> how the page calls it
 ) -> dict:  # one object of claims.json
     """The verdict on one claim, with its reason in words. Raises `GannbError` for a malformed claim, row or
     setting."""
     check_claim(claim)
     check_choice("setting", setting, SETTINGS)
-    table = results if isinstance(results, Table) else Table(results, missing)
-    return _record(claim, _outcome(claim, table, setting), setting, previous, new)
+    table = results if isinstance(results, Table) else Table(results, missing, names)
+    used = names_used(claim["test"], names or {})
+    return _record(claim, _outcome(claim, table, setting, used), setting, previous, new, used)
 
 # %% ../../nbs/13_ledger.judge.ipynb #be6169c8
 def _vanished(old: Mapping, setting: str) -> dict:
@@ -619,7 +719,9 @@ def _vanished(old: Mapping, setting: str) -> dict:
         "verdict": NOT_TESTABLE,
         "amended": True,
         "ours": str(Missing("claim removed")),
+        "here": str(Missing("claim removed")),
         "interval": None,
+        "shown": None,
         "seeds": [],
         "n": 0,
         "finding": None,
@@ -629,10 +731,7 @@ def _vanished(old: Mapping, setting: str) -> dict:
         "was": old.get("was") or old["verdict"],
         "values": [],
         "parts": [],
-        "reason": (
-            "Not testable here: this claim was taken out of the YAML after a run had judged it "
-            f"({old['verdict']})."
-        ),
+        "reason": (f"This claim was taken out of the YAML after a run had judged it ({old['verdict']})."),
     }
 
 # %% ../../nbs/13_ledger.judge.ipynb #be6169c9
@@ -661,6 +760,7 @@ def judge_all(
     previous: Sequence[Mapping] | None = None,  # an earlier claims.json: what was fixed
     missing: Mapping[str, str] | None = None,  # data set, arm or metric -> why it is not here
     known_missing: Mapping[str, str] | None = None,  # names that no row needs -> why; None: not checked
+    names: Mapping[str, str] | None = None,  # data set, arm or metric -> how the page calls it
 ) -> list[dict]:  # claims.json
     """The verdicts on all claims. With `known_missing` (it may be empty) a name that no row bears is an
     error, unless it stands there or in `missing`. Raises `GannbError` for that, for two claims of one id, and
@@ -669,12 +769,13 @@ def judge_all(
         check_claim(c)
     _one_id_each(claims)
     rows = results if isinstance(results, list) else _listed_rows(results)
-    table, old = Table(rows, missing), {p["id"]: p for p in previous or ()}
+    table, old = Table(rows, missing, names), {p["id"]: p for p in previous or ()}
     if known_missing is not None:
         check_names(claims, rows, {**(missing or {}), **known_missing}, setting)
     began = any(p["setting"] in JUDGING for p in old.values())
     judged = [
-        judge(c, table, setting, previous=old.get(c["id"]), new=began and c["id"] not in old) for c in claims
+        judge(c, table, setting, previous=old.get(c["id"]), new=began and c["id"] not in old, names=names)
+        for c in claims
     ]
     here = {c["id"] for c in claims}
     gone = [p for p in old.values() if p["id"] not in here and _had_verdict(p)]

@@ -111,6 +111,7 @@ def judge_study(
     setting: str,
     previous: Sequence[Mapping] | None = None,  # an earlier claims.json
     failed: Mapping[str, str] | None = None,  # more data sets -> why the network may not judge there
+    names: Mapping[str, str] | None = None,  # data set, arm or metric -> how the page calls it
 ) -> list[dict]:  # claims.json
     """The verdicts on all claims; where the network failed the ladder, what rests on it is not testable.
     Settings that judge nothing show their values all the same; in the others a name in a claim that no row
@@ -118,17 +119,18 @@ def judge_study(
     rows = list(rows)
     absent = absent_names(rows)
     judging = setting in JUDGING
-    judged = judge_all(claims, rows, setting, previous, absent, absent if judging else None)
+    judged = judge_all(claims, rows, setting, previous, absent, absent if judging else None, names)
     refused = failed_ladders(rows) | dict(failed or {})
     if not refused or not judging:
         return judged
-    table, earlier = Table(rows, absent | refused), {record["id"]: record for record in previous or ()}
+    table, earlier = Table(rows, absent | refused, names), {record["id"]: record for record in previous or ()}
     resting = {claim["id"]: claim for claim in claims if asks_network(claim["test"])}
 
     def again(record: dict) -> dict:
         claim = resting.get(record["id"])
         if claim is None:
             return record
-        return judge(claim, table, setting, previous=earlier.get(claim["id"]), new=record["added"])
+        before = earlier.get(claim["id"])
+        return judge(claim, table, setting, previous=before, new=record["added"], names=names)
 
     return [again(record) for record in judged]

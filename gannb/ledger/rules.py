@@ -7,14 +7,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import special
 
 from ..base import GannbError, Missing
-from .claims import SINGLE_KINDS, Cell, _cells
-from .intervals import Interval, fisher_p, sign_flip_p, t_interval, welch_interval
+from .claims import SINGLE_KINDS, Cell, _cells, _named
+from gannb.ledger.intervals import (
+    Interval,
+    cut_to,
+    fisher_p,
+    shown_interval,
+    sign_flip_p,
+    t_interval,
+    welch_interval,
+)
+from .said import cannot_tell, name_of, needs_words, said_of, sentence, what_of
 from gannb.ledger.table import (
     Measured,
     Table,
@@ -35,8 +44,8 @@ from gannb.ledger.words import (
     _counted,
     _listed,
     _plain,
+    _capital,
     _seeds_words,
-    cut_to,
     fmt_interval,
     open_words,
 )
@@ -170,14 +179,12 @@ def _effects(test: Mapping, table: Table) -> tuple[list[dict], list[Measured]]:
 
 # %% ../../nbs/13_ledger.rules.ipynb #02c7a14b
 def _subject(test: Mapping) -> str:
-    "What is measured, in words."
-    what, cells = test.get("quantity", test["metric"]), _cells(test)
-    on = f" on {cells[0].dataset}" if cells[0].dataset and len({c.dataset for c in cells}) == 1 else ""
-    steps = test.get("over") == "step"
-    if test["kind"] == "slope":
-        return f"slope of {what} over {'the steps' if steps else _listed(test['over'])}{on}"
-    if test["kind"] == "correlation":
-        return f"correlation of {what} with {test.get('with') or ('the steps' if steps else 'the arms')}{on}"
+    "What is measured, with its arms and data: the name of a comparison in a list."
+    cells, what = _cells(test), what_of(test)
+    one = cells[0].dataset and len({c.dataset for c in cells}) == 1
+    on = f" on {_named(test, cells[0].dataset)}" if one else ""
+    if test["kind"] in ("slope", "correlation"):
+        return f"{what}{on}"
     if len(cells) == 2:
         return f"{what}, {_name(cells[0])} minus {_name(cells[1])}{on}"
     if isinstance(test.get("arm"), Mapping) and "label" in test["arm"]:
@@ -186,7 +193,7 @@ def _subject(test: Mapping) -> str:
 
 # %% ../../nbs/13_ledger.rules.ipynb #bc43d324
 def _name(c: Cell) -> str:
-    return c.label or str(c.dataset)
+    return name_of(c)
 
 # %% ../../nbs/13_ledger.rules.ipynb #fffab821
 def _unit_word(test: Mapping) -> str:
@@ -255,13 +262,15 @@ def _out(test: Mapping, verdict: str, text: str, measured: Sequence[Measured] = 
     kind = test["kind"]
     own_name = kind in SINGLE_KINDS and "comparisons" not in test
     out = {
-        "label": test.get("label") or (_subject(test) if own_name else kind),
+        "label": _named(test, test.get("label")) or (_subject(test) if own_name else kind),
         "kind": kind,
         "verdict": verdict,
         "text": text,
+        "said": None,  # the pieces of its sentence, where something was measured
         "ours": str(Missing("no results")),
         "value": None,
         "interval": None,
+        "shown": None,  # the interval for the eye, which ends where its measure ends
         "level": None,
         "target": None,
         "n": 0,
@@ -271,7 +280,7 @@ def _out(test: Mapping, verdict: str, text: str, measured: Sequence[Measured] = 
         "sign_flip_p": None,
         "side": None,  # of the estimate: True where the claim is true, False elsewhere
         "no_difference": False,
-        "within": test.get("within"),
+        "within": _within(test),
         "quantity": test.get("quantity", test.get("metric")),
         "unit": test.get("unit"),
         "open": None,
@@ -331,15 +340,14 @@ class Reading(NamedTuple):
             "effects": [{"seeds": list(g), "values": _finite_or_none(g.values())} for g in self.groups],
         }
 
-    def reason(self, text: str, ours: str | None = None) -> str:
-        "Subject, number, units and seeds; then `text`; then the notes."
-        units = _listed(_counted(len(g), _unit_word(self.test)) for g in self.groups)
-        number = f": {ours}" if ours else ""
-        joint = ". " if ours else ": "
-        head = f"{_subject(self.test)}{number} ({units}, {_seeds_words(self.seeds)})"
-        return f"{head}{joint}{text}{_notes(self.groups, self.measured)}"
+    def words(self, ours: str, why: str | None = None, *more: str, needs: bool = True) -> dict:
+        "The fields `ours`, `said` and `text`: a sentence, then `more`, then the notes."
+        needed = f"the claim needs {needs_words(region(self.test))}"
+        said = said_of(self.test, needs=needed if needs else None, why=why)
+        told = [sentence({"said": {**said, "why": why if needs else None}, "ours": ours}), *more]
+        return {"ours": ours, "said": said, "text": " ".join(told) + _notes(self.groups, self.measured)}
 
-    def out(self, verdict: str, text: str, **more) -> dict:
+    def out(self, verdict: str, text: str = "", **more) -> dict:
         return _out(self.test, verdict, text, self.measured, **{**self.facts(), **more})
 
 # %% ../../nbs/13_ledger.rules.ipynb #69ce259f
@@ -364,9 +372,10 @@ def _not_finite(read: Reading) -> dict:
     bad = read.failed
     alone = [s for s in bad if s not in read.seeds]
     unpaired = f" {_seeds_words(alone).capitalize()} had no partner to be paired with." if alone else ""
-    text = read.reason(
-        f"{_seeds_words(bad)} gave no finite number (diverged, or nothing varied). "
-        f"A seed is never left out, so no interval can be formed.{unpaired}"
+    text = (
+        f"{_capital(_subject(read.test))}: {_seeds_words(bad)} gave no finite number "
+        "(diverged, or nothing varied). A seed is never left out, so there is no interval."
+        f"{unpaired}{_notes(read.groups, read.measured)}"
     )
     everyone = {*read.seeds, *alone}
     ours = Missing(f"{len(bad)} of {len(everyone)} seeds not finite")
@@ -378,18 +387,42 @@ def _one_unit(read: Reading) -> dict:
     means = [np.mean(list(g.values())) for g in read.groups]
     mean = float(means[0] - (means[1] if len(means) == 2 else 0))
     ours = fmt_interval(mean, unit=read.test.get("unit", ""))
-    text = read.reason(_too_few(read.groups, read.test), ours)
-    return read.out(INCONCLUSIVE, text, value=mean, ours=ours)
+    words = read.words(ours, _few_clause(read), _too_few(read.groups, read.test), needs=False)
+    return read.out(INCONCLUSIVE, value=mean, **words)
 
 # %% ../../nbs/13_ledger.rules.ipynb #53237578
-def _lies(verdict: str, level: float, target: tuple[float, float]) -> str:
-    "Where the interval lies, in a sentence."
-    name, words = f"{level * 100:.0f} % interval", _region_words(target)
-    if verdict == REPRODUCED:
-        return f"The whole {name} lies {words}, as the claim needs."
-    if verdict == NOT_REPRODUCED:
-        return f"The claim needs a value {words}, and the whole {name} lies on the other side."
-    return f"The claim needs a value {words}; the {name} reaches across, so these seeds do not settle it."
+def _few_clause(read: Reading) -> str:
+    "`from only 3 GANs`, for a sentence."
+    return f"from only {_counted(min(map(len, read.groups)), _unit_word(read.test))}"
+
+
+def _within(test: Mapping) -> Sequence[float] | None:
+    "The range of what is measured, where it has one; a correlation lies between -1 and 1."
+    return test.get("within") or ([-1, 1] if test["kind"] == "correlation" else None)
+
+
+def _for_the_eye(read: Reading, i: Interval, level: float) -> tuple[float, float]:
+    "The interval as it is shown: on a scale that ends where the measure ends; of unpaired arms it is cut."
+    within = _within(read.test)
+    if len(read.groups) == 2:
+        return cut_to(i.low, i.high, within)
+    return shown_interval(read.groups[0].values(), level, within)
+
+
+def _scales_differ(read: Reading, i: Interval, shown: Sequence[float]) -> str | None:
+    "Where the interval that decides and the one that is shown give two verdicts, both; else None."
+    target = region(read.test)
+    verdict, other = decide(i.low, i.high, target), decide(*shown, target)
+    if verdict == other or _within(read.test) is None:
+        return None
+    bounds, (first, last) = [t for t in target if math.isfinite(t)], _within(read.test)
+    ends = [
+        fmt_interval(i.mean, *ends, against=bounds).partition(" ")[2] for ends in ((i.low, i.high), shown)
+    ]
+    return (
+        f"The interval that decides (t, on the plain scale) is {ends[0]}; on a scale that ends at "
+        f"{_plain(first)} and {_plain(last)} it would be {ends[1]}, and the verdict {other}."
+    )
 
 # %% ../../nbs/13_ledger.rules.ipynb #d2ddb2a7
 def _flips(read: Reading) -> float | None:
@@ -420,51 +453,61 @@ def _all_alike(read: Reading) -> str | None:
 def _may_be_alike(read: Reading) -> str:
     "The claim's own reason why equal numbers are no error, where they are equal; else nothing."
     own = read.test.get("alike")
-    return f" Every seed gave the same number: {own.rstrip('.')}." if own and _all_alike(read) else ""
+    return f"Every seed gave the same number: {own.rstrip('.')}." if own and _all_alike(read) else ""
 
 
-def _overruled(read: Reading) -> tuple[str, str] | None:
-    "What takes the verdict away from an interval, and why; None when it stands."
+def _overruled(read: Reading) -> tuple[str, str, str] | None:
+    "What takes the verdict away from an interval, and why, as a clause and in full; None when it stands."
     if idle := _decides_nothing(read.measured, read.test):
-        return NOT_TESTABLE, idle
+        return NOT_TESTABLE, "which decides nothing", idle
     if why := _too_few(read.groups, read.test):
-        return INCONCLUSIVE, why
+        return INCONCLUSIVE, _few_clause(read), why
     if "alike" not in read.test and (why := _all_alike(read)):
-        return INCONCLUSIVE, why
+        return INCONCLUSIVE, "the same in every seed", why
     return None
 
 # %% ../../nbs/13_ledger.rules.ipynb #d2ddb2a9
-def _interval_said(read: Reading, i: Interval, target: tuple[float, float]) -> str:
-    "The interval in words: no further than its measure reaches, and without the dust of rounding."
+def _interval_said(read: Reading, i: Interval, shown: Sequence[float]) -> str:
+    "The number and the interval for the eye in words, without the dust of rounding."
     unit = read.test.get("unit", "")
     if _all_alike(read):
         sizes = [abs(v) for m in read.measured for v in m.values.values()]
         mean = 0.0 if abs(i.mean) <= 1e-12 * max(sizes) else i.mean
         return fmt_interval(mean, mean, mean, unit)
-    bounds = [t for t in target if math.isfinite(t)]
-    return fmt_interval(i.mean, *cut_to(i.low, i.high, read.test.get("within")), unit, bounds)
+    bounds = [t for t in region(read.test) if math.isfinite(t)]
+    return fmt_interval(i.mean, *shown, unit, bounds)
 
 # %% ../../nbs/13_ledger.rules.ipynb #2df75881
+def _settle_words(read: Reading, i: Interval, shown: Sequence[float], verdict: str) -> dict:
+    "The fields `ours`, `said` and `text` of a verdict that an interval gave."
+    ours = _interval_said(read, i, shown)
+    unit, groups = _unit_word(read.test), read.groups
+    why = cannot_tell(groups, unit) if verdict == INCONCLUSIVE else None
+    more = (_may_be_alike(read), _scales_differ(read, i, shown))
+    return read.words(ours, why, *filter(None, more))
+
+
 def _settle(read: Reading) -> dict:
     "Interval against region; too few units, or scores that decide nothing, overrule what it says."
     target, level = region(read.test), level_of(read.test)
     values = [list(g.values()) for g in read.groups]
     i = welch_interval(*values, level) if len(values) == 2 else t_interval(values[0], level)
-    ours = _interval_said(read, i, target)
-    verdict = decide(i.low, i.high, target)
-    text, overruled = _lies(verdict, level, target) + _may_be_alike(read), _overruled(read)
+    shown, verdict, overruled = _for_the_eye(read, i, level), decide(i.low, i.high, target), _overruled(read)
     if overruled:
-        verdict, text = overruled
+        verdict, clause, why = overruled
+        words = read.words(_interval_said(read, i, shown), clause, why, needs=False)
+    else:
+        words = _settle_words(read, i, shown, verdict)
     return read.out(
         verdict,
-        read.reason(text, ours),
         value=i.mean,
         interval=[i.low, i.high],
-        ours=ours,
+        shown=list(shown),
         p=None if overruled else _p_outside(i, target),
         sign_flip_p=_flips(read),
         side=target[0] < i.mean < target[1],
         no_difference=_no_difference(read.test, verdict, i.low, i.high),
+        **words,
     )
 
 # %% ../../nbs/13_ledger.rules.ipynb #f0c6a8c8
@@ -479,6 +522,11 @@ def _happened(m: Measured) -> tuple[int, int]:
     return int(sum(seen)), len(seen)
 
 # %% ../../nbs/13_ledger.rules.ipynb #b8ab22f4
+def _in(name: str) -> str:
+    "`in ARM`; a name that begins with `with` or `without` needs no other word."
+    return name if name.split()[0] in ("with", "without", "after", "on") else f"in {name}"
+
+
 def _events_verdict(
     first: tuple[int, int],  # events and seeds
     second: tuple[int, int],
@@ -491,15 +539,15 @@ def _events_verdict(
     expected_in = 1 if direction == "fewer" else 0
     if (first, second)[expected_in][0] == 0:
         return INCONCLUSIVE, (
-            f"It never happened in {names[expected_in]}, where the claim expects it, "
+            f"It never happened {_in(names[expected_in])}, where the claim expects it, "
             "so there is nothing to compare."
         )
     if p < 0.025:
         test = f"(Fisher's exact test, one-sided p = {p:.2g})"
-        return REPRODUCED, f"{direction.capitalize()} in {names[0]}, as the claim says {test}."
+        return REPRODUCED, f"{direction.capitalize()} {_in(names[0])}, as the claim says {test}."
     if back < 0.025:
         test = f"(Fisher's exact test, one-sided p = {back:.2g})"
-        return NOT_REPRODUCED, f"The opposite: {other} in {names[0]} {test}."
+        return NOT_REPRODUCED, f"The opposite: {other} {_in(names[0])} {test}."
     why = f"Too close to chance: Fisher's exact test gives a one-sided p of {p:.2g}; 0.025 is needed."
     return INCONCLUSIVE, why
 
@@ -524,12 +572,17 @@ def _judge_events(test: Mapping, table: Table) -> dict:
         verdict, text = INCONCLUSIVE, few
     ours = f"{first[0]} of {first[1]} ({names[0]}), {second[0]} of {second[1]} ({names[1]})"
     less = first[0] / first[1] - second[0] / second[1]
+    expected = (first, second)[test["direction"] == "fewer"][0]  # events where the claim expects them
+    open_why = "which is too close to chance" if expected else "and where the claim expects them is none"
+    why = open_why if verdict == INCONCLUSIVE else None
+    said = said_of(test, plain=True, why=why)
     return _out(
         test,
         verdict,
-        f"{test.get('quantity', test['metric'])}: {ours}. {text}",
+        f"{sentence({'said': {**said, 'why': None}, 'ours': ours})} {text}",
         measured,
         ours=ours,
+        said=said,
         n=min(first[1], second[1]),
         seeds=sorted({s for m in measured for s in m.values}),
         p=fisher_p(*first, *second, test["direction"]),
@@ -539,10 +592,12 @@ def _judge_events(test: Mapping, table: Table) -> dict:
 
 # %% ../../nbs/13_ledger.rules.ipynb #ce8dbd8a
 def _fact_words(test: Mapping) -> str:
-    "What a fact should be: `3`, `above 3`, `between 3 and 4`."
+    "What a fact should be: `3`, `more than 3`, `between 3 and 4`."
     want, way = test["expected"], test.get("direction", "equal")
     words = " and ".join(map(_plain, want)) if isinstance(want, list) else _plain(want)
-    return words if way == "equal" else f"{way} {words}"
+    return (
+        words if way == "equal" else f"{ {'above': 'more than', 'below': 'less than'}.get(way, way) } {words}"
+    )
 
 # %% ../../nbs/13_ledger.rules.ipynb #279bbd3e
 def _fact_holds(test: Mapping) -> Callable[[float], bool]:
@@ -558,26 +613,43 @@ def _fact_holds(test: Mapping) -> Callable[[float], bool]:
     }[way]
 
 # %% ../../nbs/13_ledger.rules.ipynb #522efbcb
-def _fact_values(values: Sequence[float]) -> list[str]:
+def _fact_value(value: float, want: Sequence[float]) -> str:
+    "One value in words: whole as it is, else three digits, more where rounding would move it onto a bound."
+    if not math.isfinite(value):
+        return "not finite"
+    if float(value).is_integer():
+        return _plain(value)
+    for digits in range(3, 17):
+        text = f"{value:.{digits}g}"
+        same_side = all(np.sign(value - w) == np.sign(float(text) - w) for w in want)
+        if same_side and not float(text).is_integer():
+            break
+    return text
+
+
+def _fact_values(values: Sequence[float], want: Any) -> list[str]:
     "Different values in words."
-    return [_plain(v) if math.isfinite(v) else "not finite" for v in dict.fromkeys(values)]
+    bounds = want if isinstance(want, list) else [want]
+    return list(dict.fromkeys(_fact_value(v, bounds) for v in values))
 
 # %% ../../nbs/13_ledger.rules.ipynb #af4d7e93
 def _judge_fact(test: Mapping, table: Table) -> dict:
     "Deterministic facts: every matching row must agree with what is expected."
     values = [_number(r) for r in table.rows(_cells(test)[0])]
-    shown, holds, slack = _fact_values(values), _fact_holds(test), test.get("tolerance", 0)
-    fine = all(math.isfinite(v) and holds(v) for v in values)
+    shown, slack = _fact_values(values, test["expected"]), test.get("tolerance", 0)
+    fine = all(math.isfinite(v) and _fact_holds(test)(v) for v in values)
     more = f" and {len(shown) - 4} more" if len(shown) > 4 else ""
     unit = f" {test['unit']}" if "unit" in test else ""
     ours = f"{_listed(shown[:4])}{more}{unit}"
-    within = f" (within {_plain(slack)})" if slack else ""
-    said = f"The claim says {_fact_words(test)}{within}; {'so it is' if fine else 'it is not'}."
+    within = f" (give or take {_plain(slack)})" if slack else ""
+    needs = None if fine else f"the claim says {_fact_words(test)}{within}"
+    said = said_of(test, plain=True, needs=needs, says=test.get("says"))
     return _out(
         test,
         REPRODUCED if fine else NOT_REPRODUCED,
-        f"{_subject(test)}: {ours}. {said}",
+        sentence({"said": said, "ours": ours}),
         ours=ours,
+        said=said,
         side=fine,
         value=values[0] if len(shown) == 1 and math.isfinite(values[0]) else None,
     )
@@ -643,7 +715,7 @@ def _judge_range(test: Mapping, table: Table) -> dict:
     exact, cells = test.get("units") == "none", _cells(test)
     measured = [_exact_rows(table, c) if exact else _measure(table, c, test) for c in cells]
     facts = _range_facts(test, measured)
-    subject = f"{test.get('quantity', test['metric'])} over {_counted(len(cells), 'open choice')}"
+    subject = f"{_capital(what_of(test))} over {_counted(len(cells), 'open choice')}"
     if why := _clash(measured, test.get("factor")):
         text = f"The choices cannot be compared: {why}; a choice is named as factor."
         return _out(test, NOT_TESTABLE, text, measured, **facts, ours=str(Missing("not comparable")))

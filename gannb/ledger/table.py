@@ -13,18 +13,18 @@ from typing import Any, NamedTuple
 
 from ..base import GannbError, nearest
 from .claims import Cell
-from .words import MIN_FID_IMAGES, _listed
+from .words import MIN_FID_IMAGES, _capital, _listed, metric_words
 
 # %% auto #0
 __all__ = ['CONTROL', 'Measured', 'Table']
 
 # %% ../../nbs/13_ledger.table.ipynb #ae50db36
 class _Untestable(Exception):
-    "This test has no verdict here; the message says why. Values already read stay shown."
+    "This test has no verdict here; the message says why, `short` in a few words. Values read stay shown."
 
-    def __init__(self, why: str, measured: Sequence[Measured] = ()):
+    def __init__(self, why: str, measured: Sequence[Measured] = (), short: str = "not measured here"):
         super().__init__(why)
-        self.measured = list(measured)
+        self.measured, self.short = list(measured), short
 
 # %% ../../nbs/13_ledger.table.ipynb #c325f252
 class Measured(NamedTuple):
@@ -77,11 +77,22 @@ def _row_error(i: int, row: Any) -> str | None:
     return None
 
 # %% ../../nbs/13_ledger.table.ipynb #e30ea068
-def _cell_words(cell: Cell) -> str:
-    "`kid of dcgan on letters`."
-    of = f" of {cell.arm}" if cell.arm else ""
-    on = f" on {cell.dataset}" if cell.dataset else ""
-    return f"{cell.metric}{of}{on}"
+def _cell_words(cell: Cell, names: Mapping[str, str]) -> str:
+    "`KID of dcgan on letters`, with the names of the page."
+    of = f" of {cell.label or cell.arm}" if cell.arm else ""
+    on = f" on {names.get(cell.dataset, cell.dataset)}" if cell.dataset and " on " not in of else ""
+    return f"{metric_words(cell.metric, names)}{of}{on}"
+
+
+def _lacking(name: str, cell: Cell, why: str, names: Mapping[str, str]) -> _Untestable:
+    "Why a cell is not here: a data set by its reason alone, an arm or metric by name."
+    short = why.strip().rstrip(".")
+    if short.startswith("n/a (") and short.endswith(")"):
+        short = short[5:-1]
+    if name == cell.dataset or name == f"{cell.metric} on {cell.dataset}":
+        return _Untestable(f"{_capital(short)}.", short=short)
+    what = metric_words(name, names) if name == cell.metric else names.get(name, name)
+    return _Untestable(f"Not here: {what} ({short}).", short=short)
 
 # %% ../../nbs/13_ledger.table.ipynb #e30ea069
 CONTROL = "control"  # the step of rulers applied to real images with a known change
@@ -93,9 +104,11 @@ class Table:
     def __init__(
         self,
         results: Iterable[Mapping],  # rows {arm, dataset, seed, step, metric, value, protocol}
-        missing: Mapping[str, str] | None = None,  # data set, arm or metric -> why it is not here
+        missing: Mapping[str, str] | None = None,  # data set, arm, metric or `metric on data set` -> why not
+        names: Mapping[str, str] | None = None,  # data set, arm or metric -> how the page calls it
     ):
         self.by_metric: dict[str, list] = {}
+        self.names = dict(names or {})
         self.missing = dict(missing or {})
         if isinstance(results, (str, bytes, Mapping)) or not isinstance(results, Iterable):
             raise GannbError(f"the results must be a list of rows; this is {results!r}.")
@@ -106,12 +119,12 @@ class Table:
 
     def all_steps(self, cell: Cell) -> list[Mapping]:
         "The rows of a cell at every step; `_Untestable` when there are none."
-        for name in (cell.dataset, cell.arm, cell.metric):
+        for name in (cell.dataset, cell.arm, cell.metric, f"{cell.metric} on {cell.dataset}"):
             if name in self.missing:
-                raise _Untestable(f"{name} is missing: {self.missing[name].rstrip('.')}.")
+                raise _lacking(name, cell, self.missing[name], self.names)
         found = [r for r in self.by_metric.get(cell.metric, ()) if _belongs(r, cell)]
         if not found:
-            raise _Untestable(f"There are no results for {_cell_words(cell)}.")
+            raise _Untestable(f"Nothing was measured here: {_cell_words(cell, self.names)}.")
         return found
 
     def rows(self, cell: Cell) -> list[Mapping]:
@@ -123,8 +136,8 @@ class Table:
         rows = [r for r in found if _step(r["step"]) == at]
         if not rows:
             steps = sorted({str(r["step"]) for r in found})[:8]
-            what = f"{_cell_words(cell)} at step {cell.at}"
-            raise _Untestable(f"There are no results for {what}; the steps are {_listed(steps)}.")
+            what = f"{_cell_words(cell, self.names)} at step {cell.at}"
+            raise _Untestable(f"Nothing was measured here: {what}; the steps are {_listed(steps)}.")
         return rows
 
 # %% ../../nbs/13_ledger.table.ipynb #aeb9fdec
@@ -163,7 +176,7 @@ def _series(table: Table, cell: Cell) -> tuple[dict, list]:
     found = table.all_steps(cell)
     rows = [r for r in found if isinstance(r["step"], numbers.Real) and not isinstance(r["step"], bool)]
     if not rows:
-        raise _Untestable(f"There are no numbered steps for {cell.metric} of {cell.arm}.")
+        raise _Untestable(f"There are no numbered steps for {_cell_words(cell, table.names)}.")
     out = {}
     for seed, rs in _by_seed(rows, f"{cell.metric} of {cell.arm}").items():
         steps: dict[float, list] = {}
@@ -199,6 +212,14 @@ def _factors(factor: str | Sequence[str] | None) -> set[str]:
     return {factor} if isinstance(factor, str) else set(factor or ())
 
 # %% ../../nbs/13_ledger.table.ipynb #30a5beff
+_FIELDS = {"n_real": "number of real images", "n_fake": "number of fakes", "held_out": "being held out"}
+
+
+def _field_words(field: str) -> str:
+    "A field of a protocol in a sentence."
+    return _FIELDS.get(field, field.replace("_", " "))
+
+
 def _clash(measured: Sequence[Measured], factor: str | Sequence[str] | None) -> str | None:
     "The protocol fields in which values of one metric differ, in words; None when they may be compared."
     allowed = _factors(factor)
@@ -208,7 +229,7 @@ def _clash(measured: Sequence[Measured], factor: str | Sequence[str] | None) -> 
         for field in dict.fromkeys(f for c in cards for f in c if f not in allowed):
             seen = list(dict.fromkeys(str(c.get(field, "not stated")) for c in cards))
             if len(seen) > 1:
-                differs[field] = f"{field} differs ({' against '.join(seen[:3])})"
+                differs[field] = f"the {_field_words(field)} differs ({' against '.join(seen[:3])})"
     return "; ".join(differs.values()) or None
 
 # %% ../../nbs/13_ledger.table.ipynb #52f82e44

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from ..base import GannbError, Missing
-from .intervals import left_open
+from .intervals import cut_to, left_open
 
 # %% auto #0
-__all__ = ['VERDICTS', 'REPRODUCED', 'NOT_REPRODUCED', 'ARTEFACT', 'INCONCLUSIVE', 'NOT_TESTABLE', 'MARKS', 'ABOUT', 'SETTINGS',
-           'JUDGING', 'MIN_UNITS', 'MIN_FID_IMAGES', 'decimals_for', 'fmt', 'apart', 'interval_words', 'fmt_interval',
-           'cut_to', 'open_words', 'about_of', 'counts', 'verdict_words', 'counts_words', 'history_words', 'findings',
-           'headline', 'meaning']
+__all__ = ['METRICS', 'VERDICTS', 'REPRODUCED', 'NOT_REPRODUCED', 'ARTEFACT', 'INCONCLUSIVE', 'NOT_TESTABLE', 'MARKS', 'ABOUT',
+           'SETTINGS', 'JUDGING', 'MIN_UNITS', 'MIN_FID_IMAGES', 'decimals_for', 'fmt', 'apart', 'interval_words',
+           'fmt_interval', 'metric_words', 'open_words', 'about_of', 'counts', 'verdict_words', 'counts_words',
+           'history_words', 'findings', 'headline', 'meaning']
 
 # %% ../../nbs/13_ledger.words.ipynb #fce12b51
 def decimals_for(
@@ -117,19 +117,6 @@ def fmt_interval(
         digits += 1
     return f"{_fixed(mean, digits)} [{_fixed(low, digits)}, {_fixed(high, digits)}]{tail}"
 
-# %% ../../nbs/13_ledger.words.ipynb #e4b81da7
-def cut_to(
-    low: float,  # the interval
-    high: float,
-    within: Sequence[float] | None = None,  # the range of the measure, [0, 1] for a share; None: no limits
-) -> tuple[float, float]:
-    """The interval as it is said: no further than its measure reaches. Verdicts are made from the interval
-    that was not cut."""
-    if within is None:
-        return low, high
-    first, last = within
-    return min(max(low, first), last), max(min(high, last), first)
-
 # %% ../../nbs/13_ledger.words.ipynb #5d833907
 def _plain(x: float) -> str:
     "A number of the YAML or a count, as it stands."
@@ -147,6 +134,48 @@ def _listed(items: Iterable[Any]) -> str:
 def _counted(n: int, thing: str) -> str:
     "`1 GAN`, `5 GANs`."
     return f"{n} {thing}" if n == 1 else f"{n} {thing}s"
+
+# %% ../../nbs/13_ledger.words.ipynb #f73aadc5
+_NUMBERS = "no one two three four five six seven eight nine ten".split()
+
+
+def _number_word(n: int) -> str:
+    "`five`; larger numbers in digits."
+    return _NUMBERS[n] if 0 <= n < len(_NUMBERS) else f"{n:,}"
+
+
+def _capital(text: str) -> str:
+    "The first letter large, the others as they are; a name such as `loss_D` stays."
+    return text[:1].upper() + text[1:]
+
+# %% ../../nbs/13_ledger.words.ipynb #f73aadc6
+METRICS = {  # a metric of the rows -> how a sentence calls it, where the claim gives no words of its own
+    "kid": "KID",
+    "gist_kid": "KID of coarse outlines and colours",
+    "kid_gain": "the gain in KID",
+    "fid": "FID",
+    "quality": "normalised KID",
+    "is_quality": "the normalised Inception Score",
+    "split_move": "normalised KID",
+    "c2st": "the accuracy of a small network that tells fakes from reals",
+    "loss_D": "Loss_D",
+    "loss_G": "Loss_G",
+    "D_real": "D(x)",
+    "D_fake_before": "the first D(G(z))",
+    "D_fake_after": "the second D(G(z))",
+    "D_gap": "the gap of D(x)",
+    "recall_coarse": "recall (both sides blurred)",
+    "coverage_coarse": "coverage (both sides blurred)",
+    "diversity_coarse": "diversity (both sides blurred)",
+}
+
+
+def metric_words(metric: str, names: Mapping[str, str] | None = None) -> str:
+    "A metric in a sentence: the page's name for it, else the ledger's, else its own without underscores."
+    if own := (names or {}).get(metric) or METRICS.get(metric):
+        return own
+    changed = metric.removeprefix("change of ")
+    return f"the change of {metric_words(changed, names)}" if changed != metric else metric.replace("_", " ")
 
 # %% ../../nbs/13_ledger.words.ipynb #1510eba8
 def _seeds_words(seeds: Sequence[int]) -> str:
@@ -209,9 +238,8 @@ def counts(
 
 # %% ../../nbs/13_ledger.words.ipynb #5951e05c
 def verdict_words(record: Mapping) -> str:
-    "Sign and word of a judged claim: `✓ reproduced (desk setting)`."
-    desk = " (desk setting)" if record["setting"] == "desk" and record["verdict"] != NOT_TESTABLE else ""
-    return f"{MARKS[record['verdict']]} {record['verdict']}{desk}"
+    "Sign and word of a judged claim: `✓ reproduced`."
+    return f"{MARKS[record['verdict']]} {record['verdict']}"
 
 # %% ../../nbs/13_ledger.words.ipynb #cbff8e6a
 _CAME_OUT = {
@@ -266,16 +294,20 @@ def history_words(record: Mapping) -> str | None:
     return "; ".join(said) or None
 
 # %% ../../nbs/13_ledger.words.ipynb #cbff8e6d
+_DECIDED = (REPRODUCED, NOT_REPRODUCED, ARTEFACT)
+
+
 def _weight(claim: Mapping) -> tuple:
-    "For sorting findings: the paper's own claims, what the YAML puts first, decided verdicts."
+    "For sorting findings: the paper's own claims first, then the rank that the YAML gives."
     order = ("claim", "beyond", "network", "arithmetic")
-    decided = claim["verdict"] in (REPRODUCED, NOT_REPRODUCED, ARTEFACT)
-    return order.index(about_of(claim)), claim.get("headline") or math.inf, not decided
+    return order.index(about_of(claim)), claim.get("rank") or math.inf
 
 
 def findings(claims: Sequence[Mapping], most: int = 3) -> list[str]:
-    "The findings of claims.json, most important first; none where arithmetic would have to open the list."
-    told = sorted((c for c in claims if c.get("finding")), key=_weight)
+    """The findings of claims.json, most telling first. Only verdicts that were decided have one; where some
+    claims have a rank, only those are told; none where arithmetic would have to open the list."""
+    ranked = [c for c in claims if c.get("rank")] or claims
+    told = sorted((c for c in ranked if c.get("finding") and c["verdict"] in _DECIDED), key=_weight)
     if told and about_of(told[0]) == "arithmetic":
         return []
     return [c["finding"].strip().rstrip(".") for c in told[:most]]
@@ -315,7 +347,7 @@ def meaning(
     claims: Sequence[Mapping],  # judged claims of a section, or all of them
     most: int = 3,  # findings to tell at most
 ) -> list[str]:  # sentences; none where the setting judges nothing
-    "What some verdicts mean: their findings, ranked ones first and decided ones before open ones; then what is open."
+    "What some verdicts mean: findings, decided ones and ranked ones first; then what stays open."
     judging = [c for c in claims if c["setting"] in JUDGING]
     told = sorted((c for c in judging if c.get("finding")), key=_telling)
     found = [_sentence(c["finding"]) for c in told[:most]]

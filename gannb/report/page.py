@@ -10,6 +10,7 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, TYPE_CHECKING
 
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # %% auto #0
-__all__ = ['META', 'GLOSSARY', 'SETTING_WORDS', 'CHOICES', 'HANGING', 'Shown', 'data_words', 'Report', 'load_study',
-           'previous_claims', 'run_folder', 'report_command', 'study_meta']
+__all__ = ['META', 'CHOICES', 'HANGING', 'reading', 'Shown', 'data_words', 'Report', 'load_study', 'previous_claims',
+           'run_folder', 'report_command', 'study_meta']
 
 # %% ../../nbs/16_report.page.ipynb #9caa8ea2
 META = ("title", "paper", "preset", "setting", "data", "device", "run_time", "date", "commit", "command")
@@ -53,22 +54,12 @@ def _check_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
     return dict(meta)
 
 # %% ../../nbs/16_report.page.ipynb #e817b808
-GLOSSARY = {
-    "G, the generator": "The network that draws: it turns random numbers z into an image.",
-    "D, the discriminator": "The network that tells real images from generated ones.",
-    "D(x), D(G(z))": "D's mean answer for real and for generated images: 1 means certainly real, 0 certainly generated.",
-    "Loss_D, Loss_G": "What D and G try to make small. They say how the game stands, not how good the images are.",
-    "KID": "Kernel inception distance: how far generated images lie from real ones in the features of a network; 0 is no "
-    "difference. On average it does not depend on the number of images.",
-    "normalised KID": "The share of the way from an untrained G (0) to real images (1).",
-    "FID": "Fréchet inception distance: a distance of the same kind that grows when fewer images are scored.",
-    "IS, Inception Score": "High when a network is sure what each image shows and the images show different things.",
-    "precision, recall": "The share of generated images that lie among the real ones; of real ones among the generated.",
-    "coverage": "The share of real images that have a generated one near by.",
-    "control": "Real images with one known fault, scored in place of generated ones: what a ruler must see, or ignore.",
-    "batch norm": "A layer that gives the numbers inside a network mean 0 and spread 1 over each batch.",
-    "n/a": "Not available; the reason stands in brackets.",
-}
+@cache
+def reading() -> dict[str, dict[str, str]]:  # settings, glossary
+    "What a setting means and the terms of all reports, from `templates/reading.yaml`."
+    import yaml
+
+    return yaml.safe_load(template_text("reading.yaml"))
 
 # %% ../../nbs/16_report.page.ipynb #9a817a08
 class Shown(Protocol):
@@ -102,21 +93,6 @@ def data_words(data: str | Sequence[str]) -> str:
     return data if isinstance(data, str) else "; ".join(data)
 
 # %% ../../nbs/16_report.page.ipynb #96ac0217
-SETTING_WORDS = {
-    "paper": "Setting paper: the data, sizes and epochs of the paper.",
-    "desk": (
-        "Setting desk: the paper's own data as far as they could be had, but fewer and smaller images and shorter "
-        "trainings, so that a laptop can do it. Verdicts hold for this setting."
-    ),
-    "quick": (
-        "Setting quick: handwritten digits stand in for the paper's data, the networks are small and trained for "
-        "seconds. It shows how each claim is measured, and judges none."
-    ),
-    "smoke": "Setting smoke: a few images, a few steps. It shows that everything runs, and judges nothing.",
-    "custom": "Setting custom: parameters were changed from a preset, so values are shown and nothing is judged.",
-}
-
-
 def _opening_facts(meta: Mapping[str, Any]) -> dict[str, str]:
     "The line of facts on the first screen."
     time = meta["run_time"]
@@ -137,7 +113,7 @@ def _opening_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
     "What the first screen says of a run, as the template takes it."
     links = [{"href": href, "text": text} for text, href in meta.get("links", {}).items()]
     told = {"title": meta["title"], "paper": meta["paper"], "facts": _opening_facts(meta), "links": links}
-    return told | {"explained": SETTING_WORDS.get(meta["setting"], "")}
+    return told | {"explained": reading()["settings"].get(meta["setting"], "")}
 
 # %% ../../nbs/16_report.page.ipynb #47995b60
 CHOICES = {  # columns of the table of open choices
@@ -199,12 +175,12 @@ class Report:
         claims: Sequence[Mapping],  # judged claims, as `ledger.judge.judge_all` gives them
         hero: Shown | None = None,  # what the generators make, beside real images; low and wide
     ) -> None:
-        """Show the first screen: title, the sentence that says what came out, the hero, the forest of all claims.
+        """Show the first screen: title, the sentence that says what came out, the hero, the forest of claims.
         Under it, folded: how to read the page, and the claims as a table."""
         self.order = [c["id"] for c in claims]
         shown = "" if hero is None else self._shown_figure(hero)
         looks, meta = template_text("parts.css"), _opening_meta(self.meta)
-        said = (looks, meta, headline(claims), shown, forest_block(claims), claims, GLOSSARY)
+        said = (looks, meta, headline(claims), shown, forest_block(claims), claims, reading()["glossary"])
         self.show_block(block("opening", *said))
 
     def figure(
@@ -395,8 +371,8 @@ class Report:
         return next(iter(self.order[at + 1 :]), "")
 
     def _shown(self, claim: Mapping, names: Sequence[str]) -> list[str]:
-        """The files of figures and tables by their names. One that was not shown is an error, unless the claim
-        could not be tested: then there may be nothing to show, and what was not measured rests on nothing."""
+        """The files of figures and tables by their names. One that was not shown is an error, unless the
+        claim could not be tested: then it may be missing. What was not measured rests on nothing."""
         made = [*self.tables, *self.figures]
         for name in names if claim["verdict"] != NOT_TESTABLE else ():
             check_choice("evidence", name, dict.fromkeys(m["name"] for m in made))

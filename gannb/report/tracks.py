@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 from ..ledger.distance import deciding, distance
 from ..ledger.intervals import exact_interval
-from ..ledger.words import ABOUT, MARKS, about_of, fmt_interval
+from ..ledger.words import MARKS, about_of, fmt_interval
 from .blocks import VERDICT_KEYS, block
 
 # %% auto #0
-__all__ = ['REACH', 'FOREST', 'COUNTED', 'COMPARED', 'Scale', 'scale_of', 'ticks', 'forest_heading', 'forest_row',
-           'forest_groups', 'forest_block', 'paper_numbers', 'track_sections', 'tracks_block']
+__all__ = ['REACH', 'FOREST', 'HEADINGS', 'MEASURED', 'COUNTED', 'BEYOND', 'COMPARED', 'Scale', 'scale_of', 'ticks',
+           'forest_heading', 'forest_row', 'forest_groups', 'forest_block', 'paper_numbers', 'track_sections',
+           'tracks_block']
 
 # %% ../../nbs/16_report.tracks.ipynb #7877260f
 class Scale(NamedTuple):
@@ -55,17 +56,21 @@ REACH = 8.0  # half-widths on each side of the line; what lies further is drawn 
 FOREST = Scale(-REACH, REACH)
 
 
-COUNTED = "Facts, arithmetic and networks"
+HEADINGS = MEASURED, COUNTED, BEYOND = (
+    "The paper's claims, in its order",
+    "Facts, arithmetic and networks",
+    "Beyond the paper",
+)
 
 
 def forest_heading(claim: Mapping) -> str:
     "Under which heading a claim stands: measured on GANs, counted, or beyond the paper."
     if about_of(claim) == "beyond":
-        return "Beyond the paper"
+        return BEYOND
     counted = about_of(claim) in ("arithmetic", "network") or all(
         leaf["kind"] == "fact" for leaf in deciding(claim)
     )
-    return COUNTED if counted else "The paper's claims, in its order"
+    return COUNTED if counted else MEASURED
 
 # %% ../../nbs/16_report.tracks.ipynb #2f1a6edd
 def _point(away: float, main: bool) -> dict[str, Any]:
@@ -101,12 +106,11 @@ def forest_row(claim: Mapping) -> dict[str, Any]:
 
 # %% ../../nbs/16_report.tracks.ipynb #1f524c6e
 def forest_groups(claims: Sequence[Mapping]) -> list[tuple[str, list[dict]]]:  # heading, its lines
-    "The lines of the forest: the paper's claims first, what was counted and what goes beyond the paper apart."
-    groups: dict[str, list[dict]] = {}
-    for claim in sorted(claims, key=lambda c: ABOUT.index(about_of(c)) == len(ABOUT) - 1):
-        groups.setdefault(forest_heading(claim), []).append(forest_row(claim))
-    order = sorted(groups, key=lambda heading: (heading == "Beyond the paper", heading == COUNTED))
-    return [(heading, groups[heading]) for heading in order]
+    "The lines of the forest: the paper's claims first; what was counted and what goes beyond it apart."
+    groups: dict[str, list[dict]] = {heading: [] for heading in HEADINGS}
+    for claim in claims:
+        groups[forest_heading(claim)].append(forest_row(claim))
+    return [(heading, rows) for heading, rows in groups.items() if rows]
 
 # %% ../../nbs/16_report.tracks.ipynb #1a85b122
 def forest_block(claims: Sequence[Mapping], page: str = "") -> str:  # page: where the cards are, if elsewhere
@@ -296,8 +300,8 @@ def _placed(row: Mapping, scale: Scale) -> dict[str, Any]:
 
 # %% ../../nbs/16_report.tracks.ipynb #355b5a86
 def track_sections(claim: Mapping) -> list[dict[str, Any]]:
-    """What is drawn of a claim: sections of rows, and an axis (its ticks, quantity and unit) under the last row
-    of each scale. No sections where nothing was measured."""
+    """What is drawn of a claim: sections of rows, and an axis (ticks, quantity, unit) under the last row of
+    each scale. No sections where nothing was measured."""
     sections = _sections(claim)
     flat = [row for section in sections for row in section["rows"] if _shown_numbers(row)]
     scales = dict(zip(map(id, flat), _scales(flat)))

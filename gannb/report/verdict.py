@@ -70,7 +70,7 @@ def _arm_words(arm: Mapping) -> str:
 
 # %% ../../nbs/16_report.verdict.ipynb #032e61b4
 def number_table(claim: Mapping) -> tuple[list[dict], dict[str, str]]:  # rows, columns
-    "The numbers behind a claim: a line for what decides each part, and for each arm. No rows: none was measured."
+    "The numbers of a claim: a line for what decides each part, and for each arm. No rows: nothing measured."
     whole = {"values": claim["values"]}  # a single comparison keeps them there
     found = _comparisons([whole | p for p in claim["parts"]])
     rows = [row for path, leaf in found for row in _leaf_lines(path, leaf)]
@@ -198,7 +198,7 @@ def claim_block(
 
 # %% ../../nbs/16_report.verdict.ipynb #b99d9209
 def means_block(claims: Sequence[Mapping], heading: str = "What this means") -> str:
-    "Two or three sentences on some claims: their findings, and what stays open. Nothing where nothing is to say."
+    "Sentences on some claims: their findings, and what stays open. Nothing where nothing is to say."
     told = meaning(claims)
     return block("means", heading, told) if told else ""
 

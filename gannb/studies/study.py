@@ -153,7 +153,8 @@ class RowsRoom(Protocol):
 
 
 class ShowRoom(Protocol):
-    "What `studies/NAME/show.py` must have."
+    """What `studies/NAME/show.py` must have. It may have `names(study)` too: role -> how the page calls what it
+    trained on, where that is not the name of the role's main arm."""
 
     def hero(self, study: Study) -> Figure:
         "Real images beside generated ones, low and wide: the picture of the first screen."
@@ -264,6 +265,12 @@ class Study:
         if self.cfg.threads:
             torch.set_num_threads(self.cfg.threads)
 
+    def names(self) -> dict[str, str]:
+        "How the page calls arms (from the YAML) and data sets (from what this run trained on)."
+        trained_on = {role: t.name for role, t in self.main.items()}
+        own = getattr(self.show_room, "names", lambda study: trained_on)
+        return {**self.published.get("names", {}), **own(self)}
+
     def score(self) -> None:
         "The ladders, the rows and the verdicts."
         self.set_threads()
@@ -274,9 +281,8 @@ class Study:
         rows = [*self.rows_room.rows(self), *ladder_passed_rows(self.ladders, self.net)]
         rows += [absent_row(name, why) for name, why in self.facts.get("known missing", {}).items()]
         self.results = Results(rows)
-        self.judged = judge_study(
-            self.published["claims"], rows, self.request.setting, previous_claims(self.request.paper)
-        )
+        claims, before = self.published["claims"], previous_claims(self.request.paper)
+        self.judged = judge_study(claims, rows, self.request.setting, before, names=self.names())
 
     def page(self) -> Page:
         "Open the page: title, what came out, what the generators make, the forest of all claims."
