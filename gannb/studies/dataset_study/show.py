@@ -88,8 +88,8 @@ def hero(study: Study) -> Figure:
             [t.first.samples()[:8] for t in arms],
             [t.name for t in arms],
         ),
-        "Real images (left) and what G draws at the end of its training (right): the first eight of seed "
-        f"{study.first.first.seed}, not chosen.",
+        "Real images (left) and what G draws at the end of its training (right): the first of seed "
+        f"{study.first.first.seed}, none chosen.",
         "For each data set eight real images on the left and eight generated ones on the right.",
     )
 
