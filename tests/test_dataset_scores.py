@@ -371,7 +371,7 @@ def test_tables_sentences_and_cards(study):
         show.changed_figure(study).caption,
         show.more_faces(study).caption,
         show.second_answer(study),
-        show.dimension(study)[0].caption,
+        show.sizes(study).caption,
     ):
         assert "n/a" not in text and any(ch.isdigit() for ch in text)
 
@@ -386,7 +386,7 @@ def everything_shown(study):
         things += show.section(study, role, "Figures 1 and 2", "Figure 3")
     things += [show.copies(study), show.knows(study), show.more_faces(study), show.losses(study)]
     things += [show.dominance(study), show.quality_curves(study), show.scores(study)]
-    things += [*show.contrast(study), *show.dimension(study), show.changed_figure(study)]
+    things += [*show.contrast(study), show.sizes(study), show.changed_figure(study)]
     things += [show.changed_table(study), *show.updates(study), show.controls(study)]
     for thing in things:
         yield thing if isinstance(thing, str) else thing.caption
@@ -407,7 +407,7 @@ def test_the_page_names_what_was_trained_on(study):
 def test_the_page_has_no_column_of_nothing_and_no_word_of_code(study):
     for text in everything_shown(study):
         assert not re.search(r"g_steps|dcgan|nan\b|\{|\bMissing\b", text), text
-    for table in (show.dimension(study)[1], show.contrast(study)[1], show.scores(study)):
+    for table in (show.contrast(study)[1], show.scores(study), show.knows(study)):
         for key in table.columns:
             assert not all(isinstance(row[key], Missing) for row in table.rows), key
 
