@@ -1,4 +1,4 @@
-"""What the fruits page says: findings, ranks and evidence of its YAML, and sentences that are true of any run."""
+"""What the fruits page says: its findings, ranks and evidence, and sentences that are true of any run."""
 
 import re
 from pathlib import Path
