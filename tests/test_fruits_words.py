@@ -1,4 +1,4 @@
-"""What the fruits page says: findings, ranks and evidence of its YAML, and sentences that are true of any run."""
+"""What the fruits page says: its findings, ranks and evidence, and sentences that are true of any run."""
 
 import re
 from pathlib import Path
@@ -33,7 +33,14 @@ def shown(study):
         *(show.hero, show.data, show.counts, show.repeats, show.networks, show.more_convolutions),
         *(show.controls, show.ladder, show.table1, show.numbers_of_images, show.fid_curve, show.shares),
         *(show.with_and_without, show.less_data, show.memory, show.diversity_curve, show.films, show.strips),
-        *(show.noise, show.copies, words.stand_ins, words.about_data, words.done_differently, words.about_less),
+        *(
+            show.noise,
+            show.copies,
+            words.stand_ins,
+            words.about_data,
+            words.done_differently,
+            words.about_less,
+        ),
         *(words.held_out_words, words.other_scores, words.leaks, words.times),
     )
     made = [room(study) for room in rooms]
@@ -73,7 +80,9 @@ def test_evidence_is_a_table_or_a_figure_of_the_page(paper, shown):
     names = {x.name for x in shown if hasattr(x, "name")} | {"near_duplicates"}  # digits have no film
     for claim in paper["claims"]:
         assert set(claim.get("evidence", ())) <= names, claim["id"]
-    about_augment = [c for c in paper["claims"] if "DiffAugment" in c["sentence"] and "shares" in c.get("evidence", ())]
+    about_augment = [
+        c for c in paper["claims"] if "DiffAugment" in c["sentence"] and "shares" in c.get("evidence", ())
+    ]
     assert len(about_augment) == 6
 
 
@@ -90,8 +99,14 @@ def test_a_page_on_digits_says_digits(shown):
 def test_no_fruits_is_said_first_and_only_then(study):
     assert words.stand_ins(study).startswith("**No fruits here.** This run trained on digits")
     cfg, t = study.cfg, study.first
-    apples = type("T", (), {"config": type("C", (), {"classes": ["Apple"], "dataset": "fruits360"}), "role": "apple"})
-    assert words.fruit(apples) == "Apple" and words.plural(apples) == "apples" and words.many("tomato") == "tomatoes"
+    apples = type(
+        "T", (), {"config": type("C", (), {"classes": ["Apple"], "dataset": "fruits360"}), "role": "apple"}
+    )
+    assert (
+        words.fruit(apples) == "Apple"
+        and words.plural(apples) == "apples"
+        and words.many("tomato") == "tomatoes"
+    )
     assert words.stand_ins(type("S", (), {"main": {"apple": apples}, "cfg": cfg})) is None
     assert words.fruit(t) == "Digit 0 (as apple)" and words.plural(t) == "images of digit 0"
 
@@ -109,5 +124,7 @@ def test_open_choices_say_what_was_measured(study, paper):
 def test_tables_fit_the_page(shown):
     "At most seven columns of numbers with intervals: a box of 960 pixels holds no more."
     for table in (x for x in shown if hasattr(x, "columns")):
-        intervals = {k for r in table.rows for k, v in r.items() if isinstance(v, dict) and k in table.columns}
+        intervals = {
+            k for r in table.rows for k, v in r.items() if isinstance(v, dict) and k in table.columns
+        }
         assert len(intervals) <= 6, table.name
