@@ -175,7 +175,8 @@ def _in_words(e: Any, notebook: Path) -> BaseException:
 # %% ../nbs/20_cli.ipynb #e5a19e5e
 def reproduce(request: Report, given: dict[str, Any]) -> Path:  # the run folder
     "Execute one report with papermill and write its HTML page. Raises `GannbError` when it fails."
-    from gannb.report.page import MARKER, run_folder
+    from gannb.report.blocks import MARKER
+    from gannb.report.page import run_folder
     from gannb.report.site import export_html
 
     template = find_template(request.paper)

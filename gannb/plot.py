@@ -24,10 +24,10 @@ from .base import GannbError
 from .store import atomic_write
 
 # %% auto #0
-__all__ = ['COLORS', 'WIDTH', 'DPI', 'SMALL', 'TEXT', 'HEAD', 'MAX_IMAGES', 'GAP', 'PANEL_LEFT', 'PANEL_HEAD', 'PANEL_FOOT',
-           'LOSSES', 'PROBABILITIES', 'BOUND', 'LANE', 'tile', 'untile', 'png', 'save_png', 'grid', 'beside', 'hero',
-           'curves', 'losses', 'probabilities', 'seed_dots', 'gan_diagram', 'training_diagram', 'architecture',
-           'filters', 'feature_maps', 'gif']
+__all__ = ['COLORS', 'WIDTH', 'DPI', 'SMALL', 'TEXT', 'HEAD', 'MAX_IMAGES', 'GAP', 'HERO', 'PANEL_LEFT', 'PANEL_HEAD',
+           'PANEL_FOOT', 'LOSSES', 'PROBABILITIES', 'BOUND', 'LANE', 'tile', 'untile', 'png', 'save_png', 'grid',
+           'beside', 'hero', 'curves', 'losses', 'probabilities', 'seed_dots', 'gan_diagram', 'training_diagram',
+           'architecture', 'filters', 'feature_maps', 'gif']
 
 # %% ../nbs/02_plot.ipynb #71f5e9a1
 COLORS = {
@@ -246,14 +246,11 @@ def _block(size: int, n: int, width: float) -> tuple[int, int]:
             break
     return -(-n // rows), scale
 
-# %% ../nbs/02_plot.ipynb #8152bb4f
-def beside(
-    columns: Mapping[str, Sequence[np.ndarray]],  # heading -> one (N,H,W,C) uint8 array a data set
-    names: Sequence[str],  # one a data set
-    n: int = 8,  # images in each block, fewer where the figure would exceed 64
-) -> Figure:
-    """Blocks of images side by side, one column a heading, one row a data set. Raises `GannbError`
-    when sizes or numbers of sets differ."""
+# %% ../nbs/02_plot.ipynb #3ff9b401
+def _sets(
+    columns: Mapping[str, Sequence[np.ndarray]], names: Sequence[str]
+) -> list[list[np.ndarray]]:  # a data set -> its images under each heading
+    "The images of each data set; raises `GannbError` when sizes or numbers of sets differ."
     if not names or not columns or any(len(c) != len(names) for c in columns.values()):
         raise GannbError(
             f"beside: {len(names)} names; "
@@ -266,6 +263,17 @@ def beside(
                 f"beside: the images of {name} have different sizes: "
                 f"{', '.join(str(a.shape[1:3]) for a in row)}."
             )
+    return sets
+
+# %% ../nbs/02_plot.ipynb #8152bb4f
+def beside(
+    columns: Mapping[str, Sequence[np.ndarray]],  # heading -> one (N,H,W,C) uint8 array a data set
+    names: Sequence[str],  # one a data set
+    n: int = 8,  # images in each block, fewer where the figure would exceed 64
+) -> Figure:
+    """Blocks of images side by side, one column a heading, one row a data set. Raises `GannbError`
+    when sizes or numbers of sets differ."""
+    sets = _sets(columns, names)
     n = min(n, MAX_IMAGES // (len(names) * len(columns)), *(len(a) for row in sets for a in row))
     if n < 1:
         raise GannbError(
@@ -301,15 +309,42 @@ def _beside(blocks: list[list[np.ndarray]], words: Sequence[str], names: Sequenc
     return fig
 
 # %% ../nbs/02_plot.ipynb #0fc3df7a
+HERO = (210, 24)  # most page pixels of its rows together, and the gap between real and generated
+
+
 def hero(
     real: Sequence[np.ndarray],  # one (N,H,W,C) uint8 array a data set
     fake: Sequence[np.ndarray],  # generated images, as many arrays
     names: Sequence[str],  # one a data set
-    n: int = 8,  # images on each side of a data set
+    n: int = 8,  # images on each side of a row, fewer where they do not fit
 ) -> Figure:
-    """Real images beside generated ones, per data set. Raises `GannbError` when sizes or the
-    numbers of sets differ."""
-    return beside({"real": real, "generated": fake}, names, n)
+    """Real images beside generated ones, one row a data set: low and wide, for the first screen of a page.
+    Raises `GannbError` when sizes or the numbers of sets differ."""
+    sets, (height, gap) = _sets({"real": real, "generated": fake}, names), HERO
+    left = max(len(str(name)) for name in names) * 8 + 14
+    size, most = max(a.shape[1] for row in sets for a in row), height // len(sets) - GAP
+    scale = max(1, min(_scale(size), min(most, 64) // size))
+    fits = int(((WIDTH - left - gap) / 2 + GAP) // (size * scale + GAP))
+    n = max(1, min(n, fits, *(len(a) for row in sets for a in row)))
+    rows = [[_sheet(a[:n], n, max(1, size * scale // a.shape[1])) for a in row] for row in sets]
+    return _hero(rows, names, left, gap)
+
+# %% ../nbs/02_plot.ipynb #0fc3df7b
+def _hero(rows: list[list[np.ndarray]], names: Sequence[str], left: int, gap: int) -> Figure:
+    "The figure of `hero`, from its finished rows."
+    top, half = 24, max(sheet.shape[1] for row in rows for sheet in row) / 2
+    heights = [max(sheet.shape[0] for sheet in row) / 2 + GAP for row in rows]
+    fig = _figure(left + 2 * half + gap, top + sum(heights))
+    fig.set_label("pictures")
+    for k, word in enumerate(("real", "generated")):
+        color = _mix(COLORS[{"real": "real", "generated": "fake"}[word]], 0, 0.2)
+        _text(fig, left + k * (half + gap), 0, word, size=HEAD, weight="bold", color=color)
+    for name, row, height in zip(names, rows, heights):
+        _text(fig, left - 8, top + height / 2, str(name), ha="right", va="center")
+        for k, sheet in enumerate(row):
+            _place(fig, sheet, left + k * (half + gap), top)
+        top += height
+    return fig
 
 # %% ../nbs/02_plot.ipynb #03b4a994
 def _seeds(y: Any) -> np.ndarray:
@@ -947,21 +982,22 @@ def gif(
     path: str | Path,  # the file to make or replace
     ms: int = 200,  # milliseconds a frame
 ) -> Path:  # `path`
-    """Write an endless animation, atomically; its last frame stays five times as long. Raises
-    `GannbError` for no frames or unequal sizes."""
+    """Write an endless animation, atomically. It begins with its last frame, which stays five times as long:
+    what is seen before it plays, and on paper, is how it ends. Raises `GannbError` for no frames or unequal
+    sizes."""
     if len({np.shape(f) for f in frames}) != 1:
         raise GannbError(
             f"gif needs frames of one size; got {len(frames)} of sizes "
             f"{sorted({np.shape(f) for f in frames})}."
         )
-    images = [_pixels(f, 2 * WIDTH) for f in frames]
+    *before, last = [_pixels(f, 2 * WIDTH) for f in frames]
     buffer = io.BytesIO()
-    images[0].save(
+    last.save(
         buffer,
         "GIF",
         save_all=True,
-        append_images=images[1:],
-        duration=[ms] * (len(images) - 1) + [5 * ms],
+        append_images=before,
+        duration=[5 * ms] + [ms] * len(before),
         loop=0,
         optimize=True,
     )

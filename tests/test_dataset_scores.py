@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,12 +16,13 @@ from gannb.ledger.claims import load_claims
 from gannb.ledger.judge import judge, judge_all
 from gannb.ledger.network import asks_network, judge_study
 from gannb.ledger.words import NOT_TESTABLE, VERDICTS
+from gannb.report.numbers import cell_text
 from gannb.stages.discriminator import PLACES, d_on, real_d
 from gannb.stages.judges import judging_part
 from gannb.stages.ladder import may_not_judge
 from gannb.stages.run import epoch_near, kept
 from gannb.stages.score import row
-from gannb.stages.tables import Results
+from gannb.stages.tables import Results, middle
 from gannb.studies.dataset_study import rows as rows_room, show
 from gannb.studies.dataset_study.rows import (
     AS_THEY_ARE,
@@ -308,7 +310,7 @@ def test_no_protocol_clash_and_every_claim_gets_a_verdict(study):
 
 
 def test_more_updates_are_compared_at_equal_updates(study):
-    table = show.updates(study).rows
+    table = show.updates(study)[1].rows
     assert [(r["arm"], r["control"]) for r in table] == [
         ("2 a batch", "equal D updates"),
         ("2 a batch", "equal G updates"),
@@ -343,8 +345,11 @@ def test_without_a_class_there_is_a_reason(study):
 
 
 def test_tables_sentences_and_cards(study):
-    quality, spread = show.score_tables(study)
-    assert [r["set"] for r in quality.rows] == ["digits", "digits-low-contrast", "digits-textured (3)"]
+    assert [r["set"] for r in show.scores(study).rows] == [
+        "digits",
+        "digits-low-contrast",
+        "digits-textured (3)",
+    ]
     assert len(show.scored_arms(study, LETTERS + FACES)) == 9
     table = show.ladder(study)[1].rows
     rungs = [r["rung"] for r in table]
@@ -353,10 +358,10 @@ def test_tables_sentences_and_cards(study):
     assert table[-2]["celeba"] == study.ladders["celeba"].rows[-1]["score"]
     assert len(show.changed_table(study).rows) == 7
     assert len(show.knows(study).rows) == 3
-    for measure in ("image size", "amount of data", "number of epochs", "common step"):
-        assert any(ch.isdigit() for ch in show.measured(study, measure))
-    with pytest.raises(GannbError, match="Allowed: image size"):
-        show.measured(study, "image sise")
+    said = show.measured(study, "more-data, contrast")
+    assert said.count("not testable here") == 2 and said.startswith("Four times the faces")
+    with pytest.raises(GannbError, match="Nearest: 'contrast'"):
+        show.measured(study, "contrasd")
     cards = show.cards(study)
     assert len(cards) == 9 and all("seeds" in c for c in cards.values())
     assert "Called 3" in cards
@@ -364,10 +369,88 @@ def test_tables_sentences_and_cards(study):
         show.quality_curves(study).caption,
         show.copies(study).caption,
         show.changed_figure(study).caption,
-        show.half_sentence(study),
-        show.trend_sentence(study, ["contrast 1"]),
+        show.more_faces(study).caption,
+        show.second_answer(study),
+        show.sizes(study).caption,
     ):
         assert "n/a" not in text and any(ch.isdigit() for ch in text)
+
+
+def everything_shown(study):
+    "All texts, captions, heads and cells that the notebook shows, claims aside."
+    yield from show.notes(study)
+    yield from (show.words(study, name) for name in ("one change", "reader", "views", "shape"))
+    yield from (show.named_sentence(study), show.second_answer(study), show.fooled_sentence(study))
+    things = [show.hero(study), show.data_sets(study), *show.networks(study), *show.ladder(study)]
+    for role in study.main:
+        things += show.section(study, role, "Figures 1 and 2", "Figure 3")
+    things += [show.copies(study), show.knows(study), show.more_faces(study), show.losses(study)]
+    things += [show.dominance(study), show.quality_curves(study), show.scores(study)]
+    things += [*show.contrast(study), show.sizes(study), show.changed_figure(study)]
+    things += [show.changed_table(study), *show.updates(study), show.controls(study)]
+    for thing in things:
+        yield thing if isinstance(thing, str) else thing.caption
+        yield getattr(thing, "alt", "")
+        if hasattr(thing, "rows"):
+            yield from thing.columns.values()
+            yield from (cell_text(row[key]) for row in thing.rows for key in thing.columns)
+
+
+def test_the_page_names_what_was_trained_on(study):
+    "With digits no text of ours speaks of letters, faces or airplanes, but as the paper's."
+    theirs = r"\(in the paper: [^)]*\)|in place of [^,.;]*|112,800 \(.*|202,599 \(.*|5,000 \(.*"
+    for text in everything_shown(study):
+        ours = re.sub(theirs, "", text)
+        assert not re.search(r"letter|face|airplane|EMNIST|Celeb|CIFAR", ours), text
+
+
+def test_the_page_has_no_column_of_nothing_and_no_word_of_code(study):
+    for text in everything_shown(study):
+        assert not re.search(r"g_steps|dcgan|nan\b|\{|\bMissing\b", text), text
+    for table in (show.contrast(study)[1], show.scores(study), show.knows(study)):
+        for key in table.columns:
+            assert not all(isinstance(row[key], Missing) for row in table.rows), key
+
+
+def test_captions_turn_with_the_numbers(study):
+    "The words that depend on what was found are not written in stone."
+    read = {
+        t.name: study.results.cell("emnist", t.name, "letters_read", "common")
+        for t in study
+        if t.ledger_arm in LETTERS
+    }
+    best = max(middle(cell) for cell in read.values())
+    assert ("no arm draws" in show.contrast(study)[0].caption) == (best < 0.5)
+    assert show.share({"mean": -0.02}) == "none" and show.share({"mean": 0.184}) == "18.4%"
+    assert show.say({"mean": 0.85}) == "0.850" and show.say({"mean": 2.8}) == "2.80"
+    assert show.printed(0.99993) == "0.9999" and show.printed(0.955) == 0.955
+    fits = show.words(study, "second fits")
+    rows = [
+        {
+            **r,
+            "value": {"before D's update": 0.3, "after D's update": 0.1, "after G's update": 0.2}[
+                r["metric"][7:]
+            ],
+        }
+        for r in study.results.rows
+        if r["metric"].startswith("D_fake ")
+    ]
+    clear = dataclasses.replace(study, results=Results(rows))
+    assert show.second_answer(clear).endswith(fits)
+    muddled = dataclasses.replace(study, results=Results([{**r, "value": 0.3} for r in rows]))
+    assert fits not in show.second_answer(muddled)
+
+
+def test_notes_say_how_much_of_the_data_is_here(study):
+    assert show.notes(study)[0].startswith("stand-ins: digits in place of EMNIST, ")
+    sets = zip(study.main.values(), show.ROLES.values(), (11750, 1600, 5000))
+    own = {
+        t.role: SimpleNamespace(name=name, data=range(n), role=t.role, ledger_arm="dcgan")
+        for t, name, n in sets
+    }
+    here = SimpleNamespace(main=own, published=study.published)
+    said = "EMNIST 11,750 of 112,800, CelebA 1,600 of 202,599, all 5,000 CIFAR-10 airplanes"
+    assert show.notes(here) == [f"reduced data, images: {said}"]
 
 
 def test_records_name_data_and_generators_as_they_did(study):
@@ -416,8 +499,8 @@ def test_diverged_seeds_stay_in(study):
     assert show.ladder(dead)[1] is None
     assert may_not_judge(dead.ladders) == {}
     assert show.quality_curves(dead) is None and show.copies(dead) is None
-    assert "diverged" in str(show.score_tables(dead)[0].rows[0]["quality"])
-    assert "diverged" in str(show.updates(dead).rows[0]["difference"])
+    assert "diverged" in str(show.scores(dead).rows[0]["quality"])
+    assert "diverged" in str(show.updates(dead)[1].rows[0]["difference"])
     assert {c["verdict"] for c in judge_all(CLAIMS, dead.results.rows, "desk")} <= set(VERDICTS)
 
 

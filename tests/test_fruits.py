@@ -17,11 +17,13 @@ from gannb.stages.arms import Trained
 from gannb.ledger.names import check_names
 from gannb.ledger.network import absent_row, asks_network, judge_study
 from gannb.data import ImageSet
-from gannb.damage import distort
+from gannb.damage import STRONG, distort
+from gannb.metrics import diversity_ratio
+from gannb.stages.features import fakes_of
 from gannb.stages.pictures import corner_noise, corners_plain, epoch_change, film, flat_noise, passing_share
 from gannb.studies.fruits import show
 from gannb.studies.fruits.rows import arms as fruit_arms, early_epochs, failed, few_varieties, fruit_sets
-from gannb.studies.fruits.rows import FEWEST, PUBLISHED, gains, gap_rows, roles, whole_groups
+from gannb.studies.fruits.rows import FEWEST, PUBLISHED, early_rows, gains, gap_rows, roles, whole_groups
 from gannb.studies.registry import open_study, report_config
 from gannb.train import COLUMNS, History
 
@@ -394,19 +396,47 @@ def test_published_protocol_uses_all_images_of_each_fruit(study):
 def test_tables(study):
     table = show.table1(study)
     assert [r["paper_fid"] for r in table.rows] == [129, 270, 250, 236]
-    assert all(str(r["fid"]) == "n/a (no Inception here)" for r in table.rows)
-    assert "its weights are not here" in table.caption
-    assert table.rows[0]["fruit"] == "3 (as apple)"
+    assert "is" not in table.columns and "Inception itself is not here" in table.caption
+    assert table.rows[0]["fruit"] == "Digit 3 (as apple)"
     shares = show.shares(study).rows
-    assert len(shares) == 8 and shares[0]["failed"].endswith(" of 2")
-    assert shares[-1]["arm"] == "3, 16 images = 25% of the arcs, without"
+    assert [(r["arm"], r["policy"]) for r in shares[-4:-2]] == [
+        ("Digit 3 (as apple), 16 images (25 % of the images)", "with"),
+        ("Digit 3 (as apple), 16 images (25 % of the images)", "without"),
+    ]
+    assert len(shares) == 8 and "classes_covered" not in show.shares(study).columns, "no column all n/a"
+    assert show.memory(study).rows[0]["failed"].endswith(" of 2")
     frames = film(study["apple", "augment"].first)
     assert {f.shape for f in frames} == {frames[0].shape}
     assert frames[0].dtype == np.uint8 and len(frames) == 3
-    assert show.measured(study, None) == "not measured"
-    assert "KID" in show.measured(study, "more convolutions")
     assert any("as apple" in note for note in show.notes(study))
-    assert show.ladder(study)[0].rows[0]["fruit"] == "3 (as apple)"
+    assert show.ladder(study)[0].rows[0]["fruit"] == "Digit 3 (as apple)"
+
+
+def test_early_diversity_is_diversity_also_when_it_comes_from_the_store(study):
+    "The store gives numbers back in another order than they were computed in."
+    t, run = study.first, study.first.first
+    blurred = [distort(np.asarray(x), "blur", STRONG["blur"]) for x in (t.scorer.real.images,)]
+    real = t.scorer.net(blurred[0])
+    values = [
+        diversity_ratio(
+            t.scorer.net(distort(fakes_of(run, e, t.scorer.n_fake), "blur", STRONG["blur"])), real
+        )
+        for e in early_epochs(run)
+    ]
+    for _ in range(2):  # at least the second time from the store
+        found = {(r["metric"], r["step"]): r["value"] for r in early_rows(t, run)}
+        assert found["diversity_coarse", "early"] == pytest.approx(np.mean(values), abs=1e-4)
+        rise = found["diversity_coarse_rise", "end"]
+        assert rise == pytest.approx(found_end(study, run.seed) - np.mean(values), abs=1e-4)
+
+
+def found_end(study, seed):
+    "Diversity with both sides blurred at the end, as the ledger has it."
+    rows = study.results.rows
+    key = ("augment", "apple", seed, "end", "diversity_coarse")
+    return next(
+        r["value"] for r in rows if (r["arm"], r["dataset"], r["seed"], r["step"], r["metric"]) == key
+    )
 
 
 def test_records_name_generators_as_they_did(study):
@@ -418,7 +448,13 @@ def test_records_name_generators_as_they_did(study):
 def test_a_missing_fruit_is_said():
     study = quiet({"preset": "smoke"})
     study.trained = {arm.key: Trained(arm, [], None, arm.held) for arm in fruit_arms(study.cfg)}
-    assert "no grape and no tomato" in show.notes(study)
+    assert show.notes(study) == ["digits in place of fruits: 0 as apple, 1 as banana"]
+    fruits = SimpleNamespace(
+        cfg=SimpleNamespace(dataset="fruits360"), published=study.published, main=study.main
+    )
+    few, lost = show.notes(fruits)
+    assert few.startswith("reduced: Digit 0 (as apple) ") and " of 6,405, " in few
+    assert lost == "no grapes and no tomatoes"
 
 
 def test_a_missing_data_set_stops_before_work(tmp_path):

@@ -19,6 +19,7 @@ LEDGER = [f"ledger.{room}" for room in LEDGER]
 BELOW_STAGES = ("base", *PARTS, "ledger", "config")
 RUNS = ("stages.run", "stages.gan", "stages.grid", "stages.arms")
 SCORES = (*RUNS, "stages.features", "stages.judges", "stages.score")
+REPORT = ("base", "store", "plot", "ledger", "config")
 BELOW_STUDIES = (*BELOW_STAGES, "stages", "report")
 # room -> (number of its notebook, what its module may import). A name stands for all rooms inside it.
 TABLE = {
@@ -67,9 +68,12 @@ TABLE = {
     "stages.ladder": (15, (*BELOW_STAGES, *SCORES, "stages.classifier", "stages.controls")),
     "stages.attacks": (15, (*BELOW_STAGES, *SCORES, "stages.classifier", "stages.controls")),
     "stages.cards": (15, (*BELOW_STAGES, "stages")),
-    "report.numbers": (16, ("base", "store", "plot", "ledger", "config")),
-    "report.page": (16, ("base", "store", "plot", "ledger", "config", "report.numbers")),
-    "report.site": (16, ("base", "store", "plot", "ledger", "config", "report.numbers", "report.page")),
+    "report.numbers": (16, REPORT),
+    "report.blocks": (16, (*REPORT, "report.numbers")),
+    "report.tracks": (16, (*REPORT, "report.numbers", "report.blocks")),
+    "report.verdict": (16, (*REPORT, "report.numbers", "report.blocks", "report.tracks")),
+    "report.page": (16, (*REPORT, "report")),
+    "report.site": (16, (*REPORT, "report")),
     "studies.study": (17, BELOW_STUDIES),
     "studies.registry": (17, ("base", "config", "report.page", "studies.study")),
     "commands": (18, (*BELOW_STUDIES, "studies")),
@@ -277,6 +281,7 @@ def test_light_modules_load_without_torch():
         ("base", "def f():\n    import gannb.cli", "cli"),
         ("report.page", "from gannb.train import train_gan", "train"),
         ("report.numbers", "from gannb.report.page import Report", "report.page"),
+        ("report.tracks", "from gannb.report.verdict import claim_block", "report.verdict"),
         ("ledger.words", "from gannb.ledger.judge import judge", "ledger.judge"),
         ("stages.run", "from gannb.stages.score import score", "stages.score"),
         ("stages.score", "from gannb.report.page import Report", "report.page"),

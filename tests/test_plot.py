@@ -87,6 +87,13 @@ def test_beside_and_hero_show_the_same_number_and_size():
     assert len(plot.beside({"real": real, "before": fake, "after": fake}, ["set"]).axes) == 3
 
 
+def test_a_hero_is_low_enough_for_the_first_screen():
+    for sets in (1, 3, 4):
+        fig = plot.hero([images(8, 32)] * sets, [images(8, 32)] * sets, ["airplanes"] * sets)
+        width, height = fig.get_size_inches() * 96
+        assert height <= 24 + 210 and width <= 960 and len(fig.axes) == 2 * sets
+
+
 def test_at_most_64_images_and_960_pixels():
     fig = plot.grid(images(200, 16), cols=10)
     assert (
@@ -188,7 +195,9 @@ def test_saving_is_atomic_and_animations_play(tmp_path):
         plot.save_png(np.zeros((2, 2)), p)
     assert p.read_bytes() == before and [f.name for f in p.parent.iterdir()] == ["a.png"]
     g = Image.open(plot.gif([images(1)[0] for _ in range(4)], tmp_path / "a.gif", ms=50))
-    assert g.n_frames == 4 and g.info["duration"] == 50
+    assert g.n_frames == 4 and g.info["duration"] == 250, "the last frame comes first, and stays"
+    g.seek(1)
+    assert g.info["duration"] == 50
 
 
 def test_figures_belong_to_no_window_and_need_no_torch():

@@ -13,18 +13,11 @@ from gannb import plot
 from gannb.ledger.check import check
 from gannb.ledger.words import fmt, interval_words
 from gannb.report.numbers import cell_text, table_csv
-from gannb.report.page import (
-    MARKER,
-    Report,
-    block,
-    claim_block,
-    claim_details,
-    claim_facts,
-    control_rows,
-    ledger_groups,
-    seed_rows,
-)
+from gannb.report.blocks import MARKER, block, ledger_groups
+from gannb.report.page import Report
 from gannb.report.site import export_html, index_page
+from gannb.report.tracks import track_sections
+from gannb.report.verdict import claim_block, claim_details, control_rows
 from gannb.base import GannbError, Missing
 from gannb.ledger.judge import judge_all
 
@@ -118,7 +111,7 @@ def test_a_finished_run_has_every_file_and_the_marker_last(tmp_path):
     names = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     assert names == {
         "figures/fig01_hero.png",
-        "figures/seeds_d-wins.png",
+        "tables/claim_d-wins.csv",
         "tables/numbers.csv",
         "claims.json",
         "results.csv",
@@ -132,9 +125,7 @@ def test_a_finished_run_has_every_file_and_the_marker_last(tmp_path):
     assert json.loads((folder / "claims.json").read_text(encoding="utf-8")) == [
         {
             **c,
-            "evidence": []
-            if c["id"] == "later"
-            else ["tables/numbers.csv", "figures/fig01_hero.png", "figures/seeds_d-wins.png"],
+            "evidence": [] if c["id"] == "later" else ["tables/claim_d-wins.csv"],
         }
         for c in judged()
     ]
@@ -160,35 +151,46 @@ def test_a_new_report_in_an_old_folder_is_unfinished_and_leaves_no_stale_figure(
     assert not (tmp_path / "figures" / "fig09_old.png").exists()
 
 
-def recorded_evidence(tmp_path, evidence=None):
+def recorded_evidence(tmp_path, evidence):
     "The evidence of the first claim in claims.json, with two tables and a figure before its verdict."
     rep = Report(tmp_path, META)
     claims = judged()
     rep.table([{"a": 1}], "first", ["a"])
     rep.figure(np.zeros((4, 4), np.uint8), "map", "A finding.", "black")
     rep.table([{"a": 2}], "second", ["a"])
-    rep.verdict(claims[0], evidence=evidence)
-    rep.verdict(claims[1], evidence=["first"])
+    rep.verdict(claims[0], evidence)
+    rep.verdict(claims[1], ["first", "never shown"])
     rep.finish(claims, {}, {}, {}, ROWS)
     records = json.loads((tmp_path / "claims.json").read_text(encoding="utf-8"))
     assert records[1]["evidence"] == [], "what was not measured rests on nothing"
     return records[0]["evidence"]
 
 
-SEEDS = "figures/seeds_d-wins.png"
+OWN = "tables/claim_d-wins.csv"
 
 
 @pytest.mark.parametrize(
     "evidence, files",
     [
-        (None, ["tables/second.csv", "figures/fig01_map.png", SEEDS]),
-        (["first"], ["tables/first.csv", SEEDS]),
-        (["map", "first"], ["tables/first.csv", "figures/fig01_map.png", SEEDS]),
-        ([], [SEEDS]),
+        ([], [OWN]),
+        (["first"], [OWN, "tables/first.csv"]),
+        (["map", "first"], [OWN, "tables/first.csv", "figures/fig01_map.png"]),
     ],
 )
-def test_a_verdict_rests_on_what_is_named_else_on_what_was_shown_last(tmp_path, evidence, files):
+def test_a_verdict_rests_on_its_own_numbers_and_on_what_is_named(tmp_path, evidence, files):
     assert recorded_evidence(tmp_path, evidence) == files
+
+
+def test_the_numbers_that_decide_stand_in_the_file_of_the_claim(tmp_path):
+    written(tmp_path)
+    claim = json.loads((tmp_path / "claims.json").read_text(encoding="utf-8"))[0]
+    line, *more = csv.DictReader((tmp_path / claim["evidence"][0]).read_text(encoding="utf-8").splitlines())
+    assert not more and line["Line"] == "decides" and line["Mean n"] == "5"
+    mean, ends = float(line["Mean"]), (float(line["Mean low"]), float(line["Mean high"]))
+    assert mean == pytest.approx(claim["parts"][0]["value"], abs=5e-4)
+    assert ends == pytest.approx(claim["interval"], abs=5e-4)
+    seeds = [float(line[f"Seed {s}"]) for s in range(5)]
+    assert seeds == pytest.approx([r["value"] for r in ROWS], abs=5e-4)
 
 
 def test_evidence_that_was_not_shown_is_refused(tmp_path):
@@ -196,7 +198,7 @@ def test_evidence_that_was_not_shown_is_refused(tmp_path):
     rep.table([{"a": 1}], "numbers", ["a"])
     with pytest.raises(GannbError, match="Did you mean 'numbers'"):
         rep.verdict(judged()[0], evidence=["nubmers"])
-    assert not rep.judged and not (tmp_path / SEEDS).exists(), "nothing was recorded"
+    assert not rep.judged and not (tmp_path / OWN).exists(), "nothing was recorded"
     rep.verdict(judged()[0], evidence=["numbers"])
 
 
@@ -246,12 +248,13 @@ def test_head_shows_sentence_counts_and_a_link_for_every_claim(tmp_path):
         and "stand-in: digits" in block
     )
     assert (
-        re.findall(r'href="#claim-([\w-]+)"', block) == ["d-wins", "later"]
+        re.findall(r'href="#claim-([\w-]+)"', block) == ["d-wins", "later"] * 2  # the forest, then the table
         and "0.983 [0." in block
         and "✓ reproduced" in block
-        and "desk setting" not in block
+        and "(desk setting)" not in block
     )
     assert "<b>1</b> ✓ reproduced" in block and "artefact</li>" not in block
+    assert "Reproduction: A study" in block and "How to read this page" in block and "Setting desk" in block
 
 
 def test_verdict_block_has_anchor_reason_rule_and_seeds(tmp_path):
@@ -264,14 +267,43 @@ def test_verdict_block_has_anchor_reason_rule_and_seeds(tmp_path):
         'id="claim-d-wins"' in a
         and "close to 1 &amp; stays" in a
         and "Rule" in a
-        and "data:image/png" in a
+        and a.count('<circle class="dot"') == 5
         and "lies above 0.9" in a
     )
-    assert 'id="claim-later"' in b and "data:image" not in b and "metrics to come" in b
+    assert 'id="claim-later"' in b and "<svg" not in b and "metrics to come" in b
+    assert 'href="#forest"' in a and 'href="tables/claim_d-wins.csv"' in a
+
+
+def test_the_plot_shows_the_judged_number_its_bound_and_the_papers():
+    (section,) = track_sections(judged()[0])
+    (row,) = section["rows"]
     assert (
-        seed_rows(first)[0]["values"] == [0.97, 0.985, 0.99, 0.98, 0.992]
-        and seed_rows(first)[0]["paper"] == 0.9999
+        row["mark"] == "✓"
+        and len(row["dots"]) == 5
+        and row["dots"] == sorted(row["dots"], key=row["dots"].index)
     )
+    low, high = row["interval"]
+    assert low < row["mean"] < high and row["bounds"][0] < low, "the whole strip lies beyond the bound"
+    assert row["target"] == (row["bounds"][0], 100) and high < row["paper"] <= 100
+    assert row["axis"]["quantity"] == "D(x)" and [t["text"] for t in row["axis"]["ticks"]][0] == "0.9"
+
+
+def test_what_a_claim_compares_is_drawn_under_what_was_judged():
+    (section,) = track_sections(various())
+    labels = [(row["label"], row["key"], row["axis"] is not None) for row in section["rows"]]
+    assert [key for _, key, _ in labels] == ["yes", "arm", "arm"] and labels[1][0] == "quarter"
+    assert [axis for *_, axis in labels] == [True, False, True], "an axis under each quantity"
+    assert section["rows"][0]["axis"]["quantity"] == "difference of recall"
+
+
+def test_events_are_counts_with_their_exact_interval():
+    rows = [*scored("with", "failed", (0, 0, 0, 0, 0)), *scored("without", "failed", (1, 1, 0, 1, 1))]
+    test = {"kind": "events", "metric": "failed", "event": "a failure", "direction": "fewer"}
+    test |= {"arms": ["with", "without"]}
+    claim = judge_all([CLAIM | {"test": test | {"dataset": "letters", "reason": "made up"}}], rows, "desk")[0]
+    first, second = track_sections(claim)[0]["rows"]
+    assert (first["words"], second["words"]) == ("0 of 5", "4 of 5")
+    assert first["interval"][1] - first["interval"][0] == pytest.approx(52.2 / 112 * 100, abs=6)
 
 
 @pytest.mark.parametrize(
@@ -396,8 +428,8 @@ def test_the_page_opens_with_the_title_and_needs_no_network(tmp_path):
     page = export_html(notebook(tmp_path, rep.blocks), tmp_path / "r.html").read_text(encoding="utf-8")
     body = page.split("<main>")[1]
     assert (
-        re.sub(r"\s", "", body).startswith('<headerclass="g-head"><h1>')
-        and "<title>A study &lt;of&gt; letters</title>" in page
+        re.sub(r"\s", "", body).startswith('<divclass="g-first"><headerclass="g-head"><h1>')
+        and "<title>Reproduction: A study &lt;of&gt; letters</title>" in page
     )
     assert "LOGLINE" not in page and "SECONDLOG" not in page and "kept output" in page
     assert re.search(r'<details class="code">(?:(?!</details>).)*A WARNING', page, re.S), (
@@ -410,7 +442,7 @@ def test_the_page_opens_with_the_title_and_needs_no_network(tmp_path):
     )
     toc = re.search(r'<nav [^>]*class="toc".*?</nav>', page, re.S).group()
     assert re.findall(r"<a [^>]*>(.*?)</a>", toc) == [
-        "The ledger at a glance",
+        "The claims at a glance",
         "4.1 EMNIST",
         "The cells that did the work",
     ]
@@ -513,12 +545,21 @@ COVERAGE = {
 }
 
 
+CLAIM = {
+    "id": "various",
+    "short": "various",
+    "sentence": "Fewer are less various.",
+    "where": "section 2",
+    "supported_by_paper": None,
+    "supported_reason": "made up",
+    "published": None,
+}
+
+
 def various(setting="desk", rows=SCORED, said=None, **test):
     whole = {"kind": "difference", "metric": "recall", "quantity": "recall", "dataset": "letters"}
     whole |= {"arms": ["quarter", "all"], "direction": "below", "margin": 0.05, "reason": "made up"}
-    claim = {"id": "various", "short": "various", "sentence": "Fewer are less various.", "where": "section 2"}
-    claim |= {"supported_by_paper": None, "supported_reason": "made up", "published": None}
-    return judge_all([claim | (said or {}) | {"test": whole | test}], rows, setting)[0]
+    return judge_all([CLAIM | (said or {}) | {"test": whole | test}], rows, setting)[0]
 
 
 def test_controls_stand_in_the_verdict_block():
@@ -529,21 +570,19 @@ def test_controls_stand_in_the_verdict_block():
         ("✓", "seen", "-0.500", "0.1"),
     ]
     html = claim_block(claim)
-    assert "✓ seen</span> 20 &lt;letters&gt; repeated" in html and "✓ ignored</span> chimeras" in html
+    assert "✓ seen</span>" in html and "20 &lt;letters&gt; repeated" in html and "✓ ignored</span>" in html
+    assert "✓ 3 controls on real images passed" in html
     assert "half gone (second ruler)" in html and "must not matter" in html and "must be seen" in html
-    assert "<details" in html and "<details" not in html.split("How this was decided")[1]
-    assert " open><summary>" not in html, "what passed is folded"
-    assert (
-        "By a second ruler" in claim_facts(claim)
-        and "(reproduced)" in claim_facts(claim)["By a second ruler"]
-    )
+    assert html.index("controls on real images") < html.index("<details"), "the marks are not folded"
+    assert "(reproduced)" in claim_details(claim)["By a second ruler"]
 
 
-def test_a_control_that_failed_unfolds_how_it_was_decided():
+def test_a_control_that_failed_stands_in_the_card():
     blind = various(controls=[REPEATED | {"margin": 0.9}, CHIMERAS | {"margin": 0.01}])
     assert [r["came"] for r in control_rows(blind)] == ["not seen", "mistaken for an effect"]
     html = claim_block(blind)
-    assert '<details class="g-card g-more" open>' in html and "✗ not seen" in html
+    card = html.split("<details")[0]
+    assert "✗ 20 &lt;letters&gt; repeated: not seen" in card and "✗ chimeras: mistaken for an effect" in card
     missing = control_rows(various(controls=[REPEATED | {"arm": "no such rung"}]))[0]
     assert missing["value"] == "n/a (no such rows)" and missing["came"] == "not judged"
 
@@ -561,7 +600,7 @@ def test_what_a_margin_amounts_to_and_what_seeds_leave_open_are_said():
     }
     claim = various(margin_in=eighth | {"against": "real images", "share": 0.1})
     assert claim_details(claim)["The margin"].startswith("✓ A tenth of what half the classes cost is 0.05")
-    assert "What these seeds leave open: no failure in 5 seeds" in claim_block(claim)
+    assert claim_details(claim)["Left open"].startswith("no failure in 5 seeds")
     wrong = various(margin_in=eighth | {"against": "real images", "share": 0.5})
     assert claim_details(wrong)["The margin"].startswith("✗ ")
 
@@ -576,7 +615,7 @@ def test_a_test_of_the_resolution_is_told():
 def test_every_reading_is_shown_and_the_one_that_decides_is_named():
     bound = {"kind": "bound", "arm": "all", "direction": "above", "bound": 0.5, "reason": "made up"}
     tests = [bound | {"metric": m, "label": f"as {m}"} for m in ("recall", "coverage")]
-    facts = claim_facts(readings(tests))
+    facts = claim_details(readings(tests))
     assert facts["Reading 1"] == "as recall: 0.420 [0.400, 0.440] (not reproduced, which decides)"
     assert facts["Reading 2"] == "as coverage: 0.620 [0.600, 0.640] (reproduced)" and "Here" not in facts
 
@@ -612,13 +651,15 @@ def test_the_papers_own_claims_are_counted_apart(tmp_path):
     rep = Report(tmp_path, META)
     rep.head(claims)
     strip, apart = rep.blocks[0].split('<p class="g-counted">Counted apart.')
-    assert "<b>2</b> ✓ reproduced" in strip and strip.count("<li") == 1
+    assert "<b>2</b> ✓ reproduced" in strip and strip.split('<ul class="g-strip">')[1].count("<li") == 1
     assert "Beyond the paper: " in apart and "1 ✓ reproduced" in apart
-    assert apart.count('class="g-group"') == 4
-    assert re.findall(r'href="#claim-(c\d)"', apart) == ["c1", "c3", "c4", "c2", "c0"]
+    forest = strip.split('class="g-forest"')[1]
+    assert forest.count('class="g-fhead"') == 3, "measured on GANs, counted, beyond the paper"
+    assert re.findall(r'href="#claim-(c\d)"', forest) == ["c1", "c3", "c2", "c4", "c0"]
+    assert re.findall(r'href="#claim-(c\d)"', apart) == [f"c{i}" for i in range(5)], "as the paper goes"
     alone = Report(tmp_path, META)
     alone.head(claims[1:2])
-    assert "Counted apart" not in alone.blocks[0] and 'class="g-group"' not in alone.blocks[0]
+    assert "Counted apart" not in alone.blocks[0] and alone.blocks[0].count('class="g-fhead"') == 1
 
 
 def test_one_table_holds_all_controls():

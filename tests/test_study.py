@@ -53,9 +53,10 @@ def test_a_report_lies_there_whole(folder):
     claims = read(folder, "claims.json")
     assert [c["id"] for c in claims] == ["two-digits", "wider-is-better"]
     assert claims[0]["ours"].startswith("2")
-    assert claims[1]["evidence"][0] == "tables/scores.csv", "what the section showed last"
+    own = [f"claim_{c['id']}.csv" for c in claims]
+    assert claims[1]["evidence"] == [f"tables/{own[1]}"], "its own numbers, and nothing that is guessed"
     assert read(folder, "finished.json")["hero"] == "figures/fig01_hero.png"
-    assert {p.name for p in (folder / "tables").iterdir()} == {"scores.csv", "choices.csv"}
+    assert {p.name for p in (folder / "tables").iterdir()} == {*own, "scores.csv", "choices.csv"}
     assert "measured on" in (folder / "tables" / "choices.csv").read_text(encoding="utf-8")
 
 
@@ -107,7 +108,7 @@ def test_a_claim_that_is_not_there_and_one_without_its_place(study):
     with pytest.raises(GannbError, match="wider-is-bettr.*wider-is-better"):
         page.verdicts("wider-is-bettr")
     again = study.page()
-    again.show(toy_paper.opening(study))
+    again.show(toy_paper.hero(study))
     assert again.leftover() == ["two-digits", "wider-is-better"]
     with pytest.raises(GannbError, match="two-digits, wider-is-better"):
         study.close(again)
@@ -117,7 +118,7 @@ def test_a_claim_that_is_not_there_and_one_without_its_place(study):
     third = study.page()
     third.verdicts("two-digits", "wider-is-better")
     assert third.leftover() == [], "each claim that is named is shown"
-    third.show(toy_paper.opening(study))
+    third.show(toy_paper.hero(study))
     study.open_choices(third)
     study.close(third)
 
@@ -213,7 +214,7 @@ def test_figures_and_tables_are_data(study):
     table = toy_paper.scores(study)
     assert isinstance(table, Table) and [r["arm"] for r in table.rows] == ["3", "8", "3, wider"]
     assert "n = 2 seeds" in table.caption
-    assert isinstance(toy_paper.opening(study), Figure)
+    assert isinstance(toy_paper.hero(study), Figure)
     with pytest.raises(dataclasses.FrozenInstanceError):
         table.caption = "another"
 

@@ -1,8 +1,8 @@
 """A whole paper in one file: does a wider generator draw a better 3? It says where each part belongs."""
 
+from gannb import plot
 from gannb.base import Missing
 from gannb.config import ReportConfig
-from gannb.plot import hero
 from gannb.stages import cards as cards_room
 from gannb.stages.arms import Arm
 from gannb.stages.gan import load_data, load_held_out
@@ -64,8 +64,8 @@ def arms(cfg):
     for role, digit in zip(("three", "eight"), cfg.digits):
         gan = cfg.training(dataset="digits", classes=[digit], batch_size=16)
         made[role] = Arm(digit, gan, load_data(gan), role, load_held_out(gan), "as published")
-    three = made["three"]
     gan = cfg.training(dataset="digits", classes=[cfg.digits[0]], batch_size=16, ngf=2 * cfg.ngf)
+    three = made["three"]
     return [*made.values(), Arm("3, wider", gan, three.data, "three", three.held, "wider")]
 
 
@@ -78,17 +78,17 @@ def rows(study):
 
 
 # ---- studies/toy/show.py: tables, captions, sentences ------------------------------------------------------
-def opening(study):
-    main = study.main.values()
+def hero(study):
+    main, kid = study.main.values(), number(study.results.cell("three", "as published", "kid"))
     real, fake = [t.data.take(range(8)) for t in main], [t.first.samples()[:8] for t in main]
-    caption = f"KID {number(study.results.cell('three', 'as published', 'kid'))} after one epoch."
-    return Figure("hero", hero(real, fake, [t.name for t in main]), caption, "Real and generated digits.")
+    picture = plot.hero(real, fake, [t.name for t in main])
+    return Figure("hero", picture, f"KID {kid} after one epoch.", "Real and generated digits.")
 
 
 def scores(study):
-    heads = {"kid": "KID", "quality": "Normalised KID"}
-    lines = [{"arm": t.name, **study.results.cells(t.role, t.ledger_arm, heads)} for t in study]
-    return Table("scores", lines, {"arm": "Arm"} | heads, f"Every arm, {study.seeds}.")
+    heads = {"arm": "Arm", "kid": "KID", "quality": "Normalised KID"}
+    lines = [{"arm": t.name, **study.results.cells(t.role, t.ledger_arm, ("kid", "quality"))} for t in study]
+    return Table("scores", lines, heads, f"Every arm, {study.seeds}.")
 
 
 def notes(study):
@@ -110,10 +110,9 @@ def records(study):
 # ---- papers/toy.ipynb: its cells --------------------------------------------------------------------------
 def notebook(study):
     page = study.run().page()
-    page.show(opening(study))
-    page.verdicts("two-digits")
     page.show(scores(study))
-    page.verdicts("wider-is-better")
+    page.verdicts("two-digits", "wider-is-better")
+    page.means()
     study.open_choices(page)
     study.close(page)
     return page

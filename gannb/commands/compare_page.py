@@ -14,7 +14,8 @@ from typing import Any, TYPE_CHECKING
 from ..base import GannbError, Missing, fmt_time
 from ..plot import beside, losses, png, probabilities, seed_dots
 from ..report.numbers import cell_text
-from ..report.page import Report, block, png_block, template_text, templates
+from ..report.blocks import block, png_block, template_text, templates
+from ..report.page import Report
 from ..report.site import _check_offline, _toc
 from ..store import atomic_write, check_place, provenance, write_json
 

@@ -16,7 +16,7 @@ from ..base import GannbError, check_choice
 
 # %% auto #0
 __all__ = ['Interval', 't_interval', 'paired_interval', 'welch_interval', 'cut_to', 'shown_interval', 'fisher_p', 'holm',
-           'sign_flip_p', 'left_open']
+           'sign_flip_p', 'left_open', 'exact_interval']
 
 # %% ../../nbs/13_ledger.intervals.ipynb #a565b5c9
 class Interval(NamedTuple):
@@ -167,3 +167,15 @@ def left_open(
     if not 0 <= failures <= n or n < 1:
         raise GannbError(f"failures must lie between 0 and the seeds, at least one: {failures} of {n}.")
     return 1.0 if failures == n else float(special.betaincinv(failures + 1, n - failures, level))
+
+# %% ../../nbs/13_ledger.intervals.ipynb #2f39aa58
+def exact_interval(
+    events: int,  # how often it happened
+    n: int,  # among so many
+    level: float = 0.95,
+) -> tuple[float, float]:  # shares, within [0, 1]
+    "The interval of a share from counts alone (Clopper and Pearson, 1934): never shorter than it must be."
+    from scipy.stats import binomtest
+
+    found = binomtest(events, n).proportion_ci(level, method="exact")
+    return float(found.low), float(found.high)

@@ -281,6 +281,8 @@ def _out(test: Mapping, verdict: str, text: str, measured: Sequence[Measured] = 
         "side": None,  # of the estimate: True where the claim is true, False elsewhere
         "no_difference": False,
         "within": _within(test),
+        "quantity": test.get("quantity", test.get("metric")),
+        "unit": test.get("unit"),
         "open": None,
         "controls": [],
         "margin_in": None,

@@ -19,7 +19,7 @@ from .intervals import left_open
 __all__ = ['METRICS', 'VERDICTS', 'REPRODUCED', 'NOT_REPRODUCED', 'ARTEFACT', 'INCONCLUSIVE', 'NOT_TESTABLE', 'MARKS', 'ABOUT',
            'SETTINGS', 'JUDGING', 'MIN_UNITS', 'MIN_FID_IMAGES', 'decimals_for', 'fmt', 'apart', 'interval_words',
            'fmt_interval', 'metric_words', 'open_words', 'about_of', 'counts', 'verdict_words', 'counts_words',
-           'history_words', 'findings', 'headline']
+           'history_words', 'findings', 'headline', 'meaning']
 
 # %% ../../nbs/13_ledger.words.ipynb #fce12b51
 def decimals_for(
@@ -332,3 +332,33 @@ def headline(
     if found:
         return "; ".join([found[0][0].upper() + found[0][1:], *found[1:]]) + "."
     return counts_words(claims)
+
+# %% ../../nbs/13_ledger.words.ipynb #2ab113dc
+def _sentence(text: str) -> str:
+    "A finding as a sentence of its own."
+    text = text.strip().rstrip(".")
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _also(claims: Sequence[Mapping], verdict: str, words: str) -> list[str]:
+    "`Left open: D(x) is close to 1; colour is harder.`; nothing where no claim has that verdict."
+    shorts = [c["short"] for c in claims if c["verdict"] == verdict and not c.get("finding")]
+    return [f"{words}: {'; '.join(shorts)}."] if shorts else []
+
+
+def meaning(
+    claims: Sequence[Mapping],  # judged claims of a section, or all of them
+    most: int = 3,  # findings to tell at most
+) -> list[str]:  # sentences; none where the setting judges nothing
+    "What some verdicts mean: findings, decided ones and ranked ones first; then what stays open."
+    judging = [c for c in claims if c["setting"] in JUDGING]
+    told = sorted((c for c in judging if c.get("finding")), key=_telling)
+    found = [_sentence(c["finding"]) for c in told[:most]]
+    untold = _also(judging, INCONCLUSIVE, "Left open")
+    return [*dict.fromkeys(found), *untold, *_also(judging, NOT_TESTABLE, "Not testable here")]
+
+
+def _telling(claim: Mapping) -> tuple:
+    "For sorting: decided verdicts first, then what the YAML ranks."
+    decided = claim["verdict"] in (REPRODUCED, NOT_REPRODUCED, ARTEFACT)
+    return not decided, claim.get("rank") or math.inf

@@ -5,348 +5,43 @@
 # %% ../../nbs/16_report.page.ipynb #509701fb
 from __future__ import annotations
 
-import base64
 import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
-from typing import Any, TYPE_CHECKING
+from typing import Any, Protocol, TYPE_CHECKING
 
-
-from ..base import GannbError, Missing, check_choice, fmt_time
+from ..base import GannbError, check_choice, fmt_time
 from ..config import Report as Request
 from ..ledger.check import CLAIMS, PROTOCOLS, RESULTS, results_text
 from ..ledger.claims import load_claims
-from gannb.ledger.words import (
-    ABOUT,
-    MARKS,
-    VERDICTS,
-    about_of,
-    counts,
-    headline,
-    history_words,
-    verdict_words,
+from ..ledger.words import NOT_TESTABLE, counts, headline, meaning
+from ..plot import gif, png
+from gannb.report.blocks import (
+    MARKER,
+    block,
+    flat,
+    gif_block,
+    is_missing,
+    png_block,
+    table_block,
+    template_text,
 )
-from ..plot import gif, png, seed_dots
-from .numbers import check_rows, fmt, numeric_columns, table_csv, table_texts
+from .numbers import check_rows, table_csv
+from .tracks import forest_block
+from .verdict import claim_block, hanging_rows, means_block, number_table
 from ..store import atomic_write, checkout, make_folder, outputs_dir, provenance, read_json, write_json
 
 if TYPE_CHECKING:
     import numpy as np
-    from jinja2 import Environment
     from matplotlib.figure import Figure
 
 # %% auto #0
-__all__ = ['MARKER', 'VERDICT_KEYS', 'ABOUT_MARKS', 'GROUPS', 'META', 'CHOICES', 'template_text', 'is_missing', 'about_mark',
-           'ledger_groups', 'templates', 'block', 'png_block', 'gif_block', 'table_block', 'flat', 'seed_rows',
-           'claim_facts', 'claim_details', 'control_rows', 'claim_block', 'data_words', 'Report', 'load_study',
-           'previous_claims', 'run_folder', 'report_command', 'study_meta']
-
-# %% ../../nbs/16_report.page.ipynb #91657027
-MARKER = "finished.json"  # the last file of a run: a folder without it is not a finished run
-
-
-VERDICT_KEYS = dict(
-    zip(VERDICTS, ("yes", "no", "artefact", "open", "untested"))
-)  # verdict -> class of its looks
-
-
-ABOUT_MARKS = {  # what stands beside a verdict that is none on the paper's own claims
-    "arithmetic": "arithmetic",
-    "network": "our networks",
-    "beyond": "beyond the paper",
-}
-
-
-GROUPS = {  # what a row of the ledger is about -> the heading over such rows
-    "claim": "The paper's own claims",
-    "arithmetic": "Arithmetic on the printed numbers",
-    "network": "The networks trained here",
-    "beyond": "Beyond the paper",
-}
-
-
-def template_text(name: str) -> str:
-    "A file of `gannb/templates/`."
-    return (files("gannb") / "templates" / name).read_text(encoding="utf-8")
-
-# %% ../../nbs/16_report.page.ipynb #7637e492
-def is_missing(text: Any) -> bool:
-    "Whether a text stands for a value that is not there: it begins with n/a."
-    return str(text).startswith("n/a")
-
-# %% ../../nbs/16_report.page.ipynb #4f87a338
-def about_mark(claim: Mapping) -> str:
-    "A word beside a verdict that is not on the paper's own claims; nothing beside those that are."
-    return ABOUT_MARKS.get(about_of(claim), "")
-
-# %% ../../nbs/16_report.page.ipynb #78225dea
-def ledger_groups(claims: Sequence[Mapping]) -> list[tuple[str, list[Mapping]]]:  # heading, its claims
-    "The claims as they are counted: the paper's own first, then arithmetic, networks and findings beyond it."
-    groups = [(GROUPS[about], [c for c in claims if about_of(c) == about]) for about in ABOUT]
-    return [(heading, group) for heading, group in groups if group]
-
-# %% ../../nbs/16_report.page.ipynb #90cca4ba
-@cache
-def templates() -> Environment:
-    "The templates of a page: every text in them is escaped, an unknown name is an error."
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-
-    made = Environment(
-        loader=FunctionLoader(template_text),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    made.tests["missing"] = is_missing
-    made.globals |= {"keys": VERDICT_KEYS, "marks": MARKS, "words": verdict_words}
-    made.globals |= {"counts": lambda claims: counts(claims, None), "groups": ledger_groups}
-    made.globals |= {"about": about_mark, "history": history_words}
-    return made
-
-# %% ../../nbs/16_report.page.ipynb #0012b57b
-def block(macro: str, *values: Any) -> str:
-    "One block of HTML, made by a macro of `parts.j2`."
-    blocks = templates().get_template("parts.j2").module
-    return str(getattr(blocks, macro)(*values)).strip()
-
-# %% ../../nbs/16_report.page.ipynb #7229f874
-def png_block(
-    data: bytes,  # of a PNG file at twice the page's resolution
-    alt: str,  # what is to be seen
-    kind: str,  # "pictures" (a phone may shrink them) or "chart" (it is swiped)
-) -> str:
-    "An image that carries its bytes."
-    width, height = (int.from_bytes(data[i : i + 4], "big") // 2 for i in (16, 20))  # stands in its header
-    source = f"data:image/png;base64,{base64.b64encode(data).decode()}"
-    return block("picture", source, width, height, alt, kind)
-
-# %% ../../nbs/16_report.page.ipynb #28066e65
-def gif_block(
-    data: bytes,  # of a GIF file
-    alt: str,  # what is to be seen
-    width: int,  # on the page
-    height: int,
-) -> str:
-    "An animation that carries its bytes, its pixels enlarged and not smoothed."
-    source = f"data:image/gif;base64,{base64.b64encode(data).decode()}"
-    return block("picture", source, width, height, alt, "pictures", "image-rendering:pixelated")
-
-# %% ../../nbs/16_report.page.ipynb #9aec1384
-def table_block(
-    number: int,  # of the table on its page
-    rows: Sequence[Mapping],  # one mapping a row
-    columns: Mapping[str, str],  # key -> header
-    caption: str,
-    digits: str = "column",  # as in `table_texts`
-) -> str:
-    "A table: numbers to the right, missing values in grey."
-    texts = table_texts(rows, columns, digits)
-    return block("table", number, caption, list(columns.values()), texts, numeric_columns(rows, columns))
-
-# %% ../../nbs/16_report.page.ipynb #304f4c58
-def _fact(value: Any) -> str:
-    "A value of a card in words."
-    if value is None:
-        value = Missing("not recorded")
-    if isinstance(value, Missing):
-        return str(value)
-    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else fmt(value)
-
-# %% ../../nbs/16_report.page.ipynb #76ec7f20
-def flat(pairs: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    "The names and values of a card; nested mappings become dotted names."
-    out: dict[str, str] = {}
-    for name, value in pairs.items():
-        inside = isinstance(value, Mapping)
-        out |= flat(value, f"{prefix}{name}.") if inside else {f"{prefix}{name}": _fact(value)}
-    return out
-
-# %% ../../nbs/16_report.page.ipynb #2e9b90a6
-def _leaves(parts: Sequence[Mapping]) -> list[Mapping]:
-    "The parts of a judged claim that measured something themselves."
-    return [leaf for p in parts for leaf in (_leaves(p["parts"]) if p.get("parts") else [p])]
-
-# %% ../../nbs/16_report.page.ipynb #d62e1ad8
-def _bound(target: Sequence[float | None] | None) -> dict:
-    "The bound of a part, as `plot.seed_dots` takes it."
-    low, high = target or (None, None)
-    if low is None and high is None:
-        return {}
-    if low is None:
-        return {"bound": high, "direction": "below"}
-    if high is None:
-        return {"bound": low, "direction": "above"}
-    return {"bound": (low, high), "direction": "between"}
-
-# %% ../../nbs/16_report.page.ipynb #045b9554
-def _arms(values: Sequence[Mapping], axis: Any) -> list[dict]:
-    "One row an arm: its seeds as they were measured."
-    return [
-        {
-            "label": v["label"] or f"{v['metric']} of {v['arm']}, {v['dataset']}",
-            "values": v["values"],
-            "axis": axis,
-        }
-        for v in values
-    ]
-
-# %% ../../nbs/16_report.page.ipynb #cdca1179
-def _part_rows(part: Mapping, number: int, values: Sequence[Mapping]) -> list[dict]:
-    "The rows of one part of a claim: its two arms where it compares two, then what was judged."
-    effects = part.get("effects") or []
-    rows = _arms(part.get("values") or values, f"arms {number}") if len(effects) == 2 else []
-    if part.get("interval") or len(effects) == 1:
-        judged = {
-            "label": part["label"],
-            "values": effects[0]["values"] if len(effects) == 1 else [],
-            "interval": part.get("interval"),
-            "axis": number,
-        }
-        rows.append(judged | _bound(part.get("target")))
-    return rows
-
-# %% ../../nbs/16_report.page.ipynb #8501de9d
-def _span(row: Mapping) -> tuple[float, float] | None:
-    "Smallest and largest number that a row shows."
-    bound = row.get("bound")
-    bounds = bound if isinstance(bound, (tuple, list)) else [bound]
-    shown = [*(row.get("values") or []), *(row.get("interval") or []), *bounds]
-    shown = [x for x in shown if x is not None]
-    return (min(shown), max(shown)) if shown else None
-
-# %% ../../nbs/16_report.page.ipynb #51295647
-def _same_scale(rows: Sequence[Mapping]) -> bool:
-    "Whether rows fit on one axis: none would shrink to less than a fifth of it."
-    spans = [span for span in map(_span, rows) if span]
-    whole = max((high for _, high in spans), default=0) - min((low for low, _ in spans), default=0)
-    return all(high - low >= whole / 5 for low, high in spans)
-
-# %% ../../nbs/16_report.page.ipynb #cf3008f2
-def _with_paper(rows: Sequence[Mapping], published: str) -> list[dict]:
-    "A single row also shows the paper's number, where that is one number."
-    try:
-        paper = float(published)
-    except ValueError:
-        return list(rows)
-    return [{**rows[0], "paper": paper}] if len(rows) == 1 else list(rows)
-
-# %% ../../nbs/16_report.page.ipynb #abb777cf
-def seed_rows(claim: Mapping) -> list[dict]:
-    """What `plot.seed_dots` draws for a judged claim: a row a part, on one axis where that can be read;
-    no rows when nothing was measured."""
-    parts = enumerate(_leaves(claim["parts"]))
-    rows = [row for i, part in parts for row in _part_rows(part, i, claim["values"])]
-    rows = rows or _arms(claim["values"], 0)
-    if _same_scale(rows):
-        rows = [{**row, "axis": 0} for row in rows]
-    return _with_paper(rows, claim["published"])
-
-# %% ../../nbs/16_report.page.ipynb #9190fd4c
-def _asked_of(claim: Mapping) -> list[Mapping]:
-    "The claim and every part of it, where margins, second rulers and resolutions may stand."
-    below = [p for part in claim.get("parts", ()) for p in _asked_of(part)]
-    return [claim, *below]
-
-# %% ../../nbs/16_report.page.ipynb #ece5a5e6
-def _second_facts(claim: Mapping) -> dict[str, str]:
-    "What a second ruler of the same question says, where one was asked."
-    seconds = [p["second"] for p in _asked_of(claim) if p.get("second")]
-    told = [f"{s['label']}: {s['ours']} ({s['verdict']})" for s in seconds]
-    return {"By a second ruler": "; ".join(dict.fromkeys(told))} if told else {}
-
-# %% ../../nbs/16_report.page.ipynb #6a087b43
-def _readings(claim: Mapping) -> dict[str, str]:
-    "Every reading of the paper's words with its number and verdict; the one that decides is named."
-    if claim.get("reading") is None:
-        return {}
-    found = {}
-    for i, part in enumerate(claim["parts"][: len(claim["test"]["tests"])], 1):
-        decides = ", which decides" if part["label"] == claim["reading"] else ""
-        found[f"Reading {i}"] = f"{part['label']}: {part['ours']} ({part['verdict']}{decides})"
-    return found
-
-# %% ../../nbs/16_report.page.ipynb #1b5279ff
-def claim_facts(claim: Mapping) -> dict[str, str]:
-    "What stands between a verdict and its reason: both numbers (or every reading), and the second ruler."
-    here = _readings(claim) or {"Here": claim["ours"]}
-    return {"The paper": claim["published"], **here, **_second_facts(claim)}
-
-# %% ../../nbs/16_report.page.ipynb #85a2c5eb
-_SIGNS = {True: "✓", False: "✗", None: "–"}  # whether something is so; None: it was not judged
-
-
-def _ruler_details(claim: Mapping) -> dict[str, str]:
-    "What the margin amounts to, and whether a difference would have shown."
-    asked, facts = _asked_of(claim), {}
-    margins = [p["margin_in"] for p in asked if p.get("margin_in")]
-    if margins:
-        facts["The margin"] = " ".join(dict.fromkeys(f"{_SIGNS[m['true']]} {m['text']}" for m in margins))
-    shown = [r for p in asked for r in p.get("resolution") or ()]
-    if shown:
-        told = dict.fromkeys(f"{r['label']}: {r['ours']} ({r['verdict']})" for r in shown)
-        facts["A difference would show"] = "; ".join(told)
-    return facts
-
-# %% ../../nbs/16_report.page.ipynb #7306fd7e
-def claim_details(claim: Mapping) -> dict[str, str]:
-    "What is folded under a verdict: units, rule, what the margin amounts to, what the paper's table says."
-    facts = {}
-    if claim["n"]:
-        seeds = f" (seeds {', '.join(map(str, claim['seeds']))})" if claim["seeds"] else ""
-        facts["Units"] = f"{claim['n']}{seeds}"
-    if claim["rule"] not in claim["reason"]:
-        facts["Rule"] = claim["rule"]
-    facts |= _ruler_details(claim)
-    if claim["supported_by_paper"] is not None:
-        says = "supports" if claim["supported_by_paper"] else "does not support"
-        facts["Its own table"] = f"{says} the sentence: {claim['supported_reason']}"
-    return facts
-
-# %% ../../nbs/16_report.page.ipynb #6b5271f0
-_MUST = {"see": "must be seen", "ignore": "must not matter"}
-_CAME = {  # what a control must do and whether it did -> what came of it
-    ("see", True): "seen",
-    ("see", False): "not seen",
-    ("ignore", True): "ignored",
-    ("ignore", False): "mistaken for an effect",
-}
-_LOOKS = {True: "yes", False: "no", None: "untested"}
-
-
-def control_rows(claim: Mapping) -> list[dict[str, str]]:  # sign, key, what, must, came, value, margin
-    "The controls of a claim in words, those of its parts and of its second ruler too."
-    rows = []
-    for control in claim.get("controls") or ():
-        must, passed = control["must"], control["passed"]
-        part = f" ({control['part']})" if control.get("part") else ""
-        value = Missing("no such rows") if control["value"] is None else control["value"]
-        row = {"sign": _SIGNS[passed], "key": _LOOKS[passed], "what": control["what"] + part}
-        row |= {"must": _MUST[must], "came": _CAME.get((must, passed), "not judged")}
-        rows.append(row | {"value": fmt(value), "margin": f"{control['margin']:g}"})
-    return rows
-
-# %% ../../nbs/16_report.page.ipynb #8374b910
-def claim_block(
-    claim: Mapping,  # a judged claim
-    picture: str = "",  # a block with every seed
-) -> str:
-    "The verdict on one claim: sentence, numbers, reason, controls, every seed; what led to it is folded."
-    controls = control_rows(claim)
-    return block(
-        "verdict",
-        claim,
-        claim_facts(claim),
-        claim_details(claim),
-        controls,
-        any(row["key"] == "no" for row in controls),
-        picture,
-    )
+__all__ = ['META', 'CHOICES', 'HANGING', 'reading', 'Shown', 'data_words', 'Report', 'load_study', 'previous_claims',
+           'run_folder', 'report_command', 'study_meta']
 
 # %% ../../nbs/16_report.page.ipynb #9caa8ea2
 META = ("title", "paper", "preset", "setting", "data", "device", "run_time", "date", "commit", "command")
@@ -357,6 +52,23 @@ def _check_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
     if missing:
         raise GannbError(f"meta lacks {', '.join(missing)}. It needs: {', '.join(META)}.")
     return dict(meta)
+
+# %% ../../nbs/16_report.page.ipynb #e817b808
+@cache
+def reading() -> dict[str, dict[str, str]]:  # settings, glossary
+    "What a setting means and the terms of all reports, from `templates/reading.yaml`."
+    import yaml
+
+    return yaml.safe_load(template_text("reading.yaml"))
+
+# %% ../../nbs/16_report.page.ipynb #9a817a08
+class Shown(Protocol):
+    "A figure with its words, as `studies.study.Figure` is one."
+
+    name: str
+    picture: Any
+    caption: str
+    alt: str
 
 # %% ../../nbs/16_report.page.ipynb #eaddf2ef
 def _slug(name: str) -> str:
@@ -382,11 +94,13 @@ def data_words(data: str | Sequence[str]) -> str:
 
 # %% ../../nbs/16_report.page.ipynb #96ac0217
 def _opening_facts(meta: Mapping[str, Any]) -> dict[str, str]:
-    "The line under the title."
+    "The line of facts on the first screen."
     time = meta["run_time"]
+    setting = (
+        meta["setting"] if meta["setting"] == meta["preset"] else f"{meta['setting']}, from {meta['preset']}"
+    )
     return {
-        "preset": meta["preset"],
-        "setting": meta["setting"],
+        "setting": setting,
         "data": data_words(meta["data"]),
         "device": meta["device"],
         "run time": time if isinstance(time, str) else fmt_time(time),
@@ -394,12 +108,26 @@ def _opening_facts(meta: Mapping[str, Any]) -> dict[str, str]:
         "commit": meta["commit"],
     }
 
+
+def _opening_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
+    "What the first screen says of a run, as the template takes it."
+    links = [{"href": href, "text": text} for text, href in meta.get("links", {}).items()]
+    told = {"title": meta["title"], "paper": meta["paper"], "facts": _opening_facts(meta), "links": links}
+    return told | {"explained": reading()["settings"].get(meta["setting"], "")}
+
 # %% ../../nbs/16_report.page.ipynb #47995b60
 CHOICES = {  # columns of the table of open choices
     "question": "The question",
     "text": "What the text says",
     "choice": "Our choice",
     "matters": "Does it matter?",
+}
+
+
+HANGING = {  # columns of the table of verdicts that hang on a choice
+    "claim": "The claim",
+    "choice": "The choice",
+    "ways": "What each way gives",
 }
 
 
@@ -426,6 +154,7 @@ class Report:
         self.judged: dict[str, list[str]] = {}  # id of a claim -> the files its verdict rests on
         self.blocks: list[str] = []  # the page so far
         self.files: set[str] = set()  # written by this report
+        self.order: list[str] = []  # the claims, in the order of the ledger
         make_folder(self.folder / "figures")
         make_folder(self.folder / "tables")
         for stale in (MARKER, "report.html"):
@@ -442,11 +171,17 @@ class Report:
         _show("Markdown", markdown)
 
     def head(
-        self, claims: Sequence[Mapping]
-    ) -> None:  # judged claims, as `ledger.judge.judge_all` gives them
-        "Show title, the sentence that says what came out, a line of facts, counts, the ledger at a glance."
-        said = (self.meta["title"], headline(claims), self.meta["paper"], _opening_facts(self.meta))
-        self.show_block(block("opening", template_text("parts.css"), *said, claims))
+        self,
+        claims: Sequence[Mapping],  # judged claims, as `ledger.judge.judge_all` gives them
+        hero: Shown | None = None,  # what the generators make, beside real images; low and wide
+    ) -> None:
+        """Show the first screen: title, the sentence that says what came out, the hero, the forest of claims.
+        Under it, folded: how to read the page, and the claims as a table."""
+        self.order = [c["id"] for c in claims]
+        shown = "" if hero is None else self._shown_figure(hero)
+        looks, meta = template_text("parts.css"), _opening_meta(self.meta)
+        said = (looks, meta, headline(claims), shown, forest_block(claims), claims, reading()["glossary"])
+        self.show_block(block("opening", *said))
 
     def figure(
         self,
@@ -457,12 +192,19 @@ class Report:
     ) -> None:
         """Save `figures/figNN_name.png` and show it with number and caption.
         Raises `GannbError` without caption or alternative text."""
+        self.show_block(self._figure(picture, name, caption, alt))
+
+    def _figure(self, picture: Figure | np.ndarray, name: str, caption: str, alt: str) -> str:
+        "Save a figure and make its block."
         where = self._figure_file(name, "png", caption, alt)
         data = png(picture, alt=alt)
         self._save(where, data)
         label = picture.get_label() if hasattr(picture, "get_label") else "pictures"
         shown = png_block(data, alt, "pictures" if label == "pictures" else "chart")
-        self._add_figure(where, name, caption, alt, len(data), shown)
+        return self._add_figure(where, name, caption, alt, len(data), shown)
+
+    def _shown_figure(self, shown: Shown) -> str:
+        return self._figure(shown.picture, shown.name, shown.caption, shown.alt)
 
     def animation(
         self,
@@ -473,14 +215,14 @@ class Report:
         ms: int = 200,  # milliseconds a frame
         scale: int = 3,  # page pixels a pixel
     ) -> None:
-        """Save `figures/figNN_name.gif` and show it; its last frame stays longer.
+        """Save `figures/figNN_name.gif` and show it; it begins with its last frame, which stays longer.
         Raises `GannbError` without caption or alternative text."""
         where = self._figure_file(name, "gif", caption, alt)
         data = gif(frames, self.folder / where, ms).read_bytes()
         self.files.add(where)
         height, width = frames[0].shape[:2]
         shown = gif_block(data, alt, width * scale, height * scale)
-        self._add_figure(where, name, caption, alt, len(data), shown)
+        self.show_block(self._add_figure(where, name, caption, alt, len(data), shown))
 
     def table(
         self,
@@ -489,6 +231,7 @@ class Report:
         columns: Mapping[str, str] | Sequence[str],  # key -> header with its unit; or keys that are headers
         caption: str = "",  # the finding
         digits: str = "column",  # one decimal grid a column, or "cell": rows are unlike quantities
+        folded: bool = False,  # only its caption is seen until it is opened
     ) -> None:
         "Save `tables/name.csv` and show the table. Raises `GannbError` for an empty cell: say `n/a (why)`."
         columns = dict(columns) if isinstance(columns, Mapping) else {c: c for c in columns}
@@ -499,19 +242,31 @@ class Report:
         number, where = len(self.tables) + 1, f"tables/{_slug(name)}.csv"
         self._save(where, table_csv(rows, columns, digits))
         self.tables.append({"number": number, "name": name, "file": where, "caption": caption})
-        self.show_block(table_block(number, rows, columns, caption, digits))
+        self.show_block(table_block(number, rows, columns, caption, digits, where, folded))
 
     def verdict(
         self,
         claim: Mapping,  # one judged claim
-        evidence: Sequence[str] | None = None,  # names of figures and tables; None: the last ones shown
+        evidence: Sequence[str] = (),  # names of figures and tables that show it, besides those of its YAML
     ) -> None:
-        """Show the verdict on one claim where its section ends: sentence, numbers, rule, reason, every seed.
+        """Show the card of one claim where its section ends, and save its numbers as `tables/claim_ID.csv`.
         Raises `GannbError` for evidence that was not shown."""
-        shown = self._last_shown() if evidence is None else self._shown(evidence)
-        drawn, picture = self._draw_seeds(claim)
-        self.judged[claim["id"]] = [] if is_missing(claim["ours"]) else [*shown, *drawn]
-        self.show_block(claim_block(claim, picture))
+        named = self._shown(claim, [*claim["evidence"], *evidence])
+        self.judged[claim["id"]] = [*self._save_numbers(claim), *named]
+        self.show_block(claim_block(claim, self.judged[claim["id"]], self._following(claim["id"])))
+
+    def means(self, claims: Sequence[Mapping]) -> None:
+        "Show what the verdicts of a section mean; nothing where they say nothing."
+        if shown := means_block(claims):
+            self.show_block(shown)
+
+    def conclusion(self, claims: Sequence[Mapping], most: int = 8) -> None:
+        "Show the findings of the whole report, and save the table of verdicts that hang on a choice."
+        decided = [c for c in claims if c.get("finding")]
+        if told := meaning(decided, most):
+            self.show_block(block("findings", told))
+        if rows := hanging_rows(claims):
+            self.table(rows, "hanging", HANGING, "Which verdicts hang on a choice.")
 
     def logs(
         self,
@@ -587,7 +342,8 @@ class Report:
         _check_described(name, caption, alt)
         return f"figures/fig{len(self.figures) + 1:02d}_{_slug(name)}.{ending}"
 
-    def _add_figure(self, where: str, name: str, caption: str, alt: str, size: int, shown: str) -> None:
+    def _add_figure(self, where: str, name: str, caption: str, alt: str, size: int, shown: str) -> str:
+        "Record a figure; its block."
         number = len(self.figures) + 1
         figure = {
             "number": number,
@@ -598,32 +354,33 @@ class Report:
             "bytes": size,
         }
         self.figures.append(figure)
-        self.show_block(block("figure", number, shown, caption))
+        return block("figure", number, shown, caption)
 
-    def _draw_seeds(self, claim: Mapping) -> tuple[list[str], str]:
-        "The file with every seed of a claim and its block; nothing where no seed was measured."
-        rows = seed_rows(claim)
-        if not any(row.get("values") for row in rows):
-            return [], ""
-        seen = f"Every seed of the claim: {claim['short']}"
-        data = png(seed_dots(rows), alt=seen)
-        where = f"figures/seeds_{claim['id']}.png"
-        self._save(where, data)
-        return [where], png_block(data, f"{seen}. {claim['reason']}", "chart")
+    def _save_numbers(self, claim: Mapping) -> list[str]:
+        "The CSV file of a claim's numbers; none where nothing was measured."
+        rows, columns = number_table(claim)
+        if not rows:
+            return []
+        where = f"tables/claim_{claim['id']}.csv"
+        self._save(where, table_csv(rows, columns, "cell"))
+        return [where]
 
-    def _last_shown(self) -> list[str]:
-        return [made["file"] for made in (*self.tables[-1:], *self.figures[-1:])]
+    def _following(self, claim: str) -> str:
+        "The claim after this one in the ledger; empty after the last."
+        at = self.order.index(claim) if claim in self.order else len(self.order)
+        return next(iter(self.order[at + 1 :]), "")
 
-    def _shown(self, names: Sequence[str]) -> list[str]:
-        "The files of figures and tables by their names."
+    def _shown(self, claim: Mapping, names: Sequence[str]) -> list[str]:
+        """The files of figures and tables by their names. One that was not shown is an error, unless the
+        claim could not be tested: then it may be missing. What was not measured rests on nothing."""
         made = [*self.tables, *self.figures]
-        for name in names:
+        for name in names if claim["verdict"] != NOT_TESTABLE else ():
             check_choice("evidence", name, dict.fromkeys(m["name"] for m in made))
-        return [m["file"] for m in made if m["name"] in names]
+        return [] if is_missing(claim["ours"]) else [m["file"] for m in made if m["name"] in names]
 
     def _with_evidence(self, claim: Mapping) -> dict:
-        "A record of claims.json: files named in the paper's YAML go before those of the page."
-        return {**claim, "evidence": claim["evidence"] or self.judged[claim["id"]]}
+        "A record of claims.json, with the files its verdict rests on."
+        return {**claim, "evidence": self.judged[claim["id"]]}
 
     def _hero(self) -> str | None:
         "The picture for the index: the one that is named so, else the first."

@@ -14,7 +14,8 @@ from typing import Any
 
 from ..base import GannbError
 from ..ledger.words import MARKS, VERDICTS, counts
-from .page import MARKER, VERDICT_KEYS, block, data_words, template_text, templates
+from .blocks import MARKER, VERDICT_KEYS, block, template_text, templates
+from .page import data_words
 from ..store import atomic_write, read_json
 
 # %% auto #0

@@ -54,9 +54,11 @@ class Table:
     columns: Mapping[str, str]  # key of a row -> head with its unit
     caption: str
     digits: str = "column"  # or "cell": rows of unlike quantities
+    folded: bool = False  # details that only some readers open
 
     def on(self, report: Report) -> None:
-        report.table(plain(list(self.rows)), self.name, self.columns, self.caption, self.digits)
+        how = (self.caption, self.digits, self.folded)
+        report.table(plain(list(self.rows)), self.name, self.columns, *how)
 
 # %% ../../nbs/17_studies.study.ipynb #980ba6be
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ class Page:
     def __init__(self, report: Report, judged: Sequence[Mapping]):
         self.report = report
         self.by_id = {claim["id"]: claim for claim in judged}
+        self.untold: list[Mapping] = []  # verdicts shown since `means` was called
 
     def show(self, *things: Table | Figure | Film | Logs | str | None) -> None:
         "Figures, tables, logs and sentences, one after the other; None is passed over."
@@ -120,6 +123,16 @@ class Page:
                     f"claim {name!r} is not in this study. Nearest: {nearest(name, self.by_id)!r}."
                 )
             self.report.verdict(self.by_id[name])
+            self.untold.append(self.by_id[name])
+
+    def means(self) -> None:
+        "What the verdicts shown since the last call mean, in two or three sentences; the end of a section."
+        self.report.means(self.untold)
+        self.untold = []
+
+    def conclusion(self) -> None:
+        "What the whole report found, and which verdicts hang on a choice."
+        self.report.conclusion(list(self.by_id.values()))
 
     def leftover(self) -> list[str]:
         "Claims without a verdict block: judged once, and gone from the YAML since."
@@ -140,7 +153,11 @@ class RowsRoom(Protocol):
 
 
 class ShowRoom(Protocol):
-    "What `studies/NAME/show.py` must have."
+    """What `studies/NAME/show.py` must have. It may have `names(study)` too: role -> how the page calls what it
+    trained on, where that is not the name of the role's main arm."""
+
+    def hero(self, study: Study) -> Figure:
+        "Real images beside generated ones, low and wide: the picture of the first screen."
 
     def notes(self, study: Study) -> list[str]:
         "What stands in for what: the first line of the report says it."
@@ -248,6 +265,12 @@ class Study:
         if self.cfg.threads:
             torch.set_num_threads(self.cfg.threads)
 
+    def names(self) -> dict[str, str]:
+        "How the page calls arms (from the YAML) and data sets (from what this run trained on)."
+        trained_on = {role: t.name for role, t in self.main.items()}
+        own = getattr(self.show_room, "names", lambda study: trained_on)
+        return {**self.published.get("names", {}), **own(self)}
+
     def score(self) -> None:
         "The ladders, the rows and the verdicts."
         self.set_threads()
@@ -258,17 +281,16 @@ class Study:
         rows = [*self.rows_room.rows(self), *ladder_passed_rows(self.ladders, self.net)]
         rows += [absent_row(name, why) for name, why in self.facts.get("known missing", {}).items()]
         self.results = Results(rows)
-        self.judged = judge_study(
-            self.published["claims"], rows, self.request.setting, previous_claims(self.request.paper)
-        )
+        claims, before = self.published["claims"], previous_claims(self.request.paper)
+        self.judged = judge_study(claims, rows, self.request.setting, before, names=self.names())
 
     def page(self) -> Page:
-        "Open the page: title, what came out, the ledger at a glance."
+        "Open the page: title, what came out, what the generators make, the forest of all claims."
         seconds = time.monotonic() - self.started + cards.earlier_seconds(self)
         fields, notes = self.first.first.fields, self.show_room.notes(self)
         meta = study_meta(self.request, self.published, notes, seconds, fields["device"], fields["threads"])
         page = Page(Report(run_folder(self.request), meta), self.judged)
-        page.report.head(self.judged)
+        page.report.head(self.judged, self.show_room.hero(self))
         return page
 
     def open_choices(self, page: Page) -> None:
@@ -407,4 +429,4 @@ def controls_table(study: Study, rulers: Mapping[str, str] = RULERS) -> Table | 
         f"{says} A dash: not asked.{_asked_with(study.results.rows)}"
     )
     columns = {"data": "Data", "control": "Control"} | asked
-    return Table("controls", rows, columns, caption, "cell")
+    return Table("controls", rows, columns, caption, "cell", folded=True)

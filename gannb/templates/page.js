@@ -9,7 +9,7 @@ function mark() {
 }
 addEventListener("scroll", mark, { passive: true });
 mark();
-// All code at once; a chosen entry closes the small menu; a print has every card open.
+// All code at once; a chosen entry closes the small menu; what is folded stays off paper.
 const all = document.getElementById("all-code");
 if (all) all.addEventListener("click", () => {
   const cells = [...document.querySelectorAll("details.code")], open = !cells.every(d => d.open);
@@ -17,4 +17,3 @@ if (all) all.addEventListener("click", () => {
   all.textContent = open ? "Fold all code" : "Show all code";
 });
 document.querySelectorAll(".menu a").forEach(a => a.addEventListener("click", () => { document.querySelector(".menu").open = false; }));
-addEventListener("beforeprint", () => document.querySelectorAll("details.g-card").forEach(d => { d.open = true; }));

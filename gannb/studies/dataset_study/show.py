@@ -6,19 +6,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ... import plot
-from ...base import GannbError, Missing
+from ...base import GannbError, Missing, nearest
 from ...metrics import normalised
 from ...models.dcgan import Discriminator, Generator, layer_table
 from ...stages import cards as cards_room
 from ...stages.arms import Trained
+from ...stages.discriminator import PLACE_STEPS, PLACES
 from ...stages.judges import some_images
-from ...stages.discriminator import PLACES
-from ...stages.ladder import ladder_rows, ladder_sentence
+from ...stages.ladder import LIKE_WITH_LIKE, ladder_rows, ladder_sentence
 from ...stages.run import GanRun, epoch_near, kept
 from ...stages.score import score, score_reals
 from ...stages.tables import cell_of, difference, middle, number, paired, stacked, window
@@ -28,13 +29,12 @@ from gannb.studies.dataset_study.rows import (
     NO_LETTER,
     ROLES,
     SHOWN_CHANGES,
-    VIEWS,
     common_step,
     listed_networks,
     memory_scorer,
     same_g_updates,
 )
-from .side import FACES, LETTERS, QUARTER, SIZES, UPDATES
+from .side import FACES, LETTERS, QUARTER, UPDATES
 from gannb.studies.study import (
     Figure,
     Logs,
@@ -42,53 +42,68 @@ from gannb.studies.study import (
     Table,
     architecture,
     closest_pairs,
+    controls_table,
     guidelines_table,
 )
 from ...train import COLUMNS, log_line
 
 # %% auto #0
-__all__ = ['DATA_SETS', 'SHOWN', 'PAPER_RUNS', 'WORDS', 'KNOWS', 'ANSWERS', 'SHORT', 'QUALITY', 'SPREAD', 'READ', 'MEASURED',
-           'KID', 'ENDS', 'words', 'hero', 'data_row', 'data_sets', 'diagrams', 'networks', 'ladder', 'published_means',
-           'published_lines', 'our_lines', 'done_differently', 'describe_end', 'samples', 'numbers', 'section',
-           'copies', 'knows', 'half_sentence', 'named_sentence', 'losses', 'answers_panel', 'dominance', 'equal_steps',
-           'quality_panel', 'quality_curves', 'score_tables', 'scored_arms', 'letter_tables', 'fooled_sentence',
-           'trend_sentence', 'contrast', 'dimension', 'changed_figure', 'changed_table', 'update_row', 'updates',
-           'notes', 'measured_kid', 'measured_steps', 'measured_places', 'measured', 'printed_cards', 'score_cards',
+__all__ = ['THINGS', 'DATA_SETS', 'SHOWN', 'PAPER_RUNS', 'WORDS', 'KNOWS', 'ANSWERS', 'SCORES', 'READ', 'KID', 'ENDS', 'things',
+           'say', 'words', 'hero', 'data_row', 'data_sets', 'diagrams', 'networks', 'ladder', 'controls',
+           'published_means', 'printed', 'published_lines', 'our_lines', 'stand_in', 'done_differently', 'describe_end',
+           'samples', 'numbers', 'section', 'share', 'copies', 'span', 'knows', 'more_faces', 'named_sentence',
+           'losses', 'answers_panel', 'dominance', 'second_answer', 'quality_panel', 'quality_curves', 'scores',
+           'scored_arms', 'read_cells', 'fooled_sentence', 'pictures_of', 'contrast', 'sizes', 'changed_figure',
+           'changed_table', 'update_row', 'updates', 'amount', 'notes', 'measured', 'printed_cards', 'score_cards',
            'memory_card', 'named_cards', 'cards', 'records']
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #36b7876a
+THINGS = {"EMNIST": "letters", "CelebA": "faces", "CIFAR-10 airplanes": "airplanes"}  # set -> what it shows
+
+
+def things(study: Study) -> dict[str, str]:
+    "What the images of the three roles show, in a word; the name of the set where it is a stand-in."
+    words = (THINGS.get(t.name, t.name) for t in study.main.values())
+    return dict(zip(("letters", "faces", "airplanes"), words))
+
+
+def say(cell: Any) -> str:
+    "A cell's mean with the three digits that it has in a table, or why there is none."
+    return number(cell, "#.3g")
+
+
 def words(study: Study, name: str, /, **values: Any) -> str:
-    "A caption of the paper's YAML, with this run's values in it."
-    return study.published["captions"][name].format(**values)
+    "A text of the paper's YAML, with this run's values in it, and its images by their own name."
+    names = {role: t.name for role, t in study.main.items()}
+    return study.published["captions"][name].format(**names | things(study) | values)
 
-
+# %% ../../../nbs/17_studies.dataset_study.show.ipynb #h2c0hero
 def hero(study: Study) -> Figure:
-    "Real and generated images of each data set, and how often D is right."
-    right = {r: number(study.results.cell(r, "dcgan", "accuracy", "common"), ".0%") for r in study.main}
-    said = ", ".join(f"{right[r]} of {t.name}" for r, t in study.main.items())
+    "Eight real and eight generated images of each data set."
+    arms = study.main.values()
     return Figure(
         "hero",
         plot.hero(
-            [t.data.take(range(min(8, len(t.data)))) for t in study.main.values()],
-            [t.first.samples()[:8] for t in study.main.values()],
-            [t.name for t in study.main.values()],
+            [t.data.take(range(min(8, len(t.data)))) for t in arms],
+            [t.first.samples()[:8] for t in arms],
+            [t.name for t in arms],
         ),
-        f"After {common_step(study):,} steps D is right for {said} "
-        "(training images and fakes together; 50% is chance).",
+        "Real images (left) and what G draws at the end of its training (right): the first of seed "
+        f"{study.first.first.seed}, none chosen.",
         "For each data set eight real images on the left and eight generated ones on the right.",
     )
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #93050d40
 DATA_SETS = {
-    "set": "Data set here",
-    "paper": "Paper, images",
-    "here": "Here, images",
+    "set": "Data set",
+    "paper": "Images, paper",
+    "here": "Images, here",
     "classes": "Classes",
-    "shape": "Size, px",
+    "shape": "Width, height, channels",
     "batch": "Batch",
-    "iterations": "Paper, iterations an epoch",
-    "ours": "Here, iterations an epoch",
-    "epochs": "Epochs here",
+    "iterations": "Iterations an epoch, paper",
+    "ours": "Iterations an epoch, here",
+    "epochs": "Epochs, here",
 }
 
 
@@ -110,8 +125,7 @@ def data_row(t: Trained, full: Mapping[str, Any]) -> dict:  # full: of the paper
 def data_sets(study: Study) -> Table:
     "The three data sets."
     rows = [data_row(study.main[role], full) for role, full in study.published["full_sets"].items()]
-    caption = "The three data sets: what the paper used, and what this run used."
-    return Table("data_sets", rows, DATA_SETS, caption)
+    return Table("data_sets", rows, DATA_SETS, words(study, "data sets"))
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #dd0f363f
 def diagrams() -> tuple[Figure, Figure]:
@@ -138,19 +152,10 @@ def networks(study: Study) -> tuple[Figure, Table]:
     first, cfg = study.main["celeba"].data, study.cfg
     G = Generator(first.size, first.channels, cfg.nz, cfg.ngf)
     D = Discriminator(first.size, first.channels, cfg.ndf)
+    smallest = layer_table(G)[0]["out_shape"][1]
     return (
-        architecture(
-            G,
-            D,
-            "The layers as they are trained here: G's widths and D's mirror each other, "
-            f"from {first.size} px down to {layer_table(G)[0]['out_shape'][1]} px.",
-        ),
-        guidelines_table(
-            *listed_networks(),
-            "The five guidelines, checked on the layers that section 4 lists "
-            "(100-512-256-128-C and C-128-256-512-1).",
-            "Guideline (the paper's Figure 3)",
-        ),
+        architecture(G, D, words(study, "architecture", size=first.size, smallest=smallest)),
+        guidelines_table(*listed_networks(), words(study, "guidelines"), "Guideline (Figure 3)"),
     )
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #b672d7a9
@@ -158,9 +163,15 @@ def ladder(study: Study) -> tuple[str, Table | None]:
     "May the network judge?"
     names = {role: t.name for role, t in study.main.items()}
     rows = ladder_rows(names, study.ladders)
-    caption = words(study, "ladder", net=study.net.name)
-    table = Table("ladder", rows, {"rung": "KID of"} | names, caption) if rows else None
+    caption = f"The ladder of {study.net.name}. {LIKE_WITH_LIKE[0].upper()}{LIKE_WITH_LIKE[1:]}."
+    table = Table("ladder", rows, {"rung": "KID of"} | names, caption, folded=True) if rows else None
     return ladder_sentence(study.net, names, study.ladders), table
+
+
+def controls(study: Study) -> Table | None:
+    "What the rulers say of changed real images of the three data sets; those of side arms stand with them."
+    table = controls_table(study)
+    return table and replace(table, rows=[r for r in table.rows if ": " not in r["control"]])
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #06397e25
 SHOWN = COLUMNS[:5]  # what the papers' log lines print
@@ -175,7 +186,6 @@ WORDS = {
     "D_real": "D(x)",
     "D_fake_before": "D(G(z)), first",
     "D_fake_after": "D(G(z)), second",
-    "accuracy": "Accuracy of D",
 }
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #fc24f3d0
@@ -184,6 +194,11 @@ def published_means(
 ) -> dict[str, float]:  # column -> mean of the printed values
     "Means of the printed lines, by recorded column."
     return {c: float(np.mean([line[4 + i] for line in lines])) for i, c in enumerate(SHOWN)}
+
+
+def printed(value: float) -> float | str:
+    "A published mean as a cell: four decimals, as the paper prints, where three digits would make it 1."
+    return f"{value:.4f}" if 0.9995 <= value < 1 else value
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #f1a02ace
 def published_lines(lines: Sequence[Sequence[float]]) -> list[str]:
@@ -202,13 +217,18 @@ def our_lines(run: GanRun, n: int) -> list[str]:
     return [log_line(history.rows[s], s // per_epoch, run.epochs, s % per_epoch, per_epoch) for s in at]
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #e1f0a9f0
+def stand_in(study: Study, role: str) -> str:
+    "Words behind the name of a data set that stands in for the paper's; none behind the paper's own."
+    return "" if study.main[role].name == ROLES[role] else f" (in the paper: {ROLES[role]})"
+
+
 def done_differently(study: Study, role: str) -> str:
     "What this run did differently from the paper, in a sentence."
     t, n = study.main[role], len(study.cfg.seeds)
     f = t.first.fields
     return (
-        f"**Here:** {len(t.data):,} images of {t.name} at {f['size']}x{f['size']} pixels, "
-        f"networks of width {f['ngf']} and {f['ndf']}, "
+        f"**Here:** {len(t.data):,} images of {t.name}{stand_in(study, role)}, "
+        f"{f['size']}x{f['size']} pixels, networks of width {f['ngf']} and {f['ndf']}, "
         f"{t.config.epochs} epochs of {t.first.steps_per_epoch} steps = {t.steps:,} steps, "
         f"{n} seed{'s' * (n > 1)}. **The paper:** {PAPER_RUNS[role]}, width 128, one seed."
     )
@@ -219,37 +239,36 @@ def describe_end(cells: Mapping[str, Any]) -> str:
     d, g = middle(cells["D_real"]), middle(cells["D_fake_after"])
     if not np.isfinite([d, g]).all():
         return "a seed diverged"
-    words = "neither network wins"
+    said = "neither network wins"
     if d > 0.6 and g < 0.4:
-        words = "D wins" if d > 0.9 and g < 0.2 else "D leads"
-    return f"{words}, D(x) {d:.2f} and D(G(z)) {g:.2f}"
+        said = "D wins" if d > 0.9 and g < 0.2 else "D leads"
+    return f"{said}, D(x) is {say(cells['D_real'])} and D(G(z)) {say(cells['D_fake_after'])}"
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #dca8873c
-def samples(study: Study, role: str, figures: str, stand_in: str) -> Figure:
-    "Real images, and what G draws before and after the training."
-    t, step = study.main[role], common_step(study)
-    run, last = t.first, t.first.sample_epochs()[-1]
-    columns = {
-        "real": [t.data.take(range(min(12, len(t.data))))],
-        "before training": [run.samples(0)[:12]],
-        f"after {last} epochs": [run.samples(last)[:12]],
-    }
-    end = describe_end(study.results.cells(role, "dcgan", SHOWN, "common"))
+def samples(study: Study, role: str, figures: str, untrained: bool = False) -> Figure:
+    "Real and generated images of one data set; with `untrained` also what G draws before it is trained."
+    t = study.main[role]
+    run, n = t.first, 12 if untrained else 24
+    columns = {"real": [t.data.take(range(min(n, len(t.data))))]}
+    if untrained:
+        columns["before training"] = [run.samples(0)[:n]]
+    columns["generated"] = [run.samples()[:n]]
+    near = say(study.results.cell(role, "dcgan", "quality"))
     return Figure(
         f"{role}_samples",
-        plot.beside(columns, [t.name], n=12),
-        f"{t.name}{stand_in}, the paper's {figures}: from grey noise to pictures in {run.steps:,} steps; "
-        f"at {step:,} steps {end} (pictures of seed {run.seed}).",
-        f"Twelve real images of {t.name}, twelve of the untrained generator, twelve after {last} epochs.",
+        plot.beside(columns, [t.name], n=n),
+        f"{t.name}{stand_in(study, role)}, as the paper's {figures}: after {run.steps:,} steps normalised "
+        f"KID is {near} (0: the untrained G, 1: real images).",
+        f"{n} images of {t.name} each: {', '.join(columns)}.",
     )
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #73e63be0
-def numbers(study: Study, role: str, stand_in: str) -> Table:
+def numbers(study: Study, role: str) -> Table:
     "Quantity, paper, here, difference."
     lines, name = study.published["log_lines"][role], study.main[role].name
     cells = study.results.cells(role, "dcgan", SHOWN, "common")
     rows = [
-        {"what": WORDS[k], "paper": v, "ours": cells[k], "difference": difference(cells[k], v)}
+        {"what": WORDS[k], "paper": printed(v), "ours": cells[k], "difference": difference(cells[k], v)}
         for k, v in published_means(lines).items()
     ]
     columns = {
@@ -258,42 +277,41 @@ def numbers(study: Study, role: str, stand_in: str) -> Table:
         "ours": f"Here, at {common_step(study):,} steps",
         "difference": "Here minus paper",
     }
-    caption = (
-        f"Published and reproduced numbers, {name}{stand_in}; in brackets the 95 % interval, {study.seeds}."
-    )
+    caption = f"{name}{stand_in(study, role)}: {describe_end(cells)}; 95 % intervals, {study.seeds}."
     return Table(f"{role}_numbers", rows, columns, caption, digits="cell")
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #49e40117
 def section(
-    study: Study, role: str, figures: str, log_figure: str
+    study: Study, role: str, figures: str, log_figure: str, untrained: bool = False
 ) -> tuple[str | Figure | Logs | Table, ...]:
     "One data set: what was done differently, pictures, printed lines, numbers."
     t, paper = study.main[role], study.published["log_lines"][role]
-    stand_in = "" if t.name == ROLES[role] else f" (in the paper: {ROLES[role]})"
     caption = f"The printed lines ({log_figure}) beside ours at the end of the run, seed {t.first.seed}."
     return (
         done_differently(study, role),
-        samples(study, role, figures, stand_in),
+        samples(study, role, figures, untrained),
         Logs(published_lines(paper), our_lines(t.first, len(paper)), caption),
-        numbers(study, role, stand_in),
+        numbers(study, role),
     )
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #00874a34
+def share(cell: Any) -> str:
+    "An estimated share in a sentence: `none` where the estimate is not above 0."
+    return "none" if middle(cell) <= 0 else number(cell, ".1%")
+
+
 def copies(study: Study) -> Figure | None:
-    "The letters that come closest to a training image; no figure where every seed diverged."
+    "The fakes that come closest to a training image; no figure where every seed diverged."
     t, cell = study.main["emnist"], study.results.cell
     pairs = closest_pairs(t)
     if pairs is None:
         return None
-    counted = {
-        "copies": number(cell("emnist", "dcgan", "copies"), ".1%"),
-        "planted": number(cell("emnist", "20 % copies", "copies", "control"), ".1%"),
-        "nearer": number(cell("emnist", "dcgan", "nearer_to_training")),
-    }
+    counted = share(cell("emnist", "dcgan", "copies"))
+    planted = share(cell("emnist", "20 % copies", "copies", "control"))
     return Figure(
         "closest_pairs",
         plot.beside({"generated": [pairs[0]], "closest training image": [pairs[1]]}, [t.name], n=8),
-        words(study, "copies", n=len(t.data), **counted),
+        words(study, "copies", n=len(t.data), copies=counted, planted=planted),
         "The eight fakes that come closest to a training image, with these images.",
     )
 
@@ -302,23 +320,44 @@ KNOWS = {
     "D_acc_train": "Training images called real, share",
     "D_acc_held": "Held-out images called real, share",
     "D_acc_gap": "Difference",
-    "D_right_held": "D is right on unseen images, pure batches",
-    "D_right_alone": "D is right on unseen images, one by one",
+    "D_right_held": "Right on unseen images, batches of one kind",
+    "D_right_alone": "Right on unseen images, one by one",
 }
+
+
+def span(cells: Sequence[Any]) -> str:
+    "Smallest and largest mean of some cells; why not, where one is missing."
+    missing = [c for c in cells if isinstance(c, Missing)]
+    return str(missing[0]) if missing else " to ".join(say(f(cells, key=middle)) for f in (min, max))
 
 
 def knows(study: Study) -> Table:
     "D on training images, held-out images and fresh fakes."
     rows = [{"set": t.name, **study.results.cells(r, "dcgan", KNOWS)} for r, t in study.main.items()]
-    return Table("overfitting", rows, {"set": "Data set"} | KNOWS, words(study, "overfitting"))
+    together, alone = (span([row[m] for row in rows]) for m in ("D_right_held", "D_right_alone"))
+    caption = words(study, "overfitting", together=together, alone=alone)
+    return Table("overfitting", rows, {"set": "Data set"} | KNOWS, caption)
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #31619c45
-def half_sentence(study: Study) -> str:
-    "Which kept epochs stand for half the run and for the common step."
-    faces, step = study.main["celeba"], common_step(study)
-    half, epochs = epoch_near(faces.first, faces.first.steps / 2), faces.first.epochs
-    near = ", ".join(f"epoch {epoch_near(t.first, step)} of {t.name}" for t in study.main.values())
-    return words(study, "half", name=faces.name, epochs=epochs, half=half, step=step, near=near)
+def more_faces(study: Study) -> Figure:
+    "What half the epochs, all epochs, and a quarter of the images make of the second data set."
+    t, few, cell = study.main["celeba"], study["celeba", QUARTER], study.results.cell
+    half, last, step = epoch_near(t.first, t.first.steps / 2), t.first.epochs, common_step(study)
+    pictures = {
+        "real": t.data.take(range(min(9, len(t.data)))),
+        f"{half} epochs": t.first.samples(half),
+        f"{last} epochs": t.first.samples(),
+        "a quarter": few.first.samples(),
+    }
+    places = {"half": ("dcgan", "half"), "all": ("dcgan", "end"), "equal": ("dcgan", "common")}
+    places["quarter"] = (QUARTER, "common")
+    kid = {word: say(cell("celeba", arm, "kid", at)) for word, (arm, at) in places.items()}
+    return Figure(
+        "more_faces",
+        plot.beside({word: [images[:9]] for word, images in pictures.items()}, [t.name], n=9),
+        words(study, "more", epochs=last, half_epochs=half, step=step, **kid),
+        f"Nine images of {t.name} each: {', '.join(pictures)}.",
+    )
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #a64045e1
 def named_sentence(study: Study) -> str:
@@ -326,9 +365,7 @@ def named_sentence(study: Study) -> str:
     can = study.facts["named"]
     if isinstance(can, Missing):
         return f"Whether a class can be recognised is not measured here: {can}."
-    plain, placed = (
-        number(study.results.cell("cifar", "dcgan", m)) for m in ("called_airplane", "airplanes")
-    )
+    plain, placed = (say(study.results.cell("cifar", "dcgan", m)) for m in ("called_airplane", "airplanes"))
     return words(
         study, "named", share=plain, placed=placed, **{k.replace(" ", "_"): v for k, v in can.items()}
     )
@@ -336,10 +373,7 @@ def named_sentence(study: Study) -> str:
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #57ee6f6b
 def losses(study: Study) -> Figure:
     "Losses over whole runs."
-    step = common_step(study)
-    cells = {r: study.results.cells(r, "dcgan", SHOWN, "common") for r in study.main}
-    loss_d = ", ".join(f"{number(cells[r]['loss_D'])} on {t.name}" for r, t in study.main.items())
-    loss_g = ", ".join(number(cells[r]["loss_G"]) for r in study.main)
+    found = {m: [study.results.cell(r, "dcgan", m, "common") for r in study.main] for m in SHOWN[:2]}
     lines = study.published["log_lines"]
     paper = {r: published_means(lines[r]) for r in study.main}
     return Figure(
@@ -349,7 +383,8 @@ def losses(study: Study) -> Figure:
             paper={t.name: {k: paper[r][k] for k in ("loss_D", "loss_G")} for r, t in study.main.items()},
             smooth=window(study.first.first),
         ),
-        f"Losses over whole runs: at {step:,} steps Loss_D is {loss_d}, Loss_G {loss_g}.",
+        f"At {common_step(study):,} steps Loss_D is {span(found['loss_D'])} (1.39 where D cannot tell) and "
+        f"Loss_G {span(found['loss_G'])} (0.69 there).",
         "Loss of D and loss of G against the training step for the three data sets, every seed, with the "
         "paper's values dashed.",
     )
@@ -374,37 +409,39 @@ def answers_panel(study: Study, role: str) -> dict:
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #6dd2795c
 def dominance(study: Study) -> Figure:
     "D(x) and D(G(z)) at equal steps."
-    step = common_step(study)
-    d_real = {r: study.results.cell(r, "dcgan", "D_real", "common") for r in study.main}
-    order = sorted(study.main, key=lambda r: -middle(d_real[r]))
-    said = ", ".join(f"{number(d_real[r])} on {study.main[r].name}" for r in order)
+    step, roles = common_step(study), list(study.main)
+    d_real = [study.results.cell(r, "dcgan", "D_real", "common") for r in roles]
+    in_paper = [published_means(study.published["log_lines"][r])["D_real"] for r in roles]
     return Figure(
         "dominance",
         plot.curves(
-            [answers_panel(study, role) for role in study.main],
+            [answers_panel(study, role) for role in roles],
             ylabel="probability of real",
             smooth=window(study.first.first, step),
             raw=False,
             ylim=(-0.02, 1.02),
         ),
-        f"At the same {step:,} steps D(x) is {said}.",
+        f"At the same {step:,} steps D(x) is {span(d_real)}; in the paper's logs, after unequal numbers of "
+        f"steps, it is {min(in_paper):.3g} to {max(in_paper):.4f}.",
         "D(x) and D(G(z)) against the training step for the three data sets side by side.",
     )
 
-# %% ../../../nbs/17_studies.dataset_study.show.ipynb #928229b7
-SHORT = ("loss_D", "D_real", "D_fake_after", "accuracy")  # the columns of the table over all data sets
-
-
-def equal_steps(study: Study) -> Table:
-    "Every quantity at the common step and, where it differs, at the run's end."
-    rows = []
-    for role, t in study.main.items():
-        for step, at in ((common_step(study), "common"), (t.steps, "end")):
-            if at == "common" or step != common_step(study):
-                rows.append({"set": t.name, "step": step, **study.results.cells(role, "dcgan", SHORT, at)})
-    columns = {"set": "Data set", "step": "Steps"} | {k: WORDS[k] for k in SHORT}
-    caption = f"At equal steps, and at the end of runs that went on; 95 % intervals, {study.seeds}."
-    return Table("equal_steps", rows, columns, caption)
+# %% ../../../nbs/17_studies.dataset_study.show.ipynb #h2c0second
+def second_answer(study: Study) -> str:
+    "Where between the two updates the paper's second D(G(z)) was read."
+    pairs = [line[7:9] for lines in study.published["log_lines"].values() for line in lines]
+    unlike = [(first, second) for first, second in pairs if first != second]
+    found = {
+        t.name: [study.results.cell(r, "dcgan", f"D_fake {place}") for place in PLACES]
+        for r, t in study.main.items()
+    }
+    seen = "; ".join(f"{name} {' / '.join(map(say, cells))}" for name, cells in found.items())
+    means = np.array([[middle(c) for c in cells] for cells in found.values()])
+    falls, rises = means[:, 1] < means[:, 0], means[:, 2] > means[:, 1]
+    fits = falls.all() and rises.all()
+    lower = sum(second < first for first, second in unlike)
+    said = words(study, "second", lower=lower, n=len(unlike), seen=seen, steps=PLACE_STEPS, seeds=study.seeds)
+    return said + (" " + words(study, "second fits") if fits else "")
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #4f2dcde4
 def quality_panel(t: Trained) -> dict:
@@ -419,42 +456,41 @@ def quality_panel(t: Trained) -> dict:
 def quality_curves(study: Study) -> Figure | None:
     "Normalised KID of the data sets; none where all seeds of all of them diverged."
     panels = [quality_panel(t) for t in study.main.values() if t.whole]
-    got = {r: study.results.cell(r, "dcgan", "quality", "common") for r in study.main}
-    order = sorted(study.main, key=lambda r: -np.nan_to_num(middle(got[r]), nan=-np.inf))
-    said = ", ".join(f"{study.main[r].name} {number(got[r])}" for r in order)
     if not panels:
         return None
+    got = {t.name: study.results.cell(r, "dcgan", "quality", "common") for r, t in study.main.items()}
+    order = sorted(got, key=lambda name: -np.nan_to_num(middle(got[name]), nan=-np.inf))
+    said = ", then ".join(f"{name} ({say(got[name])})" for name in order)
     return Figure(
         "quality",
         plot.curves(panels, ylabel="normalised KID", ylim=(-0.25, 1.05)),
-        f"Between an untrained G (0) and real images (1), after about {common_step(study):,} steps: {said}.",
+        f"After about {common_step(study):,} steps {order[0]} has come furthest from its untrained G (0) to "
+        f"real images (1): {said}.",
         "Normalised KID at each kept epoch against the training step for the three data sets, every seed.",
     )
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #f618128f
-QUALITY = {"quality": "Normalised KID", "kid": "KID", "c2st": "Told apart", "fid": "FID, too few images"}
-SPREAD = {"precision": "Precision", "recall": "Recall", "coverage": "Coverage", "diversity": "Diversity"}
+SCORES = {
+    "quality": "Normalised KID",
+    "kid": "KID",
+    "c2st": "Told apart",
+    "recall": "Recall",
+    "coverage": "Coverage",
+}
 
 
-def score_tables(study: Study) -> tuple[Table, Table]:
-    "The three data sets: every score at the common step."
-    scorer = study.first.scorer
+def scores(study: Study) -> Table:
+    "The three data sets at the common step."
+    scorer, step = study.first.scorer, common_step(study)
     rows = [
-        {"set": t.name, **study.results.cells(r, "dcgan", QUALITY | SPREAD, "common")}
-        for r, t in study.main.items()
+        {"set": t.name, **study.results.cells(r, "dcgan", SCORES, "common")} for r, t in study.main.items()
     ]
-    head, n = {"set": "Data set"}, {"n_fake": scorer.n_fake, "n_real": len(scorer.real)}
-    return (
-        Table("quality", rows, head | QUALITY, words(study, "quality", **n)),
-        Table("spread", rows, head | SPREAD, words(study, "spread")),
-    )
+    near = ", ".join(f"epoch {epoch_near(t.first, step)} of {t.name}" for t in study.main.values())
+    said = {"n_fake": scorer.n_fake, "n_real": len(scorer.real), "near": near, "step": step}
+    return Table("scores", rows, {"set": "Data set"} | SCORES, words(study, "scores", **said))
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #81d464ec
-READ = {
-    "letters_read": "Letters read",
-    "letters_named": "Letters read, other eyes",
-    "quality": "Normalised KID",
-}
+READ = {"letters_read": "Read", "letters_named": "Read by other eyes", "quality": "Normalised KID"}
 
 
 def scored_arms(study: Study, names: Sequence[str]) -> list[Trained]:
@@ -462,103 +498,78 @@ def scored_arms(study: Study, names: Sequence[str]) -> list[Trained]:
     return [t for name in names for t in study if t.ledger_arm == name and name in LETTERS + FACES]
 
 
-def letter_tables(study: Study) -> tuple[Table, Table]:
-    "What two readers and KID say of the letters on each background; and of damaged real letters there."
-    arms, cells = scored_arms(study, LETTERS), study.results.cells
-    rows = [{"arm": t.name, **cells(t.role, t.ledger_arm, READ, "common")} for t in arms]
-    asked = {r["arm"]: r["arm"].partition(": ") for r in study.results.rows if r["metric"] == "letters_read"}
-    controls = [
-        {"arm": back, "control": damage, **cells("emnist", arm, READ, "control")}
-        for arm, (back, _, damage) in asked.items()
-        if damage
-    ]
-    heads = {"arm": "Letters", "control": "In place of fakes"} | READ
-    return (
-        Table("contrast", rows, {"arm": "Letters"} | READ, words(study, "letters", steps=arms[0].steps)),
-        Table("letter_controls", controls, heads, words(study, "letter controls")),
-    )
+def read_cells(study: Study, arm: str, at: str) -> dict[str, Any]:
+    "What two readers and KID say; between its ends a score may lie beyond them, so nothing is cut off."
+    return {m: cell_of(study.results.values("emnist", arm, m, at)) for m in READ}
 
 
 def fooled_sentence(study: Study) -> str:
-    "How far KID and the reader are taken in by pictures without a letter."
+    "How far KID and the reader are taken in by pictures without anything to read."
     said = {
-        f"{metric}_{back}": number(
-            study.results.cell("emnist", f"{back} background: {NO_LETTER}", metric, "control"), ".2f"
-        )
+        f"{metric}_{back}": say(read_cells(study, f"{back} background: {NO_LETTER}", "control")[metric])
         for metric in ("quality", "letters_read")
         for back in ("flat", "natural")
     }
     return words(study, "fooled", **said)
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #0f69a02b
-def trend_sentence(study: Study, names: Sequence[str], metric: str = "quality") -> str:
-    "One score of some side arms, in one sentence."
-    arms, words = scored_arms(study, names), QUALITY | READ
-    said = (f"{number(study.results.cell(t.role, t.name, metric, 'common'))} ({t.name})" for t in arms)
-    return f"{words[metric]}: {', '.join(said)}."
-
-# %% ../../../nbs/17_studies.dataset_study.show.ipynb #a672c599
-def contrast(study: Study) -> tuple[Figure, Table, Table]:
-    "The same letters at several contrasts and on several backgrounds."
-    arms = scored_arms(study, LETTERS)
+def pictures_of(study: Study, name: str, names: Sequence[str], caption: str) -> Figure:
+    "Four real and four generated images of each of some side arms."
+    arms = scored_arms(study, names)
     pictures = {
         "real": [t.data.take(range(4)) for t in arms],
         "generated": [t.first.samples()[:4] for t in arms],
     }
+    what = f"Four real and four generated images each: {', '.join(t.name for t in arms)}."
+    return Figure(name, plot.beside(pictures, [t.name for t in arms], 4), caption, what)
+
+# %% ../../../nbs/17_studies.dataset_study.show.ipynb #a672c599
+def contrast(study: Study) -> tuple[Figure, Table]:
+    "The same images at several contrasts and on several backgrounds."
+    arms = scored_arms(study, LETTERS)
+    rows = [{"arm": t.name, **read_cells(study, t.name, "common")} for t in arms]
+    read = {row["arm"]: row["letters_read"] for row in rows}
+    best = max(read, key=lambda arm: np.nan_to_num(middle(read[arm]), nan=-np.inf))
+    asked = {"steps": arms[0].steps, "best": best, "read": say(read[best])}
+    caption = words(study, "some read", **asked)
+    if middle(read[best]) < 0.5:
+        caption = words(study, "none read", **asked)
     return (
-        Figure(
-            "contrast",
-            plot.beside(pictures, [t.name for t in arms], 4),
-            trend_sentence(study, LETTERS, "letters_read"),
-            "For each contrast and each background four real and four generated letters.",
-        ),
-        *letter_tables(study),
+        pictures_of(study, "contrast", LETTERS, caption),
+        Table("contrast", rows, {"arm": "Images"} | READ, words(study, "read", **asked)),
     )
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #23f4bff8
-def dimension(study: Study) -> tuple[Table, Table | None]:
-    "The same faces at several sizes, by their own KID and in the common views; the views on real faces."
-    columns = {"quality": "Normalised KID, own size"} | {at: f"KID {at}" for at in VIEWS}
-    arms, cell = scored_arms(study, FACES), study.results.cell
-    rows = [
-        {"arm": t.name, "quality": cell(t.role, t.name, "quality", "common")}
-        | {at: cell(t.role, t.name, "kid", at) for at in VIEWS}
-        for t in arms
-    ]
-    seen = {r["arm"]: r["value"] for r in study.results.rows if any(f" {at}: " in r["arm"] for at in VIEWS)}
-    controls = [{"arm": arm, "kid": kid} for arm, kid in seen.items()]
-    heads, caption = {"arm": "In place of fakes", "kid": "KID"}, words(study, "face controls")
-    return (
-        Table("dimension", rows, {"arm": "Faces, px"} | columns, words(study, "faces", steps=arms[0].steps)),
-        Table("face_controls", controls, heads, caption) if controls else None,
+def sizes(study: Study) -> Figure:
+    "The same images at several sizes, in colour and in grey."
+    arms = scored_arms(study, FACES)
+    own = ", ".join(
+        f"{say(study.results.cell('celeba', t.name, 'quality', 'common'))} ({t.name})" for t in arms
     )
+    return pictures_of(study, "sizes", FACES, words(study, "sizes", steps=arms[0].steps, own=own))
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #c0a322bc
 def changed_figure(study: Study, n: int = 6) -> Figure:
-    "Held-out letters as they are and as the two changes that decide leave them."
+    "Held-out images as they are and as the two middle doses leave them."
     t = study.main["emnist"]
-    letters = np.asarray(some_images(t.judging, study.cfg.judge_images).images)
-    changes = dict(zip(("real", "shape destroyed", "contrast changed"), (AS_THEY_ARE, *SHOWN_CHANGES)))
-    pictures = {word: [CHANGES[name](letters)[:n]] for word, name in changes.items()}
-    answer = [number(study.results.cell("emnist", name, "D_on_changed")) for name in changes.values()]
+    images = np.asarray(some_images(t.judging, study.cfg.judge_images).images)
+    changes = dict(zip(("real", "tiles shuffled", "half the contrast"), (AS_THEY_ARE, *SHOWN_CHANGES)))
+    pictures = {word: [CHANGES[name](images)[:n]] for word, name in changes.items()}
+    answers = [say(study.results.cell("emnist", name, "D_on_changed")) for name in changes.values()]
     return Figure(
         "changed",
         plot.beside(pictures, [t.name], n),
-        f"D(x) on held-out letters: {answer[0]} as they are, {answer[1]} with their tiles shuffled, "
-        f"{answer[2]} with half the contrast.",
-        "Six held-out letters as they are, with their tiles shuffled, and with half the contrast.",
+        f"D(x) of held-out {things(study)['letters']} goes from {answers[0]} to {answers[1]} when their "
+        f"tiles change places, and to {answers[2]} at half the contrast.",
+        f"Six held-out images each: {', '.join(pictures)}.",
     )
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #c1d94821
 def changed_table(study: Study) -> Table | None:
-    "D(x) on held-out letters under each change; none where no D was kept."
+    "D(x) on held-out images under each change; none where no D was kept."
     answers = {name: study.results.values("emnist", name, "D_on_changed") for name in CHANGES}
-    rows = [
-        {"change": name, "answer": study.results.cell("emnist", name, "D_on_changed")}
-        for name in CHANGES
-        if answers[name]
-    ]
-    columns = {"change": "Held-out letters", "answer": "D(x)"}
+    rows = [{"change": name, "answer": cell_of(v, (0.0, 1.0))} for name, v in answers.items() if v]
+    columns = {"change": "Held-out images", "answer": "D(x)"}
     return Table("changed", rows, columns, words(study, "changed")) if rows else None
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #d99a9658
@@ -585,8 +596,8 @@ def update_row(study: Study, name: str, kind: str) -> dict:  # kind: D or G
     }
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #8ab00563
-def updates(study: Study) -> Table:
-    "More generator updates against the control at equal updates of D and of G."
+def updates(study: Study) -> tuple[Figure, Table]:
+    "One, two and five updates of G a batch: pictures, and scores at equal updates of D and of G."
     columns = {
         "arm": "Updates of G",
         "control": "Compared at",
@@ -598,70 +609,50 @@ def updates(study: Study) -> Table:
         "told": "Difference of told apart",
     }
     rows = [update_row(study, name, kind) for name in UPDATES for kind in "DG"]
-    return Table("updates", rows, columns, words(study, "updates"))
+    runs = [study["cifar", name].first for name in ("dcgan", *UPDATES)]
+    heads = [f"{run.fields['g_steps']} a batch, {run.steps * run.fields['g_steps']:,} in all" for run in runs]
+    pictures = {head: [run.samples()[:12]] for head, run in zip(heads, runs)}
+    name = study.main["cifar"].name
+    worse = [f"{say(row['more'])} against {say(row['one'])}" for row in rows[1::2]]
+    return (
+        Figure(
+            "updates",
+            plot.beside(pictures, [name], n=12),
+            words(study, "update pictures", two=worse[0], five=worse[1]),
+            f"Twelve generated images of {name} each, by updates of G: {'; '.join(heads)}.",
+        ),
+        Table("updates", rows, columns, words(study, "updates")),
+    )
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #ee7b5901
+def amount(t: Trained, full: int) -> str:  # full: images of the whole data set
+    "How many images of a data set this run trains on."
+    return f"all {full:,} {t.name}" if len(t.data) == full else f"{t.name} {len(t.data):,} of {full:,}"
+
+
 def notes(study: Study) -> list[str]:
-    "What stands in for what, and what each set lacks: the first line of the report says it."
-    stand_ins = ", ".join(
-        f"{t.name} in place of {ROLES[r]}" for r, t in study.main.items() if t.name != ROLES[r]
-    )
-    return ([stand_ins] if stand_ins else []) + [n for t in study.main.values() for n in t.data.notes]
-
-# %% ../../../nbs/17_studies.dataset_study.show.ipynb #5c3fcfa8
-def measured_kid(study: Study, sentence: str, *where: tuple[str, str]) -> str:  # arm, place: of the faces
-    "A sentence with two KIDs of the faces."
-    a, b = (number(study.results.cell("celeba", arm, "kid", at)) for arm, at in where)
-    return "measured: " + sentence.format(a, b, name=study.main["celeba"].name)
-
-# %% ../../../nbs/17_studies.dataset_study.show.ipynb #95b5ebfc
-def measured_steps(study: Study) -> str:
-    "D(x) at the common step and at each run's end."
-    step = common_step(study)
-    if all(t.steps == step for t in study.main.values()):
-        return f"not here: all runs have {step} steps"
-    answers = (
-        f"{t.name} "
-        + " and ".join(number(study.results.cell(r, "dcgan", "D_real", at)) for at in ("common", "end"))
-        for r, t in study.main.items()
-    )
-    return "measured: D(x) at equal steps and at the end: " + "; ".join(answers)
-
-# %% ../../../nbs/17_studies.dataset_study.show.ipynb #a904b601
-def measured_places(study: Study) -> str:
-    "D(G(z)), read at three places."
-    found = {
-        t.name: [study.results.cell(r, "dcgan", f"D_fake {place}") for place in PLACES]
-        for r, t in study.main.items()
-    }
-    seen = [f"{name} {' / '.join(number(c, '.3f') for c in cells)}" for name, cells in found.items()]
-    return f"measured, {' / '.join(PLACES)}, at the end of the runs: {'; '.join(seen)}"
+    "One line: how many of the paper's images this run has, or what stands in for them."
+    missing = {r: t.name for r, t in study.main.items() if t.name != ROLES[r]}
+    if missing:
+        said = ", ".join(f"{name} in place of {ROLES[r]}" for r, name in missing.items())
+        return [
+            f"stand-ins: {said}. So no claim of the paper is judged, and every number is one of these images"
+        ]
+    full = study.published["full_sets"]
+    said = ", ".join(amount(t, full[r]["images"]) for r, t in study.main.items())
+    whole = all(len(t.data) == full[r]["images"] for r, t in study.main.items())
+    return [f"{'whole' if whole else 'reduced'} data, images: {said}"]
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #d59fd997
-MEASURED = {
-    "image size": lambda study: "measured: " + trend_sentence(study, [f"size {n}" for n in SIZES]),
-    "amount of data": lambda study: measured_kid(
-        study,
-        "KID at equal steps {} with all images and {} with a quarter of them",
-        ("dcgan", "common"),
-        (QUARTER, "common"),
-    ),
-    "number of epochs": lambda study: measured_kid(
-        study, "KID on {name} {} at half the epochs and {} at the end", ("dcgan", "half"), ("dcgan", "end")
-    ),
-    "common step": measured_steps,
-    "three places": measured_places,
-}
-
-
-def measured(study: Study, measure: str | None) -> str:
-    "The last column of the open choices: what was measured of it in this run."
+def measured(study: Study, measure: str | None) -> str:  # measure: ids of claims, with commas
+    "The last column of the open choices: the verdicts that answer whether it matters."
     if measure is None:
         return "not measured"
-    if measure not in MEASURED:
-        allowed = ", ".join(MEASURED)
-        raise GannbError(f"measure: {measure!r} of an open choice is not known. Allowed: {allowed}.")
-    return MEASURED[measure](study)
+    claims = {c["id"]: c for c in study.judged}
+    asked = measure.split(", ")
+    for name in set(asked) - set(claims):
+        raise GannbError(f"measure: {name!r} is no claim. Nearest: {nearest(name, claims)!r}.")
+    return "; ".join(f"{claims[name]['short']}: {claims[name]['verdict']}" for name in asked)
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #ffa418f6
 def printed_cards(study: Study) -> dict[str, dict]:
@@ -679,7 +670,9 @@ def printed_cards(study: Study) -> dict[str, dict]:
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #d6c772bf
 KID = "KID: unbiased U-statistic over all pairs, cubic kernel. FID of so few images decides nothing"
-ENDS = "0: KID of the run's own untrained G; 1: KID of as many training images"
+ENDS = (
+    "0: KID of the run's own untrained G; 1: KID of as many real training images; both against held-out ones"
+)
 
 
 def score_cards(study: Study) -> dict[str, dict]:

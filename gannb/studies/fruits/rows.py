@@ -46,11 +46,11 @@ from ..study import Study
 __all__ = ['EQUAL_NUMBERS', 'ROLES', 'NOTE', 'PUBLISHED', 'FEWEST', 'FAIL_ACCURACY', 'FAIL_FOOLED', 'FAIL_DIVERSITY', 'COARSE',
            'GAINS', 'LOST', 'COARSE_CONTROLS', 'TOLD_APART', 'roles', 'fruit_sets', 'fruit_arm', 'whole_groups',
            'few_varieties', 'less_data_arms', 'more_convolutions_arms', 'arms', 'published_scorer', 'equal_scorers',
-           'failed', 'early_epochs', 'coarse_numbers', 'coarse_protocol', 'coarse_rows', 'printed_rows',
-           'trained_networks', 'fact_rows', 'images_here', 'count_rows', 'duplicate_row', 'published_rows', 'gap_rows',
-           'early_rows', 'first_rows', 'main_rows', 'gan_rows', 'gains', 'variety_namer', 'lost_images',
-           'coarse_control_rows', 'split_rows', 'equal_control_rows', 'all_control_rows', 'inception_table',
-           'inception_rows', 'not_here', 'rows']
+           'failed', 'early_epochs', 'coarse_numbers', 'coarse_protocol', 'coarse_rows', 'coarse_number',
+           'printed_rows', 'trained_networks', 'fact_rows', 'images_here', 'count_rows', 'duplicate_row',
+           'published_rows', 'gap_rows', 'early_rows', 'first_rows', 'main_rows', 'gan_rows', 'gains', 'variety_namer',
+           'lost_images', 'coarse_control_rows', 'split_rows', 'equal_control_rows', 'all_control_rows',
+           'inception_table', 'inception_rows', 'not_here', 'rows']
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #7df72d63
 EQUAL_NUMBERS = False  # apples are judged by all their held-out images; fruits are compared by equal numbers
@@ -245,6 +245,12 @@ def coarse_rows(
     protocol = coarse_protocol(scorer, scorer.n_fake)
     return [row(arm, role, run.seed, label, m, v, protocol) for m, v in values.items()]
 
+# %% ../../../nbs/17_studies.fruits.rows.ipynb #8f1e5b2f
+def coarse_number(metric: str, run: GanRun, scorer: Scorer, epoch: int) -> float:
+    "One of COARSE after a kept epoch, by its name: what the store gives back is in no order of ours."
+    found = {r["metric"]: r["value"] for r in coarse_rows("", "", run, scorer, epoch)}
+    return found[metric]
+
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #24594d98
 def printed_rows(
     table: Mapping[str, Mapping], counts: Mapping[str, int]
@@ -382,7 +388,7 @@ def early_rows(t: Trained, run: GanRun) -> list[dict]:
     coarse = [
         r for r in coarse_rows(t.ledger_arm, t.role, run, t.scorer) if r["metric"] == "diversity_coarse"
     ]
-    coarse_early = [coarse_rows("", "", run, t.scorer, e)[2]["value"] for e in early]
+    coarse_early = [coarse_number("diversity_coarse", run, t.scorer, e) for e in early]
     out = []
     for (late,), values in ((plain, plain_early), (coarse, coarse_early)):
         before = float(np.mean(values)) if values else math.nan
