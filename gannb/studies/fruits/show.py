@@ -21,7 +21,17 @@ from ...stages.score import fid_by_number, score
 from ...stages.tables import cell_of, middle, number
 from . import words
 from .rows import FEWEST, PUBLISHED, coarse_number, published_scorer, trained_networks
-from .words import cell, fruit, kinds_words, listed, names, part_words, percent, plural
+from gannb.studies.fruits.words import (
+    cell,
+    fruit,
+    heads,
+    kinds_words,
+    listed,
+    names,
+    part_words,
+    percent,
+    plural,
+)
 from .words import policy, share_words
 from gannb.studies.study import (
     Figure,
@@ -52,16 +62,14 @@ def spread(t: Trained, n: int) -> Any:  # (n,H,W,C) uint8
 # %% ../../../nbs/17_studies.fruits.show.ipynb #e64eae35
 def hero(study: Study) -> Figure:
     "Real and generated images of each fruit, one row a fruit."
-    main, n = list(study.main.values()), 6 if study.cfg.size <= 64 else 3
-    rows = []
-    for t in main:
-        real, made = spread(t, n), t.first.samples()[:n]
-        rows.append(np.concatenate([real, np.full_like(real[:1], 255), made]))
+    main = list(study.main.values())
     return Figure(
         "hero",
-        plot.grid(np.concatenate(rows), cols=2 * n + 1, row_labels=[fruit(t) for t in main]),
-        f"Left: real images. Right: generated ones, the first {n} of seed {main[0].first.seed}, none chosen.",
-        f"One row for each fruit: {n} real images on the left and {n} generated ones on the right.",
+        plot.hero(
+            [spread(t, 8) for t in main], [t.first.samples()[:8] for t in main], [fruit(t) for t in main]
+        ),
+        f"Real images, and generated ones beside them: the first of seed {main[0].first.seed}, none chosen.",
+        "One row for each fruit: real images on the left and generated ones on the right.",
     )
 
 # %% ../../../nbs/17_studies.fruits.show.ipynb #c3a8fdf7
@@ -75,7 +83,7 @@ def data(study: Study) -> Figure:
         plot.grid(
             np.concatenate([spread(t, 12) for t in main.values()]),
             cols=12,
-            row_labels=[*names(study).values()],
+            row_labels=[*heads(study).values()],
         ),
         f"What the GANs learn from: {learnt}{lost} (the paper's Figures 1 to 4).",
         "One row of twelve real images for each fruit.",
@@ -98,7 +106,7 @@ def counts(study: Study) -> Table:
     absent = lost if dataset == "fruits360" else Missing(f"{dataset} stand in")
     rows = [
         {
-            "fruit": names(study).get(role, role.capitalize()),
+            "fruit": heads(study).get(role, role.capitalize()),
             "paper": printed["images"],
             "here": whole.get(role, absent),
             "train": len(study.main[role].data) if role in study.main else lost,
@@ -198,16 +206,16 @@ def controls(study: Study) -> Table:
         "recall, diversity and varieties fall where variety is lost. Blurred: both sides were blurred "
         "strongly first. A dash: not asked. What a claim asks of its ruler stands in its card."
     )
-    return Table("controls", rows, {"fruit": "Real images", "control": "shown"} | seen, caption, "cell")
+    return Table("controls", rows, {"fruit": "Real images", "control": "shown"} | seen, caption, "cell", True)
 
 # %% ../../../nbs/17_studies.fruits.show.ipynb #cc7e30f2
 def ladder(study: Study) -> tuple[Table, str]:
     "May the network judge? KID on real images, spoilt ones and an untrained G; what follows, in words."
     climbed = f"KID through the judging network ({study.net.name}): {LIKE_WITH_LIKE}."
-    rows = ladder_rows(names(study), study.ladders, layout="data")
+    rows = ladder_rows(heads(study), study.ladders, layout="data")
     columns = {key: head for key, head in LADDER_COLUMNS.items() if key != "run"}
     return (
-        Table("ladder", rows, columns, climbed, digits="cell"),
+        Table("ladder", rows, columns, climbed, digits="cell", folded=True),
         ladder_sentence(study.net, names(study), study.ladders),
     )
 
