@@ -53,7 +53,8 @@ def heads(study: Study) -> dict[str, str]:
 
 def names(study: Study) -> dict[str, str]:
     "role -> what was trained on, as sentences call it."
-    return {role: plural(t) for role, t in study.main.items()}
+    absent = {role: many(role) for role in study.published["table1"]}
+    return absent | {role: plural(t) for role, t in study.main.items()}
 
 # %% ../../../nbs/17_studies.fruits.words.ipynb #b2e0a008
 def listed(words: Sequence[str]) -> str:
@@ -62,8 +63,8 @@ def listed(words: Sequence[str]) -> str:
 
 
 def percent(share: float) -> str:
-    "`25 %`."
-    return f"{100 * share:.0f} %"
+    "`25 %`, never broken between lines."
+    return f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
 
 # %% ../../../nbs/17_studies.fruits.words.ipynb #b2e0a009
 def cell(study: Study, arm: str, metric: str, at: str = "end", form: str = ".2f") -> str:
