@@ -135,7 +135,7 @@ def test_unlike_protocols_get_no_verdict():
     for r in found:
         r["protocol"] = {"n_fake": 100 if r["arm"] == "A" else 200}
     v = verdict(found, "kid", "x")
-    assert v["verdict"] == "inconclusive" and "n_fake differs" in v["sentence"]
+    assert v["verdict"] == "inconclusive" and "the number of fakes differs" in v["sentence"]
 
 
 @pytest.fixture(scope="module")

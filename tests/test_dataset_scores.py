@@ -304,7 +304,7 @@ def test_no_protocol_clash_and_every_claim_gets_a_verdict(study):
     ]
     judged = {c["id"]: c for c in judge_all(CLAIMS, five, "desk")}
     assert not [c["id"] for c in judged.values() if "cannot be compared" in c["reason"]]
-    missing = [i for i in SCORED if "no results" in judged[i]["reason"]]
+    missing = [i for i in SCORED if "Nothing was measured here" in judged[i]["reason"]]
     assert missing == ["colour"], "digits have no colour; every other claim finds its rows"
     assert not [c["id"] for c in CLAIMS if "waits_for" in c]
 
@@ -371,7 +371,7 @@ def test_tables_sentences_and_cards(study):
         show.changed_figure(study).caption,
         show.more_faces(study).caption,
         show.second_answer(study),
-        show.dimension(study)[0].caption,
+        show.sizes(study).caption,
     ):
         assert "n/a" not in text and any(ch.isdigit() for ch in text)
 
@@ -386,7 +386,7 @@ def everything_shown(study):
         things += show.section(study, role, "Figures 1 and 2", "Figure 3")
     things += [show.copies(study), show.knows(study), show.more_faces(study), show.losses(study)]
     things += [show.dominance(study), show.quality_curves(study), show.scores(study)]
-    things += [*show.contrast(study), *show.dimension(study), show.changed_figure(study)]
+    things += [*show.contrast(study), show.sizes(study), show.changed_figure(study)]
     things += [show.changed_table(study), *show.updates(study), show.controls(study)]
     for thing in things:
         yield thing if isinstance(thing, str) else thing.caption
@@ -407,7 +407,7 @@ def test_the_page_names_what_was_trained_on(study):
 def test_the_page_has_no_column_of_nothing_and_no_word_of_code(study):
     for text in everything_shown(study):
         assert not re.search(r"g_steps|dcgan|nan\b|\{|\bMissing\b", text), text
-    for table in (show.dimension(study)[1], show.contrast(study)[1], show.scores(study)):
+    for table in (show.contrast(study)[1], show.scores(study), show.knows(study)):
         for key in table.columns:
             assert not all(isinstance(row[key], Missing) for row in table.rows), key
 
@@ -700,7 +700,7 @@ def test_a_claim_about_images_needs_its_controls(claim):
     moved = [r | {"value": 0.5} if r["step"] == "control" else r for r in rows_of_a_table(True)]
     blind = judge(BY_ID[claim], moved, "desk")
     assert blind["verdict"] not in ("reproduced", "not reproduced"), "one value for all controls is blind"
-    assert "this ruler" in blind["reason"]
+    assert "This ruler cannot tell" in blind["reason"]
 
 
 def test_letters_are_judged_by_who_reads_them_not_by_kid():

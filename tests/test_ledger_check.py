@@ -123,14 +123,14 @@ def made_up_rows():
     return [*rows, ladder_row("letters", [])]
 
 
-def publish(folder, claims=CLAIMS, rows=None, setting="desk"):
+def publish(folder, claims=CLAIMS, rows=None, setting="desk", names=None):
     "A folder as a reference holds it."
     rows = made_up_rows() if rows is None else rows
     folder.mkdir(parents=True, exist_ok=True)
     text, protocols = results_text(rows)
     (folder / "results.csv").write_text(text, encoding="utf-8")
     (folder / "protocols.json").write_text(json.dumps(protocols), encoding="utf-8")
-    judged = judge_study(claims, rows, setting)
+    judged = judge_study(claims, rows, setting, names=names)
     (folder / "claims.json").write_text(json.dumps(judged), encoding="utf-8")
     return judged
 
@@ -194,6 +194,39 @@ def test_a_protocol_is_written_once_and_numpy_numbers_are_numbers():
 
 
 # ---- judged again -----------------------------------------------------------------------------------------
+def change_records(folder, change):
+    "claims.json, each record changed."
+    path = folder / "claims.json"
+    records = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps([change(record) for record in records]), encoding="utf-8")
+
+
+def test_the_same_words_come_back_with_the_names_of_the_page(tmp_path):
+    judged = publish(tmp_path, names={"letters": "handwritten letters", "plain": "the main training"})
+    assert any("handwritten letters" in record["reason"] for record in judged)
+    assert check(tmp_path) == []
+    change_records(tmp_path, lambda r: {**r, "names": {}})
+    assert any("reason is" in text for text in check(tmp_path)), "without the names it says other words"
+
+
+def older(record):
+    "A record as it was before its words changed."
+    kept = {f: v for f, v in record.items() if f not in ("names", "here", "shown", "rank", "group")}
+    return {**kept, "reason": "other words", "ours": "other words", "rule": "other words", "parts": []}
+
+
+@pytest.mark.parametrize(
+    "field, wrong", [("verdict", "reproduced"), ("interval", [0, 1]), ("n", 4), ("values", [])]
+)
+def test_a_record_without_names_is_held_to_its_numbers(tmp_path, field, wrong):
+    "A reference from before says the same in other words."
+    publish(tmp_path)
+    change_records(tmp_path, older)
+    assert check(tmp_path) == []
+    change_records(tmp_path, lambda r: {**r, field: wrong} if r["verdict"] == "not reproduced" else r)
+    assert any(f": {field}" in text for text in check(tmp_path))
+
+
 def test_an_honest_folder_is_confirmed(folder, capsys):
     assert check(folder) == []
     assert main(["ledger", "check", str(folder)]) == 0

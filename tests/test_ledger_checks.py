@@ -11,10 +11,10 @@ from scipy import stats
 
 from gannb.base import GannbError, numpy_rng
 from gannb.ledger.claims import load_claims
-from gannb.ledger.intervals import left_open
+from gannb.ledger.intervals import cut_to, left_open, shown_interval, t_interval
 from gannb.ledger.judge import check_amendments, judge, judge_all
 from gannb.ledger.names import check_names
-from gannb.ledger.words import counts, counts_words, cut_to, headline, history_words, open_words
+from gannb.ledger.words import counts, counts_words, headline, history_words, open_words
 from ledger_tables import HIGH, LOW, bound, claim, control_row, difference, rows, same
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -454,6 +454,32 @@ def test_an_interval_is_said_no_further_than_its_measure_reaches():
     parts["test"]["tests"] = [{"kind": "bound"}, {"kind": "bound", "metric": "n"}]
     both = judge(parts, rows(wide) + rows(wide, metric="n"), "paper")
     assert both["ours"].count("[0.527, 0.986]") == 2, "parts take the range over"
+
+
+def test_the_interval_for_the_eye_ends_where_its_measure_ends():
+    shares = np.array([0.97, 0.99, 0.93, 0.999, 0.96])
+    low, high = shown_interval(shares, 0.95, [0, 1])
+    by_hand = t_interval(np.log(shares / (1 - shares)))
+    ends = [1 / (1 + np.exp(-end)) for end in (by_hand.low, by_hand.high)]
+    assert (low, high) == pytest.approx(ends) and low < shares.mean() < high < 1
+    assert shown_interval(shares, 0.95) == t_interval(shares)[1:3]
+    r = np.array([-0.5, -0.9, -0.7, -0.95])
+    z = t_interval(np.arctanh(r), 0.9)
+    assert shown_interval(r, 0.9, [-1, 1]) == pytest.approx(np.tanh([z.low, z.high])), "Fisher's z"
+    assert shown_interval(100 * shares, 0.95, [0, 100]) == pytest.approx((100 * low, 100 * high))
+
+
+@pytest.mark.parametrize("values", [[0.9, 0.95, 1.0], [-0.02, 0.3, 0.1], [1.0, 1.0, 1.0]])
+def test_a_value_on_an_end_falls_back_on_the_cut_interval(values):
+    plain = t_interval(values)
+    assert shown_interval(values, within=[0, 1]) == cut_to(plain.low, plain.high, [0, 1])
+
+
+def test_the_mean_lies_in_the_interval_for_the_eye():
+    "On the scale of logits the middle of skewed values may lie far below their mean."
+    skewed = [1e-9, 1.1e-9, 1e-9, 0.9e-9, 0.4]
+    low, high = shown_interval(skewed, within=[0, 1])
+    assert low <= np.mean(skewed) <= high
 
 
 def test_a_cut_decides_nothing():

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from gannb.base import GannbError
-from gannb.ledger.claims import check_claim, load_claims
+from gannb.ledger.claims import check_claim, load_claims, load_names
 from gannb.ledger.judge import claim_hash
 from ledger_tables import bound, claim, difference, same
 
@@ -228,3 +228,49 @@ def test_the_new_fields_are_read_from_yaml():
     text = yaml.safe_dump(claims).replace("must: see", "must: sea")
     with pytest.raises(GannbError, match="controls.0..must='sea'"):
         load_claims(text)
+
+
+# ---------------------------------------------------------------- names and groups of a page
+
+
+def page(groups, **more):
+    claims = [difference(), {**same(), "id": "b"}]
+    return yaml.safe_dump({"claims": claims, "groups": groups, **more})
+
+
+def test_each_claim_gets_its_group():
+    groups = {"The data": ["b"], "Letters": ["a-claim"]}
+    assert [c["group"] for c in load_claims(page(groups))] == ["Letters", "The data"]
+    assert "group" not in load_claims(yaml.safe_dump({"claims": [bound()]}))[0], "groups may be left out"
+
+
+@pytest.mark.parametrize(
+    "groups, words",
+    [
+        ({"The data": ["b"]}, "claim 'a-claim' stands in no group"),
+        ({"The data": ["b", "a-claim"], "More": ["b"]}, "claim 'b' stands twice"),
+        ({"The data": ["b", "a-clam"]}, "Did you mean 'a-claim'"),
+        (["b", "a-claim"], "must map headings"),
+        ({"The data": "b"}, "must map headings"),
+    ],
+)
+def test_groups_that_do_not_hold_every_claim_once(groups, words):
+    with pytest.raises(GannbError) as e:
+        load_claims(page(groups))
+    assert words in str(e.value)
+
+
+def test_names_are_read_beside_the_claims():
+    groups = {"All": ["a-claim", "b"]}
+    assert load_names(page(groups, names={"a": "with it"})) == {"a": "with it"}
+    assert load_names(page(groups)) == {}
+    with pytest.raises(GannbError, match="names must map keys to texts"):
+        load_names(page(groups, names={"a": 3}))
+
+
+def test_words_do_not_change_a_hash():
+    "What is only said may change after the first run that judged."
+    fact = {"kind": "fact", "metric": "m", "arm": "a", "expected": 5}
+    assert claim_hash(claim(fact)) == claim_hash(claim({**fact, "says": "{value} of 5"}))
+    ranked = {**bound(), "rank": 1, "group": "All"}
+    assert claim_hash(ranked) == claim_hash(bound()) and check_claim(ranked) is ranked

@@ -251,6 +251,7 @@ def test_head_shows_sentence_counts_and_a_link_for_every_claim(tmp_path):
         re.findall(r'href="#claim-([\w-]+)"', block) == ["d-wins", "later"] * 2  # the forest, then the table
         and "0.983 [0." in block
         and "✓ reproduced" in block
+        and "(desk setting)" not in block
     )
     assert "<b>1</b> ✓ reproduced" in block and "artefact</li>" not in block
     assert "Reproduction: A study" in block and "How to read this page" in block and "Setting desk" in block

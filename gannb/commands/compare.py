@@ -272,7 +272,7 @@ def _word(metric: str, lower: Mapping, higher: Mapping, margin: float) -> tuple[
     what, better = METRICS[metric]
     untested = NOT_TESTABLE in (lower["verdict"], higher["verdict"])
     if untested or lower["n"] < MIN_UNITS or lower["interval"] is None:
-        return "inconclusive", lower["reason"].partition(": ")[2]
+        return "inconclusive", lower["reason"]
     word, why = _decided(lower["verdict"], higher["verdict"], better, margin)
     return word, f"{what}, A minus B: {lower['ours']}. {why}"
 

@@ -96,7 +96,7 @@ def _passes(must: str, value: float, margin: float, way: str | None) -> bool:
 def _measure_words(control: Mapping, test: Mapping) -> str:
     "What a control moves, in few words: the test's own for its metric, else the ledger's."
     metric, names = control.get("metric", test.get("metric")), test.get("names")
-    own = test.get("quantity") if metric == test.get("metric") else None
+    own = test.get("quantity") if metric == test.get("metric") and test["kind"] != "slope" else None
     return _short(the(own or metric_words(metric, names)), 45)
 
 

@@ -99,11 +99,11 @@ def shown_interval(
     level: float = 0.95,  # confidence, 0 to 1
     within: Sequence[float] | None = None,  # the range of the measure, [0, 1] for a share; None: no ends
 ) -> tuple[float, float]:
-    """The interval for the eye, on a scale that ends where the measure ends: the t-interval of the logits of
-    the values (for [-1, 1] that is Fisher's z, 1915), turned back. The mean stays the plain one; where the
-    values are so skewed that it would lie outside, the interval reaches to it. A value on an end of the range,
-    or beyond it, has no logit: then it is the t-interval, cut at the ends. Raises `GannbError` as `t_interval`
-    does."""
+    """The interval for the eye, on a scale that ends where the measure ends: the t-interval of the logits
+    of the values (for [-1, 1] that is Fisher's z, 1915), turned back. The mean stays the plain one; where
+    the values are so skewed that it would lie outside, the interval reaches to it. A value on an end of the
+    range, or beyond it, has no logit: then it is the t-interval, cut at the ends. Raises `GannbError` as
+    `t_interval` does."""
     x = _finite(values, 2)
     plain = t_interval(x, level)
     if within is None:

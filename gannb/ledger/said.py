@@ -8,11 +8,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from .claims import SEVERAL_KINDS, Cell, _cells, _named
 from gannb.ledger.words import (
-    NOT_TESTABLE,
     _capital,
     _listed,
     _number_word,

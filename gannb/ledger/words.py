@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..base import GannbError, Missing
-from .intervals import cut_to, left_open
+from .intervals import cut_to as cut_to  # said from here too
+from .intervals import left_open
 
 # %% auto #0
 __all__ = ['METRICS', 'VERDICTS', 'REPRODUCED', 'NOT_REPRODUCED', 'ARTEFACT', 'INCONCLUSIVE', 'NOT_TESTABLE', 'MARKS', 'ABOUT',
@@ -158,6 +159,8 @@ METRICS = {  # a metric of the rows -> how a sentence calls it, where the claim 
     "is_quality": "the normalised Inception Score",
     "split_move": "normalised KID",
     "c2st": "the accuracy of a small network that tells fakes from reals",
+    "letters_read": "what a reader reads",
+    "letters_named": "what a reader with other eyes reads",
     "loss_D": "Loss_D",
     "loss_G": "Loss_G",
     "D_real": "D(x)",

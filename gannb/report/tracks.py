@@ -83,10 +83,10 @@ def _point(away: float, main: bool) -> dict[str, Any]:
 # %% ../../nbs/16_report.tracks.ipynb #4979cb4f
 def _untold(claim: Mapping) -> str:
     "What stands in place of a point: a counted number, or why there is none."
-    here = str(claim.get("here") or claim["ours"])
-    if here.startswith("n/a ("):
-        return here[5:-1]
-    return here
+    ours = claim["ours"]
+    if ours.startswith("n/a ("):
+        return ours[5:-1]
+    return ours if len(ours) <= 30 else "counted, see its card"
 
 # %% ../../nbs/16_report.tracks.ipynb #dc640ff9
 def forest_row(claim: Mapping) -> dict[str, Any]:
@@ -243,12 +243,14 @@ def _sections(claim: Mapping) -> list[dict[str, Any]]:
     "The rows of a claim, under headings where its parts have parts, or are readings of one sentence."
     whole = {"values": claim["values"]}  # a single comparison keeps them there
     parts = [whole | p for p in claim["parts"] if not p.get("gate")]
-    kind, said = claim["test"]["kind"], claim["published"]
-    if kind in ("readings", "artefact") or any(map(_inside, parts)):
-        made = [_section(p["label"], p, _section_rows({**p, "label": ""}, said)) for p in parts]
+    said = claim["published"]
+    if any(map(_inside, parts)):
+        made = [_section(p["label"], p, _section_rows(p, said)) for p in parts]
     else:
-        rows = [row for p in parts for row in _leaf_rows(p, p["label"])]
-        made = [_section("", None, _with_paper(rows, said))]
+        readings = claim.get("reading") is not None  # each is judged by the paper's number
+        rows = [_section_rows(p, said if readings else "") for p in parts]
+        flat = [row for group in rows for row in group]
+        made = [_section("", None, flat if readings else _with_paper(flat, said))]
     checks = [p for p in claim["parts"] if p.get("gate")]
     asked = [row for p in checks for row in _section_rows(p, "")]
     made.append(_section("Checks that had to hold first", None, asked))

@@ -26,13 +26,9 @@ from ...stages.tables import cell_of, difference, middle, number, paired, stacke
 from gannb.studies.dataset_study.rows import (
     AS_THEY_ARE,
     CHANGES,
-    FACE_CONTROLS,
-    LETTER_DAMAGES,
     NO_LETTER,
-    ONE_LETTER,
     ROLES,
     SHOWN_CHANGES,
-    VIEWS,
     common_step,
     listed_networks,
     memory_scorer,
@@ -57,10 +53,9 @@ __all__ = ['THINGS', 'DATA_SETS', 'SHOWN', 'PAPER_RUNS', 'WORDS', 'KNOWS', 'ANSW
            'published_means', 'printed', 'published_lines', 'our_lines', 'stand_in', 'done_differently', 'describe_end',
            'samples', 'numbers', 'section', 'share', 'copies', 'span', 'knows', 'more_faces', 'named_sentence',
            'losses', 'answers_panel', 'dominance', 'second_answer', 'quality_panel', 'quality_curves', 'scores',
-           'scored_arms', 'read_cells', 'letter_controls_table', 'fooled_sentence', 'pictures_of', 'contrast',
-           'face_rows', 'face_controls_table', 'dimension', 'changed_figure', 'changed_table', 'update_row', 'updates',
-           'amount', 'notes', 'measured', 'printed_cards', 'score_cards', 'memory_card', 'named_cards', 'cards',
-           'records']
+           'scored_arms', 'read_cells', 'fooled_sentence', 'pictures_of', 'contrast', 'sizes', 'changed_figure',
+           'changed_table', 'update_row', 'updates', 'amount', 'notes', 'measured', 'printed_cards', 'score_cards',
+           'memory_card', 'named_cards', 'cards', 'records']
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #36b7876a
 THINGS = {"EMNIST": "letters", "CelebA": "faces", "CIFAR-10 airplanes": "airplanes"}  # set -> what it shows
@@ -93,8 +88,8 @@ def hero(study: Study) -> Figure:
             [t.first.samples()[:8] for t in arms],
             [t.name for t in arms],
         ),
-        "Real images (left) and what G draws at the end of its training (right): the first eight of seed "
-        f"{study.first.first.seed}, not chosen.",
+        "Real images (left) and what G draws at the end of its training (right): the first of seed "
+        f"{study.first.first.seed}, none chosen.",
         "For each data set eight real images on the left and eight generated ones on the right.",
     )
 
@@ -169,7 +164,7 @@ def ladder(study: Study) -> tuple[str, Table | None]:
     names = {role: t.name for role, t in study.main.items()}
     rows = ladder_rows(names, study.ladders)
     caption = f"The ladder of {study.net.name}. {LIKE_WITH_LIKE[0].upper()}{LIKE_WITH_LIKE[1:]}."
-    table = Table("ladder", rows, {"rung": "KID of"} | names, caption) if rows else None
+    table = Table("ladder", rows, {"rung": "KID of"} | names, caption, folded=True) if rows else None
     return ladder_sentence(study.net, names, study.ladders), table
 
 
@@ -508,25 +503,6 @@ def read_cells(study: Study, arm: str, at: str) -> dict[str, Any]:
     return {m: cell_of(study.results.values("emnist", arm, m, at)) for m in READ}
 
 
-def letter_controls_table(study: Study) -> Table:
-    "What the first reader reads from damaged real images, on each background."
-    arms = scored_arms(study, LETTERS)
-    found = {
-        damage: {
-            t.name: study.results.values("emnist", f"{t.name}: {damage}", "letters_read", "control")
-            for t in arms
-        }
-        for damage in ("real images", NO_LETTER, ONE_LETTER, *LETTER_DAMAGES)
-    }
-    rows = [
-        {"control": damage.replace("letter", "image")} | {arm: round(v[0], 2) + 0.0 for arm, v in of.items()}
-        for damage, of in found.items()
-        if all(of.values())
-    ]
-    heads = {"control": "In place of fakes"} | {t.name: t.name for t in arms}
-    return Table("letter_controls", rows, heads, words(study, "letter controls"))
-
-
 def fooled_sentence(study: Study) -> str:
     "How far KID and the reader are taken in by pictures without anything to read."
     said = {
@@ -548,7 +524,7 @@ def pictures_of(study: Study, name: str, names: Sequence[str], caption: str) -> 
     return Figure(name, plot.beside(pictures, [t.name for t in arms], 4), caption, what)
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #a672c599
-def contrast(study: Study) -> tuple[Figure, Table, Table]:
+def contrast(study: Study) -> tuple[Figure, Table]:
     "The same images at several contrasts and on several backgrounds."
     arms = scored_arms(study, LETTERS)
     rows = [{"arm": t.name, **read_cells(study, t.name, "common")} for t in arms]
@@ -561,46 +537,16 @@ def contrast(study: Study) -> tuple[Figure, Table, Table]:
     return (
         pictures_of(study, "contrast", LETTERS, caption),
         Table("contrast", rows, {"arm": "Images"} | READ, words(study, "read", **asked)),
-        letter_controls_table(study),
     )
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #23f4bff8
-def face_rows(study: Study) -> list[dict]:
-    "KID of each side arm of the faces in each view it is looked at in, and at its own size."
-    return [
-        {"arm": t.name, "at": at, "kid": study.results.cell("celeba", t.name, "kid", at)}
-        | {"quality": study.results.cell("celeba", t.name, "quality", "common")}
-        for at, (names, _) in VIEWS.items()
-        for t in scored_arms(study, FACES)
-        if t.name in names and study.results.values("celeba", t.name, "kid", at)
-    ]
-
-
-def face_controls_table(study: Study) -> Table | None:
-    "KID of real images, damaged before they are turned into each view; none where no view was looked at."
-    seen = {
-        r["arm"]: r["value"] for r in study.results.rows if r["step"] == "control" and r["metric"] == "kid"
-    }
-    views = [f"{row['arm']} {row['at']}" for row in face_rows(study)]
-    rows = [
-        {"control": name} | {view: seen[f"{view}: {name}"] for view in views}
-        for name in ("real images", *FACE_CONTROLS)
-        if views and all(f"{view}: {name}" in seen for view in views)
-    ]
-    heads = {"control": "In place of fakes"} | {view: view for view in views}
-    return Table("face_controls", rows, heads, words(study, "face controls")) if rows else None
-
-
-def dimension(study: Study) -> tuple[Figure, Table, Table | None]:
-    "The same images at several sizes, in colour and in grey: pictures, scores, and the views on real images."
-    rows, steps = face_rows(study), scored_arms(study, FACES)[0].steps
-    own = ", ".join(f"{say(row['quality'])} ({row['arm']})" for row in rows if row["at"] == "at 16 px")
-    columns = {"arm": "Images", "at": "Seen", "kid": "KID", "quality": "Normalised KID, own size"}
-    return (
-        pictures_of(study, "sizes", FACES, words(study, "sizes", steps=steps, own=own)),
-        Table("dimension", rows, columns, words(study, "faces")),
-        face_controls_table(study),
+def sizes(study: Study) -> Figure:
+    "The same images at several sizes, in colour and in grey."
+    arms = scored_arms(study, FACES)
+    own = ", ".join(
+        f"{say(study.results.cell('celeba', t.name, 'quality', 'common'))} ({t.name})" for t in arms
     )
+    return pictures_of(study, "sizes", FACES, words(study, "sizes", steps=arms[0].steps, own=own))
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #c0a322bc
 def changed_figure(study: Study, n: int = 6) -> Figure:
