@@ -122,9 +122,9 @@ def test_open_choices_say_what_was_measured(study, paper):
 
 
 def test_tables_fit_the_page(shown):
-    "At most seven columns of numbers with intervals: a box of 960 pixels holds no more."
+    "At most four columns of numbers with intervals: a box of 960 pixels holds no more."
     for table in (x for x in shown if hasattr(x, "columns")):
         intervals = {
             k for r in table.rows for k, v in r.items() if isinstance(v, dict) and k in table.columns
         }
-        assert len(intervals) <= 6, table.name
+        assert len(intervals) <= 4, table.name
