@@ -137,6 +137,7 @@ def _tally(leaves: Sequence[tuple[str, dict]]) -> str:
 
 # %% ../../nbs/13_ledger.judge.ipynb #d47b0511
 _SHORT = 220  # characters: a longer text is said by its number and what was needed
+_ROOM = 300  # for several comparisons
 
 
 def _named_text(leaf: Mapping) -> str:
@@ -150,8 +151,17 @@ def _told(leaves: Sequence[Mapping]) -> list[str]:
         return list(dict.fromkeys(map(_named_text, leaves)))
     if len(leaves) > 1 or len(leaves[0]["text"]) > _SHORT:
         merged = together(leaves)
-        return [merged] if len(merged) <= 350 else list(dict.fromkeys(map(sentence, leaves)))
+        return [merged] if len(merged) <= _ROOM else _by_part(leaves)
     return [leaves[0]["text"]]
+
+
+def _by_part(leaves: Sequence[Mapping]) -> list[str]:
+    "One sentence for each comparison: by the name of its part where all have one, else in full."
+    said = [leaf["said"] or {} for leaf in leaves]
+    if not all(s.get("part") for s in said):
+        return list(dict.fromkeys(map(sentence, leaves)))
+    needs = [f"; {s['needs']}" if s["needs"] else "" for s in said]
+    return [f"{_capital(s['part'])}: {leaf['ours']}{n}." for s, leaf, n in zip(said, leaves, needs)]
 
 
 def _every(parts: Sequence[dict]) -> tuple[str, str]:

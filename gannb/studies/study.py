@@ -153,8 +153,8 @@ class RowsRoom(Protocol):
 
 
 class ShowRoom(Protocol):
-    """What `studies/NAME/show.py` must have. It may have `names(study)` too: role -> how the page calls what it
-    trained on, where that is not the name of the role's main arm."""
+    """What `studies/NAME/show.py` must have. It may have `names(study)` too: role -> how the page calls what
+    it trained on, where that is not the name of the role's main arm."""
 
     def hero(self, study: Study) -> Figure:
         "Real images beside generated ones, low and wide: the picture of the first screen."
