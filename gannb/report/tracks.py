@@ -250,7 +250,7 @@ def _arranged(rows: Sequence[dict]) -> list[dict]:
     labels = [row["label"] for row in arms.values()]
     if len({row.get("measure") for row in judged}) == 1:
         for row in judged:
-            row["label"] = _short_label(row["label"], row["measure"] or "")
+            row["label"] = _short_label(row["label"], row.get("measure", ""))
     for row in arms.values():
         if labels.count(row["label"]) > 1:
             row["label"] = f"{row['label']}, {row['of']}"

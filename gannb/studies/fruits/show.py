@@ -12,6 +12,7 @@ import numpy as np
 
 from ... import plot
 from ...base import Missing
+from ...datasets.fruits import varieties
 from ...models.dcgan import layer_table
 from ...stages import cards as cards_room
 from ...stages.arms import Trained
@@ -343,7 +344,10 @@ def both_ways(study: Study) -> list[Trained]:
 def share_row(study: Study, t: Trained, columns: Mapping[str, str]) -> dict:
     "One training with or without DiffAugment."
     cells = study.results.cells(t.role, t.ledger_arm, [m for m in columns if m not in ("arm", "policy")])
-    if t is not study.first and isinstance(cells.get("classes_covered"), Missing):
+    if isinstance(found := cells.get("classes_covered"), Mapping):
+        n = len(np.unique(varieties(study.main[t.role].data)))
+        cells["classes_covered"] = f"{n * middle(found):.1f} of {n}"
+    elif found is not None and t.role != study.first.role:
         cells["classes_covered"] = Missing("one variety")
     return {"arm": share_words(study, t), "policy": policy(t), **cells}
 
@@ -541,7 +545,7 @@ def noise(study: Study) -> tuple[Table, Table]:
     )
     change = cell(study, "augment", "epoch_change", form=".3g")
     unrest = (
-        f"At the end a picture of {plural(study.first)} changes from epoch to epoch by {change} of the "
+        f"{fruit(study.first)}: at the end a picture changes from epoch to epoch by {change} of the "
         "difference of two images."
     )
     return of_each_fruit(study, "noise", NOISE, grain), of_each_fruit(study, "unrest", UNREST, unrest)

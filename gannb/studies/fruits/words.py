@@ -54,7 +54,7 @@ def heads(study: Study) -> dict[str, str]:
 def names(study: Study) -> dict[str, str]:
     "role -> what was trained on, as sentences call it."
     absent = {role: many(role) for role in study.published["table1"]}
-    return absent | {role: plural(t) for role, t in study.main.items()}
+    return absent | {role: plural(t).removeprefix("images of ") for role, t in study.main.items()}
 
 # %% ../../../nbs/17_studies.fruits.words.ipynb #b2e0a008
 def listed(words: Sequence[str]) -> str:
