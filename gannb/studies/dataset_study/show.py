@@ -419,19 +419,23 @@ def scored_arms(study: Study, names: Sequence[str]) -> list[Trained]:
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #0f69a02b
 def pictures_of(study: Study, name: str, names: Sequence[str], caption: str) -> Figure:
     "Four real and four generated images of each of some side arms."
-    arms = scored_arms(study, names)
+    arms, called = scored_arms(study, names), study.names()
+    labels = [called.get(t.name, t.name) for t in arms]
     pictures = {
         "real": [t.data.take(range(4)) for t in arms],
         "generated": [t.first.samples()[:4] for t in arms],
     }
-    what = f"Four real and four generated images each: {', '.join(t.name for t in arms)}."
-    return Figure(name, plot.beside(pictures, [t.name for t in arms], 4), caption, what)
+    what = f"Four real and four generated images each: {', '.join(labels)}."
+    return Figure(name, plot.beside(pictures, labels, 4), caption, what)
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #a672c599
 def contrast(study: Study) -> tuple[Figure, Table]:
     "The same images at several contrasts and on several backgrounds."
-    arms = scored_arms(study, LETTERS)
-    rows = [{"arm": t.name, **study.results.cells("emnist", t.name, READ, "common")} for t in arms]
+    arms, called = scored_arms(study, LETTERS), study.names()
+    rows = [
+        {"arm": called.get(t.name, t.name), **study.results.cells("emnist", t.name, READ, "common")}
+        for t in arms
+    ]
     read = {row["arm"]: row["letters_read"] for row in rows}
     best = max(read, key=lambda arm: np.nan_to_num(middle(read[arm]), nan=-np.inf))
     asked = {"steps": arms[0].steps, "best": best, "read": say(read[best])}
@@ -446,9 +450,10 @@ def contrast(study: Study) -> tuple[Figure, Table]:
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #23f4bff8
 def sizes(study: Study) -> Figure:
     "The same images at several sizes, in colour and in grey."
-    arms = scored_arms(study, FACES)
+    arms, called = scored_arms(study, FACES), study.names()
     own = ", ".join(
-        f"{say(study.results.cell('celeba', t.name, 'quality', 'common'))} ({t.name})" for t in arms
+        f"{say(study.results.cell('celeba', t.name, 'quality', 'common'))} ({called.get(t.name, t.name)})"
+        for t in arms
     )
     return pictures_of(study, "sizes", FACES, words(study, "sizes", steps=arms[0].steps, own=own))
 
