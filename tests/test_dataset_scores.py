@@ -404,6 +404,18 @@ def test_the_page_names_what_was_trained_on(study):
         assert not re.search(r"letter|face|airplane|EMNIST|Celeb|CIFAR", ours), text
 
 
+def test_no_number_of_the_ledger_stands_under_the_name_of_data_that_was_not_there(study):
+    "With digits the claims say digits where they give numbers; their own words stay the paper's."
+    assert show.names(study)["EMNIST"] == show.names(study)["emnist"] == "digits"
+    judged = {c["id"]: c for c in study.judged}
+    assert "EMNIST 882" in judged["iterations"]["here"], "arithmetic on the paper's own data keeps its names"
+    for c in study.judged:
+        if c["id"] not in ("no-airplane", "iterations"):  # its very quantity asks of other classes
+            labels = [value["label"] for part in [c, *c["parts"]] for value in part.get("values", ())]
+            for text in labels if c["here"].startswith("n/a") else [c["here"], *labels]:
+                assert not re.search(r"EMNIST|Celeb|CIFAR|\bairplanes\b", text), (c["id"], text)
+
+
 def test_the_page_has_no_column_of_nothing_and_no_word_of_code(study):
     for text in everything_shown(study):
         assert not re.search(r"g_steps|dcgan|nan\b|\{|\bMissing\b", text), text

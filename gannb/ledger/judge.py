@@ -660,6 +660,23 @@ def names_used(test: Mapping, names: Mapping[str, str]) -> dict[str, str]:
     return {key: names[key] for key in sorted(names) if key in there}
 
 
+def _labels_in(test: Any) -> Iterator[str]:
+    "Every label of a test, of its parts and of their arms."
+    if isinstance(test, Mapping):
+        for key, value in test.items():
+            yield from [value] if key == "label" else _labels_in(value)
+    elif isinstance(test, (list, tuple)):
+        for item in test:
+            yield from _labels_in(item)
+
+
+def _names_of(claim: Mapping, names: Mapping[str, str]) -> dict[str, str]:
+    "The page's names that a claim uses. Arithmetic is on the paper's own data: its labels stay as they are."
+    used = names_used(claim["test"], names)
+    theirs = set(_labels_in(claim["test"])) if about_of(claim) == "arithmetic" else ()
+    return {key: name for key, name in used.items() if key not in theirs}
+
+
 def _with_names(test: Mapping, names: Mapping[str, str]) -> dict:
     "A test that knows how the page calls its data and arms; its parts take that over."
     return {**test, "names": dict(names)} if names else dict(test)
@@ -717,7 +734,7 @@ def judge(
     check_claim(claim)
     check_choice("setting", setting, SETTINGS)
     table = results if isinstance(results, Table) else Table(results, missing, names)
-    used = names_used(claim["test"], names or {})
+    used = _names_of(claim, names or {})
     return _record(claim, _outcome(claim, table, setting, used), setting, previous, new, used)
 
 # %% ../../nbs/13_ledger.judge.ipynb #be6169c8

@@ -138,7 +138,8 @@ def _judged(leaf: Mapping, label: str) -> dict[str, Any]:
     low, high = leaf.get("target") or (None, None)
     shown = leaf.get("shown") or leaf.get("interval")
     return {
-        "label": _short_label(label, _quantity(leaf)),
+        "label": label,
+        "measure": _quantity(leaf),
         "key": VERDICT_KEYS[leaf["verdict"]],
         "mark": MARKS[leaf["verdict"]],
         "mean": leaf.get("value"),
@@ -158,7 +159,7 @@ def _quantity(leaf: Mapping) -> str:
 
 def _short_label(label: str, quantity: str) -> str:
     "A label without the quantity, which stands at the axis."
-    rest = label.replace(quantity, "", 1).strip(" ,")
+    rest = label.replace(quantity, "", 1).strip(" ,") if quantity else label
     rest = rest.removeprefix("on ").strip()
     return rest or "mean of all seeds"
 
@@ -247,6 +248,9 @@ def _arranged(rows: Sequence[dict]) -> list[dict]:
     for row in (r for r in rows if r["key"] == "arm"):
         arms.setdefault((row["label"], row["quantity"], row["mean"]), row)
     labels = [row["label"] for row in arms.values()]
+    if len({row.get("measure") for row in judged}) == 1:
+        for row in judged:
+            row["label"] = _short_label(row["label"], row.get("measure", ""))
     for row in arms.values():
         if labels.count(row["label"]) > 1:
             row["label"] = f"{row['label']}, {row['of']}"

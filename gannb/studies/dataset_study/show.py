@@ -19,7 +19,7 @@ from ...stages import cards as cards_room
 from ...stages.arms import Trained
 from ...stages.discriminator import PLACE_STEPS, PLACES
 from ...stages.judges import some_images
-from ...stages.ladder import LIKE_WITH_LIKE, ladder_rows, ladder_sentence
+from ...stages.ladder import ladder_rows, ladder_sentence
 from ...stages.run import GanRun, epoch_near, kept
 from ...stages.score import score, score_reals
 from ...stages.tables import cell_of, difference, middle, number, paired, stacked, window
@@ -49,13 +49,13 @@ from ...train import COLUMNS, log_line
 
 # %% auto #0
 __all__ = ['THINGS', 'DATA_SETS', 'SHOWN', 'PAPER_RUNS', 'WORDS', 'KNOWS', 'ANSWERS', 'SCORES', 'READ', 'KID', 'ENDS', 'things',
-           'say', 'words', 'hero', 'data_row', 'data_sets', 'diagrams', 'networks', 'ladder', 'controls',
+           'names', 'say', 'words', 'hero', 'data_row', 'data_sets', 'diagrams', 'networks', 'ladder', 'controls',
            'published_means', 'printed', 'published_lines', 'our_lines', 'stand_in', 'done_differently', 'describe_end',
            'samples', 'numbers', 'section', 'share', 'copies', 'span', 'knows', 'more_faces', 'named_sentence',
            'losses', 'answers_panel', 'dominance', 'second_answer', 'quality_panel', 'quality_curves', 'scores',
-           'scored_arms', 'read_cells', 'fooled_sentence', 'pictures_of', 'contrast', 'sizes', 'changed_figure',
-           'changed_table', 'update_row', 'updates', 'amount', 'notes', 'measured', 'printed_cards', 'score_cards',
-           'memory_card', 'named_cards', 'cards', 'records']
+           'scored_arms', 'fooled_sentence', 'pictures_of', 'contrast', 'sizes', 'changed_figure', 'changed_table',
+           'update_row', 'updates', 'amount', 'notes', 'measured', 'printed_cards', 'score_cards', 'memory_card',
+           'named_cards', 'cards', 'records']
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #36b7876a
 THINGS = {"EMNIST": "letters", "CelebA": "faces", "CIFAR-10 airplanes": "airplanes"}  # set -> what it shows
@@ -65,6 +65,12 @@ def things(study: Study) -> dict[str, str]:
     "What the images of the three roles show, in a word; the name of the set where it is a stand-in."
     words = (THINGS.get(t.name, t.name) for t in study.main.values())
     return dict(zip(("letters", "faces", "airplanes"), words))
+
+
+def names(study: Study) -> dict[str, str]:
+    "How the ledger calls the data: by what was trained on, also where the claims say the paper's name."
+    of_claims = dict(zip(study.main, ("EMNIST", "CelebA", "airplanes")))
+    return {key: t.name for role, t in study.main.items() for key in (role, of_claims[role])}
 
 
 def say(cell: Any) -> str:
@@ -163,7 +169,7 @@ def ladder(study: Study) -> tuple[str, Table | None]:
     "May the network judge?"
     names = {role: t.name for role, t in study.main.items()}
     rows = ladder_rows(names, study.ladders)
-    caption = f"The ladder of {study.net.name}. {LIKE_WITH_LIKE[0].upper()}{LIKE_WITH_LIKE[1:]}."
+    caption = words(study, "ladder", net=study.net.name)
     table = Table("ladder", rows, {"rung": "KID of"} | names, caption, folded=True) if rows else None
     return ladder_sentence(study.net, names, study.ladders), table
 
@@ -171,7 +177,8 @@ def ladder(study: Study) -> tuple[str, Table | None]:
 def controls(study: Study) -> Table | None:
     "What the rulers say of changed real images of the three data sets; those of side arms stand with them."
     table = controls_table(study)
-    return table and replace(table, rows=[r for r in table.rows if ": " not in r["control"]])
+    rows = [r for r in table.rows if ": " not in r["control"]] if table else []
+    return table and replace(table, rows=rows, caption=words(study, "controls"))
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #06397e25
 SHOWN = COLUMNS[:5]  # what the papers' log lines print
@@ -317,9 +324,8 @@ def copies(study: Study) -> Figure | None:
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #116d2273
 KNOWS = {
-    "D_acc_train": "Training images called real, share",
-    "D_acc_held": "Held-out images called real, share",
-    "D_acc_gap": "Difference",
+    "D_acc_train": "Training images called real",
+    "D_acc_held": "Held-out images called real",
     "D_right_held": "Right on unseen images, batches of one kind",
     "D_right_alone": "Right on unseen images, one by one",
 }
@@ -498,15 +504,12 @@ def scored_arms(study: Study, names: Sequence[str]) -> list[Trained]:
     return [t for name in names for t in study if t.ledger_arm == name and name in LETTERS + FACES]
 
 
-def read_cells(study: Study, arm: str, at: str) -> dict[str, Any]:
-    "What two readers and KID say; between its ends a score may lie beyond them, so nothing is cut off."
-    return {m: cell_of(study.results.values("emnist", arm, m, at)) for m in READ}
-
-
 def fooled_sentence(study: Study) -> str:
     "How far KID and the reader are taken in by pictures without anything to read."
     said = {
-        f"{metric}_{back}": say(read_cells(study, f"{back} background: {NO_LETTER}", "control")[metric])
+        f"{metric}_{back}": say(
+            study.results.cell("emnist", f"{back} background: {NO_LETTER}", metric, "control")
+        )
         for metric in ("quality", "letters_read")
         for back in ("flat", "natural")
     }
@@ -527,7 +530,7 @@ def pictures_of(study: Study, name: str, names: Sequence[str], caption: str) -> 
 def contrast(study: Study) -> tuple[Figure, Table]:
     "The same images at several contrasts and on several backgrounds."
     arms = scored_arms(study, LETTERS)
-    rows = [{"arm": t.name, **read_cells(study, t.name, "common")} for t in arms]
+    rows = [{"arm": t.name, **study.results.cells("emnist", t.name, READ, "common")} for t in arms]
     read = {row["arm"]: row["letters_read"] for row in rows}
     best = max(read, key=lambda arm: np.nan_to_num(middle(read[arm]), nan=-np.inf))
     asked = {"steps": arms[0].steps, "best": best, "read": say(read[best])}
@@ -568,7 +571,11 @@ def changed_figure(study: Study, n: int = 6) -> Figure:
 def changed_table(study: Study) -> Table | None:
     "D(x) on held-out images under each change; none where no D was kept."
     answers = {name: study.results.values("emnist", name, "D_on_changed") for name in CHANGES}
-    rows = [{"change": name, "answer": cell_of(v, (0.0, 1.0))} for name, v in answers.items() if v]
+    rows = [
+        {"change": name, "answer": study.results.cell("emnist", name, "D_on_changed")}
+        for name, v in answers.items()
+        if v
+    ]
     columns = {"change": "Held-out images", "answer": "D(x)"}
     return Table("changed", rows, columns, words(study, "changed")) if rows else None
 
@@ -581,18 +588,15 @@ def update_row(study: Study, name: str, kind: str) -> dict:  # kind: D or G
     steps = many * more.steps_per_epoch, one * control.steps_per_epoch
     places = ((name, f"equal {kind} updates"), ("dcgan", f"{kind} updates of {name}"))
 
-    def both(metric: str) -> list:
-        return [study.results.values("cifar", arm, metric, at) for arm, at in places]
-
+    kids = [study.results.values("cifar", arm, "kid", at) for arm, at in places]
     return {
         "arm": f"{g} a batch",
         "control": f"equal {kind} updates",
         "d": f"{steps[0]:,} / {steps[1]:,}",
         "g": f"{steps[0] * g:,} / {steps[1]:,}",
-        "more": cell_of(both("kid")[0]),
-        "one": cell_of(both("kid")[1]),
-        "difference": paired(*both("kid")),
-        "told": paired(*both("c2st")),
+        "more": cell_of(kids[0]),
+        "one": cell_of(kids[1]),
+        "difference": paired(*kids),
     }
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #8ab00563
@@ -606,7 +610,6 @@ def updates(study: Study) -> tuple[Figure, Table]:
         "more": "KID, many",
         "one": "KID, one",
         "difference": "Difference of KID",
-        "told": "Difference of told apart",
     }
     rows = [update_row(study, name, kind) for name in UPDATES for kind in "DG"]
     runs = [study["cifar", name].first for name in ("dcgan", *UPDATES)]
