@@ -46,11 +46,11 @@ from gannb.studies.study import (
 
 # %% auto #0
 __all__ = ['WITH', 'WITHOUT', 'COUNTS', 'DUPLICATES', 'CONTROLS', 'RULERS', 'TABLE1', 'IMAGES', 'SHARES', 'MEMORY', 'FIGURES',
-           'NOISE', 'UNREST', 'LIMITS', 'notes', 'measured', 'SCORES', 'MEANING', 'FID_WARNING', 'OTHERS', 'spread',
-           'hero', 'data', 'counts', 'repeats', 'networks', 'more_convolutions', 'controls', 'ladder', 'table1_row',
-           'table1', 'images_row', 'numbers_of_images', 'fid_curve', 'both_ways', 'share_row', 'shares', 'memory',
+           'NOISE', 'UNREST', 'notes', 'measured', 'SCORES', 'MEANING', 'FID_WARNING', 'OTHERS', 'spread', 'hero',
+           'data', 'counts', 'repeats', 'networks', 'more_convolutions', 'controls', 'ladder', 'table1_row', 'table1',
+           'images_row', 'numbers_of_images', 'fid_curve', 'both_ways', 'share_row', 'shares', 'memory',
            'with_and_without', 'less_data', 'variety_curve', 'diversity_curve', 'film_words', 'films', 'strips',
-           'of_each_fruit', 'noise', 'copies', 'cards', 'records']
+           'in_range', 'of_each_fruit', 'noise', 'copies', 'cards', 'records']
 
 # %% ../../../nbs/17_studies.fruits.show.ipynb #78008fca
 WITH, WITHOUT = plot.COLORS["fake"], "#D55E00"  # blue with DiffAugment, orange without; grey is for reals
@@ -518,18 +518,19 @@ UNREST = {
 }
 
 
-LIMITS = {"passing_share": (-np.inf, 1.0)}  # a change that goes on the same way passes less than not at all
+def in_range(study: Study, role: str, metric: str, at: str) -> Any:
+    """A cell; without the ends of a share where a seed lies beyond them: a change that goes on in one
+    direction passes less than not at all."""
+    values = study.results.values(role, "augment", metric, at)
+    inside = all(0 <= v <= 1 for v in values)
+    return study.results.cell(role, "augment", metric, at) if inside else cell_of(values)
 
 
 def of_each_fruit(study: Study, name: str, asked: Mapping[str, tuple[str, str, str]], caption: str) -> Table:
     "A row a fruit: numbers of its pictures, `asked`: column -> head, metric, place; none where all are"
     "missing."
     rows = [
-        {"fruit": fruit(t)}
-        | {
-            key: cell_of(study.results.values(t.role, "augment", m, at), LIMITS.get(m))
-            for key, (_, m, at) in asked.items()
-        }
+        {"fruit": fruit(t)} | {key: in_range(study, t.role, m, at) for key, (_, m, at) in asked.items()}
         for t in study.main.values()
     ]
     heads = {key: how[0] for key, how in asked.items() if any(not isinstance(r[key], Missing) for r in rows)}
