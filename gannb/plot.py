@@ -1039,7 +1039,9 @@ def _forest_key(groups: Sequence[tuple[str, Sequence[Mapping]]]) -> str:
 
 # %% ../nbs/02_plot.ipynb #f0e50006
 def forest(
-    groups: Sequence[tuple[str, Sequence[Mapping]]],  # heading and rows, as `report.tracks.forest_groups` gives
+    groups: Sequence[
+        tuple[str, Sequence[Mapping]]
+    ],  # heading and rows, as `report.tracks.forest_groups` gives
 ) -> Figure:
     """All claims of a report: names, and how far each lies from its bound; two columns beyond 25 rows.
     Raises `GannbError` for no rows."""
