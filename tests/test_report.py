@@ -488,6 +488,8 @@ def test_a_run_of_ones_own_never_takes_the_place_of_the_reference(tmp_path):
     written(tmp_path / "reference" / "study", date="2026-01-01", commit="thereference")
     written(tmp_path / "study" / "quick", judged(setting="quick"), date="2026-02-01", setting="quick")
     written(tmp_path / "study" / "try", judged(bound=0.999), date="2026-03-01", setting="custom")
+    marker = tmp_path / "study" / "try" / MARKER
+    marker.write_text(json.dumps(json.loads(marker.read_text()) | {"finished": "2999-01-01T00:00:00"}))
     page = index_page(tmp_path).read_text(encoding="utf-8")
     (card,) = cards_of(page)
     assert "Reference result, setting desk, 2026-01-01" in card and "thereference" in card
