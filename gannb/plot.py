@@ -25,9 +25,10 @@ from .store import atomic_write
 
 # %% auto #0
 __all__ = ['COLORS', 'WIDTH', 'DPI', 'SMALL', 'TEXT', 'HEAD', 'MAX_IMAGES', 'GAP', 'HERO', 'PANEL_LEFT', 'PANEL_HEAD',
-           'PANEL_FOOT', 'LOSSES', 'PROBABILITIES', 'BOUND', 'LANE', 'tile', 'untile', 'png', 'save_png', 'grid',
-           'beside', 'hero', 'curves', 'losses', 'probabilities', 'seed_dots', 'gan_diagram', 'training_diagram',
-           'architecture', 'filters', 'feature_maps', 'gif']
+           'PANEL_FOOT', 'LOSSES', 'PROBABILITIES', 'BOUND', 'LANE', 'VERDICT_COLORS', 'FOREST_MOST', 'FOREST_LEAD',
+           'FOREST_TEXT', 'tile', 'untile', 'png', 'save_png', 'grid', 'beside', 'hero', 'curves', 'losses',
+           'probabilities', 'seed_dots', 'gan_diagram', 'training_diagram', 'architecture', 'forest', 'filters',
+           'feature_maps', 'gif']
 
 # %% ../nbs/02_plot.ipynb #71f5e9a1
 COLORS = {
@@ -321,6 +322,8 @@ def hero(
     """Real images beside generated ones, one row a data set: low and wide, for the first screen of a page.
     Raises `GannbError` when sizes or the numbers of sets differ."""
     sets, (height, gap) = _sets({"real": real, "generated": fake}, names), HERO
+    if 2 * len(names) > MAX_IMAGES:
+        raise GannbError(f"hero: {len(names)} data sets are more than a first screen can show.")
     left = max(len(str(name)) for name in names) * 8 + 14
     size, most = max(a.shape[1] for row in sets for a in row), height // len(sets) - GAP
     scale = max(1, min(_scale(size), min(most, 64) // size))
@@ -937,6 +940,123 @@ def architecture(
             if branch:
                 ax.text(end + 6, y + 40, layers[-1]["joins"], size=SMALL, va="center", color=color)
             y += LANE
+    return fig
+
+# %% ../nbs/02_plot.ipynb #f0e50002
+VERDICT_COLORS = {  # class of a verdict on the page -> its ink there
+    "yes": "#00684b",
+    "no": "#a33a00",
+    "artefact": "#8a3a78",
+    "open": "#6b5a00",
+    "untested": "#555c66",
+}
+
+
+FOREST_MOST, FOREST_LEAD, FOREST_TEXT = 25, 16, 9  # rows of one column; page pixels a line; points
+
+
+def _fit(text: str, width: float, **kw: Any) -> list[str]:
+    "Text of the forest in lines, none wider than `width` page pixels."
+    from matplotlib.textpath import TextPath
+
+    for chars in range(len(text), 8, -1):
+        lines = textwrap.wrap(text, chars, **kw)
+        if all(TextPath((0, 0), x, FOREST_TEXT).get_extents().width * 96 / 72 <= width for x in lines):
+            return lines
+    return textwrap.wrap(text, 8, **kw)
+
+# %% ../nbs/02_plot.ipynb #f0e50009
+def _forest_items(
+    groups: Sequence[tuple[str, Sequence[Mapping]]], name_width: float, line_width: float
+) -> list[dict]:
+    "Headings and rows from top to bottom: their words in lines, and the page pixels that each takes."
+    items: list[dict] = []
+    for heading, rows in groups:
+        sides = "against | for" if any(row["points"] for row in rows) else ""
+        items.append({"heading": heading, "sides": sides, "height": FOREST_LEAD + 12})
+        for row in rows:
+            name = _fit(f"{row['mark']} {row['short']}", name_width, subsequent_indent="    ")
+            words = _fit(row["words"], line_width, max_lines=2, placeholder=" ...") if row["words"] else []
+            lines = max(1, len(name), len(words))
+            items.append({**row, "name": name, "told": words, "height": FOREST_LEAD * lines + 4})
+    return items
+
+# %% ../nbs/02_plot.ipynb #f0e50003
+def _forest_columns(items: Sequence[dict], two: bool) -> list[list[dict]]:
+    "The items as one column, or as two of about the same height; a heading stays with its rows."
+    heights = np.cumsum([item["height"] for item in items])
+    cut = int(np.searchsorted(heights, heights[-1] / 2)) + 1 if two else len(items)
+    cut -= "heading" in items[cut - 1]
+    left, right = list(items[:cut]), list(items[cut:])
+    if right and "heading" not in right[0]:
+        heading = [item for item in left if "heading" in item][-1]
+        right.insert(0, heading | {"heading": f"{heading['heading']} (continued)"})
+    return [left, right] if right else [left]
+
+# %% ../nbs/02_plot.ipynb #f0e50004
+def _forest_row(ax: Any, row: Mapping[str, Any], left: float, start: float, width: float, y: float) -> None:
+    "A claim: its name, and on the line its dots with their bars, or words in their place."
+    color, kw = VERDICT_COLORS[row["key"]], {"size": FOREST_TEXT, "va": "center"}
+    middle = y + row["height"] / 2
+    ax.text(left, middle, "\n".join(row["name"]), color=color, **kw)
+    ax.text(start + width / 2, middle, "\n".join(row["told"]), color="#5b6470", ha="center", **kw)
+    if row["points"]:
+        ax.plot([start + width / 2] * 2, [y, y + row["height"]], color="#1c2026", lw=1)
+    for p in row["points"]:
+        at, low, high = (start + width * p[k] / 100 for k in ("at", "low", "high"))
+        bar, dot = (0.4, 1.0) if p["main"] else (0.16, 0.45)
+        ax.plot([low, high], [middle] * 2, color=color, alpha=bar, lw=4, solid_capstyle="butt", zorder=2)
+        ax.plot(at, middle, "o", color=color, alpha=dot, ms=6 if p["main"] else 4, mew=0, zorder=3)
+        if p["arrow"]:
+            side = 13 if p["arrow"] == "»" else -13
+            ax.text(at + side, middle - 1, p["arrow"], color=color, alpha=dot, ha="center", **kw)
+
+# %% ../nbs/02_plot.ipynb #f0e5000a
+def _forest_column(ax: Any, items: Sequence[Mapping], left: float, name: float, line: float) -> None:
+    "Headings and claims from top to bottom."
+    y, start = 0.0, left + name
+    for item in items:
+        if "heading" in item:
+            foot, kw = y + item["height"] - 3, {"size": FOREST_TEXT, "va": "bottom"}
+            ax.text(left, foot, item["heading"], weight="bold", **kw)
+            ax.text(start + line / 2, foot, item["sides"], ha="center", color="#5b6470", **kw)
+        else:
+            _forest_row(ax, item, left, start, line, y)
+        y += item["height"]
+
+# %% ../nbs/02_plot.ipynb #f0e50005
+_FOREST_KEY = (
+    "A dot says how far our estimate lies from the claim's bound, in half-widths of its interval (the bar); "
+    "pale: the claim's other parts.\nRight of the line and clear of it: reproduced. An arrow: further away "
+    "than is drawn. "
+)
+
+
+def _forest_key(groups: Sequence[tuple[str, Sequence[Mapping]]]) -> str:
+    "What dots, bars and signs mean."
+    signs = {row["key"]: f"{row['mark']} {row['verdict']}" for _, rows in groups for row in rows}
+    return f"{_FOREST_KEY}\n" + "     ".join(signs[key] for key in VERDICT_COLORS if key in signs)
+
+# %% ../nbs/02_plot.ipynb #f0e50006
+def forest(
+    groups: Sequence[
+        tuple[str, Sequence[Mapping]]
+    ],  # heading and rows, as `report.tracks.forest_groups` gives
+) -> Figure:
+    """All claims of a report: names, and how far each lies from its bound; two columns beyond 25 rows.
+    Raises `GannbError` for no rows."""
+    n = sum(len(rows) for _, rows in groups)
+    if not n:
+        raise GannbError("forest needs at least one claim.")
+    two = n > FOREST_MOST
+    wide, name = (WIDTH - 20) / 2 if two else WIDTH, 296 if two else 480
+    line = wide - name - 16
+    columns = _forest_columns(_forest_items(groups, name - 6, line), two)
+    height = max(sum(item["height"] for item in column) for column in columns)
+    fig, ax = _canvas(height + 72)
+    for i, column in enumerate(columns):
+        _forest_column(ax, column, i * (wide + 20) + 4, name, line)
+    ax.text(4, height + 66, _forest_key(groups), size=FOREST_TEXT, va="bottom", color="#5b6470")
     return fig
 
 # %% ../nbs/02_plot.ipynb #9d64a174

@@ -128,3 +128,14 @@ def test_tables_fit_the_page(shown):
             k for r in table.rows for k, v in r.items() if isinstance(v, dict) and k in table.columns
         }
         assert len(intervals) <= 4, table.name
+
+
+def test_what_passes_of_a_change_is_at_most_all_of_it_and_may_be_less_than_nothing():
+    def cell(values):
+        results = type("R", (), {"values": lambda self, *key: values})()
+        return show.picture_cell(type("S", (), {"results": results}), "apple", "passing_share", "end")
+
+    low, high = cell([0.9, 1.0, 0.98])["interval"]
+    assert high == 1 and low == pytest.approx(0.829, abs=0.01)
+    low, high = cell([-0.9, -0.1, -0.4])["interval"]
+    assert low < cell([-0.9, -0.1, -0.4])["mean"] < high, "not cut at nothing"

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -220,3 +221,87 @@ def test_a_branch_gets_a_lane_of_its_own():
     words = [t.get_text() for t in two.axes[0].texts]
     assert {"label y", "beside the noise", "Generator: 21 weights"} <= set(words)
     assert "label y" not in [t.get_text() for t in one.axes[0].texts]
+
+
+# ---- the forest of claims
+POINT = {"at": 62.5, "low": 56.25, "high": 68.75, "arrow": "", "main": True}
+
+
+def claim_row(i, key="yes", mark="✓", verdict="reproduced", points=(POINT,), words=""):
+    row = {"id": f"c{i}", "short": f"Claim {i} on what comes out", "key": key, "mark": mark}
+    return row | {"verdict": verdict, "points": list(points), "words": words}
+
+
+def silent_row(i, words="needs people"):
+    return claim_row(i, "untested", "–", "not testable here", (), words)
+
+
+def texts(fig):
+    return [t.get_text().replace("\n    ", " ").replace("\n", " ") for t in fig.axes[0].texts]
+
+
+def dots(fig):
+    return [line for line in fig.axes[0].lines if line.get_marker() == "o"]
+
+
+def test_the_forest_names_every_claim_and_heading():
+    groups = [("The claims", [claim_row(i) for i in range(20)]), ("Facts", [silent_row(i) for i in (20, 21)])]
+    said = texts(plot.forest(groups))
+    assert {"The claims", "Facts"} <= set(said)
+    assert {f"✓ Claim {i} on what comes out" for i in range(20)} <= set(said)
+    assert said.count("needs people") == 2 and said.count("against | for") == 1, "facts have no line"
+    assert "✓ reproduced" in said[-1] and "– not testable here" in said[-1] and "~" not in said[-1]
+
+
+def test_a_dot_stands_right_of_the_line_where_the_page_draws_it():
+    left = POINT | {"at": 37.5, "low": 31.25, "high": 43.75, "main": False}
+    end = POINT | {"at": 93.75, "arrow": "»"}
+    fig = plot.forest([("a", [claim_row(0), claim_row(1, points=[left, POINT]), claim_row(2, points=[end])])])
+    zero = {line.get_xdata()[0] for line in fig.axes[0].lines if line.get_color() == "#1c2026"}
+    (zero,) = zero
+    x = [line.get_xdata()[0] for line in dots(fig)]
+    assert x[0] == x[2] > zero > x[1] and x[0] - zero == pytest.approx(zero - x[1])
+    assert x[3] - zero == pytest.approx(3.5 * (x[0] - zero)), "in the places of the page: percent of the line"
+    assert dots(fig)[1].get_alpha() < 0.5 < dots(fig)[0].get_alpha(), "other parts are pale"
+    assert "»" in texts(fig)
+
+
+@pytest.mark.parametrize("n, columns", [(25, 1), (26, 2), (61, 2)])
+def test_many_claims_stand_in_two_columns_that_balance(n, columns):
+    long = "A claim whose name is so long that no column can take it on a single line of the sheet"
+    rows = [claim_row(i) for i in range(n - 1)] + [silent_row(n, "a reason " * 20) | {"short": long}]
+    fig = plot.forest([("One", rows[: n - 2]), ("Two", rows[n - 2 :])])
+    names = [t for t in fig.axes[0].texts if t.get_text().startswith(("✓ Claim", "– A claim"))]
+    assert len(names) == n and len({t.get_position()[0] for t in names}) == columns
+    assert f"– {long}" in texts(fig)
+    if columns == 2:
+        foot = [max(t.get_position()[1] for t in names if t.get_position()[0] == x) for x in (4, 494)]
+        assert abs(foot[0] - foot[1]) < 90 and "One (continued)" in texts(fig)
+
+
+def test_no_word_of_the_forest_leaves_its_place():
+    short = "WWW MMM a claim of many wide letters, WWW MMM WWW MMM WWW"
+    rows = [claim_row(i) | {"short": short} for i in range(20)]
+    rows += [silent_row(i, "no images of that kind are here, and none can be had") for i in range(10)]
+    fig = plot.forest([("The claims of the paper", rows)])
+    draw = FigureCanvasAgg(fig).get_renderer()
+    width, height = fig.get_size_inches() * fig.dpi
+    boxes = [t.get_window_extent(draw) for t in fig.axes[0].texts]
+    assert all(b.x0 >= 0 and b.x1 <= width and b.y0 >= 0 and b.y1 <= height for b in boxes)
+    for i, a in enumerate(boxes):
+        assert not any(a.overlaps(b) for b in boxes[i + 1 :]), fig.axes[0].texts[i].get_text()
+    assert width == 1920 and 12 <= plot.FOREST_TEXT * 96 / 72, "12 page pixels can be read at 960"
+
+
+def test_the_inks_of_the_forest_are_those_of_the_page():
+    from gannb.report.blocks import VERDICT_KEYS, template_text
+
+    css = template_text("parts.css")
+    assert set(plot.VERDICT_COLORS) == set(VERDICT_KEYS.values())
+    assert all(f"--{key}: {ink};" in css for key, ink in plot.VERDICT_COLORS.items())
+
+
+def test_a_forest_needs_a_claim():
+    for nothing in ([], [("The claims", [])]):
+        with pytest.raises(GannbError, match="at least one claim"):
+            plot.forest(nothing)

@@ -461,33 +461,77 @@ def test_the_page_refuses_pictures_from_elsewhere(tmp_path):
         export_html(tmp_path / "none.ipynb", tmp_path / "r.html")
 
 
-def test_the_index_leads_to_the_newest_run_of_each_paper(tmp_path):
+def cards_of(page):
+    "The cards of an index page, each as its HTML."
+    return re.split(r"<li>\s*<h2>", page.split("<section")[0])[1:]
+
+
+def test_the_index_leads_to_the_newest_run_of_a_paper_without_a_reference(tmp_path):
     written(tmp_path / "study" / "old", date="2026-01-01")
     written(tmp_path / "study" / "new", date="2026-02-01")
     written(tmp_path / "other" / "run", judged(bound=0.999), title="Other study")
-    written(tmp_path / "reference" / "study", date="2026-03-01")
     unfinished = tmp_path / "study" / "half"
     unfinished.mkdir()
     (unfinished / "claims.json").write_text("[]")
     (tmp_path / "study" / "new" / "report.html").write_text("x")
     page = index_page(tmp_path).read_text(encoding="utf-8")
-    cards = re.findall(r"<li>(?:(?!</li>\s*<li>).)*?<h2>.*?<p class=\"facts\">", page, re.S)
-    assert (
-        len(cards) == 2
-        and 'href="study/new/report.html"' in page
-        and "study/old" in page
-        and "reference/study" in page
-        and "half" not in page
-    )
-    assert (
-        page.count('<tr data-v="yes">') == 1
-        and page.count('<tr data-v="no">') == 1
-        and page.count('<tr data-v="untested">') == 2
-    )
-    assert (
-        'src="study/new/figures/fig01_hero.png"' in page
-        and (tmp_path / "study/new/figures/fig01_hero.png").is_file()
-    )
+    other, study = cards_of(page)
+    assert "Other study" in other and 'href="study/new/report.html"' in study and "study/half" not in page
+    assert "your own run<" in study and "there is no reference result of this paper" in study
+    assert "earlier: " in study and 'href="study/old"' in study and "earlier" not in other
+    assert [page.count(f'<tr data-v="{key}">') for key in ("yes", "no", "untested")] == [1, 1, 2]
+    assert 'src="study/new/figures/fig01_hero.png"' in study
+    assert (tmp_path / "study/new/figures/fig01_hero.png").is_file()
+
+
+def test_a_run_of_ones_own_never_takes_the_place_of_the_reference(tmp_path):
+    written(tmp_path / "reference" / "study", date="2026-01-01", commit="thereference")
+    written(tmp_path / "study" / "quick", judged(setting="quick"), date="2026-02-01", setting="quick")
+    written(tmp_path / "study" / "try", judged(bound=0.999), date="2026-03-01", setting="custom")
+    marker = tmp_path / "study" / "try" / MARKER
+    marker.write_text(json.dumps(json.loads(marker.read_text()) | {"finished": "2999-01-01T00:00:00"}))
+    page = index_page(tmp_path).read_text(encoding="utf-8")
+    (card,) = cards_of(page)
+    assert "Reference result, setting desk, 2026-01-01" in card and "thereference" in card
+    assert 'src="reference/study/figures/fig01_hero.png"' in card
+    before, beside = card.split("your own runs<")
+    assert "study/quick" not in before and "no reference result" not in card
+    assert re.findall(r'<a href="study/\w+">([^<]+)</a>', beside) == [
+        "try (custom, 2026-03-01)",
+        "quick (2026-02-01)",
+    ]
+    assert [page.count(f'<tr data-v="{key}">') for key in ("yes", "no", "untested")] == [1, 0, 1]
+    assert page.count('href="reference/study#claim-d-wins"') == 2, "the forest and the table lead to its card"
+
+
+def test_the_index_shows_heroes_whole_and_its_data_in_one_line(tmp_path):
+    written(tmp_path / "study" / "run")
+    page = index_page(tmp_path).read_text(encoding="utf-8")
+    rule = re.search(r"\.papers img \{([^}]*)\}", page)[1]
+    assert "height: auto" in rule and "cover" not in rule, "a hero is never cut"
+    assert "Data: letters (and 1 more" in page and "stand-in: digits" not in page
+    written(tmp_path / "study" / "run", data="complete")
+    assert "Data: complete</p>" in index_page(tmp_path).read_text(encoding="utf-8")
+
+
+def test_the_index_filters_the_forest_and_the_table_by_verdict(tmp_path):
+    written(tmp_path / "study" / "run")
+    page = index_page(tmp_path).read_text(encoding="utf-8")
+    rows = re.findall(r'class="g-frow g-(\w+)" href="([^"]+)"', page)
+    assert rows == [("yes", "study/run#claim-d-wins"), ("untested", "study/run#claim-later")]
+    buttons = dict(re.findall(r'<button type="button" data-v="(\w+)"[^>]*>[^<]*\((\d+)\)', page))
+    assert buttons == {"yes": "1", "untested": "1"}, "a button a verdict that is there"
+    script = page.split("<script>")[1]
+    assert '"g-" + key' in script and ".g-frow, tr[data-v]" in script and ".index [hidden]" in page
+
+
+def test_the_index_says_here_and_a_dash_where_the_paper_gives_no_number(tmp_path):
+    claims = judged()
+    claims[0]["here"], claims[0]["ours"] = "D(x) 0.983 [0.974, 0.993]", "a long text"
+    written(tmp_path / "study" / "run", claims)
+    rows = re.findall(r"<tr data-v.*?</tr>", index_page(tmp_path).read_text(encoding="utf-8"), re.S)
+    assert '<td data-h="here">D(x) 0.983 [0.974, 0.993]</td>' in rows[0] and "a long text" not in rows[0]
+    assert '<td data-h="paper">–</td>' in rows[1] and "the paper gives no number" not in rows[1]
 
 
 def test_the_index_of_nothing_says_what_to_run(tmp_path):

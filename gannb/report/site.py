@@ -15,7 +15,8 @@ from typing import Any
 from ..base import GannbError
 from ..ledger.words import MARKS, VERDICTS, counts
 from .blocks import MARKER, VERDICT_KEYS, block, template_text, templates
-from .page import data_words
+from .page import reading
+from .tracks import forest_block
 from ..store import atomic_write, read_json
 
 # %% auto #0
@@ -130,11 +131,11 @@ def _runs(outputs: Path) -> list[dict]:
 
 # %% ../../nbs/16_report.site.ipynb #bee88add
 def _papers(runs: Sequence[dict]) -> list[list[dict]]:
-    "The runs of each paper, a run of one's own before the reference."
+    "The runs of each paper, by its name: the reference first, then runs of one's own, newest first."
     papers: dict[str, list[dict]] = {}
     for run in runs:
         papers.setdefault(run["name"], []).append(run)
-    return [sorted(group, key=lambda run: run["reference"]) for group in papers.values()]
+    return [sorted(papers[name], key=lambda run: not run["reference"]) for name in sorted(papers)]
 
 # %% ../../nbs/16_report.site.ipynb #3d0fbe37
 def _link(run: Mapping[str, Any], outputs: Path) -> str:
@@ -144,8 +145,9 @@ def _link(run: Mapping[str, Any], outputs: Path) -> str:
 
 # %% ../../nbs/16_report.site.ipynb #b275a77e
 def _run_label(run: Mapping[str, Any]) -> str:
-    name = "reference" if run["reference"] else run["folder"].name
-    return f"{name} ({run['setting']}, {run['date']})"
+    "A run of one's own in few words: `quick (2026-11-27)`."
+    name, setting = run["folder"].name, run["setting"]
+    return f"{name} ({run['date']})" if name == setting else f"{name} ({setting}, {run['date']})"
 
 # %% ../../nbs/16_report.site.ipynb #ff48c7d3
 def _hero(run: Mapping[str, Any], outputs: Path) -> dict[str, str]:
@@ -157,15 +159,17 @@ def _hero(run: Mapping[str, Any], outputs: Path) -> dict[str, str]:
     return {"hero_src": "", "hero_alt": ""}
 
 # %% ../../nbs/16_report.site.ipynb #f05b6f26
-def _card_of(run: Mapping[str, Any], others: Sequence[Mapping[str, Any]], outputs: Path) -> dict:
+def _card_of(run: Mapping[str, Any], own: Sequence[Mapping[str, Any]], outputs: Path) -> dict:
     "What the index shows of one paper."
+    link, notes = _link(run, outputs), run["data"]
     return {
         **run,
         **_hero(run, outputs),
-        "link": _link(run, outputs),
-        "data": data_words(run["data"]),
-        "study": run["name"].replace("_", " "),
-        "others": [{"link": _link(other, outputs), "label": _run_label(other)} for other in others],
+        "link": link,
+        "label": _run_label(run),
+        "notes": [notes] if isinstance(notes, str) else notes,
+        "own": [{"link": _link(other, outputs), "label": _run_label(other)} for other in own],
+        "forest": forest_block(run["claims"], link),
     }
 
 # %% ../../nbs/16_report.site.ipynb #55053955
@@ -181,7 +185,9 @@ def index_page(
     """Write the page that leads to every report.
     Raises `GannbError` when a finished run's records are damaged."""
     outputs = Path(outputs)
-    cards = [_card_of(newest, others, outputs) for newest, *others in _papers(_runs(outputs))]
+    cards = [_card_of(shown, own, outputs) for shown, *own in _papers(_runs(outputs))]
     claims = [claim for card in cards for claim in card["claims"]]
-    page = templates().get_template("index.j2").render(cards=cards, filters=_filters(claims), style=_styles())
+    explained = reading()["settings"].get(cards[0]["setting"], "") if cards else ""
+    said = {"filters": _filters(claims), "explained": explained, "glossary": reading()["glossary"]}
+    page = templates().get_template("index.j2").render(cards=cards, **said, style=_styles())
     return atomic_write(outputs / "index.html", page)

@@ -312,7 +312,7 @@ class Study:
         }
         page.report.cards(plain(self.show_room.cards(self)))
         audits = {f"{role}: {t.name}": plain(cards.audit_card(t)) for role, t in self.main.items()}
-        page.report.provenance(made_by, audits)
+        page.report.provenance(made_by, audits, cards.cost_words(self))
         request = {"paper": self.request.paper, "setting": self.request.setting}
         page.report.finish(
             self.judged,

@@ -13,6 +13,7 @@ import numpy as np
 from ... import plot
 from ...base import Missing
 from ...datasets.fruits import varieties
+from ...ledger.intervals import cut_to
 from ...models.dcgan import layer_table
 from ...stages import cards as cards_room
 from ...stages.arms import Trained
@@ -46,11 +47,11 @@ from gannb.studies.study import (
 
 # %% auto #0
 __all__ = ['WITH', 'WITHOUT', 'COUNTS', 'DUPLICATES', 'CONTROLS', 'RULERS', 'TABLE1', 'IMAGES', 'SHARES', 'MEMORY', 'FIGURES',
-           'NOISE', 'UNREST', 'LIMITS', 'notes', 'measured', 'SCORES', 'MEANING', 'FID_WARNING', 'OTHERS', 'spread',
-           'hero', 'data', 'counts', 'repeats', 'networks', 'more_convolutions', 'controls', 'ladder', 'table1_row',
-           'table1', 'images_row', 'numbers_of_images', 'fid_curve', 'both_ways', 'share_row', 'shares', 'memory',
+           'NOISE', 'UNREST', 'notes', 'measured', 'SCORES', 'MEANING', 'FID_WARNING', 'OTHERS', 'spread', 'hero',
+           'data', 'counts', 'repeats', 'networks', 'more_convolutions', 'controls', 'ladder', 'table1_row', 'table1',
+           'images_row', 'numbers_of_images', 'fid_curve', 'both_ways', 'share_row', 'shares', 'memory',
            'with_and_without', 'less_data', 'variety_curve', 'diversity_curve', 'film_words', 'films', 'strips',
-           'of_each_fruit', 'noise', 'copies', 'cards', 'records']
+           'picture_cell', 'of_each_fruit', 'noise', 'copies', 'cards', 'records']
 
 # %% ../../../nbs/17_studies.fruits.show.ipynb #78008fca
 WITH, WITHOUT = plot.COLORS["fake"], "#D55E00"  # blue with DiffAugment, orange without; grey is for reals
@@ -518,18 +519,20 @@ UNREST = {
 }
 
 
-LIMITS = {"passing_share": (-np.inf, 1.0)}  # a change that goes on the same way passes less than not at all
+def picture_cell(study: Study, role: str, metric: str, at: str) -> Any:
+    """A cell as the cards have it. What passes of a change is at most all of it, and less than nothing of one
+    that goes on in one direction."""
+    found = cell_of(study.results.values(role, "augment", metric, at))
+    if metric == "passing_share" and isinstance(found, Mapping) and "interval" in found:
+        return {**found, "interval": cut_to(*found["interval"], (-np.inf, 1.0))}
+    return found
 
 
 def of_each_fruit(study: Study, name: str, asked: Mapping[str, tuple[str, str, str]], caption: str) -> Table:
     "A row a fruit: numbers of its pictures, `asked`: column -> head, metric, place; none where all are"
     "missing."
     rows = [
-        {"fruit": fruit(t)}
-        | {
-            key: cell_of(study.results.values(t.role, "augment", m, at), LIMITS.get(m))
-            for key, (_, m, at) in asked.items()
-        }
+        {"fruit": fruit(t)} | {key: picture_cell(study, t.role, m, at) for key, (_, m, at) in asked.items()}
         for t in study.main.values()
     ]
     heads = {key: how[0] for key, how in asked.items() if any(not isinstance(r[key], Missing) for r in rows)}
