@@ -281,7 +281,7 @@ def _out(test: Mapping, verdict: str, text: str, measured: Sequence[Measured] = 
         "side": None,  # of the estimate: True where the claim is true, False elsewhere
         "no_difference": False,
         "within": _within(test),
-        "quantity": test.get("quantity", test.get("metric")),
+        "quantity": what_of(test) if "metric" in test else None,
         "unit": test.get("unit"),
         "open": None,
         "controls": [],

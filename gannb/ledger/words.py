@@ -342,7 +342,7 @@ def _sentence(text: str) -> str:
 
 def _also(claims: Sequence[Mapping], verdict: str, words: str) -> list[str]:
     "`Left open: D(x) is close to 1; colour is harder.`; nothing where no claim has that verdict."
-    shorts = [c["short"] for c in claims if c["verdict"] == verdict and not c.get("finding")]
+    shorts = [c["short"] for c in claims if c["verdict"] == verdict]
     return [f"{words}: {'; '.join(shorts)}."] if shorts else []
 
 
@@ -352,10 +352,11 @@ def meaning(
 ) -> list[str]:  # sentences; none where the setting judges nothing
     "What some verdicts mean: findings, decided ones and ranked ones first; then what stays open."
     judging = [c for c in claims if c["setting"] in JUDGING]
-    told = sorted((c for c in judging if c.get("finding")), key=_telling)
-    found = [_sentence(c["finding"]) for c in told[:most]]
-    untold = _also(judging, INCONCLUSIVE, "Left open")
-    return [*dict.fromkeys(found), *untold, *_also(judging, NOT_TESTABLE, "Not testable here")]
+    told = sorted((c for c in judging if c.get("finding")), key=_telling)[:most]
+    found = [_sentence(c["finding"]) for c in told]
+    rest = [c for c in judging if c not in told]
+    untold = _also(rest, INCONCLUSIVE, "Left open")
+    return [*dict.fromkeys(found), *untold, *_also(rest, NOT_TESTABLE, "Not testable here")]
 
 
 def _telling(claim: Mapping) -> tuple:

@@ -18,7 +18,7 @@ from ..base import GannbError, check_choice, fmt_time
 from ..config import Report as Request
 from ..ledger.check import CLAIMS, PROTOCOLS, RESULTS, results_text
 from ..ledger.claims import load_claims
-from ..ledger.words import NOT_TESTABLE, counts, headline, meaning
+from ..ledger.words import JUDGING, NOT_TESTABLE, counts, headline, meaning
 from ..plot import gif, png
 from gannb.report.blocks import (
     MARKER,
@@ -113,7 +113,8 @@ def _opening_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
     "What the first screen says of a run, as the template takes it."
     links = [{"href": href, "text": text} for text, href in meta.get("links", {}).items()]
     told = {"title": meta["title"], "paper": meta["paper"], "facts": _opening_facts(meta), "links": links}
-    return told | {"explained": reading()["settings"].get(meta["setting"], "")}
+    judges, explained = meta["setting"] in JUDGING, reading()["settings"].get(meta["setting"], "")
+    return told | {"judges": judges, "explained": explained}
 
 # %% ../../nbs/16_report.page.ipynb #47995b60
 CHOICES = {  # columns of the table of open choices
