@@ -304,8 +304,9 @@ def test_a_committed_forest_is_what_its_claims_draw(summary, paper, tmp_path):
     committed = Image.open(ROOT / "outputs" / "reference" / paper / summary.FOREST)
     drawn = Image.open(summary.draw_forest(summary.record(paper, "claims"), tmp_path / "f.png"))
     assert drawn.size == committed.size and drawn.text == committed.text
-    ours, theirs = (np.asarray(x.convert("L"), float) for x in (drawn, committed))
-    assert np.abs(ours - theirs).mean() < 1, f"run: python tools/dev.py summary {paper}"
+    ours, theirs = (np.asarray(x.convert("RGB"), int) for x in (drawn, committed))
+    other = (np.abs(ours - theirs).max(2) > 48).mean()  # a single name in another colour is 0.0005
+    assert other < 0.0002, f"{other:.5f} of it differs: run python tools/dev.py summary {paper}"
 
 
 def test_a_summary_follows_its_claims(summary, tmp_path, monkeypatch):

@@ -149,11 +149,11 @@ def reference(paper: str) -> int:
     names = ("results.csv", *(f"{record}.json" for record in records))
     page = linked_page(source)
     size = sum(store.tree_bytes(source / part) for part in ("figures", "tables")) + len(page.encode())
-    size += sum((source / name).stat().st_size for name in names) + 200_000  # the summary, with its forest
-    if size > 3_000_000:
+    size += sum((source / name).stat().st_size for name in names)
+    if size > 2_800_000:
         raise SystemExit(
-            f"{source} holds {size:,} bytes of what a reference keeps; it must stay under 3,000,000. The "
-            "old reference is untouched."
+            f"{source} holds {size:,} bytes of what a reference keeps; it must stay under 2,800,000, as its "
+            "summary with the forest comes on top. The old reference is untouched."
         )
     shutil.rmtree(target, ignore_errors=True)
     for part in ("figures", "tables"):
@@ -163,7 +163,7 @@ def reference(paper: str) -> int:
     (target / "report.html").write_text(page, encoding="utf-8")
     summary(paper)
     give_generators(paper, ROOT / "outputs" / "reference" / "generators")
-    print(f"{target.relative_to(ROOT)}: {size:,} bytes")
+    print(f"{target.relative_to(ROOT)}: {store.tree_bytes(target):,} bytes")
     return 0
 
 
