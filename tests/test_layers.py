@@ -80,12 +80,14 @@ TABLE = {
     "widgets": (19, (*BELOW_STUDIES, "studies", "commands")),
     "cli": (20, (*BELOW_STUDIES, "studies", "commands", "widgets")),
 }
-# The rooms of one paper: its plan knows no torch, its rows train and measure, its show says what came out.
+# The rooms of one paper: its plan knows no torch, its rows train and measure, its show shows what came out,
+# its words say it.
 PAPER_ROOMS = {
     "plan": ("base", "config"),
     "side": (*BELOW_STUDIES, "studies.study", "plan"),
     "rows": (*BELOW_STUDIES, "studies.study", "plan", "side"),
-    "show": (*BELOW_STUDIES, "studies.study", "plan", "side", "rows"),
+    "words": (*BELOW_STUDIES, "studies.study", "plan", "side", "rows"),
+    "show": (*BELOW_STUDIES, "studies.study", "plan", "side", "rows", "words"),
 }
 PAPERS = sorted(p.stem for p in (ROOT / "papers").glob("*.yaml"))
 for _paper in PAPERS:

@@ -98,3 +98,11 @@ def test_an_artefact_has_three():
 def test_a_difference_is_its_own_comparison():
     [leaf] = deciding(judge(difference(), rows(HIGH) + rows(LOW, "b"), PAPER))
     assert leaf["decides"] and distance(leaf) > 1
+
+
+@pytest.mark.parametrize("first, at", [(HIGH, 0), ([v + 0.02 for v in HIGH], 1)])
+def test_among_comparisons_of_one_verdict_the_nearest_to_its_bound_decides(first, at):
+    record = judge(both(), rows(first) + rows([v + 0.01 for v in HIGH], "b"), PAPER)
+    far = [distance(leaf) for leaf in deciding(record)]
+    assert record["verdict"] == "reproduced" and min(far) > 1 and far.index(min(far)) == at
+    assert [leaf["decides"] for leaf in deciding(record)] == [i == at for i in range(2)]

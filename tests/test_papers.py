@@ -154,8 +154,9 @@ def test_the_cell_that_opens_the_page_is_shown(paper):
 
 def test_every_caption_of_the_study_is_shown():
     "A text that no table, figure or cell asks for, or one asked for that is not there, is an error."
-    show = (PAPERS.parent / "gannb" / "studies" / "dataset_study" / "show.py").read_text(encoding="utf-8")
-    asked = set(re.findall(r'words\(\s*study, "([^"]+)"', "\n".join([show, *code_cells("dataset_study")])))
+    rooms = (PAPERS.parent / "gannb" / "studies" / "dataset_study").glob("*.py")
+    texts = [*(path.read_text(encoding="utf-8") for path in rooms), *code_cells("dataset_study")]
+    asked = set(re.findall(r'words\(\s*study, "([^"]+)"', "\n".join(texts)))
     assert asked == set(STUDY["captions"])
 
 

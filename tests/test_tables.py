@@ -2,6 +2,7 @@
 
 import pytest
 
+from gannb.ledger.intervals import shown_interval, t_interval
 from gannb.report.numbers import cell_text
 from gannb.stages.tables import RANGE, SHARES, Results, cell_of, mean_cell
 
@@ -17,9 +18,12 @@ def test_no_interval_of_a_share_reaches_beyond_it(metric, values, end):
     assert 0 <= low < high <= 1 and end in (low, high)
 
 
-def test_an_interval_inside_is_left_alone_and_so_are_measures_without_an_end():
-    inside = [0.4, 0.5, 0.6]
-    assert Results(rows("recall", inside)).cell("a", "b", "recall") == cell_of(inside)
+def test_a_share_has_the_interval_of_its_card_and_measures_without_an_end_the_plain_one():
+    inside = [0.7, 0.8, 0.95]
+    share, plain = Results(rows("recall", inside)).cell("a", "b", "recall"), cell_of(inside)
+    assert share["interval"] == shown_interval(inside, within=(0, 1)) and share["mean"] == plain["mean"]
+    assert plain["interval"][1] > 1 > share["interval"][1] > share["mean"]
+    assert plain["interval"] == pytest.approx(tuple(t_interval(inside))[1:3])
     wide = [0.01, 0.0, 0.1]
     for metric in ("kid", "quality", "D_gap", "copies", "diversity"):
         assert metric not in RANGE and Results(rows(metric, wide)).cell("a", "b", metric)["interval"][0] < 0

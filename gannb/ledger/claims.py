@@ -763,7 +763,7 @@ def _cell(test: Mapping, arm: Any) -> Cell:
         own.get("dataset", test.get("dataset")),
         own.get("metric", test["metric"]),
         at,
-        own.get("label") or label or "",
+        _named(test, own.get("label")) or label or "",
     )
 
 # %% ../../nbs/13_ledger.claims.ipynb #a3e2489b

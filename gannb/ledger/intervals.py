@@ -109,6 +109,8 @@ def shown_interval(
     if within is None:
         return plain.low, plain.high
     first, last = within
+    if not math.isfinite(last - first):  # one end only: no such scale
+        return cut_to(plain.low, plain.high, within)
     share = (x - first) / (last - first)
     if share.min() <= 0 or share.max() >= 1:
         return cut_to(plain.low, plain.high, within)

@@ -137,6 +137,7 @@ def _tally(leaves: Sequence[tuple[str, dict]]) -> str:
 
 # %% ../../nbs/13_ledger.judge.ipynb #d47b0511
 _SHORT = 220  # characters: a longer text is said by its number and what was needed
+_ROOM = 300  # for several comparisons
 
 
 def _named_text(leaf: Mapping) -> str:
@@ -150,8 +151,17 @@ def _told(leaves: Sequence[Mapping]) -> list[str]:
         return list(dict.fromkeys(map(_named_text, leaves)))
     if len(leaves) > 1 or len(leaves[0]["text"]) > _SHORT:
         merged = together(leaves)
-        return [merged] if len(merged) <= 350 else list(dict.fromkeys(map(sentence, leaves)))
+        return [merged] if len(merged) <= _ROOM else _by_part(leaves)
     return [leaves[0]["text"]]
+
+
+def _by_part(leaves: Sequence[Mapping]) -> list[str]:
+    "One sentence for each comparison: by the name of its part where all have one, else in full."
+    said = [leaf["said"] or {} for leaf in leaves]
+    if not all(s.get("part") for s in said):
+        return list(dict.fromkeys(map(sentence, leaves)))
+    needs = [f"; {s['needs']}" if s["needs"] else "" for s in said]
+    return [f"{_capital(s['part'])}: {leaf['ours']}{n}." for s, leaf, n in zip(said, leaves, needs)]
 
 
 def _every(parts: Sequence[dict]) -> tuple[str, str]:
@@ -650,6 +660,23 @@ def names_used(test: Mapping, names: Mapping[str, str]) -> dict[str, str]:
     return {key: names[key] for key in sorted(names) if key in there}
 
 
+def _labels_in(test: Any) -> Iterator[str]:
+    "Every label of a test, of its parts and of their arms."
+    if isinstance(test, Mapping):
+        for key, value in test.items():
+            yield from [value] if key == "label" else _labels_in(value)
+    elif isinstance(test, (list, tuple)):
+        for item in test:
+            yield from _labels_in(item)
+
+
+def _names_of(claim: Mapping, names: Mapping[str, str]) -> dict[str, str]:
+    "The page's names that a claim uses. Arithmetic is on the paper's own data: its labels stay as they are."
+    used = names_used(claim["test"], names)
+    theirs = set(_labels_in(claim["test"])) if about_of(claim) == "arithmetic" else ()
+    return {key: name for key, name in used.items() if key not in theirs}
+
+
 def _with_names(test: Mapping, names: Mapping[str, str]) -> dict:
     "A test that knows how the page calls its data and arms; its parts take that over."
     return {**test, "names": dict(names)} if names else dict(test)
@@ -707,7 +734,7 @@ def judge(
     check_claim(claim)
     check_choice("setting", setting, SETTINGS)
     table = results if isinstance(results, Table) else Table(results, missing, names)
-    used = names_used(claim["test"], names or {})
+    used = _names_of(claim, names or {})
     return _record(claim, _outcome(claim, table, setting, used), setting, previous, new, used)
 
 # %% ../../nbs/13_ledger.judge.ipynb #be6169c8

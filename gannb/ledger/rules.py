@@ -472,7 +472,8 @@ def _interval_said(read: Reading, i: Interval, shown: Sequence[float]) -> str:
     unit = read.test.get("unit", "")
     if _all_alike(read):
         sizes = [abs(v) for m in read.measured for v in m.values.values()]
-        mean = 0.0 if abs(i.mean) <= 1e-12 * max(sizes) else i.mean
+        mean, _ = cut_to(i.mean, i.mean, _within(read.test))  # an estimated share may lie below 0
+        mean = 0.0 if abs(mean) <= 1e-12 * max(sizes) else mean
         return fmt_interval(mean, mean, mean, unit)
     bounds = [t for t in region(read.test) if math.isfinite(t)]
     return fmt_interval(i.mean, *shown, unit, bounds)

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['META', 'CHOICES', 'HANGING', 'reading', 'Shown', 'data_words', 'Report', 'load_study', 'previous_claims',
-           'run_folder', 'report_command', 'study_meta']
+           'run_folder', 'report_command', 'page_links', 'study_meta']
 
 # %% ../../nbs/16_report.page.ipynb #9caa8ea2
 META = ("title", "paper", "preset", "setting", "data", "device", "run_time", "date", "commit", "command")
@@ -103,7 +103,7 @@ def _opening_facts(meta: Mapping[str, Any]) -> dict[str, str]:
         "setting": setting,
         "data": data_words(meta["data"]),
         "device": meta["device"],
-        "run time": time if isinstance(time, str) else fmt_time(time),
+        "computing time": time if isinstance(time, str) else fmt_time(time),
         "date": meta["date"],
         "commit": meta["commit"],
     }
@@ -291,10 +291,11 @@ class Report:
         self,
         made_by: Mapping[str, Any],  # versions, commit, device, fingerprints ...
         audit: Mapping[str, Mapping[str, Any]] | None = None,  # data set -> counts of its audit
+        cost: str = "",  # what running it again takes: time and disk
     ) -> None:
-        "Show what made the numbers (folded), and the command that runs it again."
+        "Show what made the numbers (folded), the command that runs it again, and what that costs."
         folded = {f"Data audit: {name}": flat(found) for name, found in (audit or {}).items()}
-        self.show_block(block("cards", folded | {"Provenance": flat(made_by)}, self.meta["command"]))
+        self.show_block(block("cards", folded | {"Provenance": flat(made_by)}, self.meta["command"], cost))
 
     def finish(
         self,
@@ -436,6 +437,16 @@ def report_command(request: Request) -> str:
     place = "" if embedded else "GANNB_DATA=FOLDER_OF_DATA "
     return f"{place}gannb reproduce {request.paper} --preset {request.config.preset}{given}"
 
+# %% ../../nbs/16_report.page.ipynb #f68c1e21
+def page_links(request: Request, paper: Mapping[str, Any]) -> dict[str, str]:  # words -> address
+    "Where a report leads: the paper, all reports, the reference results of the others, its own records."
+    links = {"the paper": paper["url"]} if paper.get("url") else {}
+    others = (outputs_dir() / "reference").glob(f"*/{MARKER}")
+    names = sorted(marker.parent.name for marker in others if marker.parent.name != request.paper)
+    links |= {"all reports": "../../index.html"}
+    links |= {f"report: {n.replace('_', ' ')}": f"../../reference/{n}/report.html" for n in names}
+    return links | {CLAIMS: CLAIMS, RESULTS: RESULTS}
+
 # %% ../../nbs/16_report.page.ipynb #25393973
 def study_meta(
     request: Request,
@@ -454,9 +465,10 @@ def study_meta(
         "preset": request.config.preset,
         "setting": request.setting,
         "data": list(dict.fromkeys(notes)) or "complete, nothing stands in",
-        "device": f"{made['device']}, {made['threads']} threads",
+        "device": f"{made['device']}, {made['threads']} thread{'s' * (made['threads'] != 1)}",
         "run_time": seconds,
         "date": date.today().isoformat(),
         "commit": made["commit"],
         "command": report_command(request),
+        "links": page_links(request, paper),
     }

@@ -139,6 +139,7 @@ def _judged(leaf: Mapping, label: str) -> dict[str, Any]:
     shown = leaf.get("shown") or leaf.get("interval")
     return {
         "label": label,
+        "measure": _quantity(leaf),
         "key": VERDICT_KEYS[leaf["verdict"]],
         "mark": MARKS[leaf["verdict"]],
         "mean": leaf.get("value"),
@@ -151,9 +152,21 @@ def _judged(leaf: Mapping, label: str) -> dict[str, Any]:
     }
 
 # %% ../../nbs/16_report.tracks.ipynb #8f90b402
+def _quantity(leaf: Mapping) -> str:
+    "What a comparison measures; records of older reports do not say it apart."
+    return leaf.get("quantity") or leaf["label"]
+
+
+def _short_label(label: str, quantity: str) -> str:
+    "A label without the quantity, which stands at the axis."
+    rest = label.replace(quantity, "", 1).strip(" ,") if quantity else label
+    rest = rest.removeprefix("on ").strip()
+    return rest or "mean of all seeds"
+
+
 def _of_what(leaf: Mapping) -> str:
     "What stands at the axis: the quantity, with its unit."
-    quantity, unit = leaf.get("quantity") or leaf["label"], leaf.get("unit")
+    quantity, unit = _quantity(leaf), leaf.get("unit")
     two = len(leaf.get("values") or ()) == 2 and leaf["kind"] in COMPARED
     said = f"difference of {quantity}" if two else quantity
     return f"{said} ({unit})" if unit else said
@@ -169,6 +182,7 @@ def _arm(found: Mapping, leaf: Mapping) -> dict[str, Any]:
     unit = leaf.get("unit")
     return {
         "label": found["label"] or f"{found['arm']}",
+        "of": leaf["label"],  # where the same label stands for another number
         "key": "arm",
         "mark": "",
         "mean": mean,
@@ -177,7 +191,7 @@ def _arm(found: Mapping, leaf: Mapping) -> dict[str, Any]:
         "target": None,
         "paper": None,
         "words": "n/a (diverged)" if mean is None else fmt_interval(mean),
-        "quantity": (leaf.get("quantity") or found["metric"]) + (f" ({unit})" if unit else ""),
+        "quantity": _quantity(leaf) + (f" ({unit})" if unit else ""),
     }
 
 # %% ../../nbs/16_report.tracks.ipynb #af3df8d6
@@ -228,6 +242,21 @@ def _section_rows(part: Mapping, published: str) -> list[dict]:
     return _with_paper(rows, published)
 
 # %% ../../nbs/16_report.tracks.ipynb #5222314d
+def _arranged(rows: Sequence[dict]) -> list[dict]:
+    "What was judged, then each arm once: many comparisons share an arm."
+    judged, arms = [r for r in rows if r["key"] != "arm"], {}
+    for row in (r for r in rows if r["key"] == "arm"):
+        arms.setdefault((row["label"], row["quantity"], row["mean"]), row)
+    labels = [row["label"] for row in arms.values()]
+    if len({row.get("measure") for row in judged}) == 1:
+        for row in judged:
+            row["label"] = _short_label(row["label"], row.get("measure", ""))
+    for row in arms.values():
+        if labels.count(row["label"]) > 1:
+            row["label"] = f"{row['label']}, {row['of']}"
+    return [*judged, *arms.values()]
+
+
 def _section(title: str, part: Mapping | None, rows: list[dict]) -> dict[str, Any]:
     "Rows under a heading of their own: a reading, a step of an artefact, the checks that come first."
     verdict = part["verdict"] if part else ""
@@ -235,7 +264,7 @@ def _section(title: str, part: Mapping | None, rows: list[dict]) -> dict[str, An
         "title": title,
         "key": VERDICT_KEYS.get(verdict, ""),
         "mark": MARKS.get(verdict, ""),
-        "rows": rows,
+        "rows": _arranged(rows),
     }
 
 # %% ../../nbs/16_report.tracks.ipynb #6c1bbe37
@@ -265,18 +294,18 @@ def _shown_numbers(row: Mapping) -> list[float]:
 
 
 def _same_scale(rows: Sequence[Mapping]) -> bool:
-    "Whether rows fit on one axis: none would shrink to less than a fifth of it."
+    "Whether rows fit on one axis: none would shrink to less than an eighth of it."
     spans = [(min(x), max(x)) for x in map(_shown_numbers, rows) if x]
     whole = max(high for _, high in spans) - min(low for low, _ in spans)
-    return all(high - low >= whole / 5 for low, high in spans)
+    return all(high - low >= whole / 8 for low, high in spans)
 
 # %% ../../nbs/16_report.tracks.ipynb #1a33b7af
 def _scales(rows: Sequence[Mapping]) -> list[tuple[Any, Scale]]:  # what shares a scale, and the scale
-    "A scale for each row: rows of one quantity share it, where each of them can then still be read."
+    "A scale for each row: rows of one quantity share it, where what was judged can then still be read."
     groups: dict[str, list[Mapping]] = {}
     for row in rows:
         groups.setdefault(row["quantity"], []).append(row)
-    together = {q: _same_scale(group) for q, group in groups.items()}
+    together = {q: all(r["key"] == "arm" for r in g) or _same_scale(g) for q, g in groups.items()}
     made = []
     for i, row in enumerate(rows):
         shared = together[row["quantity"]]

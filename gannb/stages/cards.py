@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..base import Missing
+from ..base import Missing, fmt_bytes, fmt_time
 from ..data import audit
 from ..datasets.registry import DATASETS
 from .arms import Arm, Trained
@@ -21,7 +21,7 @@ from ..store import peak_memory, read_json
 
 # %% auto #0
 __all__ = ['FAKES', 'licences', 'audit_card', 'data_record', 'training_card', 'score_card', 'd_card', 'trained_by',
-           'generator_hashes', 'timings', 'earlier_seconds', 'seconds_of', 'timing']
+           'generator_hashes', 'timings', 'earlier_seconds', 'seconds_of', 'cost_words', 'timing']
 
 # %% ../../nbs/15_stages.cards.ipynb #aabf4f58
 def licences(arms: Iterable[Arm | Trained]) -> str:
@@ -130,6 +130,18 @@ def seconds_of(run: GanRun) -> float:
     "Wall-clock seconds of a training, all its sittings; NaN where they were not kept."
     parts = timings(run)
     return sum(p["wall_s"] for p in parts) if parts else math.nan
+
+# %% ../../nbs/15_stages.cards.ipynb #a497fed2
+def cost_words(arms: Iterable[Trained]) -> str:
+    "What running a report again takes, in a sentence: trainings, their time and their disk."
+    runs = {run.folder: run for t in arms for run in t.runs}
+    seconds = [s for s in map(seconds_of, runs.values()) if math.isfinite(s)]
+    disk = sum(f.stat().st_size for folder in runs for f in folder.rglob("*") if f.is_file())
+    took = f"took {fmt_time(sum(seconds))} in all" if seconds else "took a time that was not kept"
+    return (
+        f"The {len(runs)} trainings {took}, one after another; side by side on several cores they take less. "
+        f"They leave {fmt_bytes(disk)} in the store, and a run that was stopped goes on where it was."
+    )
 
 # %% ../../nbs/15_stages.cards.ipynb #205bccb2
 def timing(arms: Iterable[Trained], seconds: float) -> dict:

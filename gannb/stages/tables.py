@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..base import Missing
-from ..ledger.intervals import t_interval
-from ..ledger.words import cut_to
+from ..ledger.intervals import shown_interval
 from .arms import Trained
 from .run import GanRun
 from .score import score
@@ -27,15 +26,15 @@ def mean_cell(
     values: Sequence[float],  # one a seed
     within: Sequence[float] | None = None,  # the range of the measure, see RANGE: no interval reaches further
 ) -> dict | Missing:  # {"mean", "interval", "n"}; one seed has no interval
-    "Mean over seeds with its 95 % t-interval; `Missing` when a seed diverged."
+    "Mean over seeds with its 95 % interval, the one that cards show; `Missing` when a seed diverged."
     values = [float(v) for v in values]
     lost = sum(not np.isfinite(v) for v in values)
     if lost:
         return Missing(f"{lost} of {len(values)} seeds diverged")
     if len(values) == 1:
         return {"mean": values[0], "n": 1}
-    found = t_interval(values)
-    return {"mean": found.mean, "interval": cut_to(found.low, found.high, within), "n": len(values)}
+    interval = shown_interval(values, within=within)
+    return {"mean": float(np.mean(values)), "interval": interval, "n": len(values)}
 
 # %% ../../nbs/15_stages.tables.ipynb #17c4fab3
 def without_n(cell: Any) -> Any:
@@ -89,12 +88,11 @@ SHARES = (  # metrics that are shares or probabilities
     "D_acc_train",
     "D_fake_after",
     "D_fake_before",
+    "D_on_changed",
     "D_real",
     "D_right_alone",
     "D_right_held",
     "failed",
-    "letters_named",
-    "letters_read",
     "near_duplicates",
     "nearer_to_training",
     "passing_share",

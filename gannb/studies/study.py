@@ -153,8 +153,8 @@ class RowsRoom(Protocol):
 
 
 class ShowRoom(Protocol):
-    """What `studies/NAME/show.py` must have. It may have `names(study)` too: role -> how the page calls what it
-    trained on, where that is not the name of the role's main arm."""
+    """What `studies/NAME/show.py` must have. It may have `names(study)` too: role -> how the page calls what
+    it trained on, where that is not the name of the role's main arm."""
 
     def hero(self, study: Study) -> Figure:
         "Real images beside generated ones, low and wide: the picture of the first screen."
@@ -312,7 +312,7 @@ class Study:
         }
         page.report.cards(plain(self.show_room.cards(self)))
         audits = {f"{role}: {t.name}": plain(cards.audit_card(t)) for role, t in self.main.items()}
-        page.report.provenance(made_by, audits)
+        page.report.provenance(made_by, audits, cards.cost_words(self))
         request = {"paper": self.request.paper, "setting": self.request.setting}
         page.report.finish(
             self.judged,

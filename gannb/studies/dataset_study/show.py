@@ -12,22 +12,20 @@ from typing import Any
 import numpy as np
 
 from ... import plot
-from ...base import GannbError, Missing, nearest
+from ...base import Missing
 from ...metrics import normalised
 from ...models.dcgan import Discriminator, Generator, layer_table
 from ...stages import cards as cards_room
 from ...stages.arms import Trained
-from ...stages.discriminator import PLACE_STEPS, PLACES
 from ...stages.judges import some_images
-from ...stages.ladder import LIKE_WITH_LIKE, ladder_rows, ladder_sentence
+from ...stages.ladder import ladder_rows, ladder_sentence
 from ...stages.run import GanRun, epoch_near, kept
 from ...stages.score import score, score_reals
-from ...stages.tables import cell_of, difference, middle, number, paired, stacked, window
+from ...stages.tables import cell_of, difference, middle, paired, stacked, window
+from . import words as words_room
 from gannb.studies.dataset_study.rows import (
     AS_THEY_ARE,
     CHANGES,
-    NO_LETTER,
-    ROLES,
     SHOWN_CHANGES,
     common_step,
     listed_networks,
@@ -35,6 +33,16 @@ from gannb.studies.dataset_study.rows import (
     same_g_updates,
 )
 from .side import FACES, LETTERS, QUARTER, UPDATES
+from gannb.studies.dataset_study.words import (
+    describe_end,
+    done_differently,
+    say,
+    share,
+    span,
+    stand_in,
+    things,
+    words,
+)
 from gannb.studies.study import (
     Figure,
     Logs,
@@ -48,34 +56,15 @@ from gannb.studies.study import (
 from ...train import COLUMNS, log_line
 
 # %% auto #0
-__all__ = ['THINGS', 'DATA_SETS', 'SHOWN', 'PAPER_RUNS', 'WORDS', 'KNOWS', 'ANSWERS', 'SCORES', 'READ', 'KID', 'ENDS', 'things',
-           'say', 'words', 'hero', 'data_row', 'data_sets', 'diagrams', 'networks', 'ladder', 'controls',
-           'published_means', 'printed', 'published_lines', 'our_lines', 'stand_in', 'done_differently', 'describe_end',
-           'samples', 'numbers', 'section', 'share', 'copies', 'span', 'knows', 'more_faces', 'named_sentence',
-           'losses', 'answers_panel', 'dominance', 'second_answer', 'quality_panel', 'quality_curves', 'scores',
-           'scored_arms', 'read_cells', 'fooled_sentence', 'pictures_of', 'contrast', 'sizes', 'changed_figure',
-           'changed_table', 'update_row', 'updates', 'amount', 'notes', 'measured', 'printed_cards', 'score_cards',
-           'memory_card', 'named_cards', 'cards', 'records']
+__all__ = ['names', 'notes', 'measured', 'DATA_SETS', 'SHOWN', 'WORDS', 'KNOWS', 'ANSWERS', 'SCORES', 'READ', 'KID', 'ENDS',
+           'hero', 'data_row', 'data_sets', 'diagrams', 'networks', 'ladder', 'controls', 'published_means', 'printed',
+           'published_lines', 'our_lines', 'samples', 'numbers', 'section', 'copies', 'knows', 'more_faces', 'losses',
+           'answers_panel', 'dominance', 'quality_panel', 'quality_curves', 'scores', 'scored_arms', 'pictures_of',
+           'contrast', 'sizes', 'changed_figure', 'changed_table', 'update_row', 'updates', 'printed_cards',
+           'score_cards', 'memory_card', 'named_cards', 'cards', 'records']
 
-# %% ../../../nbs/17_studies.dataset_study.show.ipynb #36b7876a
-THINGS = {"EMNIST": "letters", "CelebA": "faces", "CIFAR-10 airplanes": "airplanes"}  # set -> what it shows
-
-
-def things(study: Study) -> dict[str, str]:
-    "What the images of the three roles show, in a word; the name of the set where it is a stand-in."
-    words = (THINGS.get(t.name, t.name) for t in study.main.values())
-    return dict(zip(("letters", "faces", "airplanes"), words))
-
-
-def say(cell: Any) -> str:
-    "A cell's mean with the three digits that it has in a table, or why there is none."
-    return number(cell, "#.3g")
-
-
-def words(study: Study, name: str, /, **values: Any) -> str:
-    "A text of the paper's YAML, with this run's values in it, and its images by their own name."
-    names = {role: t.name for role, t in study.main.items()}
-    return study.published["captions"][name].format(**names | things(study) | values)
+# %% ../../../nbs/17_studies.dataset_study.show.ipynb #h2c0room
+names, notes, measured = words_room.names, words_room.notes, words_room.measured
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #h2c0hero
 def hero(study: Study) -> Figure:
@@ -163,7 +152,7 @@ def ladder(study: Study) -> tuple[str, Table | None]:
     "May the network judge?"
     names = {role: t.name for role, t in study.main.items()}
     rows = ladder_rows(names, study.ladders)
-    caption = f"The ladder of {study.net.name}. {LIKE_WITH_LIKE[0].upper()}{LIKE_WITH_LIKE[1:]}."
+    caption = words(study, "ladder", net=study.net.name)
     table = Table("ladder", rows, {"rung": "KID of"} | names, caption, folded=True) if rows else None
     return ladder_sentence(study.net, names, study.ladders), table
 
@@ -171,15 +160,13 @@ def ladder(study: Study) -> tuple[str, Table | None]:
 def controls(study: Study) -> Table | None:
     "What the rulers say of changed real images of the three data sets; those of side arms stand with them."
     table = controls_table(study)
-    return table and replace(table, rows=[r for r in table.rows if ": " not in r["control"]])
+    rows = [r for r in table.rows if ": " not in r["control"]] if table else []
+    return table and replace(table, rows=rows, caption=words(study, "controls"))
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #06397e25
 SHOWN = COLUMNS[:5]  # what the papers' log lines print
-PAPER_RUNS = {
-    "emnist": "112,800 images, 10 epochs of 882 steps = 8,820 steps",
-    "celeba": "202,599 images, 10 epochs of 3,166 steps = 31,660 steps",
-    "cifar": "5,000 images, 10 epochs of 79 steps = 790 steps, printed up to epoch 7",
-}
+
+
 WORDS = {
     "loss_D": "Loss_D, nats",
     "loss_G": "Loss_G, nats",
@@ -215,34 +202,6 @@ def our_lines(run: GanRun, n: int) -> list[str]:
     every = 50 if per_epoch >= 100 else max(1, per_epoch // 10)
     at = [s for s in range(len(history)) if s % per_epoch % every == 0][-n:]
     return [log_line(history.rows[s], s // per_epoch, run.epochs, s % per_epoch, per_epoch) for s in at]
-
-# %% ../../../nbs/17_studies.dataset_study.show.ipynb #e1f0a9f0
-def stand_in(study: Study, role: str) -> str:
-    "Words behind the name of a data set that stands in for the paper's; none behind the paper's own."
-    return "" if study.main[role].name == ROLES[role] else f" (in the paper: {ROLES[role]})"
-
-
-def done_differently(study: Study, role: str) -> str:
-    "What this run did differently from the paper, in a sentence."
-    t, n = study.main[role], len(study.cfg.seeds)
-    f = t.first.fields
-    return (
-        f"**Here:** {len(t.data):,} images of {t.name}{stand_in(study, role)}, "
-        f"{f['size']}x{f['size']} pixels, networks of width {f['ngf']} and {f['ndf']}, "
-        f"{t.config.epochs} epochs of {t.first.steps_per_epoch} steps = {t.steps:,} steps, "
-        f"{n} seed{'s' * (n > 1)}. **The paper:** {PAPER_RUNS[role]}, width 128, one seed."
-    )
-
-# %% ../../../nbs/17_studies.dataset_study.show.ipynb #6eef2d8e
-def describe_end(cells: Mapping[str, Any]) -> str:
-    "One clause on where D stands."
-    d, g = middle(cells["D_real"]), middle(cells["D_fake_after"])
-    if not np.isfinite([d, g]).all():
-        return "a seed diverged"
-    said = "neither network wins"
-    if d > 0.6 and g < 0.4:
-        said = "D wins" if d > 0.9 and g < 0.2 else "D leads"
-    return f"{said}, D(x) is {say(cells['D_real'])} and D(G(z)) {say(cells['D_fake_after'])}"
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #dca8873c
 def samples(study: Study, role: str, figures: str, untrained: bool = False) -> Figure:
@@ -295,11 +254,6 @@ def section(
     )
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #00874a34
-def share(cell: Any) -> str:
-    "An estimated share in a sentence: `none` where the estimate is not above 0."
-    return "none" if middle(cell) <= 0 else number(cell, ".1%")
-
-
 def copies(study: Study) -> Figure | None:
     "The fakes that come closest to a training image; no figure where every seed diverged."
     t, cell = study.main["emnist"], study.results.cell
@@ -317,18 +271,11 @@ def copies(study: Study) -> Figure | None:
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #116d2273
 KNOWS = {
-    "D_acc_train": "Training images called real, share",
-    "D_acc_held": "Held-out images called real, share",
-    "D_acc_gap": "Difference",
+    "D_acc_train": "Training images called real",
+    "D_acc_held": "Held-out images called real",
     "D_right_held": "Right on unseen images, batches of one kind",
     "D_right_alone": "Right on unseen images, one by one",
 }
-
-
-def span(cells: Sequence[Any]) -> str:
-    "Smallest and largest mean of some cells; why not, where one is missing."
-    missing = [c for c in cells if isinstance(c, Missing)]
-    return str(missing[0]) if missing else " to ".join(say(f(cells, key=middle)) for f in (min, max))
 
 
 def knows(study: Study) -> Table:
@@ -357,17 +304,6 @@ def more_faces(study: Study) -> Figure:
         plot.beside({word: [images[:9]] for word, images in pictures.items()}, [t.name], n=9),
         words(study, "more", epochs=last, half_epochs=half, step=step, **kid),
         f"Nine images of {t.name} each: {', '.join(pictures)}.",
-    )
-
-# %% ../../../nbs/17_studies.dataset_study.show.ipynb #a64045e1
-def named_sentence(study: Study) -> str:
-    "What the classifier says of fakes and of real images."
-    can = study.facts["named"]
-    if isinstance(can, Missing):
-        return f"Whether a class can be recognised is not measured here: {can}."
-    plain, placed = (say(study.results.cell("cifar", "dcgan", m)) for m in ("called_airplane", "airplanes"))
-    return words(
-        study, "named", share=plain, placed=placed, **{k.replace(" ", "_"): v for k, v in can.items()}
     )
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #57ee6f6b
@@ -426,23 +362,6 @@ def dominance(study: Study) -> Figure:
         "D(x) and D(G(z)) against the training step for the three data sets side by side.",
     )
 
-# %% ../../../nbs/17_studies.dataset_study.show.ipynb #h2c0second
-def second_answer(study: Study) -> str:
-    "Where between the two updates the paper's second D(G(z)) was read."
-    pairs = [line[7:9] for lines in study.published["log_lines"].values() for line in lines]
-    unlike = [(first, second) for first, second in pairs if first != second]
-    found = {
-        t.name: [study.results.cell(r, "dcgan", f"D_fake {place}") for place in PLACES]
-        for r, t in study.main.items()
-    }
-    seen = "; ".join(f"{name} {' / '.join(map(say, cells))}" for name, cells in found.items())
-    means = np.array([[middle(c) for c in cells] for cells in found.values()])
-    falls, rises = means[:, 1] < means[:, 0], means[:, 2] > means[:, 1]
-    fits = falls.all() and rises.all()
-    lower = sum(second < first for first, second in unlike)
-    said = words(study, "second", lower=lower, n=len(unlike), seen=seen, steps=PLACE_STEPS, seeds=study.seeds)
-    return said + (" " + words(study, "second fits") if fits else "")
-
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #4f2dcde4
 def quality_panel(t: Trained) -> dict:
     "Normalised KID along the runs of a data set, as `plot.curves` takes it."
@@ -497,21 +416,6 @@ def scored_arms(study: Study, names: Sequence[str]) -> list[Trained]:
     "Those of some side arms that this run has."
     return [t for name in names for t in study if t.ledger_arm == name and name in LETTERS + FACES]
 
-
-def read_cells(study: Study, arm: str, at: str) -> dict[str, Any]:
-    "What two readers and KID say; between its ends a score may lie beyond them, so nothing is cut off."
-    return {m: cell_of(study.results.values("emnist", arm, m, at)) for m in READ}
-
-
-def fooled_sentence(study: Study) -> str:
-    "How far KID and the reader are taken in by pictures without anything to read."
-    said = {
-        f"{metric}_{back}": say(read_cells(study, f"{back} background: {NO_LETTER}", "control")[metric])
-        for metric in ("quality", "letters_read")
-        for back in ("flat", "natural")
-    }
-    return words(study, "fooled", **said)
-
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #0f69a02b
 def pictures_of(study: Study, name: str, names: Sequence[str], caption: str) -> Figure:
     "Four real and four generated images of each of some side arms."
@@ -527,7 +431,7 @@ def pictures_of(study: Study, name: str, names: Sequence[str], caption: str) -> 
 def contrast(study: Study) -> tuple[Figure, Table]:
     "The same images at several contrasts and on several backgrounds."
     arms = scored_arms(study, LETTERS)
-    rows = [{"arm": t.name, **read_cells(study, t.name, "common")} for t in arms]
+    rows = [{"arm": t.name, **study.results.cells("emnist", t.name, READ, "common")} for t in arms]
     read = {row["arm"]: row["letters_read"] for row in rows}
     best = max(read, key=lambda arm: np.nan_to_num(middle(read[arm]), nan=-np.inf))
     asked = {"steps": arms[0].steps, "best": best, "read": say(read[best])}
@@ -568,7 +472,11 @@ def changed_figure(study: Study, n: int = 6) -> Figure:
 def changed_table(study: Study) -> Table | None:
     "D(x) on held-out images under each change; none where no D was kept."
     answers = {name: study.results.values("emnist", name, "D_on_changed") for name in CHANGES}
-    rows = [{"change": name, "answer": cell_of(v, (0.0, 1.0))} for name, v in answers.items() if v]
+    rows = [
+        {"change": name, "answer": study.results.cell("emnist", name, "D_on_changed")}
+        for name, v in answers.items()
+        if v
+    ]
     columns = {"change": "Held-out images", "answer": "D(x)"}
     return Table("changed", rows, columns, words(study, "changed")) if rows else None
 
@@ -581,18 +489,15 @@ def update_row(study: Study, name: str, kind: str) -> dict:  # kind: D or G
     steps = many * more.steps_per_epoch, one * control.steps_per_epoch
     places = ((name, f"equal {kind} updates"), ("dcgan", f"{kind} updates of {name}"))
 
-    def both(metric: str) -> list:
-        return [study.results.values("cifar", arm, metric, at) for arm, at in places]
-
+    kids = [study.results.values("cifar", arm, "kid", at) for arm, at in places]
     return {
         "arm": f"{g} a batch",
         "control": f"equal {kind} updates",
         "d": f"{steps[0]:,} / {steps[1]:,}",
         "g": f"{steps[0] * g:,} / {steps[1]:,}",
-        "more": cell_of(both("kid")[0]),
-        "one": cell_of(both("kid")[1]),
-        "difference": paired(*both("kid")),
-        "told": paired(*both("c2st")),
+        "more": cell_of(kids[0]),
+        "one": cell_of(kids[1]),
+        "difference": paired(*kids),
     }
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #8ab00563
@@ -606,7 +511,6 @@ def updates(study: Study) -> tuple[Figure, Table]:
         "more": "KID, many",
         "one": "KID, one",
         "difference": "Difference of KID",
-        "told": "Difference of told apart",
     }
     rows = [update_row(study, name, kind) for name in UPDATES for kind in "DG"]
     runs = [study["cifar", name].first for name in ("dcgan", *UPDATES)]
@@ -623,36 +527,6 @@ def updates(study: Study) -> tuple[Figure, Table]:
         ),
         Table("updates", rows, columns, words(study, "updates")),
     )
-
-# %% ../../../nbs/17_studies.dataset_study.show.ipynb #ee7b5901
-def amount(t: Trained, full: int) -> str:  # full: images of the whole data set
-    "How many images of a data set this run trains on."
-    return f"all {full:,} {t.name}" if len(t.data) == full else f"{t.name} {len(t.data):,} of {full:,}"
-
-
-def notes(study: Study) -> list[str]:
-    "One line: how many of the paper's images this run has, or what stands in for them."
-    missing = {r: t.name for r, t in study.main.items() if t.name != ROLES[r]}
-    if missing:
-        said = ", ".join(f"{name} in place of {ROLES[r]}" for r, name in missing.items())
-        return [
-            f"stand-ins: {said}. So no claim of the paper is judged, and every number is one of these images"
-        ]
-    full = study.published["full_sets"]
-    said = ", ".join(amount(t, full[r]["images"]) for r, t in study.main.items())
-    whole = all(len(t.data) == full[r]["images"] for r, t in study.main.items())
-    return [f"{'whole' if whole else 'reduced'} data, images: {said}"]
-
-# %% ../../../nbs/17_studies.dataset_study.show.ipynb #d59fd997
-def measured(study: Study, measure: str | None) -> str:  # measure: ids of claims, with commas
-    "The last column of the open choices: the verdicts that answer whether it matters."
-    if measure is None:
-        return "not measured"
-    claims = {c["id"]: c for c in study.judged}
-    asked = measure.split(", ")
-    for name in set(asked) - set(claims):
-        raise GannbError(f"measure: {name!r} is no claim. Nearest: {nearest(name, claims)!r}.")
-    return "; ".join(f"{claims[name]['short']}: {claims[name]['verdict']}" for name in asked)
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #ffa418f6
 def printed_cards(study: Study) -> dict[str, dict]:

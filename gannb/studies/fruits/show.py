@@ -12,6 +12,8 @@ import numpy as np
 
 from ... import plot
 from ...base import Missing
+from ...datasets.fruits import varieties
+from ...ledger.intervals import cut_to
 from ...models.dcgan import layer_table
 from ...stages import cards as cards_room
 from ...stages.arms import Trained
@@ -21,7 +23,17 @@ from ...stages.score import fid_by_number, score
 from ...stages.tables import cell_of, middle, number
 from . import words
 from .rows import FEWEST, PUBLISHED, coarse_number, published_scorer, trained_networks
-from .words import cell, fruit, kinds_words, listed, names, part_words, percent, plural
+from gannb.studies.fruits.words import (
+    cell,
+    fruit,
+    heads,
+    kinds_words,
+    listed,
+    names,
+    part_words,
+    percent,
+    plural,
+)
 from .words import policy, share_words
 from gannb.studies.study import (
     Figure,
@@ -35,11 +47,11 @@ from gannb.studies.study import (
 
 # %% auto #0
 __all__ = ['WITH', 'WITHOUT', 'COUNTS', 'DUPLICATES', 'CONTROLS', 'RULERS', 'TABLE1', 'IMAGES', 'SHARES', 'MEMORY', 'FIGURES',
-           'NOISE', 'notes', 'measured', 'SCORES', 'MEANING', 'FID_WARNING', 'OTHERS', 'spread', 'hero', 'data',
-           'counts', 'repeats', 'networks', 'more_convolutions', 'controls', 'ladder', 'table1_row', 'table1',
+           'NOISE', 'UNREST', 'notes', 'measured', 'SCORES', 'MEANING', 'FID_WARNING', 'OTHERS', 'spread', 'hero',
+           'data', 'counts', 'repeats', 'networks', 'more_convolutions', 'controls', 'ladder', 'table1_row', 'table1',
            'images_row', 'numbers_of_images', 'fid_curve', 'both_ways', 'share_row', 'shares', 'memory',
            'with_and_without', 'less_data', 'variety_curve', 'diversity_curve', 'film_words', 'films', 'strips',
-           'noise_row', 'noise', 'copies', 'cards', 'records']
+           'picture_cell', 'of_each_fruit', 'noise', 'copies', 'cards', 'records']
 
 # %% ../../../nbs/17_studies.fruits.show.ipynb #78008fca
 WITH, WITHOUT = plot.COLORS["fake"], "#D55E00"  # blue with DiffAugment, orange without; grey is for reals
@@ -52,16 +64,14 @@ def spread(t: Trained, n: int) -> Any:  # (n,H,W,C) uint8
 # %% ../../../nbs/17_studies.fruits.show.ipynb #e64eae35
 def hero(study: Study) -> Figure:
     "Real and generated images of each fruit, one row a fruit."
-    main, n = list(study.main.values()), 6 if study.cfg.size <= 64 else 3
-    rows = []
-    for t in main:
-        real, made = spread(t, n), t.first.samples()[:n]
-        rows.append(np.concatenate([real, np.full_like(real[:1], 255), made]))
+    main = list(study.main.values())
     return Figure(
         "hero",
-        plot.grid(np.concatenate(rows), cols=2 * n + 1, row_labels=[fruit(t) for t in main]),
-        f"Left: real images. Right: generated ones, the first {n} of seed {main[0].first.seed}, none chosen.",
-        f"One row for each fruit: {n} real images on the left and {n} generated ones on the right.",
+        plot.hero(
+            [spread(t, 8) for t in main], [t.first.samples()[:8] for t in main], [fruit(t) for t in main]
+        ),
+        f"Real images, and generated ones beside them: the first of seed {main[0].first.seed}, none chosen.",
+        "One row for each fruit: real images on the left and generated ones on the right.",
     )
 
 # %% ../../../nbs/17_studies.fruits.show.ipynb #c3a8fdf7
@@ -75,7 +85,7 @@ def data(study: Study) -> Figure:
         plot.grid(
             np.concatenate([spread(t, 12) for t in main.values()]),
             cols=12,
-            row_labels=[*names(study).values()],
+            row_labels=[*heads(study).values()],
         ),
         f"What the GANs learn from: {learnt}{lost} (the paper's Figures 1 to 4).",
         "One row of twelve real images for each fruit.",
@@ -98,7 +108,7 @@ def counts(study: Study) -> Table:
     absent = lost if dataset == "fruits360" else Missing(f"{dataset} stand in")
     rows = [
         {
-            "fruit": names(study).get(role, role.capitalize()),
+            "fruit": heads(study).get(role, role.capitalize()),
             "paper": printed["images"],
             "here": whole.get(role, absent),
             "train": len(study.main[role].data) if role in study.main else lost,
@@ -194,21 +204,22 @@ def controls(study: Study) -> Table:
     ]
     seen = {m: head for m, head in RULERS.items() if any(r[m] != "-" for r in rows)}
     caption = (
-        "Real images in place of fakes, changed by a known amount. KID is low where nothing differs; "
-        "recall, diversity and varieties fall where variety is lost. Blurred: both sides were blurred "
-        "strongly first. A dash: not asked. What a claim asks of its ruler stands in its card."
+        "What each ruler says of real images that were changed by a known amount. Blurred: both sides "
+        "were blurred first. A dash: not asked."
     )
-    return Table("controls", rows, {"fruit": "Real images", "control": "shown"} | seen, caption, "cell")
+    return Table("controls", rows, {"fruit": "Real images", "control": "shown"} | seen, caption, "cell", True)
 
 # %% ../../../nbs/17_studies.fruits.show.ipynb #cc7e30f2
 def ladder(study: Study) -> tuple[Table, str]:
     "May the network judge? KID on real images, spoilt ones and an untrained G; what follows, in words."
-    climbed = f"KID through the judging network ({study.net.name}): {LIKE_WITH_LIKE}."
-    rows = ladder_rows(names(study), study.ladders, layout="data")
+    climbed = (
+        f"KID of real images, spoilt ones and an untrained G, through {study.net.name}, the judging network."
+    )
+    rows = ladder_rows(heads(study), study.ladders, layout="data")
     columns = {key: head for key, head in LADDER_COLUMNS.items() if key != "run"}
     return (
-        Table("ladder", rows, columns, climbed, digits="cell"),
-        ladder_sentence(study.net, names(study), study.ladders),
+        Table("ladder", rows, columns, climbed, digits="cell", folded=True),
+        f"{ladder_sentence(study.net, names(study), study.ladders)} Asked was this: {LIKE_WITH_LIKE}.",
     )
 
 # %% ../../../nbs/17_studies.fruits.show.ipynb #c16d4493
@@ -318,7 +329,6 @@ SHARES = {
     "policy": "DiffAugment",
     "kid": "KID",
     "recall_coarse": "Recall",
-    "coverage_coarse": "Coverage",
     "diversity_coarse": "Diversity",
     "classes_covered": "Varieties found",
 }
@@ -335,6 +345,11 @@ def both_ways(study: Study) -> list[Trained]:
 def share_row(study: Study, t: Trained, columns: Mapping[str, str]) -> dict:
     "One training with or without DiffAugment."
     cells = study.results.cells(t.role, t.ledger_arm, [m for m in columns if m not in ("arm", "policy")])
+    if isinstance(found := cells.get("classes_covered"), Mapping):
+        n = len(np.unique(varieties(study.main[t.role].data)))
+        cells["classes_covered"] = f"{n * middle(found):.1f} of {n}"
+    elif found is not None and t.role != study.first.role:
+        cells["classes_covered"] = Missing("one variety")
     return {"arm": share_words(study, t), "policy": policy(t), **cells}
 
 
@@ -345,8 +360,8 @@ def shares(study: Study) -> Table:
     kid = {p: cell(study, p, "kid") for p in ("augment", "none")}
     caption = (
         f"{fruit(study.first)}, all images: KID {kid['augment']} with DiffAugment and {kid['none']} "
-        "without. Recall, coverage and diversity compare images after both sides were blurred; diversity "
-        f"is a share of the reals'. 95 % intervals, {study.seeds}."
+        "without. Recall and diversity: after both sides were blurred; diversity is a share of the "
+        f"reals'. 95 % intervals, {study.seeds}."
     )
     return Table("shares", rows, columns, caption)
 
@@ -375,7 +390,8 @@ def memory(study: Study) -> Table:
         f"1. {sum(map(sum, fails)):.0f} of {sum(map(len, fails))} trainings failed. 95 % intervals, "
         f"{study.seeds}."
     )
-    return Table("memory", rows, MEMORY, caption)
+    columns = {key: head for key, head in MEMORY.items() if key != "failed" or any(map(any, fails))}
+    return Table("memory", rows, columns, caption)
 
 # %% ../../../nbs/17_studies.fruits.show.ipynb #257296ec
 def with_and_without(study: Study) -> Figure:
@@ -389,14 +405,16 @@ def with_and_without(study: Study) -> Figure:
 
     labels = [share_words(study, study[o.role, "none" + tail]) for o, tail in pairs]
     kid = [
-        " and ".join(number(study.results.cell(o.role, p + tail, "kid"), ".2f") for p in ("augment", "none"))
+        [middle(study.results.cell(o.role, p + tail, "kid")) for p in ("augment", "none")]
         for o, tail in pairs
     ]
+    most = max(range(len(kid)), key=lambda i: abs(kid[i][0] - kid[i][1]))
+    each = "; ".join(f"{a:.2f} and {b:.2f}" for a, b in kid)
     return Figure(
         "with_and_without",
         plot.beside({"with DiffAugment": drawn("augment"), "without": drawn("none")}, labels, n=8),
-        f"KID (lower is better) with and without DiffAugment, from top to bottom: {'; '.join(kid)}. The "
-        "same noise on both sides.",
+        f"DiffAugment changes most here: {labels[most]}. KID (lower is better) with and without it, from "
+        f"top to bottom: {each}. The same noise on both sides.",
         "Eight images each with and without DiffAugment: all images, few of them, the fruit with the fewest.",
     )
 
@@ -490,43 +508,50 @@ def strips(study: Study) -> Figure:
 
 # %% ../../../nbs/17_studies.fruits.show.ipynb #cc58b90b
 NOISE = {
-    "fruit": "Fruit",
-    "border_early": "Background, early",
-    "border": "... at the end",
-    "texture_early": "Texture, early",
-    "texture": "... at the end",
-    "change": "Change",
-    "passing": "... gone next epoch",
+    "border_early": ("Background, early", "background_noise", "early"),
+    "border": ("... at the end", "background_noise", "end"),
+    "texture_early": ("Texture, early", "texture_noise", "early"),
+    "texture": ("... at the end", "texture_noise", "end"),
+}
+UNREST = {
+    "change": ("Change from epoch to epoch", "epoch_change", "end"),
+    "passing": ("Share of it gone an epoch later", "passing_share", "end"),
 }
 
 
-def noise_row(study: Study, t: Trained) -> dict:
-    "Noise, texture and unrest of a fruit's pictures."
-    metrics = ("background_noise", "texture_noise", "epoch_change", "passing_share")
-    early, end = (study.results.cells(t.role, "augment", metrics, at) for at in ("early", "end"))
-    return {
-        "fruit": fruit(t),
-        "border_early": early["background_noise"],
-        "border": end["background_noise"],
-        "texture_early": early["texture_noise"],
-        "texture": end["texture_noise"],
-        "change": end["epoch_change"],
-        "passing": end["passing_share"],
-    }
+def picture_cell(study: Study, role: str, metric: str, at: str) -> Any:
+    """A cell as the cards have it. What passes of a change is at most all of it, and less than nothing of one
+    that goes on in one direction."""
+    found = cell_of(study.results.values(role, "augment", metric, at))
+    if metric == "passing_share" and isinstance(found, Mapping) and "interval" in found:
+        return {**found, "interval": cut_to(*found["interval"], (-np.inf, 1.0))}
+    return found
+
+
+def of_each_fruit(study: Study, name: str, asked: Mapping[str, tuple[str, str, str]], caption: str) -> Table:
+    "A row a fruit: numbers of its pictures, `asked`: column -> head, metric, place; none where all are"
+    "missing."
+    rows = [
+        {"fruit": fruit(t)} | {key: picture_cell(study, t.role, m, at) for key, (_, m, at) in asked.items()}
+        for t in study.main.values()
+    ]
+    heads = {key: how[0] for key, how in asked.items() if any(not isinstance(r[key], Missing) for r in rows)}
+    return Table(name, rows, {"fruit": "Fruit"} | heads, f"{caption} 95 % intervals, {study.seeds}.")
 
 # %% ../../../nbs/17_studies.fruits.show.ipynb #38443ca5
-def noise(study: Study) -> Table:
-    "Noise and texture beyond the reals'."
+def noise(study: Study) -> tuple[Table, Table]:
+    "Noise and texture beyond the reals', and the unrest of the pictures."
     early, end = (cell(study, "augment", "background_noise", at) for at in ("early", "end"))
-    caption = (
-        f"Background noise of {plural(study.first)} goes from {early} to {end} grey levels of 255. "
-        f"Background and texture: noise beyond the reals', in the first {percent(EARLY)} of the steps and "
-        "at the end. Change: from epoch to epoch, as a share of the difference of two images. 95 % "
-        f"intervals, {study.seeds}."
+    grain = (
+        f"Background noise of {plural(study.first)} goes from {early} to {end} grey levels of 255. Noise "
+        f"beyond that of real images, in the first {percent(EARLY)} of the steps and at the end."
     )
-    rows = [noise_row(study, t) for t in study.main.values()]
-    columns = {key: head for key, head in NOISE.items() if any(not isinstance(r[key], Missing) for r in rows)}
-    return Table("noise", rows, columns, caption)
+    change = cell(study, "augment", "epoch_change", form=".3g")
+    unrest = (
+        f"{fruit(study.first)}: at the end a picture changes from epoch to epoch by {change} of the "
+        "difference of two images."
+    )
+    return of_each_fruit(study, "noise", NOISE, grain), of_each_fruit(study, "unrest", UNREST, unrest)
 
 # %% ../../../nbs/17_studies.fruits.show.ipynb #c27fa813
 def copies(study: Study) -> Figure | None:

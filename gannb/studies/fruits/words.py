@@ -21,9 +21,9 @@ from ...stages.tables import cell_of, number
 from ..study import Study
 
 # %% auto #0
-__all__ = ['FLOOR', 'MARKS', 'MEASURED', 'fruit', 'many', 'plural', 'names', 'listed', 'percent', 'cell', 'policy', 'part_words',
-           'share_words', 'stand_ins', 'about_data', 'done_differently', 'kinds_words', 'about_less', 'held_out_words',
-           'other_scores', 'leaks', 'times', 'notes', 'measured']
+__all__ = ['FLOOR', 'MARKS', 'MEASURED', 'fruit', 'many', 'plural', 'heads', 'names', 'listed', 'percent', 'cell', 'policy',
+           'part_words', 'share_words', 'stand_ins', 'about_data', 'done_differently', 'kinds_words', 'about_less',
+           'held_out_words', 'other_scores', 'leaks', 'times', 'notes', 'measured']
 
 # %% ../../../nbs/17_studies.fruits.words.ipynb #b2e0a005
 def fruit(t: Trained) -> str:
@@ -46,9 +46,15 @@ def plural(t: Trained) -> str:
     return f"images of {fruit(t).split(' (')[0].lower()}"
 
 # %% ../../../nbs/17_studies.fruits.words.ipynb #b2e0a007
-def names(study: Study) -> dict[str, str]:
-    "role -> the class that plays it."
+def heads(study: Study) -> dict[str, str]:
+    "role -> the class that plays it, as rows and columns are called."
     return {role: fruit(t) for role, t in study.main.items()}
+
+
+def names(study: Study) -> dict[str, str]:
+    "role -> what was trained on, as sentences call it."
+    absent = {role: many(role) for role in study.published["table1"]}
+    return absent | {role: plural(t).removeprefix("images of ") for role, t in study.main.items()}
 
 # %% ../../../nbs/17_studies.fruits.words.ipynb #b2e0a008
 def listed(words: Sequence[str]) -> str:
@@ -57,8 +63,8 @@ def listed(words: Sequence[str]) -> str:
 
 
 def percent(share: float) -> str:
-    "`25 %`."
-    return f"{100 * share:.0f} %"
+    "`25 %`, never broken between lines."
+    return f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
 
 # %% ../../../nbs/17_studies.fruits.words.ipynb #b2e0a009
 def cell(study: Study, arm: str, metric: str, at: str = "end", form: str = ".2f") -> str:
