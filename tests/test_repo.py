@@ -3,16 +3,20 @@ Makefile sets itself up."""
 
 import ast
 import configparser
+import importlib.util
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 MB = 1_000_000
@@ -173,20 +177,160 @@ def test_readme_shows_two_commands_first():
     ]
 
 
-def test_readme_links_lead_somewhere():
-    links = [t for t in re.findall(r"\]\(([^)\s]+)\)", readme()) if not t.startswith(("http", "#"))]
-    assert links
-    assert not (dead := [t for t in links if not (ROOT / t).exists()]), dead
+PAGES = ["README.md", *sorted(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
+PAGES += sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / "outputs" / "reference").glob("**/README.md"))
+
+
+def test_the_pages_of_the_repository_are_there():
+    papers = sorted(p.parent.name for p in (ROOT / "outputs" / "reference").glob("*/claims.json"))
+    assert papers and all(f"outputs/reference/{paper}/README.md" in PAGES for paper in papers)
+    assert {"docs/ledger.md", "docs/commands.md", "docs/data.md", "docs/speed.md"} <= set(PAGES)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_of_a_page_lead_somewhere(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = [t for t in re.findall(r"\]\(([^)\s]+)\)", text) if not t.startswith(("http", "#"))]
+    assert links, "a page without a way on or back"
+    places = {t: os.path.relpath((ROOT / page).parent / t, ROOT) for t in links}
     tracked = {p.relative_to(ROOT).as_posix() for p in repository_files()}
     assert not (
-        lost := [t for t in links if not any(n == t or n.startswith(t.rstrip("/") + "/") for n in tracked)]
+        lost := [
+            t
+            for t, n in places.items()
+            if n not in tracked and not any(x.startswith(f"{n}/") for x in tracked)
+        ]
     ), f"not in the repository: {lost}"
 
 
-def test_readme_shows_the_reference_result_once_there_is_one():
+def words(text: str) -> list[str]:
+    "The words of a Markdown page: what has a letter or a digit, without addresses."
+    return [w for w in re.sub(r"\]\([^)]*\)", "] ", text).split() if re.search(r"\w", w)]
+
+
+def test_readme_is_short():
+    text = readme()
+    assert words("a [link](b/c.md) to | `x` | ---") == ["a", "[link]", "to", "`x`"]
+    assert len(words(text)) <= 900, f"{len(words(text))} words: move something to docs/"
+    tables = re.findall(r"^\|\s*-{3}", text, re.MULTILINE)
+    assert len(tables) <= 2 and "<details" not in text, "all claims stand in the summaries of the references"
+    assert "{{" not in text and "—" not in text
+    assert text.index("![") < text.index("## What came out") < text.index("## Two commands")
+
+
+def test_readme_tells_six_to_eight_claims_and_links_their_summaries():
+    rows = re.findall(r"^\| \[([^\]]+)\]\(outputs/reference/(\w+)/README\.md\) \|", readme(), re.MULTILINE)
+    assert 4 <= len(rows) <= 8
+    for short, paper in rows:
+        path = ROOT / "outputs" / "reference" / paper / "claims.json"
+        claims = {c["short"]: c for c in json.loads(path.read_text(encoding="utf-8"))}
+        assert claims[short]["finding"] and claims[short]["verdict"] != "not testable here"
+
+
+def test_readme_shows_the_pictures_of_the_reference_results():
     pictures = re.findall(r"!\[([^\]]*)\]\(([^)\s]+)\)", readme())
-    assert len(pictures) == (1 if (ROOT / "outputs" / "reference" / "dataset_study").exists() else 0)
-    assert all(len(words) > 20 for words, _ in pictures), "the picture needs alternative text"
+    papers = sorted(p.parent.name for p in (ROOT / "outputs" / "reference").glob("*/claims.json"))
+    assert "hero" in pictures[0][1]
+    assert sorted(file for _, file in pictures[1:]) == [
+        f"outputs/reference/{paper}/figures/forest.png" for paper in papers
+    ]
+    assert all(len(alt) > 20 for alt, _ in pictures), "a picture needs alternative text"
+
+
+# ---- commands that a page names
+
+COMMAND = re.compile(r"(?:\.venv[/\\](?:bin|Scripts)[/\\])?(gannb [a-z].*)")
+
+
+def named_commands(text: str) -> list[str]:
+    "What a page tells a reader to type: lines of code blocks, and code inside sentences."
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    inline = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE))
+    return [line.strip() for found in (*blocks, *inline) for line in found.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_of_a_page_exists(page, capsys):
+    from gannb.cli import parser
+
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    for command in named_commands((ROOT / page).read_text(encoding="utf-8")):
+        command = re.sub(r"^(?:[A-Z_]+=\S+ )+", "", command)
+        if command.startswith("make "):
+            asked = [w for w in command.split()[1:] if "=" not in w]
+            assert asked and set(asked) <= set(targets), command
+        if hit := COMMAND.match(command):
+            given = shlex.split(hit[1])[1:]
+            if "--help" in given:
+                continue
+            try:
+                parser().parse_args(given)
+            except SystemExit:
+                raise AssertionError(f"{page}: {command}\n{capsys.readouterr().err}") from None
+
+
+def test_commands_are_found_on_a_page():
+    text = "Do `gannb data list`, or:\n\n```sh\nmake test\nGANNB_DATA=x gannb train y\n```\n"
+    assert named_commands(text) == ["make test", "GANNB_DATA=x gannb train y", "gannb data list"]
+
+
+# ---- the summaries of the reference results
+
+
+@pytest.fixture(scope="module")
+def summary():
+    spec = importlib.util.spec_from_file_location("summary", ROOT / "tools" / "summary.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+REFERENCES = sorted(p.parent.name for p in (ROOT / "outputs" / "reference").glob("*/claims.json"))
+
+
+@pytest.mark.parametrize("paper", REFERENCES)
+def test_a_committed_summary_is_what_its_claims_make(summary, paper):
+    folder = ROOT / "outputs" / "reference" / paper
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert text == summary.summary_text(paper), f"run: python tools/dev.py summary {paper}"
+    claims = json.loads((folder / "claims.json").read_text(encoding="utf-8"))
+    rows = [line for line in text.splitlines() if line.startswith("| ") and line.count("|") == 5]
+    assert all(sum(r.startswith(f"| {summary.cell(c['short'])}") for r in rows) >= 1 for c in claims)
+    assert f"gannb ledger check {paper}" in text and summary.headline(claims) in text
+
+
+@pytest.mark.parametrize("paper", REFERENCES)
+def test_a_committed_forest_is_what_its_claims_draw(summary, paper, tmp_path):
+    committed = Image.open(ROOT / "outputs" / "reference" / paper / summary.FOREST)
+    drawn = Image.open(summary.draw_forest(summary.record(paper, "claims"), tmp_path / "f.png"))
+    assert drawn.size == committed.size and drawn.text == committed.text
+    ours, theirs = (np.asarray(x.convert("RGB"), int) for x in (drawn, committed))
+    other = (np.abs(ours - theirs).max(2) > 48).mean()  # a single name in another colour is 0.0005
+    assert other < 0.0002, f"{other:.5f} of it differs: run python tools/dev.py summary {paper}"
+
+
+def test_a_summary_follows_its_claims(summary, tmp_path, monkeypatch):
+    paper = REFERENCES[0]
+    shutil.copytree(ROOT / "outputs" / "reference" / paper, tmp_path / paper)
+    monkeypatch.setattr(summary, "REFERENCE", tmp_path)
+    path = tmp_path / paper / "claims.json"
+    claims = json.loads(path.read_text(encoding="utf-8"))
+    claims[0] |= {
+        "short": "A claim | of two parts",
+        "group": "A part of its own",
+        "here": "KID 0.5 [0.4, 0.6]",
+    }
+    claims[0] |= {"verdict": "inconclusive", "published": "n/a (the paper gives no number)", "about": "claim"}
+    path.write_text(json.dumps(claims), encoding="utf-8")
+    text = summary.summary_text(paper)
+    assert "| **A part of its own** |" in text
+    assert "| A claim / of two parts | – | KID 0.5 [0.4, 0.6] | ~ inconclusive |" in text
+    asked = [{**c, "finding": None, "rank": None} for c in claims]
+    asked[3] |= {"finding": "the fourth", "rank": 2, "verdict": "reproduced"}
+    asked[4] |= {"finding": "the fifth", "rank": 1, "verdict": "inconclusive"}
+    asked[5] |= {"finding": "the sixth", "rank": 3, "verdict": "not testable here"}
+    path.write_text(json.dumps(asked), encoding="utf-8")
+    assert [c["finding"] for c in summary.telling(paper)] == ["the fifth", "the fourth"]
 
 
 def test_companions_exist():

@@ -1,12 +1,13 @@
 """What `make` does with notebooks. Usage: python tools/dev.py export | clean | readme [--check] |
-run | reference PAPER
+run | reference PAPER | summary PAPER
 
 export  nbs/ -> gannb/, and modules whose notebook is gone are removed
 clean   nbs/ without metadata and prompt numbers (outputs and tags stay), papers/ without outputs (tags stay)
 readme  nbs/index.ipynb -> README.md (--check: only compare)
 run     every notebook in nbs/ from top to bottom, in parallel; fails unless all of them really ran
 reference PAPER   outputs/PAPER/desk -> outputs/reference/PAPER (under 3 MB) and one generator of
-                  each data set -> outputs/reference/generators
+                  each data set -> outputs/reference/generators; then its summary
+summary PAPER     outputs/reference/PAPER -> README.md and figures/forest.png beside it
 """
 
 import json
@@ -67,66 +68,21 @@ def clean() -> int:
     return tool("nbstripout", "--keep-id", "--extra-keys", extra, *map(str, papers)).returncode
 
 
-def claims_of(paper: str) -> list[dict]:
-    "The judged claims of a paper's reference result; none where there is no such result."
-    path = ROOT / "outputs" / "reference" / paper / "claims.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-
-
-def verdict_counts(paper: str) -> str:
-    """`20 claims of the paper: 5 reproduced, 3 not reproduced ...; 6 findings counted apart` of a reference
-    result."""
-    from gannb.ledger.words import about_of, counts
-
-    claims = claims_of(paper)
-    own = sum(about_of(c) == "claim" for c in claims)
-    found = ", ".join(f"{n} {verdict}" for verdict, n in counts(claims).items() if n)
-    apart = f"; {len(claims) - own} findings counted apart" if own < len(claims) else ""
-    return f"{own} claims of the paper: {found}{apart}"
-
-
-def claims_table() -> str:
-    """Every claim of every reference result as a markdown table: the claim, the paper's
-    number, ours, the verdict."""
-    from gannb.ledger.words import MARKS
-    from gannb.report.page import about_mark
-
-    def apart(claim: dict) -> str:
-        "What is no claim of the paper says so."
-        return f" ({mark})" if (mark := about_mark(claim)) else ""
-
-    def plain(x) -> str:
-        return str(x).replace("|", "/").replace("\n", " ")
-
-    lines = ["| claim | the paper | here | verdict |", "|---|---|---|---|"]
-    for path in sorted((ROOT / "outputs" / "reference").glob("*/claims.json")):
-        lines.append(f"| **{path.parent.name}** | | | |")
-        lines += [
-            (
-                f"| {plain(c['short'])}{apart(c)} | {plain(c['published'])} | {plain(c['ours'])} | "
-                f"{MARKS[c['verdict']]} {c['verdict']} |"
-            )
-            for c in json.loads(path.read_text(encoding="utf-8"))
-        ]
-    return "\n".join(lines)
-
-
 def readme_text() -> str:
-    """README.md as nbs/index.ipynb says it, without comments, `{{claims}}` and `{{counts:PAPER}}`
-    filled in from the reference results; its links start at nbs/ (`../LICENSE`), those of
-    README.md at the root."""
+    """README.md as nbs/index.ipynb says it, without comments; `{{telling}}`, `{{headline:PAPER}}` and the
+    like are filled in from the reference results (see summary.py). Its links start at nbs/ (`../LICENSE`),
+    those of README.md at the root."""
+    from summary import WORDS, telling_table
+
     cells = json.loads((ROOT / "nbs" / "index.ipynb").read_text(encoding="utf-8"))["cells"]
     if any(cell["cell_type"] != "markdown" for cell in cells):
         raise SystemExit(
             "nbs/index.ipynb holds markdown cells only: what runs belongs into a numbered notebook."
         )
     cells = [re.sub(r"<!--.*?-->", "", "".join(cell["source"]), flags=re.DOTALL).strip() for cell in cells]
-    text = (
-        "\n\n".join(cell for cell in cells if cell)
-        .replace("](../", "](")
-        .replace("{{claims}}", claims_table())
-    )
-    return re.sub(r"\{\{counts:(\w+)\}\}", lambda m: verdict_counts(m[1]), text) + "\n"
+    text = "\n\n".join(cell for cell in cells if cell).replace("](../", "](")
+    text = text.replace("{{telling}}", telling_table())
+    return re.sub(r"\{\{(\w+):(\w+)\}\}", lambda m: WORDS[m[1]](m[2]), text) + "\n"
 
 
 def readme(check: bool = False) -> int:
@@ -194,10 +150,10 @@ def reference(paper: str) -> int:
     page = linked_page(source)
     size = sum(store.tree_bytes(source / part) for part in ("figures", "tables")) + len(page.encode())
     size += sum((source / name).stat().st_size for name in names)
-    if size > 3_000_000:
+    if size > 2_800_000:
         raise SystemExit(
-            f"{source} holds {size:,} bytes of what a reference keeps; it must stay under 3,000,000. The "
-            "old reference is untouched."
+            f"{source} holds {size:,} bytes of what a reference keeps; it must stay under 2,800,000, as its "
+            "summary with the forest comes on top. The old reference is untouched."
         )
     shutil.rmtree(target, ignore_errors=True)
     for part in ("figures", "tables"):
@@ -205,8 +161,18 @@ def reference(paper: str) -> int:
     for name in names:
         shutil.copy(source / name, target)
     (target / "report.html").write_text(page, encoding="utf-8")
+    summary(paper)
     give_generators(paper, ROOT / "outputs" / "reference" / "generators")
-    print(f"{target.relative_to(ROOT)}: {size:,} bytes")
+    print(f"{target.relative_to(ROOT)}: {store.tree_bytes(target):,} bytes")
+    return 0
+
+
+def summary(paper: str) -> int:
+    "The summary in Markdown of a committed reference result, with the forest of its claims."
+    from summary import write_summary
+
+    write_summary(paper)
+    print(f"wrote outputs/reference/{paper}/README.md")
     return 0
 
 
@@ -243,6 +209,8 @@ if __name__ == "__main__":
             sys.exit(readme(check=True))
         case ["reference", paper]:
             sys.exit(reference(paper))
+        case ["summary", paper]:
+            sys.exit(summary(paper))
         case [name] if name in COMMANDS:
             sys.exit(COMMANDS[name]())
         case _:
