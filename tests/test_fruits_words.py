@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from gannb.base import GannbError
+from gannb.stages.tables import Results
 from gannb.studies.fruits import show, words
 from gannb.studies.registry import open_study
 
@@ -132,8 +133,8 @@ def test_tables_fit_the_page(shown):
 
 def test_what_passes_of_a_change_is_at_most_all_of_it_and_may_be_less_than_nothing():
     def cell(values):
-        results = type("R", (), {"values": lambda self, *key: values})()
-        return show.picture_cell(type("S", (), {"results": results}), "apple", "passing_share", "end")
+        place = {"dataset": "apple", "arm": "augment", "metric": "passing_share", "step": "end"}
+        return Results([place | {"value": v} for v in values]).cell("apple", "augment", "passing_share")
 
     low, high = cell([0.9, 1.0, 0.98])["interval"]
     assert high == 1 and low == pytest.approx(0.829, abs=0.01)

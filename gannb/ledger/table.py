@@ -81,7 +81,10 @@ def _cell_words(cell: Cell, names: Mapping[str, str]) -> str:
     "`KID of dcgan on letters`, with the names of the page."
     of = f" of {cell.label or cell.arm}" if cell.arm else ""
     on = f" on {names.get(cell.dataset, cell.dataset)}" if cell.dataset and " on " not in of else ""
-    return f"{metric_words(cell.metric, names)}{of}{on}"
+    what = metric_words(cell.metric, names)
+    if what in (cell.label, names.get(cell.dataset)):  # a page that names an arm as it names a measure
+        what = metric_words(cell.metric)
+    return f"{what}{of}{on}"
 
 
 def _lacking(name: str, cell: Cell, why: str, names: Mapping[str, str]) -> _Untestable:

@@ -86,7 +86,7 @@ def _untold(claim: Mapping) -> str:
     ours = claim["ours"]
     if ours.startswith("n/a ("):
         return ours[5:-1]
-    return ours if len(ours) <= 30 else "counted, see its card"
+    return ours if len(ours) <= 30 else "counted"
 
 # %% ../../nbs/16_report.tracks.ipynb #dc640ff9
 def forest_row(claim: Mapping) -> dict[str, Any]:

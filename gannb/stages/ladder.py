@@ -231,7 +231,7 @@ def ladder_sentence(
 # %% ../../nbs/15_stages.ladder.ipynb #d4cda4f8
 RUNG_WORDS = {
     "20 images repeated": "twenty images repeated",
-    HALF: "that half of the classes are gone",
+    HALF: "half of the classes missing",
     "chimeras": "halves of two images glued together",
 }
 RULER_WORDS = {
@@ -251,17 +251,16 @@ def _answer_words(climbs: Certificate, rung: str) -> str:
     "Who answers a rung that KID overlooks."
     seen = [RULER_WORDS.get(ruler, ruler) for ruler in climbs.seen_by(rung)]
     if not seen:
-        return f"{RUNG_WORDS[rung]}: no ruler of {HARD[rung]} sees it"
-    return f"{RUNG_WORDS[rung]}: {_listed(seen)} {'answers' if len(seen) == 1 else 'answer'}"
+        return f"{RUNG_WORDS[rung]} (no ruler of {HARD[rung]} sees it)"
+    return f"{RUNG_WORDS[rung]} (seen by {_listed(seen)})"
 
 
 def _overlooked_sentence(name: str, climbs: Certificate) -> str:
     "What KID overlooks on one data set, and who answers there; nothing where it sees all."
     blind = [rung for rung, rulers in climbs.overlooked().items() if "kid" in rulers]
     alone = [rung for rung in climbs.rungs if rung not in blind and not climbs.seen_by(rung)]
-    said = [f"On {name} KID overlooks {'; '.join(_answer_words(climbs, rung) for rung in blind)}."] * bool(
-        blind
-    )
+    told = _listed([_answer_words(climbs, rung) for rung in blind])
+    said = [f"On {name} KID overlooks {told}."] if blind else []
     said += [f"On {name} only KID sees {RUNG_WORDS[rung]}: no ruler of {HARD[rung]} does." for rung in alone]
     return " ".join(said)
 
@@ -270,8 +269,8 @@ def _far_sentence(name: str, climbs: Certificate) -> str:
     "That real images do not score 0, and how much they do."
     value, low, high = climbs.reals
     return (
-        f"On {name} real images score {value:.3g} [{low:.3g}, {high:.3g}], not 0: that distance is in every "
-        "score there."
+        f"On {name} even real images score {value:.3g} [{low:.3g}, {high:.3g}], not 0; every score there has "
+        "that in it."
     )
 
 # %% ../../nbs/15_stages.ladder.ipynb #c0d27ba0

@@ -5,6 +5,7 @@
 # %% ../../nbs/15_stages.tables.ipynb #9ca9070c
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -95,12 +96,14 @@ SHARES = (  # metrics that are shares or probabilities
     "failed",
     "near_duplicates",
     "nearer_to_training",
-    "passing_share",
     "precision",
     "recall",
     "recall_coarse",
 )
-RANGE = dict.fromkeys(SHARES, (0.0, 1.0))  # metric -> how far it reaches; none where there is no limit
+RANGE = {  # metric -> how far it reaches; none where there is no limit
+    **dict.fromkeys(SHARES, (0.0, 1.0)),
+    "passing_share": (-math.inf, 1.0),  # below 0 where a change goes on in one direction
+}
 
 # %% ../../nbs/15_stages.tables.ipynb #812a6ca0
 class Results:

@@ -576,7 +576,8 @@ def not_here(study: Study) -> dict[str, str]:  # role, arm or metric -> why no r
     if (first.role, "more convolutions") not in study:
         why = f"training it takes twice the time, and preset {cfg.preset} leaves it out"
         out["more convolutions"] = why
-    return out
+    few = (r for r in study.facts["counts"] if not r["whole"])
+    return out | {f"images on {r['role']}": f"{r['here']:,} of {r['paper']:,} are here" for r in few}
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #c2950de0
 def rows(study: Study) -> list[dict]:

@@ -13,7 +13,6 @@ import numpy as np
 from ... import plot
 from ...base import Missing
 from ...datasets.fruits import varieties
-from ...ledger.intervals import cut_to
 from ...models.dcgan import layer_table
 from ...stages import cards as cards_room
 from ...stages.arms import Trained
@@ -51,7 +50,7 @@ __all__ = ['WITH', 'WITHOUT', 'COUNTS', 'DUPLICATES', 'CONTROLS', 'RULERS', 'TAB
            'data', 'counts', 'repeats', 'networks', 'more_convolutions', 'controls', 'ladder', 'table1_row', 'table1',
            'images_row', 'numbers_of_images', 'fid_curve', 'both_ways', 'share_row', 'shares', 'memory',
            'with_and_without', 'less_data', 'variety_curve', 'diversity_curve', 'film_words', 'films', 'strips',
-           'picture_cell', 'of_each_fruit', 'noise', 'copies', 'cards', 'records']
+           'of_each_fruit', 'noise', 'copies', 'cards', 'records']
 
 # %% ../../../nbs/17_studies.fruits.show.ipynb #78008fca
 WITH, WITHOUT = plot.COLORS["fake"], "#D55E00"  # blue with DiffAugment, orange without; grey is for reals
@@ -519,20 +518,12 @@ UNREST = {
 }
 
 
-def picture_cell(study: Study, role: str, metric: str, at: str) -> Any:
-    """A cell as the cards have it. What passes of a change is at most all of it, and less than nothing of one
-    that goes on in one direction."""
-    found = cell_of(study.results.values(role, "augment", metric, at))
-    if metric == "passing_share" and isinstance(found, Mapping) and "interval" in found:
-        return {**found, "interval": cut_to(*found["interval"], (-np.inf, 1.0))}
-    return found
-
-
 def of_each_fruit(study: Study, name: str, asked: Mapping[str, tuple[str, str, str]], caption: str) -> Table:
-    "A row a fruit: numbers of its pictures, `asked`: column -> head, metric, place; none where all are"
-    "missing."
+    """A row a fruit: numbers of its pictures, `asked`: column -> head, metric, place; no column where all
+    are missing."""
+    at, cell = asked.items(), study.results.cell
     rows = [
-        {"fruit": fruit(t)} | {key: picture_cell(study, t.role, m, at) for key, (_, m, at) in asked.items()}
+        {"fruit": fruit(t)} | {key: cell(t.role, "augment", metric, place) for key, (_, metric, place) in at}
         for t in study.main.values()
     ]
     heads = {key: how[0] for key, how in asked.items() if any(not isinstance(r[key], Missing) for r in rows)}
