@@ -101,11 +101,11 @@ def test_controls_planted_into_runs_are_averaged_seed_by_seed():
 def test_a_missing_control_is_named():
     r = out(difference(controls=[SEE, IGNORE]), UP + REAL + control_row("20 repeated", 0.9))
     assert r["verdict"] == "not testable here" and r["controls"][1]["passed"] is None
-    assert "A control could not be asked. The control 'the same blur on grey' is missing." in r["reason"]
+    assert "The ruler could not be tried. The control 'the same blur on grey' is missing." in r["reason"]
     assert "Nothing was measured here: m of grey on d." in r["reason"]
     whole = with_controls(0.2, 0.0)
     not_finite = [{**row, "value": None} if row["arm"] == "grey" else row for row in whole]
-    assert "gave no finite number" in out(difference(controls=[SEE, IGNORE]), not_finite)["reason"]
+    assert "It gives no number for" in out(difference(controls=[SEE, IGNORE]), not_finite)["reason"]
 
 
 def test_missing_data_come_first_and_controls_are_shown():

@@ -133,7 +133,7 @@ def look(control: Mapping, test: Mapping, table: Table) -> dict:  # what claims.
     if unlike:
         return kept | {"text": f"The control {control['what']!r} was not taken with this ruler: {unlike}."}
     if not math.isfinite(value):
-        return kept | {"text": f"The control {control['what']!r} gave no finite number."}
+        return kept | {"text": f"It gives no number for {control['what']}."}
     words = _control_words(control, test, value, _needed(must, margin, way, len(cells) == 1))
     return kept | {"value": value, "passed": _passes(must, value, margin, way), "text": words}
 
@@ -161,7 +161,7 @@ def _verdict_on_ruler(failed: Sequence[Mapping]) -> str:
     for head, texts in (
         ("This ruler cannot tell: it does not see what it must see.", missed),
         (fooled, mistaken),
-        ("A control could not be asked.", unasked),
+        ("The ruler could not be tried.", unasked),
     ):
         said += [fit(head, *texts, most=250)] if texts else []
     return " ".join(said)

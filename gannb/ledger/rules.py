@@ -378,7 +378,7 @@ def _not_finite(read: Reading) -> dict:
         f"{unpaired}{_notes(read.groups, read.measured)}"
     )
     everyone = {*read.seeds, *alone}
-    ours = Missing(f"{len(bad)} of {len(everyone)} seeds not finite")
+    ours = Missing(f"no number from {len(bad)} of {len(everyone)} seeds")
     return read.out(INCONCLUSIVE, text, ours=str(ours))
 
 # %% ../../nbs/13_ledger.rules.ipynb #49cb2138
@@ -475,6 +475,8 @@ def _interval_said(read: Reading, i: Interval, shown: Sequence[float]) -> str:
         mean, _ = cut_to(i.mean, i.mean, _within(read.test))  # an estimated share may lie below 0
         mean = 0.0 if abs(mean) <= 1e-12 * max(sizes) else mean
         return fmt_interval(mean, mean, mean, unit)
+    if shown[0] == shown[1]:  # estimates on or beyond an end of the range, as of a share that may be none
+        return f"{_plain(shown[0])}{f' {unit}' if unit else ''} in every seed"
     bounds = [t for t in region(read.test) if math.isfinite(t)]
     return fmt_interval(i.mean, *shown, unit, bounds)
 
