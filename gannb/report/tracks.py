@@ -247,13 +247,14 @@ def _arranged(rows: Sequence[dict]) -> list[dict]:
     judged, arms = [r for r in rows if r["key"] != "arm"], {}
     for row in (r for r in rows if r["key"] == "arm"):
         arms.setdefault((row["label"], row["quantity"], row["mean"]), row)
-    labels = [row["label"] for row in arms.values()]
     if len({row.get("measure") for row in judged}) == 1:
         for row in judged:
             row["label"] = _short_label(row["label"], row.get("measure", ""))
-    for row in arms.values():
-        if labels.count(row["label"]) > 1:
-            row["label"] = f"{row['label']}, {row['of']}"
+    for rows in (judged, arms.values()):
+        labels = [row["label"] for row in rows]
+        for row in rows:
+            if labels.count(row["label"]) > 1 and "of" in row:
+                row["label"] = f"{row['label']}, {row['of']}"
     return [*judged, *arms.values()]
 
 

@@ -79,7 +79,7 @@ def hero(study: Study) -> Figure:
         ),
         "Real images (left) and what G draws at the end of its training (right): the first of seed "
         f"{study.first.first.seed}, none chosen.",
-        "For each data set eight real images on the left and eight generated ones on the right.",
+        "A row of real images and a row of generated ones for each data set, side by side.",
     )
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #93050d40

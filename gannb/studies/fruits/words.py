@@ -287,12 +287,12 @@ MEASURED = {  # of an open choice -> score, its form, words -> (arm, metric, pla
 
 
 def measured(study: Study, measure: str | None) -> str:
-    """The last column of the open choices: what was measured of it in this run; a dash where nothing was.
+    """The last column of the open choices: what was measured of it in this run, if anything was.
     Raises `GannbError` for a measure that is none."""
     if measure is None:
-        return "-"
+        return "not measured"
     check_choice("measure", measure, MEASURED)
     name, form, asked = MEASURED[measure]
     found = {words: study.results.cell(study.first.role, *where) for words, where in asked.items()}
     said = [f"{number(c, form)} {words}" for words, c in found.items() if isinstance(c, Mapping)]
-    return f"{name}: {', '.join(said)}" if len(said) > 1 else "-"
+    return f"{name}: {', '.join(said)}" if len(said) > 1 else "not measured"
