@@ -1006,7 +1006,8 @@ def _forest_row(ax: Any, row: Mapping[str, Any], left: float, start: float, widt
         at, low, high = (start + width * p[k] / 100 for k in ("at", "low", "high"))
         bar, dot = (0.4, 1.0) if p["main"] else (0.16, 0.45)
         ax.plot([low, high], [middle] * 2, color=color, alpha=bar, lw=4, solid_capstyle="butt", zorder=2)
-        ax.plot(at, middle, "o", color=color, alpha=dot, ms=6 if p["main"] else 4, mew=0, zorder=3)
+        mark = {"mfc": "white", "mew": 1.2} if p["hollow"] else {"mew": 0}
+        ax.plot(at, middle, "o", color=color, alpha=dot, ms=6 if p["main"] else 4, zorder=3, **mark)
         if p["arrow"]:
             side = 13 if p["arrow"] == "»" else -13
             ax.text(at + side, middle - 1, p["arrow"], color=color, alpha=dot, ha="center", **kw)
@@ -1026,9 +1027,9 @@ def _forest_column(ax: Any, items: Sequence[Mapping], left: float, name: float, 
 
 # %% ../nbs/02_plot.ipynb #f0e50005
 _FOREST_KEY = (
-    "A dot says how far our estimate lies from the claim's bound, in half-widths of its interval (the bar); "
-    "pale: the claim's other parts.\nRight of the line and clear of it: reproduced. An arrow: further away "
-    "than is drawn. "
+    "Line: the claim's bound. Dot and bar: our estimate and its interval over the seeds, drawn to the "
+    "interval's own scale; pale: other parts.\nClear of the line on the right: reproduced; hollow: clear, "
+    "but a check or a second ruler did not hold. An arrow: further away than is drawn. "
 )
 
 

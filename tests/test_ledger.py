@@ -1294,7 +1294,7 @@ def test_a_checked_claim_is_the_claim_that_was_given():
 def test_a_long_table_of_steps_is_told_in_short():
     many = [r for step in range(30) for r in rows(HIGH, step=step)]
     said = judge(bound(), many, "paper")["reason"]
-    assert "measured here: m of a on d at step end; the steps are 0, 1, 10" in said and said.count(",") < 12
+    assert "measured here: m of a on d (end); the steps are 0, 1, 10" in said and said.count(",") < 12
     assert judge(bound(at=3), Table(many), "paper")["verdict"] == "reproduced"
 
 

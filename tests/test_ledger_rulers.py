@@ -334,9 +334,14 @@ SECOND = {"kind": "difference", "metric": "n", "quantity": "coverage", "margin":
             [3, 3.1, 2.9, 3, 3.2],
             [1, 1.2, 1, 1, 1.1],
             "reproduced",
-            "A second ruler points the same way: coverage, 1.98 [",
+            "A second ruler agrees: coverage, 1.98 [",
         ),
-        ([3, 0.1, 2.9, 0.5, 3.2], [1, 1.2, 1, 1, 1.1], "reproduced", "A second ruler points the same way"),
+        (
+            [3, 0.1, 2.9, 0.5, 3.2],
+            [1, 1.2, 1, 1, 1.1],
+            "reproduced",
+            "A second ruler does not contradict, and is not sure",
+        ),
         (
             [1, 1.2, 1, 1, 1.1],
             [3, 3.1, 2.9, 3, 3.2],

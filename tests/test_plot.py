@@ -224,7 +224,7 @@ def test_a_branch_gets_a_lane_of_its_own():
 
 
 # ---- the forest of claims
-POINT = {"at": 62.5, "low": 56.25, "high": 68.75, "arrow": "", "main": True}
+POINT = {"at": 62.5, "low": 56.25, "high": 68.75, "hollow": False, "arrow": "", "main": True}
 
 
 def claim_row(i, key="yes", mark="✓", verdict="reproduced", points=(POINT,), words=""):

@@ -266,13 +266,14 @@ def _by_second(out: Mapping, second: Mapping) -> str:
     return f"By the second, {text[:1].lower() + text[1:] if small else text}"
 
 
-def _second_number(second: Mapping) -> str:
-    "`A second ruler points the same way: recall, 0.3 [0.2, 0.4].`; only its name where it has many numbers."
+def _second_number(second: Mapping, verdict: str) -> str:
+    "`A second ruler agrees: recall, 0.3 [0.2, 0.4].`; only its name where it has many numbers."
     said, ours = second["said"], second["ours"]
     what = said["what"] if said else next((p["said"]["what"] for p in second["parts"] if p["said"]), "")
     number = ours if said else ""
     told = ", ".join(filter(None, (what, number)))
-    return f"A second ruler points the same way{': ' + told if told else ''}."
+    agrees = "agrees" if second["verdict"] == verdict else "does not contradict, and is not sure"
+    return f"A second ruler {agrees}{': ' + told if told else ''}."
 
 
 def through_second(out: dict, leaves: Sequence[Mapping], second: dict, its_leaves: Sequence[Mapping]) -> dict:
@@ -284,9 +285,9 @@ def through_second(out: dict, leaves: Sequence[Mapping], second: dict, its_leave
     if second["verdict"] == NOT_TESTABLE or agree is None:
         why, head = "but the second ruler could not be asked", "Only one ruler could be asked."
     elif not agree:
-        why, head = "but a second ruler points the other way", "It depends on the ruler."
+        why, head = "but a second ruler does not confirm it", "It depends on the ruler."
     else:
-        return {**out, "text": fit(out["text"], _second_number(second))}
+        return {**out, "text": fit(out["text"], _second_number(second, out["verdict"]))}
     text = f"{head} {out['text']} {_by_second(out, second)}"
     said = out["said"] and {**out["said"], "why": why}
     return {**out, "verdict": INCONCLUSIVE, "p": None, "no_difference": False, "text": text, "said": said}

@@ -199,9 +199,9 @@ def _three_things(parts: Sequence[dict]) -> str:
     "What an artefact would show, and for each of the three: yes, no or cannot tell."
     said = [_ANSWERS.get(p["verdict"], "cannot tell") for p in parts]
     said[2] = {"yes": "no", "no": "yes"}.get(said[2], said[2])  # gone without the mechanism
-    things = ("its number comes out", "its mechanism shows", "without the mechanism the conclusion is gone")
+    things = ("the result comes out here", "the cause has its effect", "without the cause the result is gone")
     told = " ".join(f"{_capital(thing)}: {answer}." for thing, answer in zip(things, said))
-    return f"An artefact would show three things. {told}"
+    return f"If the supposed cause alone made the result, three things would show. {told}"
 
 
 def _short_of(part: Mapping) -> list[str]:
@@ -358,7 +358,7 @@ def _not_here(test: Mapping) -> dict:
     if test["kind"] == "people":
         text, why = f"Only people can judge this: {test['question']}", "needs people"
     elif test["kind"] == "waits":
-        text, why = f"Waits for {test['what']}.", test["what"]
+        text, why = f"This needs {test['what']}.", test["what"]
     else:
         text, why = f"The paper proposes this and did not try it: {test['what'].rstrip('.')}.", "a proposal"
     return _out(test, NOT_TESTABLE, text, ours=str(Missing(why)))
@@ -427,7 +427,7 @@ def _never_rule(test: Mapping) -> str:
     if test["kind"] == "people":
         return "Only people can judge this."
     if test["kind"] == "waits":
-        return f"Waits for {test.get('what')}."
+        return f"This needs {test.get('what')}."
     return "A proposal that the paper did not try."
 
 # %% ../../nbs/13_ledger.judge.ipynb #2c6f4430
@@ -500,7 +500,7 @@ def describe(test: Mapping) -> str:
 # %% ../../nbs/13_ledger.judge.ipynb #812dacb1
 _NOT_JUDGED = {
     "smoke": "The smoke setting only shows that the machinery runs; it never judges a paper.",
-    "quick": "The quick setting runs the machinery on small stand-ins; it never judges a paper.",
+    "quick": "A quick run judges nothing.",
     "custom": "A run with changed parameters (custom) is not what the claim fixed, so it judges nothing.",
 }
 
@@ -616,7 +616,7 @@ def _outcome(claim: Mapping, table: Table, setting: str, names: Mapping) -> dict
     test = _with_names(claim["test"], names)
     if "waits_for" in claim:
         ours = str(Missing(claim["waits_for"]))
-        out = _out(test, NOT_TESTABLE, f"Waits for {claim['waits_for']}.", ours=ours)
+        out = _out(test, NOT_TESTABLE, f"This needs {claim['waits_for']}.", ours=ours)
     else:
         out = _judge_test(test, table, setting)
     if setting not in JUDGING and _anything(out):

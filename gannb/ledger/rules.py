@@ -41,6 +41,7 @@ from gannb.ledger.words import (
     NOT_REPRODUCED,
     NOT_TESTABLE,
     REPRODUCED,
+    SHOWN_UNITS,
     _counted,
     _listed,
     _plain,
@@ -476,16 +477,29 @@ def _interval_said(read: Reading, i: Interval, shown: Sequence[float]) -> str:
         mean = 0.0 if abs(mean) <= 1e-12 * max(sizes) else mean
         return fmt_interval(mean, mean, mean, unit)
     if shown[0] == shown[1]:  # estimates on or beyond an end of the range, as of a share that may be none
-        return f"{_plain(shown[0])}{f' {unit}' if unit else ''} in every seed"
+        return f"{fmt_interval(shown[0], unit=unit)} in every seed"
     bounds = [t for t in region(read.test) if math.isfinite(t)]
-    return fmt_interval(i.mean, *shown, unit, bounds)
+    if min(map(len, read.groups)) < SHOWN_UNITS:  # an interval of two would fill any axis
+        return fmt_interval(i.mean, unit=unit)
+    ninety = "" if level_of(read.test) == 0.95 else f" ({100 * level_of(read.test):.0f} % interval)"
+    return fmt_interval(i.mean, *shown, unit, bounds) + ninety
 
 # %% ../../nbs/13_ledger.rules.ipynb #2df75881
+def _surely(read: Reading, i: Interval) -> str:
+    "`more than 0`: what is settled where only the margin is not; empty where nothing is."
+    test, zero = read.test, read.test.get("bound", 0)
+    if not test.get("margin") or test.get("direction") not in ("above", "below"):
+        return ""
+    above = test["direction"] == "above"
+    clear = i.low > zero if above else i.high < zero
+    return f"{'more' if above else 'less'} than {_plain(zero)}" if clear else ""
+
+
 def _settle_words(read: Reading, i: Interval, shown: Sequence[float], verdict: str) -> dict:
     "The fields `ours`, `said` and `text` of a verdict that an interval gave."
     ours = _interval_said(read, i, shown)
     unit, groups = _unit_word(read.test), read.groups
-    why = cannot_tell(groups, unit) if verdict == INCONCLUSIVE else None
+    why = cannot_tell(groups, unit, _surely(read, i)) if verdict == INCONCLUSIVE else None
     more = (_may_be_alike(read), _scales_differ(read, i, shown))
     return read.words(ours, why, *filter(None, more))
 

@@ -92,11 +92,12 @@ def needs_words(target: Sequence[float]) -> str:
     return f"a value between {_plain(low)} and {_plain(high)}"
 
 
-def cannot_tell(groups: Sequence[Sequence], unit: str) -> str:
-    "`and five seeds cannot tell`."
+def cannot_tell(groups: Sequence[Sequence], unit: str, surely: str = "") -> str:
+    "`and five seeds cannot tell`; `surely`: what is settled all the same."
     n = {len(g) for g in groups}
     seeds = "seeds" if unit in ("GAN", "value") else f"{unit}s"
-    return f"and {_number_word(n.pop()) if len(n) == 1 else 'these'} {seeds} cannot tell"
+    many = _number_word(n.pop()) if len(n) == 1 else "these"
+    return f"and {f'though it is surely {surely}, ' if surely else ''}{many} {seeds} cannot tell"
 
 # %% ../../nbs/13_ledger.said.ipynb #5a1d0009
 _ONE_OF = re.compile(

@@ -139,7 +139,7 @@ class Table:
         rows = [r for r in found if _step(r["step"]) == at]
         if not rows:
             steps = sorted({str(r["step"]) for r in found})[:8]
-            what = f"{_cell_words(cell, self.names)} at step {cell.at}"
+            what = f"{_cell_words(cell, self.names)} ({cell.at})"
             raise _Untestable(f"Nothing was measured here: {what}; the steps are {_listed(steps)}.")
         return rows
 

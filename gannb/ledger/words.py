@@ -17,9 +17,9 @@ from .intervals import left_open
 
 # %% auto #0
 __all__ = ['METRICS', 'VERDICTS', 'REPRODUCED', 'NOT_REPRODUCED', 'ARTEFACT', 'INCONCLUSIVE', 'NOT_TESTABLE', 'MARKS', 'ABOUT',
-           'SETTINGS', 'JUDGING', 'MIN_UNITS', 'MIN_FID_IMAGES', 'decimals_for', 'fmt', 'apart', 'interval_words',
-           'fmt_interval', 'metric_words', 'open_words', 'about_of', 'counts', 'verdict_words', 'counts_words',
-           'history_words', 'findings', 'headline', 'meaning']
+           'SETTINGS', 'JUDGING', 'MIN_UNITS', 'SHOWN_UNITS', 'MIN_FID_IMAGES', 'decimals_for', 'fmt', 'apart',
+           'interval_words', 'fmt_interval', 'metric_words', 'open_words', 'about_of', 'counts', 'verdict_words',
+           'counts_words', 'history_words', 'findings', 'headline', 'finding_words', 'telling', 'meaning']
 
 # %% ../../nbs/13_ledger.words.ipynb #fce12b51
 def decimals_for(
@@ -223,6 +223,9 @@ JUDGING = ("desk", "paper")  # the settings that judge; the others show their va
 MIN_UNITS = 5  # fewer independent units in an arm: inconclusive
 
 
+SHOWN_UNITS = 3  # fewer: their interval says nothing, and only the mean is shown
+
+
 MIN_FID_IMAGES = 2048  # below this FID is shown and decides nothing
 
 # %% ../../nbs/13_ledger.words.ipynb #54f8090e
@@ -290,9 +293,10 @@ def history_words(record: Mapping) -> str | None:
     said = []
     if record.get("amended"):
         was = f" (was {record['was']})" if record.get("was") else ""
-        said.append(f"amended{was}" + (f": {record['amendment']}" if record.get("amendment") else ""))
+        why = f": {record['amendment'].rstrip('.')}" if record.get("amendment") else ""
+        said.append(f"amended{was}{why}")
     if record.get("added"):
-        why = f": {record['added_why']}" if record.get("added_why") else ""
+        why = f": {record['added_why'].rstrip('.')}" if record.get("added_why") else ""
         said.append(f"added after the first run that judged{why}")
     return "; ".join(said) or None
 
@@ -334,16 +338,22 @@ def headline(
     return counts_words(claims)
 
 # %% ../../nbs/13_ledger.words.ipynb #2ab113dc
-def _sentence(text: str) -> str:
-    "A finding as a sentence of its own."
-    text = text.strip().rstrip(".")
+def finding_words(claim: Mapping) -> str:
+    "The finding of a claim as a sentence of its own."
+    text = claim["finding"].strip().rstrip(".")
     return f"{text[0].upper()}{text[1:]}."
 
 
-def _also(claims: Sequence[Mapping], verdict: str, words: str) -> list[str]:
-    "`Left open: D(x) is close to 1; colour is harder.`; nothing where no claim has that verdict."
-    shorts = [c["short"] for c in claims if c["verdict"] == verdict]
-    return [f"{words}: {'; '.join(shorts)}."] if shorts else []
+def telling(claims: Sequence[Mapping], most: int) -> list[Mapping]:
+    "Claims with a finding, where the setting judges: decided ones first, then what the YAML ranks."
+    told = [c for c in claims if c.get("finding") and c["setting"] in JUDGING]
+    return sorted(told, key=_telling)[:most]
+
+
+def _left_over(claims: Sequence[Mapping]) -> list[str]:
+    """`Left open is whether "colour is harder".`; nothing where no claim is."""
+    shorts = [f'"{c["short"]}"' for c in claims if c["verdict"] == INCONCLUSIVE]
+    return [f"Left open: {_listed(shorts)}."] if shorts else []
 
 
 def meaning(
@@ -351,12 +361,9 @@ def meaning(
     most: int = 3,  # findings to tell at most
 ) -> list[str]:  # sentences; none where the setting judges nothing
     "What some verdicts mean: findings, decided ones and ranked ones first; then what stays open."
-    judging = [c for c in claims if c["setting"] in JUDGING]
-    told = sorted((c for c in judging if c.get("finding")), key=_telling)[:most]
-    found = [_sentence(c["finding"]) for c in told]
-    rest = [c for c in judging if c not in told]
-    untold = _also(rest, INCONCLUSIVE, "Left open")
-    return [*dict.fromkeys(found), *untold, *_also(rest, NOT_TESTABLE, "Not testable here")]
+    told = telling(claims, most)
+    rest = [c for c in claims if c["setting"] in JUDGING and c not in told]
+    return [*dict.fromkeys(map(finding_words, told)), *_left_over(rest)]
 
 
 def _telling(claim: Mapping) -> tuple:

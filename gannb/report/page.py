@@ -18,7 +18,16 @@ from ..base import GannbError, check_choice, fmt_time
 from ..config import Report as Request
 from ..ledger.check import CLAIMS, PROTOCOLS, RESULTS, results_text
 from ..ledger.claims import load_claims
-from ..ledger.words import JUDGING, NOT_TESTABLE, counts, headline, meaning
+from gannb.ledger.words import (
+    JUDGING,
+    NOT_TESTABLE,
+    about_of,
+    counts,
+    finding_words,
+    headline,
+    meaning,
+    telling,
+)
 from ..plot import gif, png
 from gannb.report.blocks import (
     MARKER,
@@ -31,7 +40,7 @@ from gannb.report.blocks import (
     template_text,
 )
 from .numbers import check_rows, table_csv
-from .tracks import forest_block
+from .tracks import COUNTED, forest_block, forest_heading
 from .verdict import claim_block, hanging_rows, means_block, number_table
 from ..store import atomic_write, checkout, make_folder, outputs_dir, provenance, read_json, write_json
 
@@ -41,7 +50,7 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['META', 'CHOICES', 'HANGING', 'reading', 'Shown', 'data_words', 'Report', 'load_study', 'previous_claims',
-           'run_folder', 'report_command', 'page_links', 'study_meta']
+           'run_folder', 'report_command', 'gans_words', 'page_links', 'study_meta']
 
 # %% ../../nbs/16_report.page.ipynb #9caa8ea2
 META = ("title", "paper", "preset", "setting", "data", "device", "run_time", "date", "commit", "command")
@@ -99,8 +108,11 @@ def _opening_facts(meta: Mapping[str, Any]) -> dict[str, str]:
     setting = (
         meta["setting"] if meta["setting"] == meta["preset"] else f"{meta['setting']}, from {meta['preset']}"
     )
+    gans = {"GANs": meta["gans"]} if meta.get("gans") else {}
     return {
+        "paper": meta["paper"],
         "setting": setting,
+        **gans,
         "data": data_words(meta["data"]),
         "device": meta["device"],
         "computing time": time if isinstance(time, str) else fmt_time(time),
@@ -112,7 +124,7 @@ def _opening_facts(meta: Mapping[str, Any]) -> dict[str, str]:
 def _opening_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
     "What the first screen says of a run, as the template takes it."
     links = [{"href": href, "text": text} for text, href in meta.get("links", {}).items()]
-    told = {"title": meta["title"], "paper": meta["paper"], "facts": _opening_facts(meta), "links": links}
+    told = {"title": meta["title"], "facts": _opening_facts(meta), "links": links}
     judges, explained = meta["setting"] in JUDGING, reading()["settings"].get(meta["setting"], "")
     return told | {"judges": judges, "explained": explained}
 
@@ -181,6 +193,7 @@ class Report:
         self.order = [c["id"] for c in claims]
         shown = "" if hero is None else self._shown_figure(hero)
         looks, meta = template_text("parts.css"), _opening_meta(self.meta)
+        meta["counted"] = sum(about_of(c) == "claim" and forest_heading(c) == COUNTED for c in claims)
         said = (looks, meta, headline(claims), shown, forest_block(claims), claims, reading()["glossary"])
         self.show_block(block("opening", *said))
 
@@ -263,9 +276,11 @@ class Report:
 
     def conclusion(self, claims: Sequence[Mapping], most: int = 8) -> None:
         "Show the findings of the whole report, and save the table of verdicts that hang on a choice."
-        decided = [c for c in claims if c.get("finding")]
-        if told := meaning(decided, most):
-            self.show_block(block("findings", told))
+        told = telling(claims, most)
+        if told:
+            linked = [(finding_words(c), c["id"]) for c in told]
+            open_too = meaning([c for c in claims if c not in told], 0)
+            self.show_block(block("findings", linked, open_too))
         if rows := hanging_rows(claims):
             self.table(rows, "hanging", HANGING, "Which verdicts hang on a choice.")
 
@@ -438,6 +453,12 @@ def report_command(request: Request) -> str:
     place = "" if embedded else "GANNB_DATA=FOLDER_OF_DATA "
     return f"{place}gannb reproduce {request.paper} --preset {request.config.preset}{given}"
 
+# %% ../../nbs/16_report.page.ipynb #b173185d
+def gans_words(config: Any) -> str:
+    "What the GANs of a report have in common: size, width, seeds."
+    n = len(config.seeds)
+    return f"{config.size} x {config.size} px, width {config.ngf}, {n} seed{'s' * (n != 1)} an arm"
+
 # %% ../../nbs/16_report.page.ipynb #f68c1e21
 def page_links(request: Request, paper: Mapping[str, Any]) -> dict[str, str]:  # words -> address
     "Where a report leads: the paper, all reports, the reference results of the others, its own records."
@@ -462,9 +483,10 @@ def study_meta(
     paper = study["paper"]
     return {
         "title": paper["title"],
-        "paper": f"{paper['authors']}: a reproduction of {paper['short']}",
+        "paper": f"{paper['authors']} (this page is an independent reproduction)",
         "preset": request.config.preset,
         "setting": request.setting,
+        "gans": gans_words(request.config),
         "data": list(dict.fromkeys(notes)) or "complete, nothing stands in",
         "device": f"{made['device']}, {made['threads']} thread{'s' * (made['threads'] != 1)}",
         "run_time": seconds,

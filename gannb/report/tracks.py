@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ..ledger.distance import deciding, distance
 from ..ledger.intervals import exact_interval
-from ..ledger.words import MARKS, about_of, fmt_interval
+from ..ledger.words import INCONCLUSIVE, MARKS, NOT_TESTABLE, SHOWN_UNITS, about_of, fmt_interval
 from .blocks import VERDICT_KEYS, block
 
 # %% auto #0
@@ -73,12 +73,12 @@ def forest_heading(claim: Mapping) -> str:
     return COUNTED if counted else MEASURED
 
 # %% ../../nbs/16_report.tracks.ipynb #2f1a6edd
-def _point(away: float, main: bool) -> dict[str, Any]:
-    "An estimate with its interval on the scale of the forest."
+def _point(away: float, main: bool, hollow: bool) -> dict[str, Any]:
+    "An estimate with its interval on the scale of the forest; hollow: clear of the line, and no verdict."
     shown = min(REACH - 1, max(1 - REACH, away))
     arrow = "" if shown == away else ("»" if away > 0 else "«")
     ends = {"low": FOREST.at(shown - 1), "high": FOREST.at(shown + 1)}
-    return {"at": FOREST.at(shown), **ends, "arrow": arrow, "main": main}
+    return {"at": FOREST.at(shown), **ends, "arrow": arrow, "main": main, "hollow": hollow}
 
 # %% ../../nbs/16_report.tracks.ipynb #4979cb4f
 def _untold(claim: Mapping) -> str:
@@ -86,14 +86,24 @@ def _untold(claim: Mapping) -> str:
     ours = claim["ours"]
     if ours.startswith("n/a ("):
         return ours[5:-1]
+    if forest_heading(claim) != COUNTED:
+        return "see its card"
     return ours if len(ours) <= 30 else "counted"
 
 # %% ../../nbs/16_report.tracks.ipynb #dc640ff9
+def _no_spread(leaf: Mapping) -> bool:
+    "Whether a comparison that nobody could judge has no interval to draw: every seed gave the same number."
+    away = distance(leaf)
+    return leaf["verdict"] == NOT_TESTABLE and away is not None and math.isinf(away)
+
+
 def forest_row(claim: Mapping) -> dict[str, Any]:
     "A claim as a line of the forest: its deciding part drawn strongly, its other parts pale."
     leaves = deciding(claim)
-    places = [(distance(leaf), leaf["decides"]) for leaf in leaves]
-    points = sorted((_point(d, main) for d, main in places if d is not None), key=lambda p: p["main"])
+    places = [(distance(leaf), leaf["decides"]) for leaf in leaves if not _no_spread(leaf)]
+    stopped = claim["verdict"] in (INCONCLUSIVE, NOT_TESTABLE)
+    made = (_point(d, main, stopped and main and abs(d) > 1) for d, main in places if d is not None)
+    points = sorted(made, key=lambda p: p["main"])
     return {
         "id": claim["id"],
         "short": claim["short"],
@@ -136,7 +146,7 @@ def _judged(leaf: Mapping, label: str) -> dict[str, Any]:
     "The row of the number that was judged."
     effects = leaf.get("effects") or []
     low, high = leaf.get("target") or (None, None)
-    shown = leaf.get("shown") or leaf.get("interval")
+    shown = (leaf.get("shown") or leaf.get("interval")) if leaf["n"] >= SHOWN_UNITS else None
     return {
         "label": label,
         "measure": _quantity(leaf),
@@ -168,7 +178,8 @@ def _of_what(leaf: Mapping) -> str:
     "What stands at the axis: the quantity, with its unit."
     quantity, unit = _quantity(leaf), leaf.get("unit")
     two = len(leaf.get("values") or ()) == 2 and leaf["kind"] in COMPARED
-    said = f"difference of {quantity}" if two else quantity
+    already = quantity.lower().startswith(("difference", "change", "gain", "fall", "rise", "share of the"))
+    said = f"difference of {quantity}" if two and not already else quantity
     return f"{said} ({unit})" if unit else said
 
 # %% ../../nbs/16_report.tracks.ipynb #5553dfec
@@ -211,7 +222,7 @@ def _leaf_rows(leaf: Mapping, label: str) -> list[dict[str, Any]]:
     values = leaf.get("values") or []
     if leaf["kind"] == "events":
         return [_counted_arm(v, leaf) for v in values]
-    judged = [_judged(leaf, label)] if leaf.get("interval") or leaf.get("effects") else []
+    judged = [_judged(leaf, label)] if leaf["value"] is not None else []
     arms = [_arm(v, leaf) for v in values] if leaf["kind"] in COMPARED and len(values) == 2 else []
     if leaf["kind"] == "range":
         arms = [_arm(v, leaf) for v in values]

@@ -33,7 +33,7 @@ def _number_row(
     part: str, what: str, seeds: Sequence[int], values: Sequence[float | None], mean: Any
 ) -> dict:
     "A line of the table: its mean, then each seed."
-    told = (Missing("diverged") if v is None else v for v in values)
+    told = (Missing("no number") if v is None else v for v in values)
     return {"part": part, "what": what, "mean": mean, **{f"seed {s}": v for s, v in zip(seeds, told)}}
 
 # %% ../../nbs/16_report.verdict.ipynb #1038f2d5
@@ -41,7 +41,7 @@ def _mean(values: Sequence[float | None], interval: Sequence[float] | None = Non
     "The mean of a line with its interval; in words why there is none."
     kept = [v for v in values if v is not None]
     if mean is None and len(kept) < max(1, len(values)):
-        return Missing("a seed diverged" if values else "no number")
+        return Missing("not every seed gave a number" if values else "no number")
     return {
         "mean": sum(kept) / len(kept) if mean is None else mean,
         "interval": interval,
@@ -227,5 +227,6 @@ def _by_rulers(claim: Mapping, part: Mapping) -> dict:
     "The row of a claim whose two rulers point to different sides."
     second = part["second"]
     where = f" ({part['label']})" if part.get("label") and part["label"] != claim["short"] else ""
-    ways = f"{part.get('quantity')}: {part['ours']}; {second['label']}: {second['ours']}"
+    pair = ((part.get("quantity"), part), (second["label"], second))
+    ways = "; ".join(f"{what}: {MARKS[p['verdict']]} {p['ours']}" for what, p in pair)
     return {"claim": claim["short"] + where, "choice": "which ruler is asked", "ways": ways}

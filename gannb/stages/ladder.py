@@ -225,8 +225,8 @@ def ladder_sentence(
         said = [f"The network {net.name} climbs the basic rungs on each of the data sets: it may judge."]
     certified = {role: v for role, v in found.items() if isinstance(v, Certificate)}
     overlooked = [_overlooked_sentence(names[role], v) for role, v in certified.items()]
-    far = [_far_sentence(names[role], v) for role, v in certified.items() if not v.near_zero]
-    return " ".join([*said, *filter(None, overlooked), *far])
+    far = {names[role]: v for role, v in certified.items() if not v.near_zero}
+    return " ".join([*said, *filter(None, overlooked), *_far_sentence(far)])
 
 # %% ../../nbs/15_stages.ladder.ipynb #d4cda4f8
 RUNG_WORDS = {
@@ -265,13 +265,12 @@ def _overlooked_sentence(name: str, climbs: Certificate) -> str:
     return " ".join(said)
 
 
-def _far_sentence(name: str, climbs: Certificate) -> str:
-    "That real images do not score 0, and how much they do."
-    value, low, high = climbs.reals
-    return (
-        f"On {name} even real images score {value:.3g} [{low:.3g}, {high:.3g}], not 0; every score there has "
-        "that in it."
-    )
+def _far_sentence(far: Mapping[str, Certificate]) -> list[str]:  # name of the data set -> its ladder
+    "That real images do not score 0, and how much they do; nothing where they do."
+    if not far:
+        return []
+    said = _listed([f"{climbs.reals[0]:.2g} on {name}" for name, climbs in far.items()])
+    return [f"Even real images do not score 0: {said}. Every score there has that in it."]
 
 # %% ../../nbs/15_stages.ladder.ipynb #c0d27ba0
 LADDER_COLUMNS = {  # of the layout "data"

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..base import Missing
 from ..ledger.intervals import shown_interval
+from ..ledger.words import SHOWN_UNITS
 from .arms import Trained
 from .run import GanRun
 from .score import score
@@ -26,14 +27,14 @@ __all__ = ['SHARES', 'RANGE', 'mean_cell', 'without_n', 'cell_of', 'paired', 'mi
 def mean_cell(
     values: Sequence[float],  # one a seed
     within: Sequence[float] | None = None,  # the range of the measure, see RANGE: no interval reaches further
-) -> dict | Missing:  # {"mean", "interval", "n"}; one seed has no interval
+) -> dict | Missing:  # {"mean", "interval", "n"}; fewer than three seeds have no interval
     "Mean over seeds with its 95 % interval, the one that cards show; `Missing` when a seed diverged."
     values = [float(v) for v in values]
     lost = sum(not np.isfinite(v) for v in values)
     if lost:
         return Missing(f"{lost} of {len(values)} seeds diverged")
-    if len(values) == 1:
-        return {"mean": values[0], "n": 1}
+    if len(values) < SHOWN_UNITS:  # an interval of two says nothing
+        return {"mean": float(np.mean(values)), "n": len(values)}
     interval = shown_interval(values, within=within)
     return {"mean": float(np.mean(values)), "interval": interval, "n": len(values)}
 

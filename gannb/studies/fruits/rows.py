@@ -50,7 +50,7 @@ __all__ = ['EQUAL_NUMBERS', 'ROLES', 'NOTE', 'PUBLISHED', 'FEWEST', 'FAIL_ACCURA
            'printed_rows', 'trained_networks', 'fact_rows', 'images_here', 'count_rows', 'duplicate_row',
            'published_rows', 'gap_rows', 'early_rows', 'first_rows', 'main_rows', 'gan_rows', 'gains', 'variety_namer',
            'lost_images', 'coarse_control_rows', 'split_rows', 'equal_control_rows', 'all_control_rows',
-           'inception_table', 'inception_rows', 'not_here', 'rows']
+           'inception_table', 'inception_rows', 'not_here', 'copies_untold', 'rows']
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #7df72d63
 EQUAL_NUMBERS = False  # apples are judged by all their held-out images; fruits are compared by equal numbers
@@ -580,6 +580,18 @@ def not_here(study: Study) -> dict[str, str]:  # role, arm or metric -> why no r
     return out | {f"images on {r['role']}": f"{r['here']:,} of {r['paper']:,} are here" for r in few}
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #c2950de0
+def copies_untold(study: Study, rows: Sequence[Mapping]) -> dict[str, str]:  # `copies on apple` -> why
+    "The fruits whose copies cannot be told from near frames: no share of copies is a number."
+    shares: dict[str, list[float]] = {}
+    for r in rows:
+        if r["metric"] == "copies":
+            shares.setdefault(r["dataset"], []).append(r["value"])
+    film = study.first.data.groups is not None
+    near = "held-out frames lie as near to training frames as copies do, so nobody can tell copies"
+    why = near if film else "these images are too few to tell copies"
+    return {f"copies on {role}": why for role, found in shares.items() if not np.isfinite(found).any()}
+
+
 def rows(study: Study) -> list[dict]:
     "Every row of the study."
     study.facts = {
@@ -587,5 +599,6 @@ def rows(study: Study) -> list[dict]:
         "counts": count_rows(study.cfg, study.published["table1"]),
         "duplicates": [r for r in map(duplicate_row, study.main.values()) if r],
     }
-    study.facts["known missing"] = not_here(study)
-    return fact_rows(study) + gan_rows(study) + inception_rows(study) + all_control_rows(study)
+    found = fact_rows(study) + gan_rows(study) + inception_rows(study) + all_control_rows(study)
+    study.facts["known missing"] = not_here(study) | copies_untold(study, found)
+    return found

@@ -289,7 +289,12 @@ def images_row(study: Study, t: Trained) -> dict:
 # %% ../../../nbs/17_studies.fruits.show.ipynb #90065f03
 def numbers_of_images(study: Study) -> Table:
     "All or as few images in the score: where the order of the fruits comes from."
-    share = middle(study.results.cell("banana", "augment", "fid_gap_share"))
+    fid = {
+        (role, name): middle(study.results.cell(role, name, "fid"))
+        for role in (study.first.role, "banana")
+        for name in (PUBLISHED, FEWEST)
+    }
+    wide, narrow = (fid["banana", name] - fid[study.first.role, name] for name in (PUBLISHED, FEWEST))
     rows = [images_row(study, t) for t in study.main.values()]
     columns = {
         key: head for key, head in IMAGES.items() if any(not isinstance(r[key], Missing) for r in rows)
@@ -299,8 +304,8 @@ def numbers_of_images(study: Study) -> Table:
     caption = (
         f"{fruit(worst)} has the worst FID here. {fruit(study.first)}: the same GANs score {all_of_them} "
         f"with all images and {few} with the fewest. With as few of both, the gap between "
-        f"{plural(study.main['banana'])} and {plural(study.first)} {'shrinks' if share >= 0 else 'grows'} "
-        f"by {percent(abs(share))}. 95 % intervals, {study.seeds}."
+        f"{plural(study.main['banana'])} and {plural(study.first)} goes from {wide:.0f} to {narrow:.0f}. "
+        f"95 % intervals, {study.seeds}."
     )
     return Table("numbers_of_images", rows, columns, caption)
 
@@ -408,12 +413,14 @@ def with_and_without(study: Study) -> Figure:
         for o, tail in pairs
     ]
     most = max(range(len(kid)), key=lambda i: abs(kid[i][0] - kid[i][1]))
-    each = "; ".join(f"{a:.2f} and {b:.2f}" for a, b in kid)
+    told = [
+        f"{label}: KID {b:.2f} without DiffAugment, {a:.2f} with it" for label, (a, b) in zip(labels, kid)
+    ]
+    rest = "; ".join(said for i, said in enumerate(told) if i != most)
     return Figure(
         "with_and_without",
         plot.beside({"with DiffAugment": drawn("augment"), "without": drawn("none")}, labels, n=8),
-        f"DiffAugment changes most here: {labels[most]}. KID (lower is better) with and without it, from "
-        f"top to bottom: {each}. The same noise on both sides.",
+        f"DiffAugment changes most on {told[most]} (lower is better). {rest}. The same noise on both sides.",
         "Eight images each with and without DiffAugment: all images, few of them, the fruit with the fewest.",
     )
 
