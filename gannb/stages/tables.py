@@ -89,6 +89,7 @@ SHARES = (  # metrics that are shares or probabilities
     "D_acc_held",
     "D_acc_train",
     "D_fake_after",
+    "D_fake after G's update",
     "D_fake_before",
     "D_on_changed",
     "D_real",
