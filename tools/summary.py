@@ -68,7 +68,7 @@ def draw_forest(claims: Sequence[Mapping], path: Path) -> Path:
     "Save the forest of a paper's claims."
     from gannb.plot import forest, save_png
 
-    return save_png(forest(forest_groups(claims)), path, colors=32, alt=forest_alt(claims))
+    return save_png(forest(forest_groups(claims)), path, alt=forest_alt(claims))
 
 
 def hero(done: Mapping, folder: str = "") -> str:
