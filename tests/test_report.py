@@ -159,7 +159,7 @@ def recorded_evidence(tmp_path, evidence):
     rep.figure(np.zeros((4, 4), np.uint8), "map", "A finding.", "black")
     rep.table([{"a": 2}], "second", ["a"])
     rep.verdict(claims[0], evidence)
-    rep.verdict(claims[1], ["first", "never shown"])
+    rep.verdict(claims[1] | {"evidence": ["first", "not in this run"]})
     rep.finish(claims, {}, {}, {}, ROWS)
     records = json.loads((tmp_path / "claims.json").read_text(encoding="utf-8"))
     assert records[1]["evidence"] == [], "what was not measured rests on nothing"

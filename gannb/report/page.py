@@ -265,7 +265,7 @@ class Report:
     ) -> None:
         """Show the card of one claim where its section ends, and save its numbers as `tables/claim_ID.csv`.
         Raises `GannbError` for evidence that was not shown."""
-        named = self._shown(claim, [*claim["evidence"], *evidence])
+        named = self._shown(claim, evidence)
         self.judged[claim["id"]] = [*self._save_numbers(claim), *named]
         self.show_block(claim_block(claim, self.judged[claim["id"]], self._following(claim["id"])))
 
@@ -388,12 +388,13 @@ class Report:
         return next(iter(self.order[at + 1 :]), "")
 
     def _shown(self, claim: Mapping, names: Sequence[str]) -> list[str]:
-        """The files of figures and tables by their names. One that was not shown is an error, unless the
-        claim could not be tested: then it may be missing. What was not measured rests on nothing."""
+        """The files of figures and tables by their names. One of `names` that was not shown is an error; of
+        those in the YAML a run may lack some (a seed diverged). What was not measured rests on nothing."""
         made = [*self.tables, *self.figures]
-        for name in names if claim["verdict"] != NOT_TESTABLE else ():
+        for name in names:
             check_choice("evidence", name, dict.fromkeys(m["name"] for m in made))
-        return [] if is_missing(claim["ours"]) else [m["file"] for m in made if m["name"] in names]
+        named = {*claim["evidence"], *names}
+        return [] if is_missing(claim["ours"]) else [m["file"] for m in made if m["name"] in named]
 
     def _with_evidence(self, claim: Mapping) -> dict:
         "A record of claims.json, with the files its verdict rests on."

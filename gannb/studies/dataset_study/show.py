@@ -294,10 +294,13 @@ def knows(study: Study) -> Table:
     return Table("overfitting", rows, {"set": "Data set"} | KNOWS, caption)
 
 # %% ../../../nbs/17_studies.dataset_study.show.ipynb #31619c45
-def more_faces(study: Study) -> Figure:
-    "What half the epochs, all epochs, and a quarter of the images make of the second data set."
+def more_faces(study: Study) -> Figure | None:
+    """What half the epochs, all epochs, and a quarter of the images make of the second data set; no figure
+    where the run that would be shown diverged."""
     t, few, cell = study.main["celeba"], study["celeba", QUARTER], study.results.cell
     half, last, step = epoch_near(t.first, t.first.steps / 2), t.first.epochs, common_step(study)
+    if half not in t.first.sample_epochs():
+        return None
     pictures = {
         "real": t.data.take(range(min(9, len(t.data)))),
         f"{half} epochs": t.first.samples(half),
