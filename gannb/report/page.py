@@ -20,7 +20,6 @@ from ..ledger.check import CLAIMS, PROTOCOLS, RESULTS, results_text
 from ..ledger.claims import load_claims
 from gannb.ledger.words import (
     JUDGING,
-    NOT_TESTABLE,
     about_of,
     counts,
     finding_words,
