@@ -189,6 +189,7 @@ def test_fresh_fakes_are_those_that_scores_see(runs):
     assert [o["G_sha256"] for o in fakes.origins] == [runs[c].sha256() for c in DIGITS]
     assert [(o["class"], o["seed"], o["epochs"]) for o in fakes.origins] == [(c, 0, [3]) for c in DIGITS]
     assert "last generator" in fakes.images.notes[0]
+    assert fakes.images.settings == {"fakes": "fresh", "origins": fakes.origins}, "part of the fingerprint"
 
 
 def test_as_many_fakes_as_reals(runs, parts):
