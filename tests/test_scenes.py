@@ -2,6 +2,7 @@
 not stay, the split that comes first and shares inside shares."""
 
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from PIL import Image
 
 from gannb.base import GannbError
 from gannb.data import ImageSet, audit, save_folder
-from gannb.datasets.registry import check, load
+from gannb.datasets.registry import check, get, load
 from gannb.datasets.scenes import SCENE_CLASSES, SCENES_OFFICIAL, SCENES_PRINTED
 from gannb.datasets.selection import clean_rows
 from gannb.datasets.shares import nested_shares, train_and_validation
@@ -90,6 +91,58 @@ def test_a_class_with_the_name_of_its_part_stays_a_class():
     assert c.classes == ("test", "train"), "without a class folder inside, the double is the class"
     deep = ["train/train/a/1.png", "train/b/2.png", "test/b/3.png", "test/train/4.png"]
     assert arrange(deep, "pack")[1].classes == ("b", "train"), "not all of the part lies in its double"
+
+
+# fetching
+
+
+class Client:
+    "Stands in for kagglehub: what it gives, or what it raises."
+
+    def __init__(self, gives: Path | Exception):
+        self.gives, self.asked = gives, []
+
+    def dataset_download(self, handle: str) -> str:
+        self.asked.append(handle)
+        if isinstance(self.gives, Exception):
+            raise self.gives
+        return str(self.gives)
+
+
+def test_the_pack_comes_through_kaggles_client(tmp_path, monkeypatch):
+    client, root = Client(kaggle(tmp_path / "hub")), tmp_path / "root"
+    root.mkdir()
+    monkeypatch.setitem(sys.modules, "kagglehub", client)
+    assert get("intel-scenes", root, progress=False) == str(root / "intel-scenes")
+    assert client.asked == ["puneet6060/intel-image-classification"]
+    train = load("intel-scenes", data_root=root, **LOADS)
+    assert train.counts() == dict.fromkeys(SCENE_CLASSES, 3)
+    get("intel-scenes", root, progress=False)
+    assert len(client.asked) == 1 and not list(root.glob(".*.tmp")), "what is here is not fetched again"
+
+
+@pytest.mark.parametrize(
+    "gives, words",
+    [
+        (RuntimeError("403"), r"Kaggle did not give puneet6060/.*RuntimeError: 403.*by hand from https"),
+        (None, "has no folder seg_train and no folder seg_test.*by hand"),
+    ],
+)
+def test_what_kaggle_does_not_give(tmp_path, monkeypatch, gives, words):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "root").mkdir()
+    monkeypatch.setitem(sys.modules, "kagglehub", Client(gives or tmp_path / "empty"))
+    with pytest.raises(GannbError, match=words):
+        load("intel-scenes", data_root=tmp_path / "root", download=True, **LOADS)
+    assert not list((tmp_path / "root").iterdir()), "nothing half-fetched"
+
+
+def test_without_the_client_it_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "kagglehub", None)  # as if it were not there
+    with pytest.raises(GannbError, match=r"pip install 'gannb\[kaggle\]'.*by hand"):
+        get("intel-scenes", tmp_path, progress=False)
+    with pytest.raises(GannbError, match="gannb data get intel-scenes.*from Kaggle `puneet6060"):
+        load("intel-scenes", data_root=tmp_path, **LOADS)
 
 
 # counts

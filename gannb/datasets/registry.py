@@ -199,7 +199,9 @@ def _size_words(info: Info | None) -> str:
         return "-"
     if info.how == "embedded":
         return "0"
-    return fmt_bytes(info.size_bytes) if info.size_bytes else "by hand"
+    if info.size_bytes:
+        return fmt_bytes(info.size_bytes)
+    return "by hand" if info.how == "manual" else info.how
 
 # %% ../../nbs/04_datasets.registry.ipynb #5b2dd739
 def _row(name: str, entry: dict, root: Path) -> dict:

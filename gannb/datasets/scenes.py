@@ -5,10 +5,16 @@
 # %% ../../nbs/04_datasets.scenes.ipynb #b863c360
 from __future__ import annotations
 
-from .info import Info
+import os
+import shutil
+from importlib import import_module
+from pathlib import Path
+
+from ..base import GannbError
+from .info import Fetching, Info
 
 # %% auto #0
-__all__ = ['SCENE_CLASSES', 'SCENES_OFFICIAL', 'SCENES_PRINTED', 'INTEL_SCENES']
+__all__ = ['SCENE_CLASSES', 'SCENES_OFFICIAL', 'SCENES_PRINTED', 'KAGGLE', 'INTEL_SCENES']
 
 # %% ../../nbs/04_datasets.scenes.ipynb #9387b05d
 SCENE_CLASSES = (
@@ -28,15 +34,50 @@ SCENES_OFFICIAL = {"train": _TRAIN, "test": dict(zip(SCENE_CLASSES, (437, 474, 5
 # Table 1 of Li and Li: its test column sums to 3,001
 SCENES_PRINTED = {"train": _TRAIN, "test": SCENES_OFFICIAL["test"] | {"buildings": 438}}
 
+# %% ../../nbs/04_datasets.scenes.ipynb #cb5fc685
+KAGGLE = "puneet6060/intel-image-classification"
+
+
+def _by_hand(why: str) -> GannbError:
+    return GannbError(
+        f"{why} The pack can be fetched by hand from https://www.kaggle.com/datasets/{KAGGLE}; "
+        "put it as intel-scenes/ or intel-scenes.zip into the folder that data_root or GANNB_DATA names."
+    )
+
+# %% ../../nbs/04_datasets.scenes.ipynb #8a9610b0
+def _downloaded() -> Path:
+    "The folder into which Kaggle's client put the pack. Raises `GannbError` without the client or an answer."
+    try:
+        hub = import_module("kagglehub")  # an extra: most users never need it
+    except ImportError:
+        raise _by_hand("kagglehub is not installed (pip install 'gannb[kaggle]').") from None
+    try:
+        there = Path(hub.dataset_download(KAGGLE))
+    except Exception as e:  # the client raises what its network library raises
+        raise _by_hand(f"Kaggle did not give {KAGGLE} ({type(e).__name__}: {e}).") from e
+    lacking = [part for part in ("seg_train", "seg_test") if not (there / part).is_dir()]
+    if lacking:
+        raise _by_hand(f"What Kaggle gave has no folder {' and no folder '.join(lacking)}.")
+    return there
+
+# %% ../../nbs/04_datasets.scenes.ipynb #f709cd79
+def _from_kaggle(root: Path) -> None:
+    "Put the pack below a data root; it appears all at once, and what was there stays."
+    final, tmp = root / "intel-scenes", root / ".intel-scenes.tmp"
+    if final.is_dir():
+        return
+    there = _downloaded()
+    shutil.rmtree(tmp, ignore_errors=True)
+    shutil.copytree(there, tmp)
+    os.replace(tmp, final)
+
 # %% ../../nbs/04_datasets.scenes.ipynb #15fa6201
 INTEL_SCENES = Info(
     images=17_034,
     classes=6,
     size_bytes=None,
     licence="none stated",
-    where=(
-        "Kaggle `puneet6060/intel-image-classification` "
-        "(the folders seg_train and seg_test as train and test)"
-    ),
-    how="manual",
+    where=f"Kaggle `{KAGGLE}`",
+    how="kaggle",
+    fetching=Fetching(lambda root: [], _from_kaggle),
 )
