@@ -709,7 +709,7 @@ def _map(path: Path) -> np.ndarray:
         raise GannbError(f"{path} is missing or damaged ({e}).") from e
 
 # %% ../nbs/03_data.ipynb #fbc29313
-_PART_WORDS = {"train", "training", "val", "valid", "validation", "test", "testing"}
+_PART_WORDS = {"train", "training", "val", "valid", "validation", "test", "testing", "seg_train", "seg_test"}
 
 
 def _check_folder_names(classes: Sequence[str], folder: Path) -> None:
@@ -731,6 +731,7 @@ def _check_folder_names(classes: Sequence[str], folder: Path) -> None:
 def save_folder(
     images: ImageSet,
     folder: str | Path,  # the folder to appear; must not exist yet
+    beside: Mapping[str, Any] | None = None,  # more to write: NAME.json -> its content
 ) -> Path:  # `folder`
     """Write a set as PNG files in class folders with a manifest, for load("folder:PATH", split="all").
     Raises `GannbError` if the folder exists, or a class cannot be a folder."""
@@ -748,4 +749,6 @@ def save_folder(
             pixels = images.take([i])[0]
             picture = Image.fromarray(pixels[..., 0] if images.channels == 1 else pixels)
             picture.save(tmp / c / f"{i:06d}.png")
+        for name, content in (beside or {}).items():
+            write_json(tmp / name, content)
     return folder

@@ -145,8 +145,8 @@ class Source:
 PARTS = ("train", "val", "test")
 
 
-# folders that lie beside the parts of a published set (Fruits-360) and belong to none
-BESIDE = ("test-multiple_fruits",)
+# folders that lie beside the parts of a published set (Fruits-360, Intel scenes) and belong to none
+BESIDE = ("test-multiple_fruits", "seg_pred")
 
 
 _PARTS = {
@@ -157,6 +157,8 @@ _PARTS = {
     "validation": "val",
     "test": "test",
     "testing": "test",
+    "seg_train": "train",  # Intel scenes
+    "seg_test": "test",
 }
 
 # %% ../nbs/03_files.ipynb #0816f41c
@@ -195,6 +197,13 @@ def _are_parts(paths: Sequence[tuple[str, ...]], notes: list[str]) -> bool:
         )
     return False
 
+# %% ../nbs/03_files.ipynb #a79eb87a
+def _undoubled(paths: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    "The paths with `seg_train/seg_train/CLASS` as `seg_train/CLASS`: a part that only repeats its own name."
+    doubled = {p[0] for p in paths}
+    doubled -= {p[0] for p in paths if len(p) < 4 or p[1] != p[0]}
+    return [p[1:] if p[0] in doubled else p for p in paths]
+
 # %% ../nbs/03_files.ipynb #52aaa9c5
 def _classes_of(paths: Sequence[tuple[str, ...]], names: Sequence[str]) -> list[str]:
     'The class folder of each image, "" for all without. Raises `GannbError` for images beside and inside.'
@@ -224,6 +233,7 @@ def arrange(
     stay = _without_beside(paths, notes)
     paths, names = [paths[i] for i in stay], [names[i] for i in stay]
     as_parts = _are_parts(paths, notes)
+    paths = _undoubled(paths) if as_parts else paths
     part = [_PARTS[p[0].lower()] if as_parts else "" for p in paths]
     klass = _classes_of([p[1:] if as_parts else p for p in paths], names)
     rank = [PARTS.index(p) if p else 0 for p in part]

@@ -687,7 +687,7 @@ def test_missing_data_say_where_how_large_and_how(tmp_path):
     with pytest.raises(GannbError, match="by hand from .*Kaggle .*fruits360.zip"):
         load("fruits360")
     with pytest.raises(GannbError, match="by hand"):
-        get("intel-scenes")
+        get("stanford-cars")
     with pytest.raises(GannbError, match="Did you mean"):
         get("minst")
     assert get("digits") == "scikit-learn"

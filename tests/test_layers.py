@@ -61,7 +61,7 @@ TABLE = {
     "stages.score": (15, (*BELOW_STAGES, *RUNS, "stages.features", "stages.judges")),
     **{
         f"stages.{room}": (15, (*BELOW_STAGES, *SCORES))
-        for room in "memory discriminator pictures classifier tables".split()
+        for room in "memory discriminator pictures classifier tables classes".split()
     },
     "stages.controls": (15, (*BELOW_STAGES, *SCORES, "stages.classifier")),
     "stages.reader": (15, (*BELOW_STAGES, *SCORES, "stages.classifier")),

@@ -75,7 +75,7 @@ class Info:
     size_bytes: int | None  # to download; None where its publisher gives no fixed figure
     licence: str  # as stated by its publisher
     where: str  # who publishes it
-    how: str  # embedded, torchvision, file (fetched by pooch) or manual
+    how: str  # embedded, torchvision, file (fetched by pooch), kaggle (by its client) or manual
     channels: int = 3  # as published
     size: int | None = None  # side in pixels; None when the images are not square or of various sizes
     has_test: bool = True  # a test part exists officially

@@ -22,28 +22,16 @@ from .digits import DIGITS
 from .emnist import EMNIST
 from .fruits import FRUITS360
 from .info import PLAIN, Info, LabelRule
+from .scenes import INTEL_SCENES
 from .selection import Choice, check_before, choose, find_rule
 from .survey import survey
 from .torchvision_sets import CIFAR10, CIFAR100, FASHION_MNIST, MNIST
 
 # %% auto #0
-__all__ = ['INTEL_SCENES', 'STANFORD_CARS', 'DATASETS', 'CLASS_NAMES', 'info_of', 'check_name', 'available', 'missing', 'get',
-           'here_or_fetched', 'load', 'table', 'check']
+__all__ = ['STANFORD_CARS', 'DATASETS', 'CLASS_NAMES', 'info_of', 'check_name', 'available', 'missing', 'get', 'here_or_fetched',
+           'load', 'table', 'check']
 
 # %% ../../nbs/04_datasets.registry.ipynb #e858f909
-INTEL_SCENES = Info(
-    images=17_034,
-    classes=6,
-    size_bytes=None,
-    licence="none stated",
-    where=(
-        "Kaggle `puneet6060/intel-image-classification` "
-        "(the folders seg_train and seg_test as train and test)"
-    ),
-    how="manual",
-)
-
-
 STANFORD_CARS = Info(
     images=16_185,
     classes=196,
@@ -185,7 +173,7 @@ def load(
     labels: str
     | LabelRule
     | None = None,  # a rule, or the name of one that the set has; None: its own labels
-    duplicates: str = "keep",  # "keep", "drop" all but the first of each copy, or "drop-contradictory" ones
+    duplicates: str = "keep",  # or "drop", "drop-contradictory", "clean": see `selection.rows_without_copies`
     whole_batches: int | None = None,  # images in a batch: after `limit`, cut to whole batches
     data_root: str | Path | None = None,  # where to look; GANNB_DATA by default
     download: bool = False,  # fetch a named data set that is not there
@@ -211,7 +199,9 @@ def _size_words(info: Info | None) -> str:
         return "-"
     if info.how == "embedded":
         return "0"
-    return fmt_bytes(info.size_bytes) if info.size_bytes else "by hand"
+    if info.size_bytes:
+        return fmt_bytes(info.size_bytes)
+    return "by hand" if info.how == "manual" else info.how
 
 # %% ../../nbs/04_datasets.registry.ipynb #5b2dd739
 def _row(name: str, entry: dict, root: Path) -> dict:

@@ -20,15 +20,15 @@ from .decode import undecodable
 from .info import PLAIN, Face, Info, LabelRule
 
 # %% auto #0
-__all__ = ['SPLITS', 'DUPLICATES', 'HELD_OUT', 'Choice', 'find_rule', 'new_labels', 'class_names', 'rows_without_copies',
-           'change_set', 'members', 'merge_families', 'check_part', 'check_before', 'held_out', 'with_face',
-           'open_part', 'choose']
+__all__ = ['SPLITS', 'DUPLICATES', 'HELD_OUT', 'Choice', 'find_rule', 'new_labels', 'class_names', 'contradicted',
+           'rows_without_copies', 'clean_rows', 'change_set', 'members', 'merge_families', 'check_part', 'check_before',
+           'held_out', 'with_face', 'open_part', 'choose']
 
 # %% ../../nbs/04_datasets.selection.ipynb #f8759010
 SPLITS = ("train", "val", "test", "all")
 
 
-DUPLICATES = ("keep", "drop", "drop-contradictory")
+DUPLICATES = ("keep", "drop", "drop-contradictory", "clean")
 
 
 HELD_OUT = {"train": 0.8, "test": 0.2}  # without official parts; seed 0: everyone holds out the same images
@@ -105,29 +105,86 @@ def class_names(labels: np.ndarray | None, classes: Sequence[str], n: int) -> li
     'The class name of each of `n` images, "" without labels.'
     return [""] * n if labels is None else [classes[k] for k in labels]
 
+# %% ../../nbs/04_datasets.selection.ipynb #e0f2db2e
+def contradicted(
+    hashes: np.ndarray,  # (N,) equal for equal images
+    labels: np.ndarray,  # (N,) class positions
+) -> np.ndarray:  # (N,) bool
+    "Which images have a copy with another label."
+    _, first, unit = np.unique(hashes, return_index=True, return_inverse=True)
+    differs = np.zeros(len(first), bool)
+    differs[unit[labels != labels[first[unit]]]] = True
+    return differs[unit]
+
 # %% ../../nbs/04_datasets.selection.ipynb #ffe19875
 def rows_without_copies(
     hashes: np.ndarray,  # (N,) equal for equal images
     labels: np.ndarray | None,  # (N,) class positions, or None
-    duplicates: str,  # one of DUPLICATES
+    duplicates: str,  # one of DUPLICATES but "clean", which knows parts: see `clean_rows`
 ) -> np.ndarray:  # row numbers that stay, in their order
     "The rows that a policy of duplicates leaves. Raises `GannbError` where labels are needed and not there."
     if duplicates == "keep":
         return np.arange(len(hashes))
-    _, first, unit = np.unique(hashes, return_index=True, return_inverse=True)
     if duplicates == "drop":
-        return np.sort(first)
+        return np.sort(np.unique(hashes, return_index=True)[1])
     if labels is None:
         raise GannbError('duplicates="drop-contradictory" compares labels, and these images have none.')
-    differs = labels != labels[first[unit]]
-    contradictory = np.zeros(len(first), bool)
-    contradictory[unit[differs]] = True
-    return np.flatnonzero(~contradictory[unit])
+    return np.flatnonzero(~contradicted(hashes, labels))
+
+# %% ../../nbs/04_datasets.selection.ipynb #4f30e08b
+def clean_rows(
+    hashes: np.ndarray,  # (N,) equal for equal images
+    labels: np.ndarray | None,  # (N,) class positions; None: no two labels contradict each other
+    parts: Mapping[str, tuple[int, int]],  # part -> (first row, one past the last); empty: all is one part
+) -> tuple[np.ndarray, dict[str, int]]:  # row numbers that stay, in their order; reason -> images that go
+    """What `clean` leaves: the test part whole, before it val, before it train without what comes later.
+    In all but the test part a contradictory copy goes with its partners; of agreeing ones the first stays."""
+    gone, stay = dict.fromkeys(("in another part", "contradictory", "agreeing"), 0), []
+    later = np.empty(0, hashes.dtype)
+    for part in sorted(parts, key=SPLITS.index, reverse=True) or ["all"]:
+        first, end = parts.get(part, (0, len(hashes)))
+        rows = np.arange(first, end)
+        if part != "test":
+            rows = _cleaned(rows, hashes, labels, later, gone)
+        later = np.concatenate([later, hashes[first:end]])
+        stay.append(rows)
+    return np.sort(np.concatenate(stay)), gone
+
+# %% ../../nbs/04_datasets.selection.ipynb #94f151e5
+def _cleaned(
+    rows: np.ndarray,  # of one part
+    hashes: np.ndarray,  # (N,) of all
+    labels: np.ndarray | None,  # (N,) of all
+    later: np.ndarray,  # hashes of the parts that come after it
+    gone: dict[str, int],  # reason -> images that went so far; is added to
+) -> np.ndarray:
+    "The rows of a part that stay."
+    elsewhere = np.isin(hashes[rows], later)
+    left = rows[~elsewhere]
+    against = np.zeros(len(left), bool) if labels is None else contradicted(hashes[left], labels[left])
+    agreed = left[~against]
+    stay = agreed[np.sort(np.unique(hashes[agreed], return_index=True)[1])]
+    for reason, n in zip(gone, (elsewhere.sum(), against.sum(), len(agreed) - len(stay))):
+        gone[reason] += int(n)
+    return stay
+
+# %% ../../nbs/04_datasets.selection.ipynb #1b8e4213
+def _copies_note(n: int, duplicates: str, gone: Mapping[str, int]) -> str:
+    "What was left out and why, for every report."
+    if duplicates == "clean":
+        return (
+            f"{n:,} images with exact copies were left out (duplicates='clean'; the test part stays whole): "
+            f"{gone['in another part']} are in another part too, {gone['contradictory']} have a copy "
+            f"with another label, {gone['agreeing']} repeat an image that stays"
+        )
+    kind = "with contradictory labels " if duplicates == "drop-contradictory" else ""
+    return f"{n:,} exact copies {kind}were left out (duplicates={duplicates!r})"
 
 # %% ../../nbs/04_datasets.selection.ipynb #3ee73778
 def change_set(
     whole: ImageSet,  # all parts
     choice: Choice,
+    parts: Mapping[str, tuple[int, int]] | None = None,  # official part -> (first row, one past the last)
 ) -> tuple[ImageSet, np.ndarray]:  # the set, and which rows of `whole` it holds
     "The whole set with the labels of a rule and without the copies that are not wanted."
     rows, changed = np.arange(len(whole)), whole
@@ -136,11 +193,15 @@ def change_set(
         labels, classes = new_labels(choice.labels, [os.fsdecode(bytes(f)) for f in whole.files], names)
         rows = np.flatnonzero(labels >= 0)
         changed = whole.rows(rows, labels=labels[rows], classes=classes)
-    stay = rows_without_copies(changed.pixel_hashes(), changed.labels, choice.duplicates)
+    hashes, said = changed.pixel_hashes(), changed.labels
+    if choice.duplicates == "clean":
+        spans = {p: tuple(np.searchsorted(rows, span).tolist()) for p, span in (parts or {}).items()}
+        stay, gone = clean_rows(hashes, None if said is None else np.asarray(said), spans)
+    else:
+        stay, gone = rows_without_copies(hashes, said, choice.duplicates), {}
     if len(stay) == len(rows):
         return changed, rows
-    gone = "with contradictory labels " if choice.duplicates == "drop-contradictory" else ""
-    note = f"{len(rows) - len(stay):,} exact copies {gone}were left out (duplicates={choice.duplicates!r})"
+    note = _copies_note(len(rows) - len(stay), choice.duplicates, gone)
     return changed.rows(stay, notes=(*changed.notes, note)), rows[stay]
 
 # %% ../../nbs/04_datasets.selection.ipynb #baae72a6
@@ -256,8 +317,8 @@ def open_part(source: Source, folder: Path, split: str, info: Info, on_error: st
 # %% ../../nbs/04_datasets.selection.ipynb #1af9fd82
 def _part_of_changed(whole: ImageSet, folder: Path, choice: Choice) -> ImageSet:
     "The official part wanted of a set that was changed as a whole; all of it without official parts."
-    changed, rows = change_set(whole, choice)
     parts = read_json(folder / "meta.json")["parts"]
+    changed, rows = change_set(whole, choice, parts)
     check_part(whole.name, tuple(parts), choice.split)
     if choice.split not in parts:
         return changed

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from ..data import find_copies
+from ..data import ImageSet, find_copies
 from ..files import Contents, Source, plain_image
 from .decode import attempt, in_parallel
 
 # %% auto #0
-__all__ = ['Look', 'survey', 'format_check']
+__all__ = ['Look', 'survey', 'balance', 'findings', 'counts_beside', 'format_check']
 
 # %% ../../nbs/04_datasets.survey.ipynb #27acdeb9
 class Look(NamedTuple):
@@ -85,6 +85,67 @@ def survey(
         **find_copies(pixels, parts, labels, [c.files[i] for i in good]),
     }
 
+# %% ../../nbs/04_datasets.survey.ipynb #52a1ba1b
+def balance(
+    counts: Mapping[str, Mapping[str, int]],  # part -> class -> images
+) -> dict[str, dict]:  # part -> smallest, largest (class, images), ratio of the two
+    "How uneven the classes of each part are; parts of less than two classes are left out."
+    found = {}
+    for part, of_class in counts.items():
+        if len(of_class) < 2:
+            continue
+        smallest, largest = (pick(of_class.items(), key=lambda kv: kv[1]) for pick in (min, max))
+        ratio = largest[1] / smallest[1] if smallest[1] else float("inf")
+        found[part] = {"smallest": list(smallest), "largest": list(largest), "ratio": ratio}
+    return found
+
+# %% ../../nbs/04_datasets.survey.ipynb #64aba470
+def findings(
+    found: Mapping,  # what `survey`, `registry.check` or `data.audit` gives
+) -> list[dict]:  # rows of what, number, which
+    "What a reader has to know of a data set: copies by name and kind, classes, unreadable files."
+    rows = []
+    for across, where in ((True, "across parts"), (False, "within one part")):
+        for differ, kind in ((True, "contradictory labels"), (False, "the same label")):
+            groups = [g for g in found["copies"] if (g["across"], g["labels_differ"]) == (across, differ)]
+            which = "; ".join(" = ".join(map(_placed, g["images"])) for g in groups)
+            rows.append({"what": f"exact copies {where}, {kind}", "number": len(groups), "which": which})
+    for part, b in balance(found["counts"]).items():
+        which = "largest {} {:,}, smallest {} {:,}".format(*b["largest"], *b["smallest"])
+        rows.append(
+            {"what": f"{part}: largest class / smallest", "number": round(b["ratio"], 2), "which": which}
+        )
+    if "unreadable" in found:
+        bad = found["unreadable"]
+        which = "; ".join(f"{f} ({why})" for f, why in bad)
+        rows.append({"what": "unreadable files", "number": len(bad), "which": which})
+    return rows
+
+# %% ../../nbs/04_datasets.survey.ipynb #58380bbd
+def _placed(m: Mapping) -> str:
+    "An image by part, class and file; what the file name says already is not said again."
+    before = [m[k] for k in ("part", "label") if m[k] and m[k] != "all" and m[k] not in m["file"].split("/")]
+    return "/".join([*before, m["file"]])
+
+# %% ../../nbs/04_datasets.survey.ipynb #7097377c
+def counts_beside(
+    published: Mapping[str, Mapping[str, int]],  # part -> class -> images, as a publication says
+    images: Mapping[str, ImageSet | Mapping[str, int]],  # part -> the images here, or their counts
+) -> list[dict]:  # rows of part, class, published, here, difference; a sum closes each part
+    "Published counts beside those of the images here. A class that one side lacks counts 0 there."
+    rows = []
+    for part, said in published.items():
+        there = images.get(part, {})
+        here = there.counts() if isinstance(there, ImageSet) else dict(there)
+        for name in dict.fromkeys((*said, *here)):
+            rows.append(_beside(part, name, said.get(name, 0), here.get(name, 0)))
+        rows.append(_beside(part, "sum", sum(said.values()), sum(here.values())))
+    return rows
+
+
+def _beside(part: str, name: str, published: int, here: int) -> dict:
+    return {"part": part, "class": name, "published": published, "here": here, "difference": here - published}
+
 # %% ../../nbs/04_datasets.survey.ipynb #7181b0cf
 def _some(items: Sequence[str], shown: int) -> list[str]:
     "The first items, indented, and how many more there are."
@@ -95,6 +156,12 @@ def _some(items: Sequence[str], shown: int) -> list[str]:
 def _part_line(part: str, counts: dict[str, int]) -> str:
     by_class = ", ".join(f"{k} {n:,}" for k, n in counts.items())
     return f"{part}: {sum(counts.values()):,}" + (f" ({by_class})" if any(counts) else "")
+
+# %% ../../nbs/04_datasets.survey.ipynb #35c2763d
+def _balance_line(part: str, b: dict) -> str:
+    return "{}: the largest class has {:.2f} times the images of the smallest ({} {:,}, {} {:,})".format(
+        part, b["ratio"], *b["largest"], *b["smallest"]
+    )
 
 # %% ../../nbs/04_datasets.survey.ipynb #a7479488
 def _copy_line(group: dict) -> str:
@@ -121,12 +188,14 @@ def format_check(
         f"from {found['place']}",
         *(f"note: {n}" for n in found["notes"]),
         *(_part_line(p, counts) for p, counts in found["counts"].items()),
+        *(_balance_line(p, b) for p, b in balance(found["counts"]).items()),
         "sizes: " + ", ".join(sizes[:6]) + more,
         "modes: " + ", ".join(f"{k} ({n:,})" for k, n in found["modes"].items()),
         f"unreadable files: {len(unreadable)}",
         *_some([f"{f}: {why}" for f, why in unreadable], shown),
         f"exact copies: {found['n_groups']} groups, {found['n_extra']} images too many; "
-        f"across parts {found['n_across']}, with different labels {found['n_labels_differ']}",
+        f"across parts {found['n_across']}, within one part {found['n_groups'] - found['n_across']}, "
+        f"with different labels {found['n_labels_differ']}",
         *_some([_copy_line(g) for g in found["copies"]], shown),
     ]
     return "\n".join(lines)
