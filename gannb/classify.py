@@ -116,10 +116,13 @@ class _SmallCNN(nn.Module):
 class Classifier(nn.Module):
     "Images (N,C,H,W) in [-1, 1] -> one logit a class: resized, through a backbone and a linear head."
 
-    def __init__(self, backbone: nn.Module, head: nn.Linear, size: int, frozen: bool):
+    def __init__(
+        self, backbone: nn.Module, head: nn.Linear, size: int, frozen: bool, layout: torch.memory_format
+    ):
         super().__init__()
-        self.backbone, self.head, self.size, self.frozen = backbone, head, size, frozen
+        self.backbone, self.head, self.size, self.frozen, self.layout = backbone, head, size, frozen, layout
         backbone.requires_grad_(not frozen)
+        self.to(memory_format=layout)
 
     def train(self, mode: bool = True) -> Classifier:
         "Training mode; a frozen backbone stays in evaluation mode, so its running means stay."
@@ -133,7 +136,7 @@ class Classifier(nn.Module):
         if x.shape[-2:] != (self.size, self.size):
             side = (self.size, self.size)
             x = F.interpolate(x, size=side, mode="bicubic", antialias=True, align_corners=False).clamp_(-1, 1)
-        return self.backbone(x.contiguous(memory_format=torch.channels_last))
+        return self.backbone(x.contiguous(memory_format=self.layout))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.embed(x))
@@ -196,8 +199,9 @@ def new_classifier(
     check_network(network, finetune, weights is not None, input_size)
     side = input_size or (64 if network in PRETRAINED else size)
     backbone, dim = _backbone(network, side, channels, seed, weights)
-    net = Classifier(backbone, new_head(dim, n_classes, seed), side, frozen=finetune == "head")
-    return net.to(memory_format=torch.channels_last)
+    # on a CPU resnet18 is a tenth faster with planes apart, effnet-lite0 1.4 times faster with channels last
+    layout = torch.contiguous_format if network == "resnet18" else torch.channels_last
+    return Classifier(backbone, new_head(dim, n_classes, seed), side, finetune == "head", layout)
 
 # %% ../nbs/12_classify.ipynb #c1a50012
 AUGMENT = ("flip", "crop")  # mirrored left to right; moved by up to an eighth of the side

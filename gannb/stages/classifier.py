@@ -52,6 +52,7 @@ from gannb.stages.features import (
     stored,
     weights_folders,
 )
+from .run import resolve_device
 from .score import row
 
 if TYPE_CHECKING:
@@ -139,11 +140,13 @@ class ClassifierConfig(Checked):
     batch_size: int = 64
     augment: str = ""  # ordinary augmentation: flip, crop, both with a comma between; empty: none
     threads: int = 1  # CPU threads
+    device: str = "auto"  # auto, cpu or cuda
     download: bool = False  # whether weights that are not here may be fetched; changes no result
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
         check_network(self.network, self.finetune, self.pretrained, self.input_size)
+        check_choice("device", self.device, ("auto", "cpu", "cuda"))
         self.recipe()
         return self
 
@@ -208,13 +211,11 @@ def backbone_of(cfg: ClassifierConfig) -> FeatureNet:
     "The frozen backbone of a classifier, as a network that gives features. Raises as `imagenet_weights`."
     side = cfg.input_size or 64
     if cfg.network == "effnet-lite0":
-        return judging("effnet-lite0", size=side)
+        return judging("effnet-lite0", size=side, device=cfg.device)
     weights, sha256 = imagenet_weights(cfg.network, cfg.download)
     net = new_classifier(cfg.network, 2, side, weights=weights, finetune="head", input_size=side)
-    words = f"bicubic to {side} px, antialiased"
-    return FeatureNet(
-        cfg.network, "mean of the last map", net.head.in_features, sha256, words, _Bytes(net.eval())
-    )
+    net, words = net.eval().to(resolve_device(cfg.device)), f"bicubic to {side} px, antialiased"
+    return FeatureNet(cfg.network, "mean of the last map", net.head.in_features, sha256, words, _Bytes(net))
 
 # %% ../../nbs/15_stages.classifier.ipynb #7c1a0008
 class FeaturePool:
@@ -248,7 +249,7 @@ class FeaturePool:
 # %% ../../nbs/15_stages.classifier.ipynb #7c1a000a
 def classifier_card(cfg: ClassifierConfig, size: int) -> dict[str, Any]:  # size: of the images
     "What a classifier is and how it is trained, but for how long and on what."
-    recipe, large = cfg.recipe(), cfg.network in PRETRAINED
+    recipe, large, device = cfg.recipe(), cfg.network in PRETRAINED, resolve_device(cfg.device)
     sha256 = {"resnet18": RESNET18_SHA256, "effnet-lite0": EFFNET_SHA256}
     return {
         "classifier": cfg.network,
@@ -262,7 +263,8 @@ def classifier_card(cfg: ClassifierConfig, size: int) -> dict[str, Any]:  # size
         "schedule": recipe.schedule,
         "batch_size": recipe.batch_size,
         "augment": ",".join(recipe.augment) or "none",
-        "threads": recipe.threads,
+        "device": device,
+        "threads": recipe.threads if device == "cpu" else 0,
         "chosen by": f"lowest validation loss of {recipe.epochs} looks",
     }
 
@@ -312,10 +314,11 @@ class Fitted:
 def _untrained(cfg: ClassifierConfig, train: ImageSet, seed: int, pool: FeaturePool | None) -> nn.Module:
     "The network before training; where the backbone is frozen, its head alone."
     k, recipe = len(train.classes), {"seed": seed, "finetune": cfg.finetune, "input_size": cfg.input_size}
+    device = resolve_device(cfg.device)
     if pool is not None:
-        return new_head(pool.net.dim, k, seed)
+        return new_head(pool.net.dim, k, seed).to(device)
     weights = imagenet_weights(cfg.network, cfg.download)[0] if cfg.pretrained else None
-    return new_classifier(cfg.network, k, train.size, train.channels, weights=weights, **recipe)
+    return new_classifier(cfg.network, k, train.size, train.channels, weights=weights, **recipe).to(device)
 
 
 def _fit(
