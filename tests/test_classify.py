@@ -356,6 +356,16 @@ def test_the_schedule_is_applied(monkeypatch, digits, schedule, rates):
     assert seen == pytest.approx([0.01 * r for r in rates], rel=1e-6)
 
 
+def test_every_step_is_taken_in_training_mode(digits, monkeypatch):
+    "After a look at the validation images too: else batch normalisation stands still from there on."
+    net, modes = new_classifier("cnn", 10, 16, 1), []
+    forward = net.embed
+    monkeypatch.setattr(net, "embed", lambda x: modes.append(net.backbone.training) or forward(x))
+    few = digits[0].rows(np.arange(128))
+    train_classifier(net, few, few, Recipe(epochs=3))
+    assert modes == [True, True, False] * 3
+
+
 @pytest.mark.parametrize("name, kind", [("adam", "Adam"), ("sgd", "SGD"), ("rmsprop", "RMSprop")])
 def test_optimisers_are_those_named_and_learn(digits, name, kind):
     net = new_classifier("softmax", 10, 16, 1)
