@@ -5,21 +5,63 @@
 # %% ../../nbs/15_stages.classifier.ipynb #862d7ce8
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import torch
+from pydantic import model_validator
+from torch import nn
 
-from ..base import GannbError, check_choice, numpy_rng
+from .. import store
+from ..base import GannbError, check_choice, numpy_rng, to_float
+from gannb.classify import (
+    PRETRAINED,
+    Classifier,
+    Curves,
+    Recipe,
+    Scores,
+    Vectors,
+    check_network,
+    check_sets,
+    logits_of,
+    n_views,
+    new_classifier,
+    new_head,
+    parse_ordinary,
+    scores,
+    steps_per_epoch,
+    train_classifier,
+    view,
+)
+from ..config import Checked
+from ..copies import low_passed, nearness, rendered
 from ..data import ImageSet
 from ..features import FeatureNet
-from .features import features
+from ..fetch import fetch
+from gannb.stages.features import (
+    EFFNET_SHA256,
+    _effnet_folder,
+    features,
+    load_foreign,
+    network as judging,
+    stored,
+    weights_folders,
+)
+from .run import resolve_device
+from .score import row
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
 # %% auto #0
-__all__ = ['balanced', 'Namer']
+__all__ = ['CLASSIFIER_VERSION', 'RESNET18_FILE', 'RESNET18_URLS', 'RESNET18_SHA256', 'EPOCHS', 'STEPS', 'TrainingSet',
+           'balanced', 'Namer', 'ClassifierConfig', 'imagenet_weights', 'backbone_of', 'FeaturePool', 'classifier_card',
+           'Fitted', 'fitted', 'Comparison', 'near_copies', 'compare_training_sets']
 
 # %% ../../nbs/15_stages.classifier.ipynb #3e8eb8ef
 def balanced(
@@ -78,3 +120,374 @@ class Namer:
     def accuracy(self, held: ImageSet) -> float:
         "Share of labelled images, none of them learnt from, that are called by their name."
         return float((self.says(features(held, self.net)) == held.labels).mean())
+
+# %% ../../nbs/15_stages.classifier.ipynb #7c1a0002
+CLASSIFIER_VERSION = 1  # raise it when the training of a classifier changes
+
+
+class ClassifierConfig(Checked):
+    "All that decides the training of a classifier but its images and the seed."
+
+    network: str = "effnet-lite0"  # softmax, cnn, resnet18 or effnet-lite0
+    finetune: str = "head"  # the last layer alone ("head"), or everything ("all")
+    pretrained: bool = True  # from ImageNet weights; False: from scratch
+    input_size: int | None = None  # 64, 128 or 224; None: 64 for large networks, the images' own for others
+    optimiser: str = "adam"  # adam, sgd or rmsprop
+    lr: float | None = None  # None: a usual one for the optimiser
+    weight_decay: float = 0.0
+    schedule: str = "cosine"  # none, cosine or step
+    epochs: int = 10  # the validation images are asked so many times, too
+    batch_size: int = 64
+    augment: str = ""  # ordinary augmentation: flip, crop, both with a comma between; empty: none
+    threads: int = 1  # CPU threads
+    device: str = "auto"  # auto, cpu or cuda
+    download: bool = False  # whether weights that are not here may be fetched; changes no result
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        check_network(self.network, self.finetune, self.pretrained, self.input_size)
+        check_choice("device", self.device, ("auto", "cpu", "cuda"))
+        self.recipe()
+        return self
+
+    def recipe(self) -> Recipe:
+        "What `classify.train_classifier` is told."
+        shared = {name: getattr(self, name) for name in Recipe.__dataclass_fields__}
+        return Recipe(**shared | {"augment": parse_ordinary(self.augment)})
+
+    @property
+    def frozen(self) -> bool:
+        "Whether the head alone is trained, on features that are computed once."
+        return self.finetune == "head" and self.network in PRETRAINED
+
+# %% ../../nbs/15_stages.classifier.ipynb #7c1a0004
+RESNET18_FILE = "resnet18-f37072fd.pth"
+RESNET18_URLS = ("https://download.pytorch.org/models/resnet18-f37072fd.pth",)
+# as published (its first digits are in the file's name); the file was not at hand when this was written,
+# neither the download nor the true weights were tried
+RESNET18_SHA256 = "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec"
+
+
+def _resnet18_weights(download: bool) -> dict[str, torch.Tensor]:
+    "ResNet-18's ImageNet weights from a local file, or fetched."
+    folders = weights_folders()
+    path = next(
+        (f / RESNET18_FILE for f in folders if (f / RESNET18_FILE).is_file()), folders[0] / RESNET18_FILE
+    )
+    if not path.is_file() and not download:
+        raise GannbError(
+            f"ResNet-18's ImageNet weights are not here (looked for {RESNET18_FILE} in "
+            f"{' and '.join(map(str, folders))}). Fetch {RESNET18_URLS[0]} (47 MB, sha256 {RESNET18_SHA256}) "
+            f"to {path}, or allow the download (download=True); GANNB_WEIGHTS can name another folder. "
+            "network='effnet-lite0' needs no download; pretrained=False trains from scratch."
+        )
+    if not path.is_file():
+        fetch(RESNET18_URLS, RESNET18_SHA256, path, algorithm="sha256")
+    return load_foreign(path, RESNET18_SHA256)
+
+# %% ../../nbs/15_stages.classifier.ipynb #7c1a0005
+def imagenet_weights(
+    network: str,  # resnet18 or effnet-lite0
+    download: bool = False,  # whether weights that are not here may be fetched
+) -> tuple[dict[str, torch.Tensor], str]:  # tensors, sha256 of the published file
+    "ImageNet weights, hash-checked. Raises `GannbError` where they are not here, or not the right ones."
+    if check_choice("network", network, PRETRAINED) == "resnet18":
+        return _resnet18_weights(download), RESNET18_SHA256
+    return store.load_tensors(_effnet_folder() / "weights.safetensors"), EFFNET_SHA256
+
+# %% ../../nbs/15_stages.classifier.ipynb #7c1a0006
+class _Bytes(nn.Module):
+    "uint8 images -> the features of a classifier's backbone."
+
+    def __init__(self, net: Classifier):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net.embed(to_float(x))
+
+
+def backbone_of(cfg: ClassifierConfig) -> FeatureNet:
+    "The frozen backbone of a classifier, as a network that gives features. Raises as `imagenet_weights`."
+    side = cfg.input_size or 64
+    if cfg.network == "effnet-lite0":
+        return judging("effnet-lite0", size=side, device=cfg.device)
+    weights, sha256 = imagenet_weights(cfg.network, cfg.download)
+    net = new_classifier(cfg.network, 2, side, weights=weights, finetune="head", input_size=side)
+    net, words = net.eval().to(resolve_device(cfg.device)), f"bicubic to {side} px, antialiased"
+    return FeatureNet(cfg.network, "mean of the last map", net.head.in_features, sha256, words, _Bytes(net))
+
+# %% ../../nbs/15_stages.classifier.ipynb #7c1a0008
+class FeaturePool:
+    "The features of a frozen backbone, image by image; computed once and kept in the store."
+
+    def __init__(self, net: FeatureNet, policy: Sequence[str] = ()):  # policy: from `parse_ordinary`
+        self.net, self.policy = net, policy
+        self.hashes = [np.empty(0, np.uint64) for _ in range(n_views(policy))]
+        self.x = [np.empty((0, net.dim), np.float32) for _ in self.hashes]
+
+    def vectors(self, images: ImageSet, training: bool = False) -> Vectors:  # training: in all views
+        "The features of a labelled set. Raises `GannbError` for images that the network cannot take."
+        n = len(self.x) if training else 1
+        return Vectors(np.stack([self._view(images, k) for k in range(n)]), images.labels, images.classes)
+
+    def _view(self, images: ImageSet, k: int) -> np.ndarray:  # (N, net.dim)
+        "Features in one view; looked at is only what is new."
+        hashes = images.pixel_hashes()
+        first = np.sort(np.unique(hashes, return_index=True)[1])
+        new = first[~np.isin(hashes[first], self.hashes[k])]
+        if len(new):
+            self.hashes[k] = np.concatenate([self.hashes[k], hashes[new]])
+            self.x[k] = np.concatenate([self.x[k], self._looked(view(images.take(new), self.policy, k))])
+        order = np.argsort(self.hashes[k])
+        return self.x[k][order[np.searchsorted(self.hashes[k], hashes, sorter=order)]]
+
+    def _looked(self, images: np.ndarray) -> np.ndarray:
+        filler = np.repeat(images[:1], -len(images) % self.net.batch, axis=0)
+        return features(np.concatenate([images, filler]), self.net)[: len(images)]
+
+# %% ../../nbs/15_stages.classifier.ipynb #7c1a000a
+def classifier_card(cfg: ClassifierConfig, size: int) -> dict[str, Any]:  # size: of the images
+    "What a classifier is and how it is trained, but for how long and on what."
+    recipe, large, device = cfg.recipe(), cfg.network in PRETRAINED, resolve_device(cfg.device)
+    sha256 = {"resnet18": RESNET18_SHA256, "effnet-lite0": EFFNET_SHA256}
+    return {
+        "classifier": cfg.network,
+        "trained": "last layer" if cfg.finetune == "head" else "all layers",
+        "weights": sha256[cfg.network][:16] if cfg.pretrained else "from scratch",
+        "input": cfg.input_size or (64 if large else size),
+        "images": size,
+        "optimiser": recipe.optimiser,
+        "lr": recipe.rate,
+        "weight_decay": recipe.weight_decay,
+        "schedule": recipe.schedule,
+        "batch_size": recipe.batch_size,
+        "augment": ",".join(recipe.augment) or "none",
+        "device": device,
+        "threads": recipe.threads if device == "cpu" else 0,
+        "chosen by": f"lowest validation loss of {recipe.epochs} looks",
+    }
+
+# %% ../../nbs/15_stages.classifier.ipynb #7c1a000b
+@dataclass(eq=False)
+class Fitted:
+    "A trained classifier in the store."
+
+    cfg: ClassifierConfig
+    train: ImageSet
+    seed: int
+    folder: Path  # weights.safetensors, curves.json, card.json
+    pool: FeaturePool | None  # where the head alone was trained
+
+    @cached_property
+    def curves(self) -> Curves:
+        "Training and validation loss at each look, and which look was chosen."
+        return Curves(**store.read_json(self.folder / "curves.json"))
+
+    @cached_property
+    def net(self) -> nn.Module:
+        "The network: a `Classifier`, or its head alone for the features of the pool."
+        net = _untrained(self.cfg, self.train, self.seed, self.pool)
+        net.load_state_dict(store.load_tensors(self.folder / "weights.safetensors"))
+        return net.eval()
+
+    def logits(self, images: ImageSet) -> np.ndarray:  # (N, classes) float32
+        "What it says of labelled images; computed once and kept."
+        weights = store.sha256_file(self.folder / "weights.safetensors")
+        fields = classifier_card(self.cfg, images.size) | {"weights": weights, "images": images.fingerprint}
+
+        def answer(tmp: Path) -> None:
+            shown = images if self.pool is None else self.pool.vectors(images)
+            np.save(tmp / "logits.npy", logits_of(self.net, shown), allow_pickle=False)
+
+        folder = stored(store.artefact_folder("answers", CLASSIFIER_VERSION, fields), answer)
+        return np.load(folder / "logits.npy", allow_pickle=False)
+
+    def scores(self, images: ImageSet, only: np.ndarray | None = None) -> Scores:  # only: (N,) bool
+        "How good it is on labelled images, or on some of them. Raises `GannbError` for other classes."
+        if images.labels is None or images.classes != self.train.classes:
+            raise GannbError(f"{images.title} must have the classes of the training images.")
+        only = np.ones(len(images), bool) if only is None else only
+        return scores(self.logits(images)[only], images.labels[only])
+
+# %% ../../nbs/15_stages.classifier.ipynb #7c1a000c
+def _untrained(cfg: ClassifierConfig, train: ImageSet, seed: int, pool: FeaturePool | None) -> nn.Module:
+    "The network before training; where the backbone is frozen, its head alone."
+    k, recipe = len(train.classes), {"seed": seed, "finetune": cfg.finetune, "input_size": cfg.input_size}
+    device = resolve_device(cfg.device)
+    if pool is not None:
+        return new_head(pool.net.dim, k, seed).to(device)
+    weights = imagenet_weights(cfg.network, cfg.download)[0] if cfg.pretrained else None
+    return new_classifier(cfg.network, k, train.size, train.channels, weights=weights, **recipe).to(device)
+
+
+def _fit(
+    folder: Path, fields: dict, cfg: ClassifierConfig, train: ImageSet, validation: ImageSet, **how: Any
+) -> None:
+    "Train a classifier and leave its weights, curves and card."
+    pool, seed = how["pool"], how["seed"]
+    net = _untrained(cfg, train, seed, pool)
+    sets = (train, validation) if pool is None else (pool.vectors(train, True), pool.vectors(validation))
+    found = train_classifier(net, *sets, cfg.recipe(), seed, how["steps"])
+    store.save_tensors(folder / "weights.safetensors", net.state_dict())
+    store.write_json(folder / "curves.json", found._asdict())
+    store.write_json(folder / "card.json", fields)
+
+# %% ../../nbs/15_stages.classifier.ipynb #7c1a000d
+def fitted(
+    cfg: ClassifierConfig,
+    train: ImageSet,
+    validation: ImageSet,  # they choose the weights that stay
+    seed: int = 0,
+    steps: int | None = None,  # optimiser steps; None: as many as `cfg.epochs` epochs have
+    pool: FeaturePool | None = None,  # features that are here already, where the backbone is frozen
+) -> Fitted:
+    """A trained classifier: from the store, or trained now. One that was interrupted starts again.
+    Raises `GannbError` as `classify.train_classifier`, and where ImageNet weights are missing."""
+    check_sets(train, validation, cfg.recipe())
+    steps = steps or cfg.epochs * steps_per_epoch(len(train), cfg.batch_size)
+    if cfg.frozen and pool is None:
+        pool = FeaturePool(backbone_of(cfg), cfg.recipe().augment)
+    fields = classifier_card(cfg, train.size) | {
+        "train": train.fingerprint,
+        "validation": validation.fingerprint,
+        "seed": seed,
+        "steps": steps,
+        "features": pool.net.card() if cfg.frozen else None,
+    }
+    how = {"seed": seed, "steps": steps, "pool": pool if cfg.frozen else None}
+    folder = store.artefact_folder("classifier", CLASSIFIER_VERSION, fields)
+    folder = stored(folder, lambda tmp: _fit(tmp, fields, cfg, train, validation, **how))
+    return Fitted(cfg, train, seed, folder, how["pool"])
+
+# %% ../../nbs/15_stages.classifier.ipynb #7c1a000f
+EPOCHS, STEPS = "equal epochs", "equal steps"
+TrainingSet = ImageSet | Callable[[int], ImageSet]  # the same for all seeds, or one for each
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    "Classifiers that differ in their training images."
+
+    rows: list[dict]  # of the ledger: arm (name of the set), seed, step (the protocol), metric, value
+    fits: dict[tuple[str, int, str], Fitted]  # name of the set, seed, protocol
+
+    def mean(self, name: str, metric: str = "accuracy", protocol: str = EPOCHS) -> float:
+        "The mean of a metric over the seeds."
+        chosen = [r for r in self.rows if (r["arm"], r["metric"], r["step"]) == (name, metric, protocol)]
+        return float(np.mean([r["value"] for r in chosen]))
+
+# %% ../../nbs/15_stages.classifier.ipynb #7c1a0010
+def _near(test: ImageSet, train: ImageSet) -> np.ndarray:  # (N,) bool
+    "Which test images are as near to training images as slightly blurred copies of those are."
+    known = low_passed(np.asarray(train.images))
+    some = train.take(np.sort(numpy_rng(0, "planted copies").permutation(len(train))[:200]))
+    limit = np.quantile(nearness(low_passed(rendered(some)), known), 0.95)
+    return nearness(low_passed(np.asarray(test.images)), known) <= limit
+
+
+def near_copies(
+    test: ImageSet,
+    train: ImageSet,
+) -> np.ndarray:  # (N,) bool
+    """Which test images have a near-copy among the training images: as near as a slightly blurred copy of one
+    is, in 19 of 20 cases. Computed once. Raises `GannbError` as `copies.nearness`."""
+    fields = {"what": "near-copies", "test": test.fingerprint, "train": train.fingerprint}
+    folder = stored(
+        store.artefact_folder("answers", CLASSIFIER_VERSION, fields),
+        lambda tmp: np.save(tmp / "near.npy", _near(test, train), allow_pickle=False),
+    )
+    return np.load(folder / "near.npy", allow_pickle=False)
+
+# %% ../../nbs/15_stages.classifier.ipynb #7c1a0011
+def _score_rows(
+    name: str, role: str, step: str, fit: Fitted, test: ImageSet, copies: np.ndarray | None, protocol: dict
+) -> list[dict]:
+    "The scores of one classifier as rows of the ledger."
+    found, curves = fit.scores(test), fit.curves
+    values = {
+        "accuracy": found.accuracy,
+        "calibration_error": found.calibration_error,
+        "test_loss": found.loss,
+        "train_loss": curves.train_loss[curves.chosen],
+        "validation_loss": curves.validation_loss[curves.chosen],
+    }
+    values |= {f"accuracy of {c}": float(v) for c, v in zip(test.classes, found.per_class)}
+    rows = [row(name, role, fit.seed, step, metric, value, protocol) for metric, value in values.items()]
+    if copies is not None and copies.any() and not copies.all():
+        fewer = protocol | {"n_test": int((~copies).sum()), "near-copies left out": int(copies.sum())}
+        value = fit.scores(test, ~copies).accuracy
+        rows.append(row(name, role, fit.seed, step, "accuracy_without_copies", value, fewer))
+    return rows
+
+# %% ../../nbs/15_stages.classifier.ipynb #7c1a0012
+def _of_seed(sets: Mapping[str, TrainingSet], seed: int) -> dict[str, ImageSet]:
+    "The training sets of a seed."
+    return {name: s if isinstance(s, ImageSet) else s(seed) for name, s in sets.items()}
+
+
+def _validating(validation: ImageSet | Mapping[str, ImageSet], name: str) -> ImageSet:
+    "The images that choose the weights of one arm. Raises `GannbError` for an arm without any."
+    if isinstance(validation, ImageSet):
+        return validation
+    return validation[check_choice("validation of", name, validation)]
+
+
+def _check_test(test: ImageSet, sets: Mapping[str, ImageSet]) -> None:
+    "Raises `GannbError` where the test images have no labels, or other classes than a training set."
+    for name, s in sets.items():
+        if test.labels is None or test.classes != s.classes or test.images.shape[1:] != s.images.shape[1:]:
+            raise GannbError(f"The test images and {name!r} must have labels, and the same classes and size.")
+
+# %% ../../nbs/15_stages.classifier.ipynb #7c1a0013
+def compare_training_sets(
+    sets: Mapping[str, TrainingSet],  # by name, the names of the ledger's arms
+    validation: ImageSet | Mapping[str, ImageSet],  # chooses the weights: one for all, or one for each name
+    test: ImageSet,  # real images that no training and no choice has seen
+    cfg: ClassifierConfig,
+    seeds: Sequence[int],
+    protocols: Sequence[str] = (EPOCHS, STEPS),
+    role: str = "",  # `dataset` in the ledger
+    copies: np.ndarray | None = None,  # (N,) bool: test images to leave out of a second column, `near_copies`
+    say: Callable[[str], None] = lambda line: None,
+) -> Comparison:
+    """Classifiers trained on each set, with each seed, under each protocol, asked about the same test images.
+    Raises `GannbError` for sets that cannot be compared; nothing is trained then."""
+    for protocol in protocols:
+        check_choice("protocol", protocol, (EPOCHS, STEPS))
+    pool = FeaturePool(backbone_of(cfg), cfg.recipe().augment) if cfg.frozen else None
+    rows, fits = [], {}
+    for seed in seeds:
+        trained = _of_seed(sets, seed)
+        _check_test(test, trained)
+        for name, train in trained.items():
+            check_sets(train, _validating(validation, name), cfg.recipe())
+        most = cfg.epochs * max(steps_per_epoch(len(s), cfg.batch_size) for s in trained.values())
+        for (name, train), protocol in product(trained.items(), protocols):
+            chooses = _validating(validation, name)
+            fit = fitted(cfg, train, chooses, seed, most if protocol == STEPS else None, pool)
+            card = _card(cfg, test, validation, protocol, most)
+            rows += _score_rows(name, role, protocol, fit, test, copies, card)
+            fits[name, seed, protocol] = fit
+            say(
+                f"{name}, seed {seed}, {protocol}: {fit.scores(test).accuracy:.1%} of {len(test)} test images"
+            )
+    return Comparison(rows, fits)
+
+# %% ../../nbs/15_stages.classifier.ipynb #7c1a0014
+def _card(
+    cfg: ClassifierConfig,
+    test: ImageSet,
+    validation: ImageSet | Mapping[str, ImageSet],
+    protocol: str,
+    most: int,
+) -> dict[str, Any]:
+    "What must be alike where the scores of two classifiers are compared."
+    whole = isinstance(validation, ImageSet)
+    return classifier_card(cfg, test.size) | {
+        "test": test.fingerprint,
+        "n_test": len(test),
+        "validation": validation.fingerprint if whole else "each set has its own",
+        "protocol": protocol,
+        "length": f"{cfg.epochs} epochs" if protocol == EPOCHS else f"{most} steps",
+    }
