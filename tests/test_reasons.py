@@ -215,8 +215,9 @@ def test_an_artefact_says_three_things():
     test = {"kind": "artefact", "direction": "above", "margin": 0, "number": order, "counterpart": order}
     test |= {"mechanism": order, "removed": {"kind": "difference", "arms": ["b", "a"]}}
     said = reason(claim(test), rows(HIGH) + rows(LOW, "b"))
-    assert said.startswith("An artefact would show three things. Its number comes out: yes. Its mechanism")
-    assert "Without the mechanism the conclusion is gone: yes." in said
+    assert said.startswith("If the supposed cause alone made the result, three things would show.")
+    assert "The result comes out here: yes. The cause has its effect: yes." in said
+    assert "Without the cause the result is gone: yes." in said
 
 
 def test_a_fact_has_a_sentence_of_its_own_where_the_claim_gives_one():
