@@ -180,7 +180,7 @@ def test_template_is_empty_and_has_parameters(path):
         "File " + "/wo" + "rk/x/y.py",
         "'" + "/ro" + "ot/a'",
         "C:\\Users\\me",
-        "(/tmp/ipykernel_1/2.py)",
+        "(/t" + "mp/ipykernel_1/2.py)",
         "lib/python3.11/site-packages/torch",
     ],
 )

@@ -12,7 +12,7 @@ from .claims import SEVERAL_KINDS
 from .words import REPRODUCED
 
 # %% auto #0
-__all__ = ['distance', 'deciding']
+__all__ = ['distance', 'own_parts', 'deciding']
 
 # %% ../../nbs/13_ledger.distance.ipynb #4c3866d3
 def distance(
@@ -31,14 +31,14 @@ def distance(
     return gap / half
 
 # %% ../../nbs/13_ledger.distance.ipynb #2ce6f0de
-def _own(parts: Sequence[Mapping]) -> list[Mapping]:
+def own_parts(parts: Sequence[Mapping] | None) -> list[Mapping]:
     "The parts of a test without the checks that had to pass first."
-    return [p for p in parts if not p.get("gate")]
+    return [p for p in parts or () if not p.get("gate")]
 
 
 def _ends(part: Mapping) -> Iterator[dict]:
     "The single comparisons of a part; of several readings those of the first."
-    inside = _own(part.get("parts") or ()) if part["kind"] in SEVERAL_KINDS else ()
+    inside = own_parts(part.get("parts")) if part["kind"] in SEVERAL_KINDS else ()
     if part["kind"] == "readings":
         inside = inside[:1]
     if not inside:
@@ -73,7 +73,7 @@ def deciding(
 ) -> list[dict]:  # its single comparisons, each with `decides`: true for one of them
     """The comparisons on which a verdict rests. All must hold: the one with the smallest distance decides;
     one is enough: the largest; several readings: those of the first; an artefact: its three."""
-    parts = _own(record["parts"])
+    parts = own_parts(record["parts"])
     if not parts:
         return []
     kind = record["test"]["kind"]

@@ -10,15 +10,15 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ..ledger.distance import deciding, distance
+from ..ledger.distance import deciding, distance, own_parts
 from ..ledger.intervals import exact_interval
 from ..ledger.words import INCONCLUSIVE, MARKS, NOT_TESTABLE, SHOWN_UNITS, about_of, fmt_interval
 from .blocks import VERDICT_KEYS, block
 
 # %% auto #0
 __all__ = ['REACH', 'FOREST', 'HEADINGS', 'MEASURED', 'COUNTED', 'BEYOND', 'COMPARED', 'Scale', 'scale_of', 'ticks',
-           'forest_heading', 'forest_row', 'forest_groups', 'forest_block', 'paper_numbers', 'track_sections',
-           'tracks_block']
+           'forest_heading', 'forest_row', 'forest_groups', 'forest_block', 'paper_numbers', 'arm_words', 'whole_parts',
+           'track_sections', 'tracks_block']
 
 # %% ../../nbs/16_report.tracks.ipynb #7877260f
 class Scale(NamedTuple):
@@ -186,13 +186,18 @@ def _of_what(leaf: Mapping) -> str:
 COMPARED = ("difference", "equivalence", "no_harm")  # kinds that take one arm from another
 
 
+def arm_words(found: Mapping) -> str:
+    "How the page calls an arm that was measured."
+    return found["label"] or str(found["arm"])
+
+
 def _arm(found: Mapping, leaf: Mapping) -> dict[str, Any]:
     "The row of an arm as it was measured."
     values = _kept(found["values"])
     mean = sum(values) / len(values) if values else None
     unit = leaf.get("unit")
     return {
-        "label": found["label"] or f"{found['arm']}",
+        "label": arm_words(found),
         "of": leaf["label"],  # where the same label stands for another number
         "key": "arm",
         "mark": "",
@@ -239,14 +244,14 @@ def _with_paper(rows: list[dict], published: str) -> list[dict]:
     return rows
 
 # %% ../../nbs/16_report.tracks.ipynb #f2917ff8
-def _inside(part: Mapping) -> list[Mapping]:
-    "The parts of a part that decide it; the checks that come first are drawn apart."
-    return [p for p in part.get("parts") or () if not p.get("gate")]
+def whole_parts(claim: Mapping) -> list[Mapping]:
+    "The parts of a claim, checks too; of a single comparison the claim keeps what was measured."
+    return [{"values": claim["values"]} | part for part in claim["parts"]]
 
 
 def _section_rows(part: Mapping, published: str) -> list[dict]:
     "The rows of a part of a claim, with those of all parts inside it."
-    inside = _inside(part)
+    inside = own_parts(part.get("parts"))
     if not inside:
         return _with_paper(_leaf_rows(part, part["label"]), published)
     rows = [row for p in inside for row in _section_rows(p, "")]
@@ -282,10 +287,8 @@ def _section(title: str, part: Mapping | None, rows: list[dict]) -> dict[str, An
 # %% ../../nbs/16_report.tracks.ipynb #6c1bbe37
 def _sections(claim: Mapping) -> list[dict[str, Any]]:
     "The rows of a claim, under headings where its parts have parts, or are readings of one sentence."
-    whole = {"values": claim["values"]}  # a single comparison keeps them there
-    parts = [whole | p for p in claim["parts"] if not p.get("gate")]
-    said = claim["published"]
-    if any(map(_inside, parts)):
+    parts, said = own_parts(whole_parts(claim)), claim["published"]
+    if any(own_parts(p.get("parts")) for p in parts):
         made = [_section(p["label"], p, _section_rows(p, said)) for p in parts]
     else:
         readings = claim.get("reading") is not None  # each is judged by the paper's number

@@ -10,10 +10,11 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ..base import Missing
+from ..ledger.distance import own_parts
 from ..ledger.words import MARKS, fmt, history_words, meaning
 from .blocks import block
 from .numbers import table_texts
-from .tracks import tracks_block
+from .tracks import arm_words, tracks_block, whole_parts
 
 # %% auto #0
 __all__ = ['number_table', 'claim_details', 'control_rows', 'control_words', 'claim_block', 'means_block', 'hanging_rows']
@@ -24,7 +25,7 @@ def _comparisons(parts: Sequence[Mapping], path: str = "") -> list[tuple[str, Ma
     found = []
     for part in parts:
         name = f"{path}; {part['label']}" if path else part["label"]
-        inside = [p for p in part.get("parts") or () if not p.get("gate")]
+        inside = own_parts(part.get("parts"))
         found += _comparisons(inside, name) if inside else [(name, part)]
     return found
 
@@ -61,18 +62,13 @@ def _leaf_lines(part: str, leaf: Mapping) -> list[dict]:
         lines.append(_number_row(part, "decides", own["seeds"], own["values"], mean))
     arms = leaf.get("values") or []
     if len(arms) > 1 or not lines:
-        lines += [_number_row(part, _arm_words(a), a["seeds"], a["values"], _mean(a["values"])) for a in arms]
+        lines += [_number_row(part, arm_words(a), a["seeds"], a["values"], _mean(a["values"])) for a in arms]
     return lines
-
-
-def _arm_words(arm: Mapping) -> str:
-    return arm["label"] or str(arm["arm"])
 
 # %% ../../nbs/16_report.verdict.ipynb #032e61b4
 def number_table(claim: Mapping) -> tuple[list[dict], dict[str, str]]:  # rows, columns
     "The numbers of a claim: a line for what decides each part, and for each arm. No rows: nothing measured."
-    whole = {"values": claim["values"]}  # a single comparison keeps them there
-    found = _comparisons([whole | p for p in claim["parts"]])
+    found = _comparisons(whole_parts(claim))
     rows = [row for path, leaf in found for row in _leaf_lines(path, leaf)]
     seeds = sorted({k for row in rows for k in row if k.startswith("seed ")}, key=lambda k: int(k[5:]))
     columns = {"part": "Part", "what": "Line", "mean": "Mean"} | {s: s.capitalize() for s in seeds}
