@@ -13,7 +13,7 @@ from ..base import GannbError, numpy_rng
 from ..data import ImageSet
 
 # %% auto #0
-__all__ = ['SHARES', 'train_and_validation', 'nested_shares']
+__all__ = ['SHARES', 'train_and_validation', 'nested_shares', 'filled']
 
 # %% ../../nbs/04_datasets.shares.ipynb #9804a7eb
 def _check_share(what: str, share: object, most: float) -> float:
@@ -69,3 +69,22 @@ def _share_of(images: ImageSet, share: float, seed: int, orders: Sequence[np.nda
     index = np.concatenate([order[: max(1, int(share * len(order) + 0.5))] for order in orders])
     note = f"{len(index):,} of {len(images):,} images: {share:.4g} of each class (seed {seed})"
     return images.rows(np.sort(index), part=f"{images.part} {share:.4g}".strip(), notes=(*images.notes, note))
+
+# %% ../../nbs/04_datasets.shares.ipynb #0bcf2377
+def filled(
+    images: ImageSet,  # a share of `like`
+    like: ImageSet,  # the whole set
+) -> ImageSet:
+    """The images over and over, until each class has as many rows as in the whole set. A GAN of few images
+    then makes as many steps an epoch, and keeps its states at the same steps, as one of all of them.
+    Raises `GannbError` for images of other classes."""
+    if images.labels is None or like.labels is None or images.classes != like.classes:
+        raise GannbError(f"{images.title} and {like.title} must be labelled and have the same classes.")
+    index = []
+    for k in range(len(like.classes)):
+        own, wanted = np.flatnonzero(images.labels == k), int((like.labels == k).sum())
+        if wanted and not len(own):
+            raise GannbError(f"{images.title} has no image of {like.classes[k]!r}.")
+        index.append(np.resize(own, wanted))
+    note = f"an epoch shows its {len(images):,} images over and over, {len(like):,} in all"
+    return images.rows(np.concatenate(index), notes=(*images.notes, note))
