@@ -5,7 +5,7 @@
 # %% ../../nbs/15_stages.classifier.ipynb #862d7ce8
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 # %% auto #0
 __all__ = ['CLASSIFIER_VERSION', 'RESNET18_FILE', 'RESNET18_URLS', 'RESNET18_SHA256', 'EPOCHS', 'STEPS', 'TrainingSet',
            'balanced', 'Namer', 'ClassifierConfig', 'imagenet_weights', 'backbone_of', 'FeaturePool', 'classifier_card',
-           'Fitted', 'fitted', 'Comparison', 'near_copies', 'compare_training_sets']
+           'Fitted', 'fitted', 'Comparison', 'near_copies', 'most_steps', 'compare_training_sets']
 
 # %% ../../nbs/15_stages.classifier.ipynb #3e8eb8ef
 def balanced(
@@ -426,11 +426,12 @@ def _of_seed(sets: Mapping[str, TrainingSet], seed: int) -> dict[str, ImageSet]:
     return {name: s if isinstance(s, ImageSet) else s(seed) for name, s in sets.items()}
 
 
-def _validating(validation: ImageSet | Mapping[str, ImageSet], name: str) -> ImageSet:
+def _validating(validation: ImageSet | Mapping[str, TrainingSet], name: str, seed: int) -> ImageSet:
     "The images that choose the weights of one arm. Raises `GannbError` for an arm without any."
     if isinstance(validation, ImageSet):
         return validation
-    return validation[check_choice("validation of", name, validation)]
+    own = validation[check_choice("validation of", name, validation)]
+    return own if isinstance(own, ImageSet) else own(seed)
 
 
 def _check_test(test: ImageSet, sets: Mapping[str, ImageSet]) -> None:
@@ -439,16 +440,23 @@ def _check_test(test: ImageSet, sets: Mapping[str, ImageSet]) -> None:
         if test.labels is None or test.classes != s.classes or test.images.shape[1:] != s.images.shape[1:]:
             raise GannbError(f"The test images and {name!r} must have labels, and the same classes and size.")
 
+
+def most_steps(cfg: ClassifierConfig, sets: Iterable[ImageSet]) -> int:
+    "The steps that the largest of some training sets takes under the protocol of equal epochs."
+    return cfg.epochs * max(steps_per_epoch(len(s), cfg.batch_size) for s in sets)
+
 # %% ../../nbs/15_stages.classifier.ipynb #7c1a0013
 def compare_training_sets(
     sets: Mapping[str, TrainingSet],  # by name, the names of the ledger's arms
-    validation: ImageSet | Mapping[str, ImageSet],  # chooses the weights: one for all, or one for each name
+    # chooses the weights: one for all, or one for each name (the same for all seeds, or one for each)
+    validation: ImageSet | Mapping[str, TrainingSet],
     test: ImageSet,  # real images that no training and no choice has seen
     cfg: ClassifierConfig,
     seeds: Sequence[int],
     protocols: Sequence[str] = (EPOCHS, STEPS),
     role: str = "",  # `dataset` in the ledger
     copies: np.ndarray | None = None,  # (N,) bool: test images to leave out of a second column, `near_copies`
+    steps: int | None = None,  # of the protocol of equal steps; None: the most that any of the sets takes
     say: Callable[[str], None] = lambda line: None,
 ) -> Comparison:
     """Classifiers trained on each set, with each seed, under each protocol, asked about the same test images.
@@ -461,10 +469,10 @@ def compare_training_sets(
         trained = _of_seed(sets, seed)
         _check_test(test, trained)
         for name, train in trained.items():
-            check_sets(train, _validating(validation, name), cfg.recipe())
-        most = cfg.epochs * max(steps_per_epoch(len(s), cfg.batch_size) for s in trained.values())
+            check_sets(train, _validating(validation, name, seed), cfg.recipe())
+        most = steps or most_steps(cfg, trained.values())
         for (name, train), protocol in product(trained.items(), protocols):
-            chooses = _validating(validation, name)
+            chooses = _validating(validation, name, seed)
             fit = fitted(cfg, train, chooses, seed, most if protocol == STEPS else None, pool)
             card = _card(cfg, test, validation, protocol, most)
             rows += _score_rows(name, role, protocol, fit, test, copies, card)
@@ -478,7 +486,7 @@ def compare_training_sets(
 def _card(
     cfg: ClassifierConfig,
     test: ImageSet,
-    validation: ImageSet | Mapping[str, ImageSet],
+    validation: ImageSet | Mapping[str, TrainingSet],
     protocol: str,
     most: int,
 ) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ..base import GannbError, check_choice, nearest
 from ..config import CHANGES_NO_RESULT, Checked, Report, checked
 from .dataset_study import plan as dataset_study
 from .fruits import plan as fruits
+from .scene_augmentation import plan as scene_augmentation
 
 if TYPE_CHECKING:
     from gannb.studies.study import Study
@@ -25,6 +26,7 @@ __all__ = ['PLANS', 'REPORTS', 'PRESETS', 'report_config', 'check_injected', 'op
 PLANS = {
     "dataset_study": dataset_study,
     "fruits": fruits,
+    "scene_augmentation": scene_augmentation,
 }  # a new paper is one line here, its own rooms, and papers/
 REPORTS: dict[str, type[Checked]] = {name: plan.CONFIG for name, plan in PLANS.items()}
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {name: plan.PRESETS for name, plan in PLANS.items()}
