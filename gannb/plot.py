@@ -212,21 +212,24 @@ def grid(
     scale: int | None = None,  # page pixels a pixel; by default the image is shown at up to 96
     row_labels: Sequence[str] | None = None,  # one a row: class names
     title: str | None = None,  # above the grid
+    col_labels: Sequence[str] | None = None,  # one a column
 ) -> Figure:
     """Images in rows, pixels shown as they are. Raises `GannbError` for wrong images or another
-    number of labels than rows."""
+    number of labels than rows or columns."""
     images = _check_images("images", images)
     cols = min(cols, len(images))
     images = images[: min(MAX_IMAGES // cols * cols, len(images) if rows is None else rows * cols)]
     rows, n_labels = -(-len(images) // cols), len(row_labels or ())
     if row_labels is not None and n_labels != rows:
         raise GannbError(f"row_labels: {rows} rows, {n_labels} labels.")
+    if col_labels is not None and len(col_labels) != cols:
+        raise GannbError(f"col_labels: {cols} columns, {len(col_labels)} labels.")
     left = max((len(str(s)) for s in row_labels), default=0) * 10 + 12 if row_labels else 0
     fit = (WIDTH - left + GAP) // cols - GAP
     scale = scale or max(1, min(_scale(images.shape[2]), fit // images.shape[2]))
     sheet = _sheet(images, cols, scale)
     h, w = sheet.shape[0] / 2, sheet.shape[1] / 2
-    top = 28 if title else 0
+    top = (28 if title else 0) + (20 if col_labels else 0)
     fig = _figure(max(w + left, len(title or "") * 9), h + top)
     fig.set_label("pictures")
     _place(fig, sheet, left, top)
@@ -234,6 +237,8 @@ def grid(
         _text(fig, left, 2, title, size=HEAD, weight="bold")
     for r, s in enumerate(row_labels or ()):
         _text(fig, left - 8, top + (r + 0.5) * (h + GAP) / rows, str(s), ha="right", va="center")
+    for c, s in enumerate(col_labels or ()):
+        _text(fig, left + (c + 0.5) * (w + GAP) / cols, top - 4, str(s), ha="center", va="bottom")
     return fig
 
 # %% ../nbs/02_plot.ipynb #3ff9b400
@@ -1075,27 +1080,46 @@ def filters(
     # (O,I,k,k): weights of a convolution; shown in colour when I = 3, else input channel 0
     weights: np.ndarray,
     cols: int = 16,  # filters in a row
+    combined: bool = False,  # one grey map a filter: the sum over its input channels, grey for 0
+    numbered: bool = False,  # numbers of rows and columns, so that a filter has a name: (row, column)
 ) -> Figure:
-    "The filters of a convolution, each stretched to its own range. Raises `GannbError` for another shape."
+    """The filters of a convolution, at most 64, each stretched to its own range. Raises `GannbError` for
+    another shape."""
     w = np.asarray(weights)
     if w.ndim != 4:
         raise GannbError(f"filters takes weights (O,I,k,k); this has shape {w.shape}.")
-    return grid(
-        _stretch(w.transpose(0, 2, 3, 1) if w.shape[1] == 3 else w[:, 0, :, :, None]),
-        cols=cols,
-        scale=max(1, 48 // w.shape[3]),
-    )
+    if combined:
+        maps = _about_zero(w.sum(1))[..., None]
+    else:
+        maps = _stretch(w.transpose(0, 2, 3, 1) if w.shape[1] == 3 else w[:, 0, :, :, None])
+    return grid(maps, cols=cols, scale=max(1, 48 // w.shape[3]), **_numbers(len(w), cols, numbered))
+
+
+def _about_zero(maps: np.ndarray) -> np.ndarray:
+    "Each map as uint8: 128 where it is 0, its largest absolute value 1 or 255."
+    most = np.abs(maps).max((1, 2), keepdims=True)
+    return np.rint(128 + 127 * maps / np.where(most > 0, most, 1)).astype(np.uint8)
+
+
+def _numbers(n: int, cols: int, numbered: bool) -> dict[str, list[str]]:
+    "Labels of the rows and columns of `n` pictures: numbers from 1."
+    cols = min(n, cols)
+    rows = -(-min(n, MAX_IMAGES // cols * cols) // cols)
+    labels = {"row_labels": rows, "col_labels": cols}
+    return {k: [str(i + 1) for i in range(v)] for k, v in labels.items()} if numbered else {}
 
 # %% ../nbs/02_plot.ipynb #c98ddfe2
 def feature_maps(
     maps: np.ndarray,  # (C,H,W): one image's activations at a layer
     cols: int = 8,  # maps in a row
+    numbered: bool = False,  # numbers of rows and columns
 ) -> Figure:
-    "The maps of one layer, each stretched to its own range. Raises `GannbError` for another shape."
+    """The maps of one layer, the first 64, each stretched to its own range and at least 48 page pixels wide
+    where eight stand in a row. Raises `GannbError` for another shape."""
     m = np.asarray(maps)
     if m.ndim != 3:
         raise GannbError(f"feature_maps takes activations (C,H,W) of one image; this has shape {m.shape}.")
-    return grid(_stretch(m)[..., None], cols=cols)
+    return grid(_stretch(m)[..., None], cols=cols, **_numbers(len(m), cols, numbered))
 
 # %% ../nbs/02_plot.ipynb #a15945ef
 def gif(

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 GROUND = ("base",)
 STORES = ("base", "store")
 PARTS = "store plot fetch files data datasets augment models damage".split()
-PARTS += "train sample features metrics copies classify".split()
+PARTS += "train sample features metrics copies classify layers".split()
 LEDGER = "intervals words claims table said rules controls names judge network check distance".split()
 LEDGER = [f"ledger.{room}" for room in LEDGER]
 BELOW_STAGES = ("base", *PARTS, "ledger", "config")
@@ -39,6 +39,7 @@ TABLE = {
     "metrics": (11, (*GROUND, "features")),  # features: `one_thread`
     "copies": (12, (*GROUND, "metrics")),
     "classify": (12, (*GROUND, "data", "features")),
+    "layers": (12, (*GROUND, "classify")),
     "ledger.intervals": (13, GROUND),
     "ledger.words": (13, (*GROUND, *LEDGER[:1])),
     "ledger.claims": (13, (*GROUND, *LEDGER[:2])),
@@ -65,6 +66,7 @@ TABLE = {
     },
     "stages.controls": (15, (*BELOW_STAGES, *SCORES, "stages.classifier")),
     "stages.reader": (15, (*BELOW_STAGES, *SCORES, "stages.classifier")),
+    "stages.layers": (15, (*BELOW_STAGES, *SCORES, "stages.classifier")),
     "stages.ladder": (15, (*BELOW_STAGES, *SCORES, "stages.classifier", "stages.controls")),
     "stages.attacks": (15, (*BELOW_STAGES, *SCORES, "stages.classifier", "stages.controls")),
     "stages.cards": (15, (*BELOW_STAGES, "stages")),

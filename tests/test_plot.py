@@ -61,6 +61,7 @@ def test_tile_survives_a_png_file(tmp_path):
         lambda: plot.architecture([], []),
         lambda: plot.gif([], "x.gif"),
         lambda: plot.png(images(1) / 255),
+        lambda: plot.grid(images(4), cols=2, col_labels=["one"]),
         lambda: plot.filters(np.zeros(3)),
         lambda: plot.feature_maps(np.zeros(3)),
     ],
@@ -78,6 +79,26 @@ def test_grid_shows_every_pixel_as_a_whole_square():
         r, c = divmod(i, 3)
         cell = shown[r * step : r * step + 80, c * step : c * step + 80]
         assert (cell.reshape(8, k, 8, k, 3) == image[:, None, :, None]).all()
+
+
+def test_combined_filters_are_sums_about_grey_and_have_a_place():
+    w = RNG.normal(size=(70, 3, 7, 7))
+    w[9] = 0.5  # one colour: light all over
+    fig = plot.filters(w, 8, combined=True, numbered=True)
+    sheet = fig.axes[0].images[0].get_array()
+    step, k = sheet.shape[1] // 8 + 1, 12
+    cell = sheet[step + k // 2 : step + 7 * k : k, step + k // 2 : step + 7 * k : k]
+    assert len(np.unique(sheet[..., 0] - sheet[..., 2])) == 1 and (cell[:6, :6] == 255).all(), "(2, 2)"
+    assert [t.get_text() for t in fig.texts] == list("1234567812345678"), "64 of them, rows and columns"
+    a = w[0].sum(0)
+    assert sheet[k // 2, k // 2, 0] == round(128 + 127 * a[0, 0] / np.abs(a).max())
+
+
+def test_the_smallest_maps_can_be_seen():
+    for side in (1, 2, 4, 32, 112):
+        fig = plot.feature_maps(RNG.normal(size=(100, side, side)))
+        width, height = fig.get_size_inches() * 96
+        assert 8 * 48 <= width <= 960 and height == pytest.approx(width), "64 maps, eight in a row"
 
 
 def test_beside_and_hero_show_the_same_number_and_size():

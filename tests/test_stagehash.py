@@ -8,9 +8,10 @@ import pytest
 
 import stagehash
 from test_controls import ENTRIES as CONTROL_ENTRIES
+from test_layers_rooms import ENTRIES as LAYER_ENTRIES
 from test_score import ENTRIES as SCORE_ENTRIES
 
-ENTRIES = (*SCORE_ENTRIES, *CONTROL_ENTRIES)
+ENTRIES = (*SCORE_ENTRIES, *CONTROL_ENTRIES, *LAYER_ENTRIES)
 
 
 @pytest.fixture
