@@ -47,8 +47,8 @@ from gannb.stages.run import (
 from ..train import COLUMNS, Diverged, Tick, load_state, log_line, make_optimizers, train_gan
 
 # %% auto #0
-__all__ = ['CHECKPOINT_SECONDS', 'LOOK_SECONDS', 'gan_fields', 'load_data', 'load_held_out', 'augmentation', 'build_networks',
-           'Progress', 'Interrupted', 'Keeper', 'is_done', 'check_same_run', 'train_run', 'estimate']
+__all__ = ['CHECKPOINT_SECONDS', 'GPU_PAUSE', 'LOOK_SECONDS', 'gan_fields', 'load_data', 'load_held_out', 'augmentation',
+           'build_networks', 'Progress', 'Interrupted', 'Keeper', 'is_done', 'check_same_run', 'train_run', 'estimate']
 
 # %% ../../nbs/15_stages.gan.ipynb #5e0eea52
 # which pixels are trained on, their number and their size: the fingerprint of the images says it better
@@ -227,7 +227,8 @@ def _stop_on_ctrl_c() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, old)
 
 # %% ../../nbs/15_stages.gan.ipynb #5db917d3
-CHECKPOINT_SECONDS = 120.0  # besides every epoch's end, a checkpoint at least this often
+CHECKPOINT_SECONDS = 120.0  # besides an epoch's end, a checkpoint at least this often
+GPU_PAUSE = 10.0  # on a GPU an epoch can be over sooner than its checkpoint is written: see `Keeper`
 LOOK_SECONDS = 0.5  # the loop is looked at this often, and at every epoch's end
 
 # %% ../../nbs/15_stages.gan.ipynb #077f2759
@@ -272,10 +273,12 @@ class Keeper:
         noise: tuple[Tensor, Tensor | None],  # z (64, nz), and labels: see `fixed_noise`
         epochs: int,  # how far the training goes
         rows: np.ndarray | None = None,  # (steps, 7) the record so far
+        pause: float = 0.0,  # a checkpoint waits until this many times what the last one took has passed
     ):
-        self.folder, self.noise, self.epochs = folder, noise, epochs
+        self.folder, self.noise, self.epochs, self.pause = folder, noise, epochs, pause
         self.parts = [np.empty((0, len(COLUMNS)), np.float32) if rows is None else rows]
         self.looked = self.saved = time.monotonic()
+        self.cost = 0.0  # seconds that the last checkpoint took
 
     def rows(self) -> np.ndarray:  # (steps, 7) float32
         "The record; it is joined only when somebody asks."
@@ -286,13 +289,20 @@ class Keeper:
         "Is it time for another look at the loop?"
         return time.monotonic() - self.looked > LOOK_SECONDS
 
+    def due_checkpoint(self, tick: Tick) -> bool:
+        "Is it time for a checkpoint? At the last epoch's end always, at others when the pause is over."
+        since = self.looked - self.saved
+        if tick.batch:
+            return since > CHECKPOINT_SECONDS
+        return tick.epoch >= self.epochs or since >= min(self.pause * self.cost, CHECKPOINT_SECONDS)
+
     def see(self, tick: Tick) -> None:
-        "Take in a tick. An epoch's end leaves pictures, G and a checkpoint; an old checkpoint, a new one."
+        "Take in a tick. An epoch's end leaves pictures and G, and a checkpoint where one is due."
         self.looked = time.monotonic()
         self.parts.append(tick.rows)
         if tick.batch == 0:
             self.keep(tick.epoch, tick.G)
-        if tick.batch == 0 or self.looked - self.saved > CHECKPOINT_SECONDS:
+        if self.due_checkpoint(tick):
             self.save(tick)
 
     def keep(self, epoch: int, G: nn.Module) -> None:
@@ -307,13 +317,13 @@ class Keeper:
 
     def save(self, tick: Tick) -> None:
         "A checkpoint. Raises `Diverged` for weights that are not finite, though the last losses were."
-        tensors = tick.tensors()
+        begun, tensors = time.monotonic(), tick.tensors()
         if not _all_finite(tensors):
             raise Diverged(tick.step, np.empty((0, len(COLUMNS)), np.float32))
         state = {"step": tick.step, "epoch": tick.epoch}
         tensors["history"] = torch.from_numpy(self.rows())
         store.save_checkpoint(self.folder / "checkpoints", tick.step, tensors, state)
-        self.saved = self.looked
+        self.saved, self.cost = self.looked, time.monotonic() - begun
 
     def diverged(self, error: Diverged) -> None:
         "The record of a training that broke off, and where it did."
@@ -477,7 +487,8 @@ def _train(
     _prepare_torch(cfg)
     G, D, opts, start, rows = _resume(cfg, fields, done)
     spe = data.n_batches(cfg.batch_size, cfg.drop_last)
-    keeper = Keeper(folder, fixed_noise(fields), cfg.epochs, rows)
+    pause = GPU_PAUSE if fields["device"] == "cuda" else 0.0
+    keeper = Keeper(folder, fixed_noise(fields), cfg.epochs, rows, pause)
     if start in (0, cfg.epochs * spe):
         keeper.keep(start // spe, G)  # before training; or asked for just what a stopped run had reached
     bar = Progress(show, title, cfg.epochs, spe, start, cfg.batch_size)
