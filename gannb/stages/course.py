@@ -18,7 +18,7 @@ from .run import GanRun, kept
 from .score import row, score
 
 # %% auto #0
-__all__ = ['START', 'SHUFFLED', 'SWINGING', 'SWING', 'COURSES', 'by_epoch', 'unrest', 'turns', 'slope', 'known_courses',
+__all__ = ['START', 'SHUFFLED', 'SWINGING', 'COURSES', 'by_epoch', 'unrest', 'turns', 'slope', 'known_courses',
            'rank_correlation', 'state_numbers', 'course_rows', 'gist_rank_row', 'over_classes']
 
 # %% ../../nbs/15_stages.course.ipynb #2d66cde5
@@ -71,14 +71,14 @@ def slope(
 
 # %% ../../nbs/15_stages.course.ipynb #1c090414
 SHUFFLED, SWINGING = "epochs shuffled", "swinging"
-SWING = 0.5  # of the spread of the batches: up and down by so much from epoch to epoch
 
 
 def known_courses(batches: np.ndarray, seed: int) -> dict[str, np.ndarray]:  # control -> (epochs, n)
-    "The batches dealt out to the epochs at random; and the same with a planted swing."
+    "The batches dealt out to the epochs at random; and the same, swinging by the error of an epoch's mean."
     dealt = numpy_rng(seed, "shuffled epochs").permutation(batches.ravel()).reshape(batches.shape)
     up_and_down = np.where(np.arange(len(dealt)) % 2, 1, -1)[:, None]
-    return {SHUFFLED: dealt, SWINGING: dealt + SWING * dealt.std() * up_and_down}
+    swing = dealt.std() / math.sqrt(dealt.shape[1])  # the standard error of an epoch's mean
+    return {SHUFFLED: dealt, SWINGING: dealt + swing * up_and_down}
 
 # %% ../../nbs/15_stages.course.ipynb #5533a739
 def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
@@ -119,6 +119,7 @@ def course_rows(arm: str, role: str, run: GanRun, scorer: Scorer) -> list[dict]:
     ranks = {
         "kid_rank": rank_correlation(states["epoch"], states["kid"]),
         "loss_kid_rank": rank_correlation(states["loss_G"], states["kid"]),
+        "loss_kid_change_rank": rank_correlation(np.diff(states["loss_G"]), np.diff(states["kid"])),
     }
     card = scorer.protocol() | {"states": len(states["epoch"])}
     return out + [row(arm, role, run.seed, "end", metric, v, card) for metric, v in ranks.items()]

@@ -121,7 +121,7 @@ QUICK = _SMALL | {
     "ngf": 16,
     "ndf": 16,
     "threads": 1,
-    "shares": [1.0, 0.25, 0.1],
+    "shares": [1.0, 0.1, 0.05],
     "clf_batch_size": 32,
     "clf_variants": ["SGD", "RMSprop", "small CNN"],
     "judge_images": 100,

@@ -17,8 +17,10 @@ from ...config import checked
 from ...data import ImageSet
 from ...datasets.registry import check
 from ...datasets.scenes import SCENES_OFFICIAL
-from ...datasets.shares import train_and_validation
+from ...datasets.shares import SHARES, train_and_validation
 from ...datasets.survey import findings
+from ...layers import GROUPS, PLACES
+from ...ledger.network import ladder_row
 from ...models.dcgan import Discriminator, Generator
 from ...models.guidelines import guidelines
 from ...stages.arms import Arm, Trained
@@ -37,19 +39,30 @@ from gannb.stages.classifier import (
 from ...stages.controls import control_rows, pixel_rows, untrained_kids
 from ...stages.course import course_rows, gist_rank_row, over_classes
 from ...stages.gan import load_data, load_held_out
+from ...stages.ladder import may_not_judge
+from ...stages.layers import layer_rows, network_of, untouched
 from ...stages.run import GanRun, epoch_near
 from ...stages.score import row, score_rows
-from ...stages.worth import WITH_FAKES, share_arms, share_name, share_parts, share_sets, worth_by_seed
+from gannb.stages.worth import (
+    WITH_FAKES,
+    share_arm,
+    share_arms,
+    share_name,
+    share_parts,
+    share_sets,
+    worth_by_seed,
+)
 from .plan import VARIANTS, ScenesConfig
 from ..study import Study
 
 # %% auto #0
-__all__ = ['SCENES', 'RULER_CONTROLS', 'LOOKS_CONTROLS', 'VALIDATES', 'FLIPS', 'FEW', 'CLOSE', 'Sets', 'scene_sets', 'parts_of',
-           'arms', 'proportion_difference', 'printed_rows', 'data_facts', 'data_rows', 'trained_networks',
-           'network_rows', 'main_run_rows', 'gan_rows', 'ruler_rows', 'classifier_of', 'clf_config', 'FakeSource',
-           'named_sets', 'further_sets', 'validation_sets', 'Bench', 'bench_of', 'fake_source', 'main_comparison',
-           'control_comparison', 'share_comparison', 'variant_rows', 'epochs_to_converge', 'derived_rows', 'in_percent',
-           'classifier_rows', 'not_here', 'rows']
+__all__ = ['SCENES', 'RULER_CONTROLS', 'LOOKS_CONTROLS', 'VALIDATES', 'FLIPS', 'FEW', 'CLOSE', 'NETWORK', 'EXCESS', 'RISES',
+           'Sets', 'scene_sets', 'parts_of', 'arms', 'proportion_difference', 'printed_rows', 'data_facts', 'data_rows',
+           'trained_networks', 'network_rows', 'main_run_rows', 'gan_rows', 'ruler_rows', 'classifier_of', 'clf_config',
+           'FakeSource', 'named_sets', 'further_sets', 'validation_sets', 'Bench', 'bench_of', 'fake_source',
+           'main_comparison', 'filled_up', 'control_comparison', 'share_comparison', 'variant_rows',
+           'epochs_to_converge', 'derived_rows', 'in_percent', 'paper_rows', 'layer_facts', 'excess_rows',
+           'classifier_rows', 'not_here', 'scenes_ladder', 'rows']
 
 # %% ../../../nbs/17_studies.scene_augmentation.rows.ipynb #4e8af6bb
 SCENES = "scenes"  # `dataset` in the ledger of what all classes say together
@@ -117,12 +130,12 @@ def printed_rows(published: Mapping[str, Any]) -> list[dict]:  # of the paper's 
     table1, table2 = published["table1"], published["table2"]
     n = sum(SCENES_OFFICIAL["test"].values())  # 3,000: the data set as it was published
     right = {mode: round(n * line["accuracy"] / 100) for mode, line in table2.items()}
-    low, high = proportion_difference(right["both"], right["real"], n)
+    low, high = proportion_difference(right["real+fake"], right["real"], n)
     values = {
         "test_sum": sum(scene["test"] for scene in table1.values()),
         "train_sum": sum(scene["train"] for scene in table1.values()),
         "right_fake": right["fake"],
-        "more_right": right["both"] - right["real"],
+        "more_right": right["real+fake"] - right["real"],
         "difference_low": low,
         "difference_high": high,
     }
@@ -360,6 +373,23 @@ def main_comparison(study: Study, bench: Bench, fakes: FakeSource) -> list[Compa
         bench.compare({f"real, {FLIPS}": real}, cfg=ordinary),
     ]
 
+# %% ../../../nbs/17_studies.scene_augmentation.rows.ipynb #40feef04
+def filled_up(
+    parts: Mapping[float, ImageSet], trained: Mapping[tuple[str, str], list[GanRun]]
+) -> dict[str, TrainingSet]:
+    "The smallest share of real images, filled up with fakes to the number of all of them."
+    least = min(parts)
+    part, whole = parts[least], parts[1.0].counts()
+    wanted = {name: n - part.counts()[name] for name, n in whole.items()}
+
+    def made(seed: int) -> ImageSet:
+        runs = {
+            name: run for name, run in by_class(trained, seed, share_arm(least)).items() if name in wanted
+        }
+        return joined([part, labelled_fakes(runs, wanted).images], "few real images, the rest fakes")
+
+    return {f"{share_name(least)} {WITH_FAKES}s for the rest": made}
+
 # %% ../../../nbs/17_studies.scene_augmentation.rows.ipynb #8f2e13d7
 def control_comparison(bench: Bench) -> list[dict]:
     "Training sets of known answers, with equal steps: does the harness see what it must, and only that?"
@@ -382,7 +412,12 @@ def share_comparison(study: Study, bench: Bench) -> tuple[list[dict], dict[float
     shared = few | {"role": FEW, "copies": None, "steps": steps, "protocols": (STEPS,)}
     found = bench.compare(share_sets(parts, trained), **shared)
     flipped = {f"{share_name(s)} real, {FLIPS}": part for s, part in parts.items()}
+    least = dict(sorted(parts.items())[:2])
+    for name, images in share_sets(least, trained).items():
+        if name.endswith(WITH_FAKES):
+            flipped[f"{name}, {FLIPS}"] = images
     rows = [*found.rows, *bench.compare(flipped, cfg=ordinary, **shared).rows]
+    rows += bench.compare(filled_up(parts, trained), **shared).rows
     for share, part in parts.items():
         card = {"curve": "real images alone", "n_real": len(part), "n_fake": len(part), "protocol": STEPS}
         for seed, value in worth_by_seed(found, parts, share, STEPS).items():
@@ -425,12 +460,68 @@ def derived_rows(found: Comparison) -> list[dict]:
     return out
 
 # %% ../../../nbs/17_studies.scene_augmentation.rows.ipynb #69807e51
+_SHARES = ("accuracy", "gap_to_real")
+
+
 def in_percent(rows: Sequence[Mapping]) -> list[dict]:
     "Accuracies in percent, as the paper prints them; other rows as they are."
+    return [{**r, "value": 100 * r["value"]} if r["metric"].startswith(_SHARES) else dict(r) for r in rows]
+
+# %% ../../../nbs/17_studies.scene_augmentation.rows.ipynb #fabaed51
+def paper_rows(study: Study, found: Comparison) -> list[dict]:
+    "The three accuracies under a name of their own at the paper's setting: only there they may be judged."
+    if study.request.setting != "paper":
+        study.facts["known missing"]["accuracy_at_paper_setting"] = (
+            "only preset paper has the paper's setting"
+        )
+        return []
     return [
-        {**r, "value": 100 * r["value"]} if r["metric"].startswith(("accuracy", "gap_to_real")) else dict(r)
-        for r in rows
+        r | {"metric": "accuracy_at_paper_setting"}
+        for r in found.rows
+        if r["metric"] == "accuracy" and r["step"] == EPOCHS and r["arm"] in ("fake", "real", "real+fake")
     ]
+
+# %% ../../../nbs/17_studies.scene_augmentation.rows.ipynb #ba6d41e3
+NETWORK = "network"
+EXCESS = {  # derived metric -> metric of the network, the arm it is held against
+    "filters_r_excess": ("filters_r", "random filters"),
+    "filters_r_excess_smooth": ("filters_r", "smooth random filters"),
+    "filters_smooth_excess": ("filters_smooth", "shuffled filters"),
+    "cka_excess": ("cka_first_middle", "shuffled images"),
+}
+RISES = {"rank_rise": "rank", "rank_share_rise": "rank_share"}  # the last layer less the larger of the others
+
+
+_GROUPS = [f"share of {group}" for group in GROUPS]
+
+
+def layer_facts(study: Study, bench: Bench, found: Comparison) -> list[dict]:
+    "What the classifier's layers say, beside networks and filters that learnt nothing."
+    fit = found.fits["real", bench.seeds[0], EPOCHS]
+    try:
+        net = network_of(fit)
+        before = untouched(bench.cfg, len(fit.train.classes), fit.train.size, fit.train.channels, fit.seed)
+        rows = layer_rows(NETWORK, SCENES, net, bench.sets.test, before)
+    except GannbError as e:
+        study.facts["known missing"] |= dict.fromkeys((*EXCESS, *RISES, "filters_moved", *_GROUPS), str(e))
+        return []
+    study.facts["network"] = net
+    return rows + excess_rows(rows)
+
+
+def excess_rows(rows: Sequence[Mapping]) -> list[dict]:
+    "Numbers of the network less those of what learnt nothing; and how much its last layer rises above the others."
+    own = {(r["arm"], r["metric"]): r for r in rows if r["seed"] is None}
+    out = []
+    for name, (metric, against) in EXCESS.items():
+        r = own[NETWORK, metric]
+        value = r["value"] - own[against, metric]["value"]
+        out.append(row(NETWORK, SCENES, None, None, name, value, r["protocol"]))
+    for name, metric in RISES.items():
+        first, middle, last = (own[NETWORK, f"{metric}_{place}"]["value"] for place in PLACES)
+        value = last - max(first, middle)
+        out.append(row(NETWORK, SCENES, None, None, name, value, own[NETWORK, f"{metric}_last"]["protocol"]))
+    return out
 
 # %% ../../../nbs/17_studies.scene_augmentation.rows.ipynb #7520c268
 def classifier_rows(study: Study) -> list[dict]:
@@ -443,9 +534,11 @@ def classifier_rows(study: Study) -> list[dict]:
     commonest = float(np.bincount(test.labels).max() / len(test))
     fits = main.fits | further.fits | ordinary.fits
     study.facts |= {"bench": bench, "fits": fits, "parts": parts, "fakes": fakes}
-    out = [row("majority class", SCENES, None, None, "accuracy", commonest, {"n_test": len(test)})]
-    out += main.rows + further.rows + ordinary.rows + derived_rows(main) + shares
-    return in_percent(out + control_comparison(bench) + variant_rows(study, bench))
+    out = [row("majority class", SCENES, None, "control", "accuracy", commonest, {"n_test": len(test)})]
+    out += main.rows + further.rows + ordinary.rows + derived_rows(main) + shares + paper_rows(study, main)
+    return layer_facts(study, bench, main) + in_percent(
+        out + control_comparison(bench) + variant_rows(study, bench)
+    )
 
 # %% ../../../nbs/17_studies.scene_augmentation.rows.ipynb #9a905dcf
 def not_here(
@@ -455,11 +548,25 @@ def not_here(
     here, printed = found["counts"], study.published["table1"]
     n = {part: sum(here.get(part, {}).values()) for part in ("train", "test")}
     wanted = {part: sum(scene[part] for scene in printed.values()) for part in n}
+    out = {name: "this preset keeps no such share" for name in _shares_left_out(study.cfg)}
     if study.cfg.dataset != "intel-scenes":
-        return {"full set": f"{study.cfg.dataset} stand in for the scenes"}
+        return out | {"full set": f"{study.cfg.dataset} stand in for the scenes"}
     if any(n[part] < wanted[part] - 1 for part in n):
-        return {"full set": f"{n['train']:,} of {wanted['train']:,} training images are here"}
-    return {}
+        return out | {"full set": f"{n['train']:,} of {wanted['train']:,} training images are here"}
+    return out
+
+
+def _shares_left_out(cfg: ScenesConfig) -> list[str]:
+    "The arms of shares that the claims name and this run does not keep."
+    left_out = [share_name(s) for s in SHARES if s not in cfg.shares]
+    ends = ("real", WITH_FAKES, f"real, {FLIPS}", f"{WITH_FAKES}, {FLIPS}", f"{WITH_FAKES}s for the rest")
+    return [f"{name} {end}" for name in left_out for end in ends]
+
+
+def scenes_ladder(study: Study) -> dict:
+    "May the network judge all classes together? Where it may not judge one of them, no."
+    failed = may_not_judge(study.ladders)
+    return ladder_row(SCENES, [f"{role}: {why}" for role, why in failed.items()], study.net.card())
 
 
 def rows(study: Study) -> list[dict]:
@@ -468,4 +575,5 @@ def rows(study: Study) -> list[dict]:
     study.facts["known missing"] = not_here(study, study.facts["data"]["check"])
     facts = printed_rows(study.published) + data_rows(study)
     facts += network_rows(study.cfg, study.first.data.channels)
-    return facts + gan_rows(study) + ruler_rows(study) + classifier_rows(study)
+    measured = gan_rows(study) + ruler_rows(study) + classifier_rows(study)
+    return facts + measured + [scenes_ladder(study)]
