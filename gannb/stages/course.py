@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -147,9 +148,18 @@ def over_classes(
 
 
 def _joint(rows: Sequence[Mapping]) -> dict:
-    "The protocol of a mean: what all have in common as it is, what differs as a list, class by class."
+    """The protocol of a mean: what all have in common as it is, the smallest where numbers differ, else a
+    list, class by class."""
     first, out = rows[0]["protocol"], {"mean over": [r["dataset"] for r in rows]}
     for name in first:
         values = [r["protocol"].get(name) for r in rows]
-        out[name] = values[0] if all(v == values[0] for v in values) else values
+        out[name] = _one_of(values)
     return out
+
+
+def _one_of(values: list) -> Any:
+    "One value where all are equal; the smallest of numbers; else all of them."
+    if all(v == values[0] for v in values):
+        return values[0]
+    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
+    return min(values) if numbers else values

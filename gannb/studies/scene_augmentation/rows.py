@@ -407,16 +407,17 @@ def share_comparison(study: Study, bench: Bench) -> tuple[list[dict], dict[float
     parts, classes = parts_of(study.cfg, bench.sets.train), study.cfg.share_classes or None
     trained = {t.key: t.runs for t in study if not classes or t.role in classes}
     few = {n: getattr(bench.sets, n).select(classes=classes) for n in ("validation", "test")}
-    ordinary = bench.cfg.having(augment="flip,crop")
-    steps = most_steps(bench.cfg, [joined([parts[1.0], parts[1.0]], "as many fakes as real images")])
-    shared = few | {"role": FEW, "copies": None, "steps": steps, "protocols": (STEPS,)}
+    cfg = bench.cfg.having(batch_size=min(bench.cfg.batch_size, *map(len, parts.values())))
+    ordinary = cfg.having(augment="flip,crop")
+    steps = most_steps(cfg, [joined([parts[1.0], parts[1.0]], "as many fakes as real images")])
+    shared = few | {"cfg": cfg, "role": FEW, "copies": None, "steps": steps, "protocols": (STEPS,)}
     found = bench.compare(share_sets(parts, trained), **shared)
     flipped = {f"{share_name(s)} real, {FLIPS}": part for s, part in parts.items()}
     least = dict(sorted(parts.items())[:2])
     for name, images in share_sets(least, trained).items():
         if name.endswith(WITH_FAKES):
             flipped[f"{name}, {FLIPS}"] = images
-    rows = [*found.rows, *bench.compare(flipped, cfg=ordinary, **shared).rows]
+    rows = [*found.rows, *bench.compare(flipped, **shared | {"cfg": ordinary}).rows]
     rows += bench.compare(filled_up(parts, trained), **shared).rows
     for share, part in parts.items():
         card = {"curve": "real images alone", "n_real": len(part), "n_fake": len(part), "protocol": STEPS}
@@ -510,7 +511,7 @@ def layer_facts(study: Study, bench: Bench, found: Comparison) -> list[dict]:
 
 
 def excess_rows(rows: Sequence[Mapping]) -> list[dict]:
-    "Numbers of the network less those of what learnt nothing; and how much its last layer rises above the others."
+    "Numbers of the network less those of what learnt nothing; how much its last layer rises above others."
     own = {(r["arm"], r["metric"]): r for r in rows if r["seed"] is None}
     out = []
     for name, (metric, against) in EXCESS.items():

@@ -15,6 +15,7 @@ from ...base import Missing
 from ...data import ImageSet
 from ...datasets.scenes import SCENES_PRINTED
 from ...datasets.survey import counts_beside
+from ...layers import GROUPS, PLACES, first_filters, layer_maps
 from ...stages import cards as cards_room
 from ...stages.arms import Trained
 from ...stages.classes import PER_CLASS
@@ -26,7 +27,7 @@ from ...stages.score import score
 from ...stages.tables import cell_of, number, paired, score_curve
 from ...stages.worth import REAL_ONLY, WITH_FAKES, share_name
 from . import words
-from .rows import FEW, FLIPS, SCENES, VALIDATES, trained_networks
+from .rows import FEW, FLIPS, NETWORK, SCENES, VALIDATES, trained_networks
 from .words import cell, kind, listed, said
 from gannb.studies.study import (
     RULERS,
@@ -39,10 +40,12 @@ from gannb.studies.study import (
 )
 
 # %% auto #0
-__all__ = ['COUNTS', 'FINDINGS', 'COURSE', 'MODES', 'PRINTED', 'TABLE2', 'WAYS', 'WAY_HEADS', 'SETTINGS', 'HARNESS', 'SHARES',
-           'notes', 'measured', 'hero', 'data', 'counts', 'found', 'networks', 'ladder', 'losses', 'd_accuracy',
-           'course', 'six_states', 'states', 'kid_curve', 'table2', 'ways', 'learning', 'per_class', 'confusion',
-           'settings', 'harness', 'share_curve', 'shares', 'cards', 'records']
+__all__ = ['COUNTS', 'FINDINGS', 'COURSE', 'STATE_SCORES', 'MODES', 'TABLE2', 'ACCURACIES', 'BOTH_HEADS', 'WAYS', 'WAY_HEADS',
+           'SETTINGS', 'HARNESS', 'SHARES', 'FILTER_NUMBERS', 'LAYER_HEADS', 'notes', 'measured', 'hero', 'data',
+           'counts', 'found', 'networks', 'ladder', 'losses', 'd_accuracy', 'oscillation', 'six_states', 'states',
+           'kid_curve', 'state_scores', 'table2', 'ways', 'accuracies', 'losses_by_validation', 'classifier_curves',
+           'per_class', 'confusion', 'settings', 'harness', 'share_curve', 'few_images', 'filters', 'filter_numbers',
+           'layer_numbers', 'maps', 'cards', 'records']
 
 # %% ../../../nbs/17_studies.scene_augmentation.show.ipynb #4771097b
 def _of_each_class(images: ImageSet, n: int) -> np.ndarray:  # (classes * n, H, W, C)
@@ -74,7 +77,7 @@ def data(study: Study) -> Figure:
     return Figure(
         "data",
         plot.grid(_of_each_class(sets.train, n), cols=n, row_labels=list(sets.train.classes)),
-        f"What the GANs and the classifiers learn from: {len(sets.train):,} images of {study.cfg.size} pixels "
+        f"What GANs and classifiers learn from: {len(sets.train):,} images of {study.cfg.size} pixels "
         "a side.",
         "One row of real images for each class.",
     )
@@ -106,7 +109,8 @@ def found(study: Study) -> Table:
         "What a look at every file found. Before the split, training images that are also test images were "
         "left out, pairs with contradictory labels wholly, and of agreeing pairs one."
     )
-    return Table("data_check", study.facts["data"]["findings"], FINDINGS, caption, "cell")
+    rows = [{**r, "which": r["which"] or "-"} for r in study.facts["data"]["findings"]]
+    return Table("copies", rows, FINDINGS, caption, "cell")
 
 # %% ../../../nbs/17_studies.scene_augmentation.show.ipynb #878f60a8
 def networks(study: Study) -> tuple[Figure, Table]:
@@ -185,7 +189,7 @@ COURSE = {
 }
 
 
-def course(study: Study) -> Table:
+def oscillation(study: Study) -> Table:
     "How much D swings, beside courses with a known answer."
     arms = {
         "as trained": (PER_CLASS, "end"),
@@ -203,7 +207,7 @@ def course(study: Study) -> Table:
         "Size of the steps from epoch to epoch, over what the luck of the batch alone would give (1: luck "
         f"alone). A course turns round at two of three epochs where it is luck alone. {study.seeds}."
     )
-    return Table("course", [*rows, turns], COURSE, caption, "cell")
+    return Table("oscillation", [*rows, turns], COURSE, caption, "cell")
 
 # %% ../../../nbs/17_studies.scene_augmentation.show.ipynb #a2a4b5d5
 def six_states(run: GanRun) -> list[int]:
@@ -225,7 +229,7 @@ def states(study: Study) -> Figure:
     return Figure(
         "states",
         plot.grid(np.stack(rows), cols=width, row_labels=[t.role for t in main]),
-        f"The same noise at {width} states, from left to right after epochs {shown} ({main[0].role}; the "
+        f"The same noise at {width} states, from left to right after epochs {shown} ({main[0].role}, the "
         f"others likewise). KID of {main[0].role}: {kids[0]:.1f} after the first epoch, {kids[1]:.1f} at the "
         "end (the paper's Figures 5 and 6).",
         "A row a class, a column a state of the training: one generated image each, of the same noise.",
@@ -249,9 +253,35 @@ def kid_curve(study: Study) -> Figure:
         "A panel a class: KID against the training step, every seed.",
     )
 
+# %% ../../../nbs/17_studies.scene_augmentation.show.ipynb #521a7abd
+STATE_SCORES = {
+    "KID after half of the steps": ("kid", "half"),
+    "KID at the end": ("kid", "end"),
+    "KID of outlines and colours at the end": ("gist_kid", "end"),
+    "recall at the end": ("recall", "end"),
+    "coverage at the end": ("coverage", "end"),
+    "rank correlation of KID with the state": ("kid_rank", "end"),
+    "... of KID of outlines and colours": ("gist_rank", "end"),
+    "rank correlation of G's loss with KID": ("loss_kid_rank", "end"),
+    "... of their changes from state to state": ("loss_kid_change_rank", "end"),
+    "slope of G's loss, nats in 100 epochs": ("loss_G_slope", "end"),
+}
+
+
+def state_scores(study: Study) -> Table:
+    "What became of the images and of G's loss, in numbers."
+    rows = [
+        {"what": what, "value": cell(study, PER_CLASS, metric, at)}
+        for what, (metric, at) in STATE_SCORES.items()
+    ]
+    caption = (
+        "Each number is a mean over the classes inside a seed. A rank correlation of -1: images get better "
+        f"with every state. 95 % intervals, {study.seeds}."
+    )
+    return Table("state_scores", rows, {"what": "What", "value": "Here"}, caption, "cell")
+
 # %% ../../../nbs/17_studies.scene_augmentation.show.ipynb #49e3114f
 MODES = {"fake": ("All Fake", "fake"), "real": ("All Real", "real"), "real+fake": ("Fake + Real", "mixed")}
-PRINTED = {"fake": "fake", "real": "real", "real+fake": "both"}  # mode -> its key in the YAML
 
 
 def table2(study: Study) -> Table:
@@ -260,7 +290,7 @@ def table2(study: Study) -> Table:
     chance = said(study, "majority class", at=None)
     caption = (
         f"Table 2 beside ours: {words.classifier_words(study)}. Losses with validation images of the "
-        f"training set's own kind, accuracy on real test images; naming the commonest class gives {chance} %. "
+        f"training set's own kind, accuracy on real test images (the commonest class alone: {chance} %). "
         f"In brackets 95 % intervals, {study.seeds}."
     )
     return Table("table2", rows, TABLE2, caption, "cell")
@@ -273,10 +303,10 @@ def _own_kind(mode: str) -> str:
 
 def _table2_row(study: Study, mode: str) -> dict[str, Any]:
     "A line of Table 2: the paper's numbers, ours."
-    printed, own = study.published["table2"][PRINTED[mode]], _own_kind(mode)
+    printed, own = study.published["table2"][mode], _own_kind(mode)
     return {
         "mode": MODES[mode][0],
-        "paper_train": printed["training_loss"],
+        "paper_train": printed["train_loss"],
         "train": cell(study, own, "train_loss"),
         "paper_validation": printed["validation_loss"],
         "validation": cell(study, own, "validation_loss"),
@@ -298,14 +328,28 @@ TABLE2 = {
 }
 
 # %% ../../../nbs/17_studies.scene_augmentation.show.ipynb #a9fe98d8
+ACCURACIES = {
+    "fake": "fakes alone",
+    "real": "real images alone",
+    "real+fake": "real images and as many fakes",
+    "half and half": "half of the real images and as many fakes",
+    f"real, {FLIPS}": "real images, flipped and cropped",
+}
+BOTH_HEADS = {
+    "set": "Training images",
+    "epochs": "Accuracy, equal epochs (%)",
+    "epochs_difference": "Difference from real alone (points)",
+    "steps": "Accuracy, equal steps (%)",
+    "steps_difference": "Difference (points)",
+    "copies": "Without near-copies (%)",
+    "calibration": "Calibration error",
+}
 WAYS = {
     "real": "real images alone",
     "real+fake": "with as many fakes, fresh noise through the last generators",
     "real+fake, best state": "... through the best kept generators",
     "real+fake, collected": "... collected all through the training, as Algorithm 1 says",
     f"real+fake, {VALIDATES} both": "... validated on real and fake images",
-    "half and half": "half of the real images, half fakes",
-    f"real, {FLIPS}": "real images, flipped and cropped",
     "fake": "fakes alone, fresh noise through the last generators",
     "fake, best state": "... through the best kept generators",
     "fake, collected": "... collected all through the training",
@@ -315,8 +359,7 @@ WAY_HEADS = {
     "set": "Training images",
     "accuracy": "Accuracy (%)",
     "difference": "Difference from real alone (points)",
-    "copies": "Without near-copies (%)",
-    "calibration": "Calibration error",
+    "validation": "Validation loss",
 }
 
 
@@ -333,29 +376,74 @@ def ways(study: Study) -> Table:
             "set": words_of,
             "accuracy": cell(study, arm),
             "difference": _less_real(study, arm),
-            "copies": cell(study, arm, "accuracy_without_copies"),
-            "calibration": cell(study, arm, "calibration_error"),
+            "validation": cell(study, arm, "validation_loss"),
         }
         for arm, words_of in WAYS.items()
     ]
     seen = {k: h for k, h in WAY_HEADS.items() if any(not isinstance(r[k], Missing) for r in rows)}
     caption = (
         f"Accuracy on real test images, equal epochs. 95 % intervals, {study.seeds}; differences are taken "
-        f"seed by seed. {words.wins_words(study)}"
+        "seed by seed. The validation loss is by real images but where the line says otherwise."
     )
-    return Table("training_sets", rows, seen, caption, "cell")
+    return Table("ways", rows, seen, caption, "cell")
+
+# %% ../../../nbs/17_studies.scene_augmentation.show.ipynb #a715529f
+def accuracies(study: Study) -> Table:
+    "The paper's modes and what stands beside them, under both protocols."
+    rows = [
+        {
+            "set": words_of,
+            "epochs": cell(study, arm),
+            "epochs_difference": _less_real(study, arm),
+            "steps": cell(study, arm, at=STEPS),
+            "steps_difference": _less_real(study, arm, STEPS),
+            "copies": cell(study, arm, "accuracy_without_copies"),
+            "calibration": cell(study, arm, "calibration_error"),
+        }
+        for arm, words_of in ACCURACIES.items()
+    ]
+    heads = {k: h for k, h in BOTH_HEADS.items() if any(not isinstance(r[k], Missing) for r in rows)}
+    gap = said(study, "fake", "gap_to_real")
+    caption = (
+        f"Accuracy on real test images. Fakes alone end {gap} points behind real images. "
+        f"{words.wins_words(study)} 95 % intervals, {study.seeds}; differences are taken seed by seed."
+    )
+    return Table("accuracies", rows, heads, caption, "cell")
+
+
+def losses_by_validation(study: Study) -> Table:
+    "Validation loss by images of a training set's own kind, and by real images."
+    rows = [
+        {
+            "mode": MODES[mode][0],
+            "paper": study.published["table2"][mode]["validation_loss"],
+            "own": cell(study, _own_kind(mode), "validation_loss"),
+            "real": cell(study, mode, "validation_loss"),
+            "accuracy": cell(study, mode),
+        }
+        for mode in MODES
+    ]
+    heads = {
+        "mode": "Training data",
+        "paper": "Validation loss, paper",
+        "own": "here, by images of its own kind",
+        "real": "here, by real images",
+        "accuracy": "Accuracy (%)",
+    }
+    caption = f"Who validates decides who has the lowest loss. 95 % intervals, {study.seeds}."
+    return Table("losses_by_validation", rows, heads, caption, "cell")
 
 # %% ../../../nbs/17_studies.scene_augmentation.show.ipynb #037b6df9
 def _fits(study: Study, arm: str, at: str = EPOCHS) -> list[Fitted]:
     return [fit for (name, _, step), fit in study.facts["fits"].items() if (name, step) == (arm, at)]
 
 
-def learning(study: Study) -> Figure:
+def classifier_curves(study: Study) -> Figure:
     "Figures 7 and 8: losses of the three modes, epoch by epoch."
     panels = [_learning_panel(study, mode) for mode in MODES]
     soon = [f"{said(study, mode, 'epochs_to_converge', form='.0f')} on {mode}" for mode in MODES]
     return Figure(
-        "learning",
+        "classifier_curves",
         plot.curves(panels, "epoch", "loss, nats", raw=False, height=190),
         f"Validation loss is within 5 % of its lowest after epoch {listed(soon)} (the paper's Figures 7, 8).",
         "A panel for each training set: training and validation loss against the epoch, every seed.",
@@ -372,7 +460,7 @@ def _learning_panel(study: Study, mode: str) -> dict:
         {"label": "training", "x": x, "y": found["train_loss"], "color": plot.COLORS[color]},
         {"label": "validation", "x": x, "y": found["validation_loss"], "color": "#D55E00"},
     ]
-    printed = study.published["table2"][PRINTED[mode]]["validation_loss"]
+    printed = study.published["table2"][mode]["validation_loss"]
     return {"title": MODES[mode][0], "series": series, "paper": {"paper": printed}}
 
 # %% ../../../nbs/17_studies.scene_augmentation.show.ipynb #e3bc8729
@@ -404,7 +492,7 @@ def confusion(study: Study, arm: str) -> Table:
 def settings(study: Study) -> Table:
     "Other settings of the classifier on real images: which of them gives the paper's numbers?"
     printed = study.published["table2"]["real"]
-    losses = {"train": printed["training_loss"], "validation": printed["validation_loss"]}
+    losses = {"train": printed["train_loss"], "validation": printed["validation_loss"]}
     rows = [
         {"setting": "the paper"} | losses | {"accuracy": printed["accuracy"]},
         {"setting": f"as here: {words.classifier_words(study)}"} | _setting(study, "real"),
@@ -473,11 +561,11 @@ def share_curve(study: Study) -> Figure:
     least = min(parts)
     gain = number(_gain(study, least), "+.1f")
     return Figure(
-        "few_images",
+        "share_curve",
         plot.curves(
             [{"series": series}], "real images", "accuracy on real test images, %", raw=False, height=230
         ),
-        f"With {len(parts[least]):,} real images ({share_name(least)}), fakes change accuracy by {gain} points.",
+        f"With {len(parts[least]):,} real images ({share_name(least)}), fakes change it by {gain} points.",
         "Accuracy against the number of real images: alone, with fakes, with flips and crops; every seed.",
     )
 
@@ -502,7 +590,7 @@ SHARES = {
 }
 
 
-def shares(study: Study) -> Table:
+def few_images(study: Study) -> Table:
     "Accuracy at each share, and what a fake was worth."
     rows = []
     for share, part in study.facts["parts"].items():
@@ -516,7 +604,7 @@ def shares(study: Study) -> Table:
         "As many fakes as real images, from GANs that saw only these. Equal steps, 95 % intervals, "
         f"{study.seeds}."
     )
-    return Table("shares", rows, SHARES, caption, "cell")
+    return Table("few_images", rows, SHARES, caption, "cell")
 
 
 def _recall(study: Study, share: float) -> Any:
@@ -525,6 +613,145 @@ def _recall(study: Study, share: float) -> Any:
     classes = study.cfg.share_classes or list(study.main)
     per_seed = zip(*(study.results.values(c, arm, "recall") for c in classes))
     return cell_of([float(np.mean(v)) for v in per_seed], (0, 1))
+
+# %% ../../../nbs/17_studies.scene_augmentation.show.ipynb #979f2f10
+def _network(study: Study) -> Any:
+    "The classifier whose layers are looked at; None where it has no convolutions."
+    return study.facts.get("network")
+
+
+def filters(study: Study) -> Figure | None:
+    "Figure 9: the first filters, colours combined."
+    net = _network(study)
+    if net is None:
+        return None
+    weights = first_filters(net)
+    r, chance = (said(study, arm, "filters_r", None, ".2f") for arm in (NETWORK, "random filters"))
+    moved = said(study, NETWORK, "filters_moved", None, ".2g")
+    return Figure(
+        "filters",
+        plot.filters(weights, cols=8, combined=True, numbered=True),
+        f"The {len(weights)} filters of the first convolution, colours combined as in the paper's Figure 9: "
+        f"mean correlation {r}, that of random numbers {chance}. Training moved them by {moved} of it.",
+        "One grey square for each filter, with numbers of rows and columns.",
+    )
+
+
+FILTER_NUMBERS = {
+    "what": "Filters",
+    "filters_r": "Mean correlation of two",
+    "filters_smooth": "Smoothness",
+} | {f"share of {group}": group.capitalize() for group in GROUPS}
+
+
+def filter_numbers(study: Study) -> Table | None:
+    "The first filters in numbers, beside filters that learnt nothing."
+    if _network(study) is None:
+        return None
+    arms = {
+        "of the network": NETWORK,
+        "of random numbers": "random filters",
+        "random, as smooth as the network's": "smooth random filters",
+        "the network's, pixels shuffled": "shuffled filters",
+    }
+    metrics = [m for m in FILTER_NUMBERS if m != "what"]
+    rows = [{"what": w} | {m: _fact(study, arm, m) for m in metrics} for w, arm in arms.items()]
+    excess = {"what": "the network's beyond random"} | {
+        "filters_r": _fact(study, NETWORK, "filters_r_excess"),
+        "filters_smooth": _fact(study, NETWORK, "filters_smooth_excess"),
+    }
+    smooth = {"what": "... beyond random ones as smooth"} | {
+        "filters_r": _fact(study, NETWORK, "filters_r_excess_smooth")
+    }
+    moved = {
+        "what": "moved by our training, share of their size",
+        "filters_r": _fact(study, NETWORK, "filters_moved"),
+    }
+    filled = [dict.fromkeys(metrics, "-") | r for r in (excess, smooth, moved)]
+    caption = (
+        "Smoothness is 0 for noise and 1 for one shade (Moran's I). Groups by the energy of changes along "
+        "and across a filter; our rule, for the paper told them by eye."
+    )
+    return Table("filter_numbers", [*rows, *filled], FILTER_NUMBERS, caption, "cell")
+
+
+def _fact(study: Study, arm: str, metric: str) -> Any:
+    "A fact's number; a dash where it was not asked."
+    values = study.results.values(SCENES, arm, metric, None)
+    return float(np.mean(values)) if values else "-"
+
+# %% ../../../nbs/17_studies.scene_augmentation.show.ipynb #307dd66a
+def layer_numbers(study: Study) -> Table | None:
+    "What the layers have in common and how various they are, beside networks that learnt nothing."
+    if _network(study) is None:
+        return None
+    arms = {
+        "the network": NETWORK,
+        "the same, untrained": "untrained network",
+        "images shuffled": "shuffled images",
+    }
+    rows = [
+        {"what": w} | {m: _fact(study, arm, m) for m in LAYER_HEADS if m != "what"} for w, arm in arms.items()
+    ]
+    caption = (
+        "CKA: how much two layers agree on which test images are alike, 0 for chance. Effective rank: how "
+        "many directions the answers of a layer take; per channel, as later layers have more of them."
+    )
+    return Table("layer_numbers", rows, LAYER_HEADS, caption, "cell")
+
+
+LAYER_HEADS = {
+    "what": "Network",
+    "cka_first_middle": "CKA, first and middle",
+    "cka_first_last": "CKA, first and last",
+    "rank_first": "Rank, first",
+    "rank_middle": "middle",
+    "rank_last": "last",
+    "rank_share_first": "Rank per channel, first",
+    "rank_share_middle": "middle, per channel",
+    "rank_share_last": "last, per channel",
+    "cka_excess": "CKA beyond chance",
+    "rank_rise": "Rank, last above others",
+    "rank_share_rise": "... per channel",
+}
+
+
+def _test_image(study: Study) -> np.ndarray:  # (1, H, W, C) uint8
+    "The paper shows a mountain; else an image of the first class."
+    test = study.facts["bench"].sets.test
+    k = test.classes.index("mountain") if "mountain" in test.classes else 0
+    return test.take(np.flatnonzero(test.labels == k)[:1])
+
+
+def maps(study: Study) -> tuple[Figure, ...]:
+    "Figures 10 to 12: what three convolutions make of a test image."
+    net = _network(study)
+    if net is None:
+        return ()
+    image, found = _test_image(study), {}
+    for place, of_layer in layer_maps(net, image).items():
+        found[place] = of_layer[0]
+    shown = Figure(
+        "test_image",
+        plot.grid(image, cols=1),
+        "The test image that all maps below are of (the paper's Figure 10).",
+        "One real test image.",
+    )
+    return (shown, *(_map_figure(study, place, found[place]) for place in PLACES))
+
+
+def _map_figure(study: Study, place: str, of_layer: np.ndarray) -> Figure:
+    "The maps of one convolution."
+    rank = number(study.results.cell(SCENES, NETWORK, f"rank_{place}", None), ".0f")
+    n, side = len(of_layer), of_layer.shape[-1]
+    many = f"the first 64 of {n}" if n > 64 else f"all {n}"
+    return Figure(
+        f"feature_maps_{place}",
+        plot.feature_maps(of_layer, cols=16),
+        f"The {place} convolution: {many} maps, {side} x {side} pixels, each stretched to its own range. "
+        f"Over the test images they take {rank} directions (the paper's Figures 11 and 12).",
+        f"Small grey pictures: the maps of the {place} convolution.",
+    )
 
 # %% ../../../nbs/17_studies.scene_augmentation.show.ipynb #88193cfd
 notes, measured = words.notes, words.measured  # a show room has both

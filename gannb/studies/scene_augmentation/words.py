@@ -11,7 +11,7 @@ from typing import Any
 from ...base import check_choice
 from ...stages.classifier import EPOCHS, STEPS
 from ...stages.tables import number
-from .rows import SCENES, VALIDATES, classifier_of
+from .rows import FEW, SCENES, VALIDATES, classifier_of
 from ..study import Study
 
 # %% auto #0
@@ -98,8 +98,8 @@ def split_words(study: Study) -> str:
     sets = study.facts["bench"].sets
     return (
         f"**The split comes first.** Of the training images {len(sets.train):,} train GANs and classifiers, "
-        f"{len(sets.validation):,} choose the classifier's weights, and {len(sets.test):,} test images judge; "
-        "nothing has seen them. It was made by class, copies kept together, before any GAN was trained."
+        f"{len(sets.validation):,} choose the classifier's weights, {len(sets.test):,} test images judge, "
+        "and nothing has seen them. It was made by class, copies kept together, before any GAN was trained."
     )
 
 
@@ -138,7 +138,7 @@ def wins_words(study: Study) -> str:
     return f"Real and fake together beat real images alone in {listed(out)}."
 
 # %% ../../../nbs/17_studies.scene_augmentation.words.ipynb #fd4897b6
-MEASURED = {  # of an open choice -> metric, its form, words -> (arm, protocol)
+MEASURED = {  # of an open choice -> metric, its form, words -> (arm, protocol, data set if not all classes)
     "fakes": (
         "accuracy of real and fake, %",
         ".1f",
@@ -180,6 +180,11 @@ MEASURED = {  # of an open choice -> metric, its form, words -> (arm, protocol)
             "224 px": ("setting: input 224", EPOCHS),
         },
     ),
+    "share": (
+        "accuracy of real images alone, %",
+        ".1f",
+        {name: (f"{name} real", STEPS, FEW) for name in ("5 %", "10 %", "25 %", "50 %", "100 %")},
+    ),
     "network": (
         "accuracy of real images, %",
         ".1f",
@@ -201,6 +206,6 @@ def measured(study: Study, measure: str | None) -> str:
         return "not measured"
     check_choice("measure", measure, MEASURED)
     name, form, asked = MEASURED[measure]
-    found = {words: cell(study, arm, at=at) for words, (arm, at) in asked.items()}
+    found = {words: cell(study, arm, "accuracy", *where) for words, (arm, *where) in asked.items()}
     told = [f"{number(c, form)} {words}" for words, c in found.items() if isinstance(c, Mapping)]
     return f"{name}: {', '.join(told)}" if len(told) > 1 else "not measured"
