@@ -188,9 +188,7 @@ def test_fakes_that_help_where_images_are_few():
     m = planted((0, 0, 3))
     assert {s: e.word for s, e in m.adds(FAKES).items()} == {1.0: SAME, 0.5: SAME, 0.1: HELPS}
     said = sentence(m)
-    assert said.startswith("With 10 % of your images, fakes add 3.0 points [2.6, 3.4]") or (
-        "fakes add 3.0 [2.6, 3.4] points" in said
-    )
+    assert said.startswith("With 10 % of your images, fakes add 3.0 [2.6, 3.4] points; ")
     assert "with all of them, they make no difference that matters" in said and "50 %" not in said
     assert answer_word(m) == ("yes", "✓ fakes help")
     worth = {0.1: Effect(0.4, (0.2, 0.6), 5, ""), 0.5: Effect(0.9, (0.7, 1.1), 5, "")}
