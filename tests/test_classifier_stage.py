@@ -423,7 +423,8 @@ def test_a_set_may_belong_to_a_seed_and_have_its_own_validation(digits):
     assert prints == {share_of(train, 0.5, s).fingerprint for s in (0, 7)}
     cards = [store.read_json(found.fits[a, 0, STEPS].folder / "card.json")["validation"] for a in own]
     assert cards == [s.fingerprint for s in own.values()]
-    assert found.rows[0]["protocol"]["validation"] == "each set has its own"
+    told = {r["arm"]: r["protocol"]["validation"] for r in found.rows}
+    assert told == {name: s.fingerprint for name, s in own.items()}
 
 
 @pytest.mark.parametrize(

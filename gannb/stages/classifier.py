@@ -441,6 +441,12 @@ def _check_test(test: ImageSet, sets: Mapping[str, ImageSet]) -> None:
             raise GannbError(f"The test images and {name!r} must have labels, and the same classes and size.")
 
 
+def _validation_words(validation: ImageSet | Mapping[str, TrainingSet], name: str) -> str:
+    "Which images chose the weights of an arm: their fingerprint, or that each seed has its own."
+    own = validation if isinstance(validation, ImageSet) else validation[name]
+    return own.fingerprint if isinstance(own, ImageSet) else "each seed has its own"
+
+
 def most_steps(cfg: ClassifierConfig, sets: Iterable[ImageSet]) -> int:
     "The steps that the largest of some training sets takes under the protocol of equal epochs."
     return cfg.epochs * max(steps_per_epoch(len(s), cfg.batch_size) for s in sets)
@@ -474,7 +480,7 @@ def compare_training_sets(
         for (name, train), protocol in product(trained.items(), protocols):
             chooses = _validating(validation, name, seed)
             fit = fitted(cfg, train, chooses, seed, most if protocol == STEPS else None, pool)
-            card = _card(cfg, test, validation, protocol, most)
+            card = _card(cfg, test, _validation_words(validation, name), protocol, most)
             rows += _score_rows(name, role, protocol, fit, test, copies, card)
             fits[name, seed, protocol] = fit
             say(
@@ -486,16 +492,15 @@ def compare_training_sets(
 def _card(
     cfg: ClassifierConfig,
     test: ImageSet,
-    validation: ImageSet | Mapping[str, TrainingSet],
+    validation: str,  # which images chose the weights
     protocol: str,
     most: int,
 ) -> dict[str, Any]:
     "What must be alike where the scores of two classifiers are compared."
-    whole = isinstance(validation, ImageSet)
     return classifier_card(cfg, test.size) | {
         "test": test.fingerprint,
         "n_test": len(test),
-        "validation": validation.fingerprint if whole else "each set has its own",
+        "validation": validation,
         "protocol": protocol,
         "length": f"{cfg.epochs} epochs" if protocol == EPOCHS else f"{most} steps",
     }

@@ -25,7 +25,7 @@ from ...stages.ladder import LADDER_COLUMNS, LIKE_WITH_LIKE, ladder_rows, ladder
 from ...stages.run import GanRun, kept
 from ...stages.score import score
 from ...stages.tables import cell_of, number, paired, score_curve
-from ...stages.worth import REAL_ONLY, WITH_FAKES, share_name
+from ...stages.worth import REAL_ONLY, WITH_FAKES, share_arm, share_name
 from . import words
 from .rows import FEW, FLIPS, NETWORK, SCENES, VALIDATES, trained_networks
 from .words import cell, kind, listed, said
@@ -41,11 +41,11 @@ from gannb.studies.study import (
 
 # %% auto #0
 __all__ = ['COUNTS', 'FINDINGS', 'COURSE', 'STATE_SCORES', 'MODES', 'TABLE2', 'ACCURACIES', 'BOTH_HEADS', 'WAYS', 'WAY_HEADS',
-           'SETTINGS', 'HARNESS', 'SHARES', 'FILTER_NUMBERS', 'LAYER_HEADS', 'notes', 'measured', 'hero', 'data',
-           'counts', 'found', 'networks', 'ladder', 'losses', 'd_accuracy', 'oscillation', 'six_states', 'states',
-           'kid_curve', 'state_scores', 'table2', 'ways', 'accuracies', 'losses_by_validation', 'classifier_curves',
-           'per_class', 'confusion', 'settings', 'harness', 'share_curve', 'few_images', 'filters', 'filter_numbers',
-           'layer_numbers', 'maps', 'cards', 'records']
+           'SETTINGS', 'HARNESS', 'SHARES', 'FILTER_NUMBERS', 'LAYER_HEADS', 'notes', 'measured', 'names', 'hero',
+           'data', 'counts', 'found', 'networks', 'ladder', 'losses', 'd_accuracy', 'oscillation', 'six_states',
+           'states', 'kid_curve', 'state_scores', 'table2', 'ways', 'accuracies', 'losses_by_validation',
+           'classifier_curves', 'per_class', 'confusion', 'settings', 'harness', 'share_curve', 'few_images', 'filters',
+           'filter_numbers', 'layer_numbers', 'maps', 'cards', 'records']
 
 # %% ../../../nbs/17_studies.scene_augmentation.show.ipynb #4771097b
 def _of_each_class(images: ImageSet, n: int) -> np.ndarray:  # (classes * n, H, W, C)
@@ -88,16 +88,24 @@ COUNTS = {"part": "Part", "class": "Class", "published": "Paper", "here": "Here"
 
 def counts(study: Study) -> Table:
     "Table 1: the paper's counts beside those of the data here."
-    here = study.facts["data"]["check"]["counts"]
-    printed = SCENES_PRINTED if study.cfg.dataset == "intel-scenes" else {"train": {}, "test": {}}
-    rows = counts_beside(printed, {part: here.get(part, here.get("all", {})) for part in printed})
+    if study.cfg.dataset != "intel-scenes":
+        return _own_counts(study)
+    rows = counts_beside(SCENES_PRINTED, study.facts["data"]["check"]["counts"])
     caption = (
         "Table 1 beside the images here. The paper's test column sums to 3,001; the published data set has "
         "3,000 test images."
-        if study.cfg.dataset == "intel-scenes"
-        else f"Images of {kind(study)} here; Table 1 counts scenes, so there is nothing to compare."
     )
     return Table("table1", rows, COUNTS, caption)
+
+
+def _own_counts(study: Study) -> Table:
+    "Counts of images that are no scenes."
+    sets = study.facts["bench"].sets
+    parts = {name: getattr(sets, name).counts() for name in ("train", "validation", "test")}
+    rows = [{"class": c} | {name: n[c] for name, n in parts.items()} for c in sets.train.classes]
+    heads = {"class": "Class", "train": "Train", "validation": "Validate", "test": "Test"}
+    caption = f"Images of {kind(study)} here. The paper's Table 1 counts scenes: there is nothing to compare."
+    return Table("table1", rows, heads, caption)
 
 
 FINDINGS = {"what": "What", "number": "Number", "which": "Which"}
@@ -175,7 +183,7 @@ def d_accuracy(study: Study) -> Figure:
     unrest = said(study, PER_CLASS, "acc_unrest", "end", ".1f")
     return Figure(
         "d_accuracy",
-        plot.curves(panels, "epoch", "share of images that D calls right", ylim=(0.4, 1.02), height=130),
+        plot.curves(panels, "epoch", "accuracy of D", ylim=(0.4, 1.02), height=130),
         f"From epoch to epoch D's accuracy moves {unrest} times as much as the luck of the batch alone would "
         "move it (the paper's Figure 4).",
         "A panel a class: accuracy of D against the epoch, every seed.",
@@ -287,7 +295,7 @@ MODES = {"fake": ("All Fake", "fake"), "real": ("All Real", "real"), "real+fake"
 def table2(study: Study) -> Table:
     "Table 2: the paper's numbers beside ours."
     rows = [_table2_row(study, mode) for mode in MODES]
-    chance = said(study, "majority class", at=None)
+    chance = said(study, "majority class", at="control")
     caption = (
         f"Table 2 beside ours: {words.classifier_words(study)}. Losses with validation images of the "
         f"training set's own kind, accuracy on real test images (the commonest class alone: {chance} %). "
@@ -558,6 +566,7 @@ def share_curve(study: Study) -> Figure:
         y = [study.results.values(FEW, _share_arms(s)[label], "accuracy", STEPS) for s in parts]
         x = [len(part) for part in parts.values()]
         series.append({"label": label, "x": x, "y": np.array(y).T, "color": plot.COLORS[color]})
+    low = max(0.0, min(float(s["y"].min()) for s in series) - 2)
     least = min(parts)
     gain = number(_gain(study, least), "+.1f")
     return Figure(
@@ -565,8 +574,9 @@ def share_curve(study: Study) -> Figure:
         plot.curves(
             [{"series": series}], "real images", "accuracy on real test images, %", raw=False, height=230
         ),
-        f"With {len(parts[least]):,} real images ({share_name(least)}), fakes change it by {gain} points.",
-        "Accuracy against the number of real images: alone, with fakes, with flips and crops; every seed.",
+        f"With {len(parts[least]):,} real images ({share_name(least)}), fakes change the accuracy by {gain} "
+        "points.",
+        "Accuracy on real test images against the number of real ones: alone, with fakes, with flips and crops; every seed.",
     )
 
 
@@ -609,8 +619,9 @@ def few_images(study: Study) -> Table:
 
 def _recall(study: Study, share: float) -> Any:
     "Recall of the GANs of a share; of all images where it is 1, over the classes that take part."
-    arm = PER_CLASS if share == 1 else f"{PER_CLASS}, {share_name(share)} of the images"
-    classes = study.cfg.share_classes or list(study.main)
+    if share < 1:
+        return study.results.cell(SCENES, share_arm(share), "recall")
+    arm, classes = share_arm(share), study.cfg.share_classes or list(study.main)
     per_seed = zip(*(study.results.values(c, arm, "recall") for c in classes))
     return cell_of([float(np.mean(v)) for v in per_seed], (0, 1))
 
@@ -754,7 +765,7 @@ def _map_figure(study: Study, place: str, of_layer: np.ndarray) -> Figure:
     )
 
 # %% ../../../nbs/17_studies.scene_augmentation.show.ipynb #88193cfd
-notes, measured = words.notes, words.measured  # a show room has both
+notes, measured, names = words.notes, words.measured, words.names  # a show room has all three
 
 
 def cards(study: Study) -> dict[str, dict]:

@@ -15,8 +15,8 @@ from .rows import FEW, SCENES, VALIDATES, classifier_of
 from ..study import Study
 
 # %% auto #0
-__all__ = ['NETWORKS', 'MEASURED', 'kind', 'classifier_words', 'listed', 'cell', 'said', 'stand_ins', 'fallback', 'notes',
-           'split_words', 'few_words', 'copies_words', 'wins_words', 'measured']
+__all__ = ['NETWORKS', 'MEASURED', 'kind', 'names', 'classifier_words', 'listed', 'cell', 'said', 'stand_ins', 'fallback',
+           'notes', 'split_words', 'few_words', 'copies_words', 'wins_words', 'measured']
 
 # %% ../../../nbs/17_studies.scene_augmentation.words.ipynb #c68fef63
 NETWORKS = {
@@ -30,6 +30,15 @@ NETWORKS = {
 def kind(study: Study) -> str:
     "What the images show: `scenes`, `digits`, or the name of the data set."
     return "scenes" if study.cfg.dataset == "intel-scenes" else study.cfg.dataset
+
+
+def names(study: Study) -> dict[str, str]:
+    "How sentences call the classes, all of them together, and those of the arms with fewer images."
+    few = study.cfg.share_classes
+    return {role: role for role in study.main} | {
+        SCENES: kind(study),
+        FEW: f"{kind(study)} of {len(few)} classes" if few else kind(study),
+    }
 
 
 def classifier_words(study: Study) -> str:
