@@ -41,7 +41,7 @@ from ...stages.course import course_rows, gist_rank_row, over_classes
 from ...stages.gan import load_data, load_held_out
 from ...stages.ladder import may_not_judge
 from ...stages.layers import layer_rows, network_of, untouched
-from ...stages.run import GanRun, epoch_near
+from ...stages.run import FIXED_SAMPLES, GanRun, epoch_near
 from ...stages.score import row, score_rows
 from gannb.stages.worth import (
     WITH_FAKES,
@@ -267,6 +267,12 @@ class FakeSource:
     validating: Mapping[str, int]  # class -> further fakes, for validation
     drawn: dict[tuple[int, str], Any] = field(default_factory=dict)
 
+    def ways(self) -> dict[str, str]:
+        "The other ways to make fakes that these trainings allow, and how arms call them."
+        counts, fewest = self.real.counts(), min(run.epochs for runs in self.trained.values() for run in runs)
+        enough = max(counts.values()) <= FIXED_SAMPLES * fewest
+        return ({"collected": "collected"} if enough else {}) | {"best": "best state"}
+
     def all_of(self, seed: int, way: str) -> ImageSet:
         "As many fakes of each class as there are real images, and those that validate."
         if (seed, way) not in self.drawn:
@@ -299,7 +305,7 @@ def named_sets(real: ImageSet, fakes: FakeSource) -> dict[str, TrainingSet]:
 def further_sets(real: ImageSet, fakes: FakeSource) -> dict[str, TrainingSet]:
     "Other readings of Algorithm 1, and validation images of the same kind."
     sets: dict[str, TrainingSet] = {}
-    for way, words in (("collected", "collected"), ("best", "best state")):
+    for way, words in fakes.ways().items():
         sets[f"fake, {words}"] = lambda s, way=way: fakes(s, way)
         sets[f"real+fake, {words}"] = lambda s, way=way: joined([real, fakes(s, way)], "real and fake")
     sets[f"fake, {VALIDATES} fakes"] = lambda s: fakes(s)
@@ -504,7 +510,9 @@ def layer_facts(study: Study, bench: Bench, found: Comparison) -> list[dict]:
         before = untouched(bench.cfg, len(fit.train.classes), fit.train.size, fit.train.channels, fit.seed)
         rows = layer_rows(NETWORK, SCENES, net, bench.sets.test, before)
     except GannbError as e:
-        study.facts["known missing"] |= dict.fromkeys((*EXCESS, *RISES, "filters_moved", *_GROUPS), str(e))
+        study.facts["known missing"] |= dict.fromkeys(
+            (NETWORK, *EXCESS, *RISES, "filters_moved", *_GROUPS), str(e)
+        )
         return []
     study.facts["network"] = net
     return rows + excess_rows(rows)
@@ -529,6 +537,9 @@ def classifier_rows(study: Study) -> list[dict]:
     "Everything that classifiers say."
     bench = bench_of(study)
     fakes = fake_source(study, bench)
+    if "collected" not in fakes.ways():
+        why = f"{study.first.first.epochs} epochs of {FIXED_SAMPLES} pictures are fewer than the real images"
+        study.facts["known missing"] |= dict.fromkeys(("fake, collected", "real+fake, collected"), why)
     main, further, ordinary = main_comparison(study, bench, fakes)
     shares, parts = share_comparison(study, bench)
     test = bench.sets.test

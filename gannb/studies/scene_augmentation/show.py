@@ -572,11 +572,11 @@ def share_curve(study: Study) -> Figure:
     return Figure(
         "share_curve",
         plot.curves(
-            [{"series": series}], "real images", "accuracy on real test images, %", raw=False, height=230
+            [{"series": series}], "real images", "accuracy, %", raw=False, ylim=(low, 101), height=230
         ),
         f"With {len(parts[least]):,} real images ({share_name(least)}), fakes change the accuracy by {gain} "
         "points.",
-        "Accuracy on real test images against the number of real ones: alone, with fakes, with flips and crops; every seed.",
+        "Accuracy against the number of real images: alone, with fakes, with flips and crops; every seed.",
     )
 
 
