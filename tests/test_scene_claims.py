@@ -24,6 +24,7 @@ MAIN, ALL, FEW = "one GAN a class", "scenes", "few classes"
 FEW_STEP, BOTH = "equal steps", ("equal epochs", "equal steps")
 PAGE = NAMES | {ALL: "all scenes", FEW: "glacier, mountain and sea"}
 R, N, A, OPEN, X = "reproduced", "not reproduced", "artefact", "inconclusive", "not testable here"
+PERCENT = ("accuracy", "gap_to_real", "accuracy_at_paper_setting")  # written as shares below
 NOISE = np.array([0.3, -1.1, 0.9, -0.4, 0.3])  # of five seeds
 
 # ---- a table in which nothing unusual happens: (arm, metric, data set, step) -> mean, spread ---------------
@@ -54,8 +55,7 @@ ACCURACY = {
     "real+fake": (0.80, 0.004),
     "half and half": (0.77, 0.004),
     "real, flips and crops": (0.81, 0.004),
-    "real+fake, flips and crops": (0.80, 0.004),
-    "real+fake, collected": (0.79, 0.004),
+    "real+fake, collected": (0.79, 0.006),
 }
 HARNESS = {
     "real images": (0.80, 0.001),
@@ -98,14 +98,16 @@ FACTS = {
         filters_r_excess_smooth=0.08,
         filters_smooth_excess=0.5,
         filters_moved=0,
-        share_horizontal=0.2,
-        share_vertical=0.2,
-        share_one_colour=0.2,
-        share_texture=0.4,
         cka_excess=0.3,
         rank_rise=20,
         rank_share_rise=-0.2,
-    ),
+    )
+    | {
+        "share of horizontal edges": 0.2,
+        "share of vertical edges": 0.2,
+        "share of one colour": 0.2,
+        "share of texture and other": 0.4,
+    },
 }
 ABSENT = {
     "full set": "the pack holds a part of the images",
@@ -131,7 +133,6 @@ EXPECTED = {
     "chance-by-print": R,
     "collected-fakes": N,
     "fakes-against-flips": N,
-    "fakes-beside-flips": N,
     "fake-only-gap": R,
     "fake-only-learns": R,
     "fake-only-worst": R,
@@ -177,7 +178,12 @@ def flat(values):
     return [r for (arm, m, d, s), v in values.items() for r in _flat(arm, m, d, s, v)]
 
 
+def _scale(metric):
+    return 100 if metric in PERCENT else 1
+
+
 def _flat(arm, metric, dataset, step, value):
+    value *= _scale(metric)
     return [control_row(arm, value, metric, dataset)[0] | {"step": step}]
 
 
@@ -196,7 +202,7 @@ def table(changed=None, changed_facts=None, seeds=5):
     seeded |= changed or {}
     out = flat(lone | (changed_facts or {})) + [absent_row(name, why) for name, why in ABSENT.items()]
     for i, ((arm, metric, dataset, step), (mean, spread)) in enumerate(seeded.items()):
-        values = mean + spread * np.roll(NOISE, i)[:seeds]
+        values = _scale(metric) * (mean + spread * np.roll(NOISE, i)[:seeds])
         out += rows(values.tolist(), arm, metric, dataset, step)
     return out
 
@@ -278,9 +284,8 @@ PLANTED = [  # claim, what is planted, other facts, verdict
     ("tiny-fraction", both("real+fake", (0.81, 0.012)), {}, OPEN),
     ("half-and-half", both("half and half", (0.80, 0.004)), {}, R),
     ("chance-by-print", {}, fact("printed numbers", "difference_low", 0.1), N),
-    ("collected-fakes", both("real+fake, collected", (0.83, 0.004)) | {}, {}, R),
+    ("collected-fakes", both("real+fake, collected", (0.83, 0.006)), {}, R),
     ("fakes-against-flips", both("real+fake", (0.84, 0.004)), {}, R),
-    ("fakes-beside-flips", both("real+fake, flips and crops", (0.84, 0.004)), {}, R),
     ("fake-only-gap", {("fake", "gap_to_real", ALL, "equal epochs"): (0.3, 0.01)}, {}, N),
     ("fake-only-gap", {("fake", "gap_to_real", ALL, "equal epochs"): (0.0, 0.01)}, {}, N),
     ("fake-only-gap", {("fake", "gap_to_real", ALL, "equal epochs"): (0.14, 0.02)}, {}, OPEN),
@@ -340,7 +345,7 @@ PLANTED = [  # claim, what is planted, other facts, verdict
     ),  # as smooth by chance
     ("filters-learned", {}, fact("network", "filters_moved", 0.3), R),
     ("filters-learned", {}, fact("network", "filters_smooth_excess", 0.0), N),
-    ("filter-groups", {}, fact("network", "share_vertical", 0.03), N),
+    ("filter-groups", {}, fact("network", "share of vertical edges", 0.03), N),
     ("middle-preserves", {}, fact("network", "cka_excess", 0.02), N),
     ("last-more-diverse", {}, fact("network", "rank_share_rise", 0.2), R),
     ("last-more-diverse", {}, fact("network", "rank_rise", -5) | {}, N),
@@ -382,7 +387,7 @@ def accuracy_claims():
 
 def test_each_claim_about_accuracy_has_the_harness_tried_first():
     "A negative control and a positive one, in the test itself."
-    assert len(accuracy_claims()) == 15
+    assert len(accuracy_claims()) == 14
     for name in accuracy_claims():
         musts = [c["must"] for c in BY_ID[name]["test"]["controls"]]
         assert "see" in musts and "ignore" in musts, name
@@ -391,9 +396,9 @@ def test_each_claim_about_accuracy_has_the_harness_tried_first():
 @pytest.mark.parametrize(
     "arm, value, blind",
     [
-        ("other real images, called fake", 0.80, 14),  # a difference that must not be
-        ("half of the real images", 0.80, 14),  # half of the images must be missed
-        ("real images, some labels wrong", 0.80, 8),  # wrong labels must be seen; eight claims name them
+        ("other real images, called fake", 0.80, 13),  # a difference that must not be
+        ("half of the real images", 0.80, 13),  # half of the images must be missed
+        ("real images, some labels wrong", 0.80, 7),  # wrong labels must be seen; seven claims name them
     ],
 )
 def test_a_harness_that_fails_its_controls_judges_no_accuracy(arm, value, blind):
@@ -451,7 +456,7 @@ def test_the_paper_setting_judges_table_2():
     "Where the paper's own setting was run, its accuracies are asked; the order of losses too."
     own = [r for r in table() if r["metric"] not in ("accuracy_at_paper_setting", *ABSENT)]
     for arm, mean in (("fake", 0.68), ("real", 0.778), ("real+fake", 0.781)):
-        own += rows((mean + 0.003 * NOISE).tolist(), arm, "accuracy_at_paper_setting", ALL, BOTH[0])
+        own += rows((100 * mean + 0.3 * NOISE).tolist(), arm, "accuracy_at_paper_setting", ALL, BOTH[0])
     own += flat(
         {("full set", "train_images", ALL, None): 14034, ("full set", "test_images", ALL, None): 3001}
     )
@@ -551,11 +556,11 @@ def test_table_1_and_table_2_are_arithmetic():
     assert round(3000 * (0.781 - 0.778)) == 9
     gap = STUDY["table2"]["real"]["accuracy"] - STUDY["table2"]["fake"]["accuracy"]
     low, high = BY_ID["fake-only-gap"]["test"]["bound"]
-    assert gap / 100 == pytest.approx((low + high) / 2, abs=5e-4)
+    assert gap == pytest.approx((low + high) / 2, abs=0.05)
     for part in BY_ID["table2-accuracies"]["test"]["tests"]:
         p = STUDY["table2"][part["arm"]]["accuracy"] / 100
         half = 1.96 * (p * (1 - p) / 3000) ** 0.5
-        assert part["bound"] == pytest.approx([p - half, p + half], abs=6e-4), part["label"]
+        assert part["bound"] == pytest.approx([100 * (p - half), 100 * (p + half)], abs=0.06), part["label"]
 
 
 def quoted():
