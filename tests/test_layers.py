@@ -69,6 +69,8 @@ TABLE = {
     "stages.layers": (15, (*BELOW_STAGES, *SCORES, "stages.classifier")),
     "stages.ladder": (15, (*BELOW_STAGES, *SCORES, "stages.classifier", "stages.controls")),
     "stages.attacks": (15, (*BELOW_STAGES, *SCORES, "stages.classifier", "stages.controls")),
+    "stages.course": (15, (*BELOW_STAGES, *SCORES, "stages.controls")),
+    "stages.worth": (15, (*BELOW_STAGES, *SCORES, "stages.classes", "stages.classifier")),
     "stages.cards": (15, (*BELOW_STAGES, "stages")),
     "report.numbers": (16, REPORT),
     "report.blocks": (16, (*REPORT, "report.numbers")),

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from .. import plot, store
-from ..base import GannbError, Missing, nearest
+from ..base import GannbError, Missing, check_choice, nearest
 from ..config import Report as Request
 from ..data import ImageSet
 from ..ledger.network import ABSENT, LADDER, absent_row, judge_study
@@ -29,11 +29,12 @@ from ..stages.ladder import ladder_of, ladder_passed_rows
 from ..stages.memory import nearest_pairs
 from ..stages.run import GanRun
 from ..stages.score import score
-from ..stages.tables import Results
+from ..stages.tables import Results, number
 
 # %% auto #0
 __all__ = ['RULERS', 'plain', 'Table', 'Figure', 'Film', 'Logs', 'Page', 'RowsRoom', 'ShowRoom', 'first_of_each_role', 'by_key',
-           'Study', 'scorers_of', 'architecture', 'guidelines_table', 'closest_pairs', 'controls_table']
+           'Study', 'scorers_of', 'architecture', 'guidelines_table', 'closest_pairs', 'told_of_choice',
+           'controls_table']
 
 # %% ../../nbs/17_studies.study.ipynb #cfb3e4bf
 def plain(value: Any) -> Any:
@@ -362,6 +363,22 @@ def guidelines_table(G: Generator, D: Discriminator, caption: str, head: str = "
 def closest_pairs(t: Trained, n: int = 8) -> tuple[np.ndarray, np.ndarray] | None:  # fakes, training images
     "The fakes that come closest to a training image, with it; None where every seed diverged."
     return nearest_pairs(t.whole[0], t.scorer, t.data, n) if t.whole else None
+
+# %% ../../nbs/17_studies.study.ipynb #882695f5
+def told_of_choice(
+    measure: str | None,  # of an open choice; None: nothing was measured of it
+    # measure -> its quantity, the form of its numbers, words -> where the number stands
+    measures: Mapping[str, tuple[str, str, Mapping[str, Any]]],
+    cell: Callable[..., Any],  # from where a number stands to its cell
+) -> str:
+    """The last column of the open choices: what this run measured of a choice, if anything.
+    Raises `GannbError` for a measure that is none."""
+    if measure is None:
+        return "not measured"
+    quantity, form, asked = measures[check_choice("measure", measure, measures)]
+    cells = {words: cell(*where) for words, where in asked.items()}
+    told = [f"{number(c, form)} {words}" for words, c in cells.items() if isinstance(c, Mapping)]
+    return f"{quantity}: {', '.join(told)}" if len(told) > 1 else "not measured"
 
 # %% ../../nbs/17_studies.study.ipynb #f9018145
 RULERS = {  # metric -> head of its column in the table of controls

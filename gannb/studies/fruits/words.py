@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ...augment import leak
-from ...base import check_choice
 from ...datasets.fruits import varieties
 from ...stages import cards
 from ...stages.arms import Trained
@@ -18,7 +17,7 @@ from ...stages.features import fakes_of
 from ...stages.judges import some_images
 from ...stages.score import score
 from ...stages.tables import cell_of, number
-from ..study import Study
+from ..study import Study, told_of_choice
 
 # %% auto #0
 __all__ = ['FLOOR', 'MARKS', 'MEASURED', 'fruit', 'many', 'plural', 'heads', 'names', 'listed', 'percent', 'cell', 'policy',
@@ -287,12 +286,5 @@ MEASURED = {  # of an open choice -> score, its form, words -> (arm, metric, pla
 
 
 def measured(study: Study, measure: str | None) -> str:
-    """The last column of the open choices: what was measured of it in this run, if anything was.
-    Raises `GannbError` for a measure that is none."""
-    if measure is None:
-        return "not measured"
-    check_choice("measure", measure, MEASURED)
-    name, form, asked = MEASURED[measure]
-    found = {words: study.results.cell(study.first.role, *where) for words, where in asked.items()}
-    said = [f"{number(c, form)} {words}" for words, c in found.items() if isinstance(c, Mapping)]
-    return f"{name}: {', '.join(said)}" if len(said) > 1 else "not measured"
+    "What was measured of an open choice, on the first fruit. Raises `GannbError` for a measure that is none."
+    return told_of_choice(measure, MEASURED, lambda *where: study.results.cell(study.first.role, *where))

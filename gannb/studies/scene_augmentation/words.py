@@ -5,14 +5,13 @@
 # %% ../../../nbs/17_studies.scene_augmentation.words.ipynb #524a0c9e
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from ...base import check_choice
 from ...stages.classifier import EPOCHS, STEPS
 from ...stages.tables import number
 from .rows import FEW, SCENES, VALIDATES, classifier_of
-from ..study import Study
+from ..study import Study, told_of_choice
 
 # %% auto #0
 __all__ = ['NETWORKS', 'MEASURED', 'kind', 'names', 'classifier_words', 'listed', 'cell', 'said', 'stand_ins', 'fallback',
@@ -209,12 +208,5 @@ MEASURED = {  # of an open choice -> metric, its form, words -> (arm, protocol, 
 
 
 def measured(study: Study, measure: str | None) -> str:
-    """The last column of the open choices: what was measured of it in this run, if anything was.
-    Raises `GannbError` for a measure that is none."""
-    if measure is None:
-        return "not measured"
-    check_choice("measure", measure, MEASURED)
-    name, form, asked = MEASURED[measure]
-    found = {words: cell(study, arm, "accuracy", *where) for words, (arm, *where) in asked.items()}
-    told = [f"{number(c, form)} {words}" for words, c in found.items() if isinstance(c, Mapping)]
-    return f"{name}: {', '.join(told)}" if len(told) > 1 else "not measured"
+    "What was measured of an open choice: accuracies. Raises `GannbError` for a measure that is none."
+    return told_of_choice(measure, MEASURED, lambda arm, *where: cell(study, arm, "accuracy", *where))
