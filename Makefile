@@ -19,8 +19,8 @@ ifneq ($(PINNED)$(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
 endif
 
 help:
-	@echo 'make reproduce   the reports, on handwritten digits, about 3 minutes for both (PAPERS=dataset_study PRESET=quick|desk|paper)'
-	@echo 'make test        everything that must hold: lint, notebooks, tests (up to 15 minutes)'
+	@echo 'make reproduce   the reports, on handwritten digits, about 5 minutes for all (PAPERS=dataset_study PRESET=quick|desk|paper)'
+	@echo 'make test        everything that must hold: lint, notebooks, tests (up to 20 minutes)'
 	@echo 'make lab         JupyterLab in this folder'
 	@echo 'make bench       speed, as ratios measured in one run'
 	@echo 'make prepare     after editing notebooks: export, clean, README, lint, test'
