@@ -62,7 +62,7 @@ def test_all_is_well_here(capsys, monkeypatch, place):
     lines = out.splitlines()
     assert not err and len(lines) == len(checks()) + 1 and "0 FAIL. Reports can run." in lines[-1]
     named = {name: line for (name, _), line in zip(checks(), lines)}
-    assert all(name in line[9:26] for name, line in named.items())
+    assert all(name in line[9:32] for name, line in named.items())
     for name in ("Python", "folders", "kernel", "torchvision", "packages", "effnet-lite0", "metrics"):
         assert named[name].startswith("ok "), named[name]
     assert named["inception"].startswith("warning ") and "raw IS and FID will read n/a" in named["inception"]

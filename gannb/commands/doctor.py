@@ -45,7 +45,7 @@ class Check:
     todo: str = ""
 
     def line(self) -> str:
-        return f"{self.state:<8} {self.name:<16} {self.found}" + (f" -> {self.todo}" if self.todo else "")
+        return f"{self.state:<8} {self.name:<22} {self.found}" + (f" -> {self.todo}" if self.todo else "")
 
 # %% ../../nbs/18_commands.doctor.ipynb #32f2f24d
 def check_python() -> Check:
