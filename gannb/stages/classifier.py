@@ -462,8 +462,8 @@ def compare_training_sets(
     protocols: Sequence[str] = (EPOCHS, STEPS),
     role: str = "",  # `dataset` in the ledger
     copies: np.ndarray | None = None,  # (N,) bool: test images to leave out of a second column, `near_copies`
-    steps: int | None = None,  # of the protocol of equal steps; None: the most that any of the sets takes
     say: Callable[[str], None] = lambda line: None,
+    steps: int | None = None,  # of the protocol of equal steps; None: the most that any of the sets takes
 ) -> Comparison:
     """Classifiers trained on each set, with each seed, under each protocol, asked about the same test images.
     Raises `GannbError` for sets that cannot be compared; nothing is trained then."""
