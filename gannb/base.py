@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # %% auto #0
 __all__ = ['POLICIES', 'MIN_SIZE', 'MAX_SIZE', 'SIZES', 'GannbError', 'nearest', 'check_choice', 'parse_policy', 'Missing',
            'to_float', 'to_uint8', 'check_size', 'check_channels', 'stream_seed', 'numpy_rng', 'torch_rng', 'draw_z',
-           'fmt_bytes', 'fmt_time', 'stable_hash']
+           'fmt_bytes', 'fmt_time', 'listed', 'stable_hash']
 
 # %% ../nbs/00_base.ipynb #a17c5e84
 class GannbError(ValueError):
@@ -209,6 +209,13 @@ def fmt_time(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+# %% ../nbs/00_base.ipynb #a7699771
+def listed(
+    words: Sequence[str],
+) -> str:
+    "`a, b and c`."
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 # %% ../nbs/00_base.ipynb #ec9a26f8
 def stable_hash(

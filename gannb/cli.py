@@ -19,7 +19,7 @@ from . import __version__
 from . import store
 from .base import GannbError, check_choice, fmt_bytes, fmt_time, stable_hash
 from .commands.augment_plan import AugmentConfig
-from .config import Report, TrainConfig, checked, parse_set
+from .config import CHANGES_NO_RESULT, Checked, Report, TrainConfig, checked, parse_set
 from .datasets.registry import available, check, get, missing, table
 from .datasets.survey import format_check
 from .studies.registry import PRESETS, REPORTS, report_config
@@ -36,12 +36,14 @@ __all__ = ['STOPPED', 'run_folder', 'train_command', 'find_template', 'reproduce
 # %% ../nbs/20_cli.ipynb #23f94f89
 def run_folder(cfg: TrainConfig, fields: dict) -> Path:
     "Where `gannb train` keeps this training: data set, and a hash of what decides its bytes but the seed."
-    slug = re.sub(r"[^A-Za-z0-9_-]+", "-", cfg.dataset.rsplit("/", 1)[-1]).strip("-")[:40] or "data"
-    return (
-        store.outputs_dir()
-        / "runs"
-        / f"{slug}-{stable_hash({k: v for k, v in fields.items() if k != 'seed'}, 8)}"
-    )
+    decides = {k: v for k, v in fields.items() if k != "seed"}
+    return store.outputs_dir() / "runs" / _folder_name(cfg.dataset, decides)
+
+
+def _folder_name(dataset: str, fields: dict) -> str:
+    "The data set, and a hash of what decides what lies in the folder."
+    slug = re.sub(r"[^A-Za-z0-9_-]+", "-", dataset.rsplit("/", 1)[-1]).strip("-")[:40] or "data"
+    return f"{slug}-{stable_hash(fields, 8)}"
 
 # %% ../nbs/20_cli.ipynb #62676015
 def _check_folder(folder: Path, cfg: TrainConfig, data: ImageSet) -> None:
@@ -84,14 +86,19 @@ def _train_again(args: argparse.Namespace, epochs: int) -> str:
     return shlex.join(["gannb", "train", args.dataset, *settings, *out, "--set", f"epochs={epochs}"])
 
 # %% ../nbs/20_cli.ipynb #559ea748
+def _asked_for(model: type[Checked], dataset: str, pairs: list[str], verb: str) -> Any:
+    """What a command was asked for; `dataset`: its first argument.
+    Raises `GannbError` for an unknown name or a value that cannot be."""
+    if any(p.partition("=")[0].strip() == "dataset" for p in pairs):
+        raise GannbError(
+            f"the data set is the first argument ({dataset!r}); --set dataset=... would {verb} another."
+        )
+    return checked(model, {"dataset": dataset} | parse_set(pairs, model), "--set")
+
+
 def train_command(args: argparse.Namespace) -> int:
     "Train with every seed, in one run folder."
-    if any(p.partition("=")[0].strip() == "dataset" for p in args.set):
-        raise GannbError(
-            f"the data set is the first argument ({args.dataset!r}); --set dataset=... would train another."
-        )
-    given = parse_set(args.set, TrainConfig)
-    cfg: TrainConfig = checked(TrainConfig, {"dataset": args.dataset} | given, "--set")
+    cfg: TrainConfig = _asked_for(TrainConfig, args.dataset, args.set, "train")
     root = store.data_root(cfg.data_root)
     folder = Path(args.out) if args.out else None
     store.check_place(folder or store.outputs_dir())
@@ -349,21 +356,10 @@ def compare_command(args: argparse.Namespace) -> int:
     return 0
 
 # %% ../nbs/20_cli.ipynb #augcli01
-def _augment_config(args: argparse.Namespace) -> AugmentConfig:
-    "What was asked for. Raises `GannbError` for an unknown name or a value that cannot be."
-    given = parse_set(args.set, AugmentConfig)
-    if "dataset" in given:
-        raise GannbError(
-            f"the data set is the first argument ({args.source!r}); --set dataset=... would take another."
-        )
-    return checked(AugmentConfig, {"dataset": args.source} | given, "--set")
-
-
 def _augment_folder(cfg: AugmentConfig) -> Path:
     "Where an answer goes: data set, and a hash of what can change it."
-    slug = re.sub(r"[^A-Za-z0-9_-]+", "-", cfg.dataset.rsplit("/", 1)[-1]).strip("-")[:40] or "data"
-    fields = cfg.model_dump(exclude={"data_root", "jobs"})
-    return store.outputs_dir() / "augment" / f"{slug}-{stable_hash(fields, 8)}"
+    fields = cfg.model_dump(exclude=set(CHANGES_NO_RESULT))
+    return store.outputs_dir() / "augment" / _folder_name(cfg.dataset, fields)
 
 
 def _augment_again(args: argparse.Namespace) -> str:
@@ -376,7 +372,7 @@ def _augment_again(args: argparse.Namespace) -> str:
 def augment_command(args: argparse.Namespace) -> int:
     "Say whether fakes help, and write the page."
     started = time.monotonic()
-    cfg = _augment_config(args)
+    cfg: AugmentConfig = _asked_for(AugmentConfig, args.source, args.set, "take")
     store.data_root(cfg.data_root)
     folder = store.check_place(Path(args.out).expanduser() if args.out else _augment_folder(cfg))
     from gannb.commands.augment import augment, check_export, write_fakes
@@ -441,6 +437,16 @@ def doctor_command(args: argparse.Namespace) -> int:
     return doctor(args.golden, lambda line: print(line, flush=True))
 
 # %% ../nbs/20_cli.ipynb #4d5ae281
+def _set_option(command: argparse.ArgumentParser, text: str) -> None:
+    "`--set NAME=VALUE`, any number of times."
+    command.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help=text)
+
+
+def _names_of(model: type[Checked]) -> str:
+    "The parameters that `--set` takes, for a help text."
+    return f"one of: {', '.join(name for name in model.model_fields if name != 'dataset')}"
+
+
 def _train_options(sub: Any) -> None:
     "The options of `gannb train`."
     command = sub.add_parser(
@@ -452,13 +458,7 @@ def _train_options(sub: Any) -> None:
         ),
     )
     command.add_argument("dataset", help="a name, folder:PATH or idx:PATH")
-    command.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help=f"one of: {', '.join(k for k in TrainConfig.model_fields if k != 'dataset')}",
-    )
+    _set_option(command, _names_of(TrainConfig))
     command.add_argument("--out", help="run folder (default: outputs/runs/NAME-HASH)")
     command.add_argument(
         "--show",
@@ -484,13 +484,7 @@ def _reproduce_options(sub: Any) -> None:
     command.add_argument(
         "--preset", help=f"one of: {', '.join(next(iter(PRESETS.values())))} (default quick)"
     )
-    command.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="override one parameter of the report, for example epochs=3",
-    )
+    _set_option(command, "override one parameter of the report, for example epochs=3")
     command.set_defaults(run=reproduce_command)
 
 # %% ../nbs/20_cli.ipynb #27d9fad0
@@ -621,13 +615,7 @@ def _augment_options(sub: Any) -> None:
         ),
     )
     command.add_argument("source", metavar="SOURCE", help="a name, folder:PATH or idx:PATH, with labels")
-    command.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help=f"one of: {', '.join(k for k in AugmentConfig.model_fields if k != 'dataset')}",
-    )
+    _set_option(command, _names_of(AugmentConfig))
     command.add_argument("--out", metavar="FOLDER", help="where the page goes (default: outputs/augment/...)")
     command.add_argument("--export", metavar="FOLDER", help="also write the fakes, labelled, as PNG files")
     command.add_argument("--dry-run", action="store_true", help="print the plan and its cost, train nothing")

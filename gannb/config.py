@@ -19,9 +19,9 @@ from .datasets.registry import check_name
 from .store import data_root as default_root
 
 # %% auto #0
-__all__ = ['CHANGES_NO_RESULT', 'let_threads_sleep', 'Checked', 'checked', 'as_list', 'check_dataset', 'Training', 'GanConfig',
-           'TrainConfig', 'check_seeds', 'gan_config', 'resolve_threads', 'ReportConfig', 'split_spec', 'Report',
-           'text_fields', 'parse_set']
+__all__ = ['CHANGES_NO_RESULT', 'let_threads_sleep', 'Checked', 'checked', 'as_list', 'as_names', 'as_policy', 'falling_shares',
+           'check_dataset', 'Training', 'GanConfig', 'TrainConfig', 'check_seeds', 'gan_config', 'resolve_threads',
+           'ReportConfig', 'split_spec', 'Report', 'text_fields', 'parse_set']
 
 # %% ../nbs/14_config.ipynb #0072a151
 def let_threads_sleep(env: MutableMapping[str, str] = os.environ) -> None:
@@ -52,8 +52,9 @@ class Checked(BaseModel):
     # Fields that mean the same in every config that has them.
     @field_validator("size", check_fields=False)
     @classmethod
-    def _size(cls, v: int) -> int:
-        check_size(v)
+    def _size(cls, v: int | None) -> int | None:
+        if v is not None:
+            check_size(v)
         return v
 
     @field_validator("seeds", mode="before", check_fields=False)
@@ -92,6 +93,23 @@ def as_list(v: Any) -> Any:
         return [p.strip() for p in v.split(",") if p.strip()]
     return list(v) if isinstance(v, (list, tuple)) else [v]
 
+# %% ../nbs/14_config.ipynb #700fcb43
+def as_names(v: Any) -> list[str]:
+    "What `as_list` gives, as texts; none for None."
+    return [] if v is None else [str(name) for name in as_list(v)]
+
+
+def as_policy(v: Any) -> str:
+    "The policies of DiffAugment in their order, with commas. Raises `GannbError` for an unknown one."
+    return ",".join(parse_policy([] if v is None else as_list(v)))
+
+
+def falling_shares(v: list[float]) -> list[float]:
+    "Shares that fall from 1 towards 0, two or more; otherwise a `ValueError`."
+    if len(v) < 2 or v != sorted(set(v), reverse=True) or v[0] != 1 or v[-1] <= 0:
+        raise ValueError("shares are wanted that fall from 1 towards 0, for example 1,0.5,0.25")
+    return v
+
 # %% ../nbs/14_config.ipynb #10896cf7
 def check_dataset(name: str, data_root: str | None) -> None:
     "Raises `GannbError` unless `name` is a known data set, one of the root's own catalogue, folder: or idx:."
@@ -127,7 +145,7 @@ class Training(Checked):
     @field_validator("augment", mode="before")
     @classmethod
     def _augment(cls, v: Any) -> str:
-        return ",".join(parse_policy([] if v is None else as_list(v)))
+        return as_policy(v)
 
 # %% ../nbs/14_config.ipynb #d8579672
 class GanConfig(Training):
@@ -154,7 +172,7 @@ class GanConfig(Training):
     @field_validator("classes", mode="before")
     @classmethod
     def _classes(cls, v: Any) -> list:
-        return [] if v is None else [str(c) for c in as_list(v)]
+        return as_names(v)
 
     @model_validator(mode="after")
     def _known(self) -> GanConfig:

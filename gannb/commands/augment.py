@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import store
 from ..base import GannbError, fmt_time
-from ..classify import new_classifier, steps_per_epoch, train_classifier
+from ..classify import PRETRAINED, n_views, new_classifier, steps_per_epoch, train_classifier
 from gannb.commands.augment_plan import (
     AugmentConfig,
     batch_for,
@@ -35,9 +35,9 @@ from ..data import ImageSet
 from ..datasets.registry import info_of, load
 from ..datasets.shares import nested_shares, train_and_validation
 from ..ledger.intervals import t_interval
-from ..stages.arms import Arm, _announce, _Cell, train_arms
+from ..stages.arms import Arm, say_cost, train_arms
 from ..stages.cards import seconds_of
-from ..stages.classes import by_class, export_fakes, labelled_fakes
+from ..stages.classes import Fakes, by_class, export_fakes, labelled_fakes
 from gannb.stages.classifier import (
     STEPS,
     ClassifierConfig,
@@ -112,7 +112,7 @@ def classifiers(cfg: AugmentConfig, images: Images) -> dict[str, ClassifierConfi
     "The classifier without and with ordinary augmentation."
     channels, smallest = images.train.channels, min(map(len, images.parts.values()))
     network = network_for(cfg, channels)
-    large = network in ("resnet18", "effnet-lite0")
+    large = network in PRETRAINED
     settings = {
         "network": network,
         "finetune": "head" if large or network == "softmax" else "all",
@@ -149,7 +149,7 @@ def classifying_seconds(cfg: AugmentConfig, images: Images) -> float:
     seeds, plain = len(cfg.seeds), classifiers(cfg, images)[ORDINARY]
     n, real = sum(map(len, images.parts.values())), len(images.train) + len(images.test)
     if plain.frozen:
-        views = 8 if "crop" in plain.augment else 2
+        views = n_views(plain.recipe().augment)
         return (real + seeds * n) * (views + 1) * _seconds_to_see(plain, images)
     steps = cfg.clf_epochs * steps_per_epoch(2 * len(images.train), plain.batch_size)
     return 4 * len(images.parts) * seeds * steps * _seconds_to_step(plain, images)
@@ -166,9 +166,7 @@ def say_plan(
     say(f"{images.train!r}\nReal images that train, by share: {counts}; {len(images.test):,} judge.")
     for note in images.notes:
         say(f"note: {note}")
-    cells = [_Cell(key, arm, seed) for seed in cfg.seeds for key, arm in arms.items()]
-    todo = [cell for cell in cells if not cell.is_done()]
-    seconds = sum(_announce(cells, todo, lambda words: say(f"GANs, {words}")).values())
+    seconds = say_cost(arms, cfg.seeds, lambda words: say(f"GANs, {words}"))
     later, side = classifying_seconds(cfg, images), cfg.jobs or cores()
     n = 4 * len(cfg.shares) * len(cfg.seeds)
     say(
@@ -193,7 +191,7 @@ class Answer:
     near: int  # test images with a near-copy among those that train
     without_copies: Measured | None  # the same without these test images; None: there are none, or only such
     runs: dict[tuple[str, str], list[GanRun]]
-    fakes: ImageSet  # labelled, all images, first seed
+    fakes: Fakes  # of all images, first seed
     rows: list[dict]  # of the ledger
     cards: dict[str, dict]  # what the numbers rest on
     minutes: dict[str, float] = field(default_factory=dict)  # what this took -> minutes
@@ -361,7 +359,7 @@ def _answer(
     rest = (cfg.margin, ordinary_words(ordinary_for(cfg, images.train.channels)))
     some = copies.any() and not copies.all()
     without = Measured(real, _points(found, list(real), "accuracy_without_copies"), *rest) if some else None
-    fakes = labelled_fakes(by_class(runs, seeds[0], share_arm(1)), images.train.counts()).images
+    fakes = labelled_fakes(by_class(runs, seeds[0], share_arm(1)), images.train.counts())
     rows = [r | {"arm": f"{r['arm']}, {way}"} for way, c in found.items() for r in c.rows]
     return Answer(
         cfg,
@@ -395,10 +393,8 @@ def write_fakes(
 ) -> Path:  # `folder`, as `folder:` and torchvision's ImageFolder read it
     "The fakes of all images, by the first seed. Raises `GannbError` when other fakes are there."
     folder = check_export(folder)
-    runs = by_class(a.runs, a.seeds[0], share_arm(1))
-    fakes = labelled_fakes(runs, a.images.train.counts())
     if not folder.exists():
-        return export_fakes(fakes, folder)
-    if store.read_json(folder / "fakes.json")["fingerprint"] != fakes.images.fingerprint:
+        return export_fakes(a.fakes, folder)
+    if store.read_json(folder / "fakes.json")["fingerprint"] != a.fakes.images.fingerprint:
         raise GannbError(f"{folder} holds other fakes. Give --export a folder that does not exist.")
     return folder

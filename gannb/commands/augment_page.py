@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..base import GannbError, Missing, fmt_time
+from ..base import Missing
 from gannb.commands.augment_words import (
     ALONE,
     BOTH,
@@ -25,14 +24,15 @@ from gannb.commands.augment_words import (
     answer_word,
     control,
 )
-from .compare_page import _heading, _whole_page
+from .own_page import check_own_folder, heading, own_meta, show_head, write_page
+from ..datasets.shares import share_name
 from ..ledger.words import SHOWN_UNITS
 from ..plot import COLORS, SMALL, beside, curves
 from ..report.blocks import block
 from ..report.page import Report
 from ..stages.cards import trained_by
 from ..stages.tables import cell_of
-from ..store import atomic_write, check_place, provenance, write_json
+from ..store import provenance, write_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -97,7 +97,7 @@ def table_rows(
     rows = []
     for share in m.shares:
         accuracy = {what: cell_of(m.points[what][share], (0, 100)) for what in (ALONE, FAKES, ORDINARY, BOTH)}
-        row = {"share": f"{100 * share:.3g} %", "n": m.real[share]} | accuracy
+        row = {"share": share_name(share), "n": m.real[share]} | accuracy
         row |= {"adds": _effect_cell(fakes[share]), "word": fakes[share].word}
         row |= {"copies": _effect_cell(fewer[share])} if fewer else {}
         row |= {"top": _effect_cell(on_top[share]), "worth": _worth_cell(share, fakes[share], worth)}
@@ -119,13 +119,7 @@ AUGMENT = "augment.json"  # the record of an answer: a folder with it may be wri
 
 def check_augment_folder(folder: str | Path) -> Path:
     "`folder`, if an answer can be written there. Raises `GannbError` when something else is in it."
-    folder = check_place(Path(folder).expanduser())
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / AUGMENT).is_file():
-        raise GannbError(
-            f"{folder} holds other things than an answer of gannb augment; "
-            "choose an empty or a new folder with --out."
-        )
-    return folder
+    return check_own_folder(folder, AUGMENT, "an answer of gannb augment")
 
 # %% ../../nbs/18_commands.augment_page.ipynb #75d4ac63
 def _facts(a: Answer) -> dict[str, str]:
@@ -143,19 +137,15 @@ def _facts(a: Answer) -> dict[str, str]:
     }
 
 
-def _show_head(report: Report, a: Answer) -> None:
-    "Title, sentence, one line of facts, the answer."
-    meta = report.meta
-    facts = {k: meta[k] for k in ("data", "date", "commit")} | {"took": fmt_time(meta["run_time"])}
-    report.show_block(block("head", meta["title"], a.sentence(), "", facts))
-    _heading(report, "what", "What came out")
+def _answer_block(a: Answer) -> str:
+    "The answer: a word, the sentence, facts, what else a reader asks."
     key, words = answer_word(a.measured)
     reason = " ".join(a.further()) or "Nothing more can be said with so few seeds."
-    report.show_block(block("compared", key, words, a.sentence(), _facts(a), reason, ""))
+    return block("compared", key, words, a.sentence(), _facts(a), reason, "")
 
 # %% ../../nbs/18_commands.augment_page.ipynb #69845821
 def _show_curve(report: Report, a: Answer) -> None:
-    _heading(report, "curve", "The curve")
+    heading(report, "curve", "The curve")
     report.figure(
         curve_figure(a.measured),
         "curve",
@@ -166,7 +156,7 @@ def _show_curve(report: Report, a: Answer) -> None:
 
 def _show_table(report: Report, a: Answer) -> None:
     "One row a share."
-    _heading(report, "numbers", "In numbers")
+    heading(report, "numbers", "In numbers")
     report.table(
         table_rows(a.measured, a.worth, a.without_copies),
         "shares",
@@ -181,9 +171,9 @@ CLASSES_SHOWN = 8
 
 def _show_pictures(report: Report, a: Answer) -> None:
     "Real beside generated images, class by class."
-    _heading(report, "pictures", "Real and generated")
+    heading(report, "pictures", "Real and generated")
     names = list(a.images.train.classes)[:CLASSES_SHOWN]
-    pairs = {"real": a.images.train, "generated": a.fakes}
+    pairs = {"real": a.images.train, "generated": a.fakes.images}
     columns = {}
     for what, images in pairs.items():
         of_class = [images.select(classes=[name]) for name in names]
@@ -200,7 +190,7 @@ def _show_pictures(report: Report, a: Answer) -> None:
 
 def _show_cost(report: Report, a: Answer) -> None:
     "What it took, in minutes."
-    _heading(report, "cost", "What it cost")
+    heading(report, "cost", "What it cost")
     rows = [{"what": what, "minutes": float(n)} for what, n in a.minutes.items()]
     columns = {"what": "What", "minutes": "Minutes"}
     report.table(rows, "cost", columns, "What was in the store already took no time here.", "cell")
@@ -208,7 +198,7 @@ def _show_cost(report: Report, a: Answer) -> None:
 # %% ../../nbs/18_commands.augment_page.ipynb #1c9e2e22
 def _show_origin(report: Report, a: Answer, made: Mapping[str, Any]) -> None:
     "Protocols, provenance and the command."
-    _heading(report, "protocol", "What the numbers rest on")
+    heading(report, "protocol", "What the numbers rest on")
     report.cards(a.cards)
     report.provenance({"written by": made, "trained by": trained_by(a.runs)})
 
@@ -216,19 +206,17 @@ def _show_origin(report: Report, a: Answer, made: Mapping[str, Any]) -> None:
 def _meta(a: Answer, made: Mapping[str, Any], command: str, seconds: float) -> dict[str, Any]:
     "What `Report` wants to know of a run."
     train = a.images.train
-    return {
-        "title": f"Do fakes help? {train.name}",
-        "paper": "your own images",
-        "preset": "own images",
-        "setting": "augment",
-        "data": f"{train.name}, {len(train):,} real images of {train.size} x {train.size}, "
-        f"{len(train.classes)} classes",
-        "device": made["device"],
-        "run_time": seconds,
-        "date": date.today().isoformat(),
-        "commit": made["commit"],
-        "command": command,
-    }
+    size = f"{train.size} x {train.size}"
+    return own_meta(
+        made,
+        command,
+        seconds,
+        title=f"Do fakes help? {train.name}",
+        paper="your own images",
+        preset="own images",
+        setting="augment",
+        data=f"{train.name}, {len(train):,} real images of {size}, {len(train.classes)} classes",
+    )
 
 # %% ../../nbs/18_commands.augment_page.ipynb #b831feb2
 def _record(a: Answer) -> dict[str, Any]:
@@ -261,8 +249,8 @@ def augment_page(
     write_json(folder / AUGMENT, _record(a))
     made = provenance()
     report = Report(folder, _meta(a, made, command, seconds))
-    for show in (_show_head, _show_curve, _show_table, _show_pictures, _show_cost):
+    show_head(report, a.sentence(), _answer_block(a))
+    for show in (_show_curve, _show_table, _show_pictures, _show_cost):
         show(report, a)
     _show_origin(report, a, made)
-    report.remove_stale()
-    return atomic_write(folder / "augment.html", _whole_page(report))
+    return write_page(report, "augment.html")

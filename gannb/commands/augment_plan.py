@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ..base import GannbError, check_size, parse_policy
-from ..config import Checked, as_list, check_dataset
+from ..base import GannbError
+from ..config import Checked, as_list, as_names, as_policy, check_dataset
 
 # %% auto #0
 __all__ = ['ORDINARY', 'STEPS_IN_ALL', 'STEPS_OF_ONE', 'LEAST', 'AugmentConfig', 'check_shares', 'check_ordinary', 'ordinary_for',
@@ -45,17 +45,10 @@ class AugmentConfig(Checked):
     margin: float = Field(1.0, gt=0, lt=100)  # points of accuracy: smaller differences do not matter
     jobs: int = Field(0, ge=0)  # trainings side by side; 0: one a core; it changes no result
 
-    @field_validator("size")
-    @classmethod
-    def _size(cls, v: int | None) -> int | None:
-        if v is not None:
-            check_size(v)
-        return v
-
     @field_validator("classes", mode="before")
     @classmethod
     def _classes(cls, v: Any) -> list:
-        return [] if v is None else [str(c) for c in as_list(v)]
+        return as_names(v)
 
     @field_validator("shares", mode="before")
     @classmethod
@@ -70,7 +63,7 @@ class AugmentConfig(Checked):
     @field_validator("augment", mode="before")
     @classmethod
     def _augment(cls, v: Any) -> str:
-        return ",".join(parse_policy([] if v is None else as_list(v)))
+        return as_policy(v)
 
     @field_validator("ordinary")
     @classmethod

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtr
 
+from ..datasets.shares import share_name
 from ..ledger.intervals import Interval, holm, paired_interval
 from ..ledger.words import MIN_UNITS
 
@@ -116,7 +117,7 @@ class Measured:
 # %% ../../nbs/18_commands.augment_words.ipynb #ae6646fd
 def who(share: float) -> str:
     "`10 % of your images`."
-    return "all of your images" if share == 1 else f"{100 * share:.3g} % of your images"
+    return "all of your images" if share == 1 else f"{share_name(share)} of your images"
 
 
 def sees(m: Measured) -> str:
@@ -138,7 +139,7 @@ def control(m: Measured) -> str:
     "All of the real images against half of them, or the share next to it: what a difference looks like."
     share = min((s for s in m.shares if s < 1), key=lambda s: abs(s - 0.5))
     effect = m.curve()[share]
-    return f"all of the images against {100 * share:.3g} %: {effect.said()} points; {_NOTICES[effect.word]}"
+    return f"all of the images against {share_name(share)}: {effect.said()} points; {_NOTICES[effect.word]}"
 
 
 def _blind(m: Measured) -> str:

@@ -6,18 +6,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
 from pathlib import Path
 from typing import Any, TYPE_CHECKING
 
 
-from ..base import GannbError, Missing, fmt_time
+from ..base import Missing
+from .own_page import check_own_folder, heading, own_meta, show_head, write_page
 from ..plot import beside, losses, png, probabilities, seed_dots
 from ..report.numbers import cell_text
-from ..report.blocks import block, png_block, template_text, templates
+from ..report.blocks import block, png_block
 from ..report.page import Report
-from ..report.site import _check_offline, _toc
-from ..store import atomic_write, check_place, provenance, write_json
+from ..store import provenance, write_json
 
 if TYPE_CHECKING:
     from gannb.commands.compare import Comparison
@@ -31,12 +30,7 @@ COMPARISON = "compare.json"  # the record of a comparison: a folder with it may 
 
 def check_comparison_folder(folder: str | Path) -> Path:
     "`folder`, if a comparison can be written there. Raises `GannbError` when something else is in it."
-    folder = check_place(folder)
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / COMPARISON).is_file():
-        raise GannbError(
-            f"{folder} holds other things than a comparison; choose an empty or a new folder with --out."
-        )
-    return folder
+    return check_own_folder(folder, COMPARISON, "a comparison")
 
 # %% ../../nbs/18_commands.compare_page.ipynb #a8c39b81
 _OPEN = ("open", "inconclusive")  # words that settle nothing
@@ -83,14 +77,10 @@ def _verdict_block(c: Comparison) -> str:
     words, facts = f"{mark} {main['verdict']}", _verdict_facts(c)
     return block("compared", key, words, c.sentence(), facts, main["sentence"], _seeds_block(c))
 
-# %% ../../nbs/18_commands.compare_page.ipynb #f0c3b723
-def _heading(report: Report, anchor: str, text: str) -> None:
-    report.show_block(block("heading", anchor, text))
-
 # %% ../../nbs/18_commands.compare_page.ipynb #eb02dfa8
 def _show_pictures(report: Report, c: Comparison) -> None:
     "The same noise through both generators, beside held-out images where a judge had some."
-    _heading(report, "pictures", "Pictures")
+    heading(report, "pictures", "Pictures")
     if not c.pictures:
         why = Missing("every seed of one side diverged: there is no generator to draw from")
         report.show_block(block("note", why, "na"))
@@ -116,7 +106,7 @@ def _show_numbers(report: Report, c: Comparison) -> None:
     "One row a metric; one of them was asked for."
     a, b = c.names
     asked = f"Only {_short(c.main['what'])}, which was asked for, gets a verdict."
-    _heading(report, "numbers", "Numbers")
+    heading(report, "numbers", "Numbers")
     report.table(
         [{**row, "metric": _short(row["metric"])} for row in c.table()],
         "numbers",
@@ -132,7 +122,7 @@ def _show_curves(report: Report, c: Comparison) -> None:
     histories = c.histories()
     steps = min(len(columns["loss_D"][0]) for columns in histories.values())
     window = max(3, steps // 50 | 1)  # smoothed over a fiftieth of the run, an odd number of steps
-    _heading(report, "curves", "Curves")
+    heading(report, "curves", "Curves")
     report.figure(
         losses(histories, smooth=window),
         "losses",
@@ -149,7 +139,7 @@ def _show_curves(report: Report, c: Comparison) -> None:
 # %% ../../nbs/18_commands.compare_page.ipynb #d273524c
 def _show_settings(report: Report, c: Comparison) -> None:
     "What the two sides did differently."
-    _heading(report, "settings", "Settings")
+    heading(report, "settings", "Settings")
     if not c.settings:
         same = "Both sides were trained with the same settings: what differs is their seeds alone."
         report.show_block(block("note", same))
@@ -172,7 +162,7 @@ def _show_origin(report: Report, c: Comparison, made: Mapping[str, Any]) -> None
     "Protocols, who trained both sides and where they lie."
     from gannb.stages.cards import trained_by
 
-    _heading(report, "protocol", "What the numbers rest on")
+    heading(report, "protocol", "What the numbers rest on")
     report.cards(_protocol_cards(c))
     trained = {f"{arm} trained by": trained_by({arm: c.runs[arm]}) for arm in "AB"}
     places = {f"{arm} lies in": str(folder) for arm, folder in zip("AB", c.folders)}
@@ -182,45 +172,16 @@ def _show_origin(report: Report, c: Comparison, made: Mapping[str, Any]) -> None
 def _comparison_meta(c: Comparison, made: Mapping[str, Any], command: str, seconds: float) -> dict[str, Any]:
     "What `Report` wants to know of a run."
     images = c.runs["A"][0].fields
-    return {
-        "title": f"{c.names[0]} against {c.names[1]}",
-        "paper": "two trainings",
-        "preset": "own trainings",
-        "setting": "comparison",
-        "data": f"{c.dataset}, {images['n']:,} images of {images['size']} x {images['size']}",
-        "device": made["device"],
-        "run_time": seconds,
-        "date": date.today().isoformat(),
-        "commit": made["commit"],
-        "command": command,
-    }
-
-# %% ../../nbs/18_commands.compare_page.ipynb #8311f9f5
-def _show_head(report: Report, c: Comparison) -> None:
-    "Title, what came out, one line of facts, the verdict."
-    meta = report.meta
-    facts = {k: meta[k] for k in ("data", "date", "commit")} | {"took": fmt_time(meta["run_time"])}
-    report.show_block(block("head", meta["title"], c.sentence(), "", facts))
-    _heading(report, "what", "What came out")
-    report.show_block(_verdict_block(c))
-
-# %% ../../nbs/18_commands.compare_page.ipynb #db779a75
-def _whole_page(report: Report) -> str:
-    "The blocks of a report as one file that needs no network."
-    body = "\n".join(report.blocks)
-    page = (
-        templates()
-        .get_template("compare.j2")
-        .render(
-            title=report.meta["title"],
-            toc=_toc(body),
-            body=body,
-            style=template_text("parts.css") + template_text("page.css"),
-            script=template_text("page.js"),
-        )
+    return own_meta(
+        made,
+        command,
+        seconds,
+        title=f"{c.names[0]} against {c.names[1]}",
+        paper="two trainings",
+        preset="own trainings",
+        setting="comparison",
+        data=f"{c.dataset}, {images['n']:,} images of {images['size']} x {images['size']}",
     )
-    _check_offline(page)
-    return page
 
 # %% ../../nbs/18_commands.compare_page.ipynb #366f4954
 def comparison_page(
@@ -235,9 +196,8 @@ def comparison_page(
     write_json(folder / COMPARISON, c.record())
     made = provenance("cpu")
     report = Report(folder, _comparison_meta(c, made, command, seconds))
-    _show_head(report, c)
+    show_head(report, c.sentence(), _verdict_block(c))
     for show in (_show_pictures, _show_numbers, _show_curves, _show_settings):
         show(report, c)
     _show_origin(report, c, made)
-    report.remove_stale()
-    return atomic_write(folder / "compare.html", _whole_page(report))
+    return write_page(report, "compare.html")

@@ -13,7 +13,7 @@ from ..base import GannbError, numpy_rng
 from ..data import ImageSet
 
 # %% auto #0
-__all__ = ['SHARES', 'train_and_validation', 'nested_shares', 'filled']
+__all__ = ['SHARES', 'train_and_validation', 'share_name', 'nested_shares', 'filled']
 
 # %% ../../nbs/04_datasets.shares.ipynb #9804a7eb
 def _check_share(what: str, share: object, most: float) -> float:
@@ -44,6 +44,11 @@ def train_and_validation(
 
 # %% ../../nbs/04_datasets.shares.ipynb #b5fb0ce1
 SHARES = (0.05, 0.1, 0.25, 0.5, 1.0)
+
+
+def share_name(share: float) -> str:
+    "`5 %` for 0.05."
+    return f"{100 * share:.3g} %"
 
 # %% ../../nbs/04_datasets.shares.ipynb #dbda0487
 def nested_shares(

@@ -16,7 +16,7 @@ from ..base import GannbError, check_choice
 
 # %% auto #0
 __all__ = ['Interval', 't_interval', 'paired_interval', 'welch_interval', 'cut_to', 'shown_interval', 'fisher_p', 'holm',
-           'sign_flip_p', 'left_open', 'exact_interval']
+           'sign_flip_p', 'left_open', 'exact_interval', 'line_through']
 
 # %% ../../nbs/13_ledger.intervals.ipynb #a565b5c9
 class Interval(NamedTuple):
@@ -181,3 +181,24 @@ def exact_interval(
 
     found = binomtest(events, n).proportion_ci(level, method="exact")
     return float(found.low), float(found.high)
+
+# %% ../../nbs/13_ledger.intervals.ipynb #b98c22b6
+def line_through(
+    x: Sequence[float],
+    y: Sequence[float],  # as many
+    kind: str,  # slope or correlation
+    method: str = "spearman",  # of a correlation; or pearson
+) -> float:
+    "Least-squares slope, or correlation; NaN where a value is not finite or nothing varies."
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    if not (np.isfinite(x).all() and np.isfinite(y).all()) or np.ptp(x) == 0:
+        return math.nan
+    if kind == "slope":
+        return float(np.polyfit(x, y, 1)[0])
+    if np.ptp(y) == 0:
+        return math.nan
+    if method == "spearman":
+        from scipy.stats import rankdata
+
+        x, y = rankdata(x), rankdata(y)
+    return float(np.corrcoef(x, y)[0, 1])

@@ -18,6 +18,7 @@ from gannb.ledger.intervals import (
     Interval,
     cut_to,
     fisher_p,
+    line_through,
     shown_interval,
     sign_flip_p,
     t_interval,
@@ -115,22 +116,6 @@ def _p_outside(i: Interval, target: tuple[float, float]) -> float:
         return max(float(e <= 0) for e in ends)
     return max(float(special.stdtr(i.df, -e / i.se)) for e in ends)
 
-# %% ../../nbs/13_ledger.rules.ipynb #8a6cc5ca
-def _line(x: Sequence[float], y: Sequence[float], kind: str, method: str) -> float:
-    "Least-squares slope or correlation of one seed; NaN where a value is not finite or nothing varies."
-    x, y = np.asarray(x, float), np.asarray(y, float)
-    if not (np.isfinite(x).all() and np.isfinite(y).all()) or np.ptp(x) == 0:
-        return math.nan
-    if kind == "slope":
-        return float(np.polyfit(x, y, 1)[0])
-    if np.ptp(y) == 0:
-        return math.nan
-    if method == "spearman":
-        from scipy.stats import rankdata
-
-        x, y = rankdata(x), rankdata(y)
-    return float(np.corrcoef(x, y)[0, 1])
-
 # %% ../../nbs/13_ledger.rules.ipynb #986310d7
 def _lines_over_arms(test: Mapping, table: Table) -> tuple[dict, list[Measured]]:
     "seed -> slope or correlation over arms that stand for numbers, and what was read."
@@ -138,7 +123,7 @@ def _lines_over_arms(test: Mapping, table: Table) -> tuple[dict, list[Measured]]
     x = [float(test["over"][m.cell.arm]) for m in measured]
     seeds = [s for s in measured[0].values if all(s in m.values for m in measured)]
     kind, method = test["kind"], test.get("method", "spearman")
-    return {s: _line(x, [m.values[s] for m in measured], kind, method) for s in seeds}, measured
+    return {s: line_through(x, [m.values[s] for m in measured], kind, method) for s in seeds}, measured
 
 # %% ../../nbs/13_ledger.rules.ipynb #f62c7721
 def _curve_mean(cell: Cell, curves: Mapping[int, Mapping], cards: list) -> Measured:
@@ -160,7 +145,7 @@ def _lines_over_steps(test: Mapping, table: Table) -> tuple[dict, list[Measured]
         if len(steps) < 3:
             raise _Untestable(f"Seed {seed} has {len(steps)} steps; a {kind} needs three.", measured)
         x = steps if "over" in test else [last[t] for t in steps]
-        out[seed] = _line(x, [first[t] for t in steps], kind, method)
+        out[seed] = line_through(x, [first[t] for t in steps], kind, method)
     return out, measured
 
 # %% ../../nbs/13_ledger.rules.ipynb #bfc9cc2c

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from .grid import Grid, Task, cores
 from .run import GAN_VERSION, GanRun, resolve_device
 
 # %% auto #0
-__all__ = ['WORTH_A_WORKER', 'Arm', 'Trained', 'epochs_for', 'train_arms']
+__all__ = ['WORTH_A_WORKER', 'Arm', 'Trained', 'epochs_for', 'say_cost', 'train_arms']
 
 # %% ../../nbs/15_stages.arms.ipynb #fbbf9bcd
 @dataclass
@@ -121,6 +121,16 @@ class _Cell:
         )
 
 # %% ../../nbs/15_stages.arms.ipynb #c1ccb3a4
+def _cells(arms: Mapping[tuple[str, str], Arm], seeds: Sequence[int]) -> list[_Cell]:
+    "Every arm with every seed, whole seeds first."
+    return [_Cell(key, arm, seed) for seed in seeds for key, arm in arms.items()]
+
+
+def _to_do(cells: Sequence[_Cell]) -> list[_Cell]:
+    "What is not in the store yet."
+    return [cell for cell in cells if not cell.is_done()]
+
+
 def _announce(cells: list[_Cell], todo: list[_Cell], say: Callable[[str], None]) -> dict[_Cell, float]:
     "Say what is there, what is to do and what it costs; seconds that each training will take by itself."
     cost = {cell.key: estimate(cell.arm.config, cell.arm.data) for cell in {c.key: c for c in todo}.values()}
@@ -133,6 +143,16 @@ def _announce(cells: list[_Cell], todo: list[_Cell], say: Callable[[str], None])
     if todo:
         store.check_free_disk(store.store_dir(), int(disk))
     return seconds
+
+# %% ../../nbs/15_stages.arms.ipynb #2e4cd1f2
+def say_cost(
+    arms: Mapping[tuple[str, str], Arm],
+    seeds: Sequence[int],
+    say: Callable[[str], None] = print,
+) -> float:  # seconds of all trainings that are left, one after the other
+    "Say what is in the store, what is to do and what it costs. Raises `GannbError` for a full disk."
+    cells = _cells(arms, seeds)
+    return sum(_announce(cells, _to_do(cells), say).values())
 
 # %% ../../nbs/15_stages.arms.ipynb #a8bf1d59
 WORTH_A_WORKER = 20.0  # seconds of training in all; below, starting processes takes longer than they save
@@ -163,8 +183,8 @@ def train_arms(
     | None = None,  # called with key and run as soon as a run is finished
 ) -> dict[tuple[str, str], list[GanRun]]:  # key of the arm -> its runs, in the order of the seeds
     "Train every arm with every seed, whole seeds first, side by side, after saying what it will cost."
-    cells = [_Cell(key, arm, seed) for seed in seeds for key, arm in arms.items()]
-    todo = [cell for cell in cells if not cell.is_done()]
+    cells = _cells(arms, seeds)
+    todo = _to_do(cells)
     seconds = _announce(cells, todo, say)
     side_by_side = _jobs(todo, jobs, sum(seconds.values()))
     tasks = {cell.task(show, side_by_side, seconds[cell]): cell for cell in todo}

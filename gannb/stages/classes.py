@@ -17,7 +17,7 @@ from ..base import GannbError, check_choice
 from ..config import GanConfig
 from ..data import ImageSet, save_folder
 from ..features import FeatureNet
-from .arms import Arm
+from .arms import Arm, epochs_for
 from .features import fakes_of
 from .judges import Scorer
 from .run import FIXED_SAMPLES, GanRun, kept
@@ -47,6 +47,7 @@ def class_arms(
     cfg: GanConfig,  # of every class
     held: ImageSet | None = None,  # labelled images that no training sees: they judge, class by class
     arm: str = PER_CLASS,  # what is done: `arm` in the ledger; two shares of one set need two names
+    steps: int = 0,  # each GAN makes at least so many, in whole epochs
 ) -> dict[tuple[str, str], Arm]:  # (class, arm) -> the arm, in the order of the classes
     """An arm for each class of a labelled set, for `arms.train_arms`.
     Raises `GannbError` for images without labels, a class smaller than a batch, or one that `held` lacks."""
@@ -58,7 +59,8 @@ def class_arms(
     for name, own in of_class.items():
         judging = None if held is None else held.select(classes=[name])
         title = name if arm == PER_CLASS else f"{name}, {arm}"
-        arms[name, arm] = Arm(title, cfg, own, role=name, held=judging, arm=arm)
+        own_cfg = cfg.having(classes=[name], epochs=epochs_for(cfg, own, steps))
+        arms[name, arm] = Arm(title, own_cfg, own, role=name, held=judging, arm=arm)
     return arms
 
 # %% ../../nbs/15_stages.classes.ipynb #c9b3b661

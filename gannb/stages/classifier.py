@@ -447,9 +447,12 @@ def _validation_words(validation: ImageSet | Mapping[str, TrainingSet], name: st
     return own.fingerprint if isinstance(own, ImageSet) else "each seed has its own"
 
 
-def most_steps(cfg: ClassifierConfig, sets: Iterable[ImageSet]) -> int:
+def most_steps(
+    cfg: ClassifierConfig,
+    sizes: Iterable[int],  # images of each training set
+) -> int:
     "The steps that the largest of some training sets takes under the protocol of equal epochs."
-    return cfg.epochs * max(steps_per_epoch(len(s), cfg.batch_size) for s in sets)
+    return cfg.epochs * max(steps_per_epoch(n, cfg.batch_size) for n in sizes)
 
 # %% ../../nbs/15_stages.classifier.ipynb #7c1a0013
 def compare_training_sets(
@@ -476,7 +479,7 @@ def compare_training_sets(
         _check_test(test, trained)
         for name, train in trained.items():
             check_sets(train, _validating(validation, name, seed), cfg.recipe())
-        most = steps or most_steps(cfg, trained.values())
+        most = steps or most_steps(cfg, map(len, trained.values()))
         for (name, train), protocol in product(trained.items(), protocols):
             chooses = _validating(validation, name, seed)
             fit = fitted(cfg, train, chooses, seed, most if protocol == STEPS else None, pool)

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..base import numpy_rng
 from ..data import ImageSet
+from ..ledger.intervals import line_through
 from .controls import pixel_rows
 from .judges import Scorer
 from .run import GanRun, kept
@@ -66,9 +67,7 @@ def slope(
     means: np.ndarray,  # (epochs,)
 ) -> float:  # per 100 epochs; NaN for fewer than two
     "The slope of the straight line through a course, by least squares."
-    if len(means) < 2 or not np.isfinite(means).all():
-        return math.nan
-    return float(100 * np.polyfit(np.arange(len(means)), means, 1)[0])
+    return 100 * line_through(range(len(means)), means, "slope")
 
 # %% ../../nbs/15_stages.course.ipynb #1c090414
 SHUFFLED, SWINGING = "epochs shuffled", "swinging"
@@ -84,12 +83,7 @@ def known_courses(batches: np.ndarray, seed: int) -> dict[str, np.ndarray]:  # c
 # %% ../../nbs/15_stages.course.ipynb #5533a739
 def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
     "Spearman's rank correlation; NaN where one side has fewer than three numbers, does not vary, or is NaN."
-    from scipy.stats import spearmanr
-
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    if len(a) < 3 or not np.isfinite([a, b]).all() or np.ptp(a) == 0 or np.ptp(b) == 0:
-        return math.nan
-    return float(spearmanr(a, b)[0])
+    return line_through(a, b, "correlation") if len(a) > 2 else math.nan
 
 # %% ../../nbs/15_stages.course.ipynb #8240e700
 def state_numbers(run: GanRun, scorer: Scorer) -> dict[str, list[float]]:  # epoch, kid, loss_G

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..base import Missing, check_choice
+from ..base import Missing, check_choice, listed
 from ..data import ImageSet
 from ..features import FeatureNet, Ladder, climb
 from ..ledger.network import failed_words, ladder_row
@@ -242,24 +242,19 @@ RULER_WORDS = {
 }
 
 
-def _listed(words: Sequence[str]) -> str:
-    "a, b and c."
-    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
-
-
 def _answer_words(climbs: Certificate, rung: str) -> str:
     "Who answers a rung that KID overlooks."
     seen = [RULER_WORDS.get(ruler, ruler) for ruler in climbs.seen_by(rung)]
     if not seen:
         return f"{RUNG_WORDS[rung]} (no ruler of {HARD[rung]} sees it)"
-    return f"{RUNG_WORDS[rung]} (seen by {_listed(seen)})"
+    return f"{RUNG_WORDS[rung]} (seen by {listed(seen)})"
 
 
 def _overlooked_sentence(name: str, climbs: Certificate) -> str:
     "What KID overlooks on one data set, and who answers there; nothing where it sees all."
     blind = [rung for rung, rulers in climbs.overlooked().items() if "kid" in rulers]
     alone = [rung for rung in climbs.rungs if rung not in blind and not climbs.seen_by(rung)]
-    told = _listed([_answer_words(climbs, rung) for rung in blind])
+    told = listed([_answer_words(climbs, rung) for rung in blind])
     said = [f"On {name} KID overlooks {told}."] if blind else []
     said += [f"On {name} only KID sees {RUNG_WORDS[rung]}: no ruler of {HARD[rung]} does." for rung in alone]
     return " ".join(said)
@@ -269,7 +264,7 @@ def _far_sentence(far: Mapping[str, Certificate]) -> list[str]:  # name of the d
     "That real images do not score 0, and how much they do; nothing where they do."
     if not far:
         return []
-    said = _listed([f"{climbs.reals[0]:.2g} on {name}" for name, climbs in far.items()])
+    said = listed([f"{climbs.reals[0]:.2g} on {name}" for name, climbs in far.items()])
     return [f"Even real images do not score 0: {said}. Every score there has that in it."]
 
 # %% ../../nbs/15_stages.ladder.ipynb #c0d27ba0

@@ -13,22 +13,16 @@ from ..base import GannbError
 from ..classify import joined
 from ..config import GanConfig
 from ..data import ImageSet
-from ..datasets.shares import filled, nested_shares
-from .arms import Arm, epochs_for
+from ..datasets.shares import filled, nested_shares, share_name
+from .arms import Arm
 from .classes import PER_CLASS, by_class, class_arms, labelled_fakes
 from .classifier import Comparison, TrainingSet
 from .run import GanRun
 
 # %% auto #0
-__all__ = ['REAL_ONLY', 'WITH_FAKES', 'share_name', 'share_arm', 'share_parts', 'share_arms', 'share_sets', 'worth',
-           'worth_by_seed']
+__all__ = ['REAL_ONLY', 'WITH_FAKES', 'share_arm', 'share_parts', 'share_arms', 'share_sets', 'worth', 'worth_by_seed']
 
 # %% ../../nbs/15_stages.worth.ipynb #7ebc6e75
-def share_name(share: float) -> str:
-    "`5 %` for 0.05."
-    return f"{100 * share:.3g} %"
-
-
 def share_arm(share: float) -> str:
     "What the GANs of a share are called in the ledger."
     return PER_CLASS if share == 1 else f"{PER_CLASS}, {share_name(share)} of the images"
@@ -56,9 +50,7 @@ def share_arms(
     arms: dict[tuple[str, str], Arm] = {}
     for share, part in parts.items():
         images = whole if share == 1 else filled(part, whole)
-        arms |= class_arms(images, cfg, held, share_arm(share))
-    for arm in arms.values():
-        arm.config = cfg.having(classes=[arm.role], epochs=epochs_for(cfg, arm.data, steps))
+        arms |= class_arms(images, cfg, held, share_arm(share), steps)
     return arms
 
 # %% ../../nbs/15_stages.worth.ipynb #8673456b

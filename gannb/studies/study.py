@@ -33,8 +33,8 @@ from ..stages.tables import Results, number
 
 # %% auto #0
 __all__ = ['RULERS', 'plain', 'Table', 'Figure', 'Film', 'Logs', 'Page', 'RowsRoom', 'ShowRoom', 'first_of_each_role', 'by_key',
-           'Study', 'scorers_of', 'architecture', 'guidelines_table', 'closest_pairs', 'told_of_choice',
-           'controls_table']
+           'Study', 'scorers_of', 'main_records', 'architecture', 'trained_networks', 'guidelines_table',
+           'closest_pairs', 'told_of_choice', 'controls_table']
 
 # %% ../../nbs/17_studies.study.ipynb #cfb3e4bf
 def plain(value: Any) -> Any:
@@ -343,6 +343,15 @@ def scorers_of(
             made[id(arm.held)] = Scorer(net, some_images(images, n), fakes), images
     return {arm.key: made[id(arm.held)] for arm in arms}
 
+# %% ../../nbs/17_studies.study.ipynb #3a2b3da7
+def main_records(study: Study) -> dict[str, Any]:
+    "The data and the generators of the main arms, for `provenance.json`."
+    return {
+        "data": {role: cards.data_record(t.data) for role, t in study.main.items()},
+        "judging network": study.net.card() | {"sha256": study.net.weights},
+        "G sha256": cards.generator_hashes(study.main.values()),
+    }
+
 # %% ../../nbs/17_studies.study.ipynb #369524c9
 def architecture(G: Generator, D: Discriminator, caption: str) -> Figure:
     "The layers of the modules as they are trained."
@@ -352,6 +361,16 @@ def architecture(G: Generator, D: Discriminator, caption: str) -> Figure:
         caption,
         "Boxes for each convolution of G and D with its map's size, its kernel, stride, norm and activation.",
     )
+
+# %% ../../nbs/17_studies.study.ipynb #e4221a79
+def trained_networks(
+    cfg: Any,  # a ReportConfig
+    channels: int = 3,
+    extra_convs: int = 0,
+) -> tuple[Generator, Discriminator]:
+    "The two networks as a run trains them."
+    G = Generator(cfg.size, channels, cfg.nz, cfg.ngf, extra_convs)
+    return G, Discriminator(cfg.size, channels, cfg.ndf, extra_convs)
 
 # %% ../../nbs/17_studies.study.ipynb #6387452e
 def guidelines_table(G: Generator, D: Discriminator, caption: str, head: str = "Guideline") -> Table:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ...config import ReportConfig, as_list, check_dataset
+from ...config import ReportConfig, as_list, check_dataset, falling_shares
 
 # %% auto #0
 __all__ = ['CONFIG', 'SMOKE', 'QUICK', 'DESK', 'GIVEN', 'PRESETS', 'FruitsConfig']
@@ -51,9 +51,7 @@ class FruitsConfig(ReportConfig):
     @field_validator("fractions")
     @classmethod
     def _shares(cls, v: list[float]) -> list[float]:
-        if len(v) < 2 or v != sorted(set(v), reverse=True) or v[0] != 1 or v[-1] <= 0:
-            raise ValueError("shares are wanted that fall from 1 towards 0, for example 1,0.5,0.25")
-        return v
+        return falling_shares(v)
 
     @model_validator(mode="after")
     def _whole(self) -> FruitsConfig:

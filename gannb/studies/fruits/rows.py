@@ -18,7 +18,6 @@ from ...data import ImageSet
 from ...datasets.fruits import fruit_arcs, fruit_counts, varieties
 from ...datasets.registry import load
 from ...metrics import near_duplicate_share, near_duplicates, normalised
-from ...models.dcgan import Discriminator, Generator
 from ...models.guidelines import guidelines
 from ...stages.arms import Arm, Trained, epochs_for
 from ...stages.classifier import Namer
@@ -40,17 +39,17 @@ from ...stages.pictures import EARLY, picture_control_rows, picture_rows
 from ...stages.run import GanRun, epoch_near
 from ...stages.score import inception_reals, inception_scores, kept_numbers, row, score, score_rows
 from .plan import FruitsConfig
-from ..study import Study
+from ..study import Study, trained_networks
 
 # %% auto #0
 __all__ = ['EQUAL_NUMBERS', 'ROLES', 'NOTE', 'PUBLISHED', 'FEWEST', 'FAIL_ACCURACY', 'FAIL_FOOLED', 'FAIL_DIVERSITY', 'COARSE',
            'GAINS', 'LOST', 'COARSE_CONTROLS', 'TOLD_APART', 'roles', 'fruit_sets', 'fruit_arm', 'whole_groups',
            'few_varieties', 'less_data_arms', 'more_convolutions_arms', 'arms', 'published_scorer', 'equal_scorers',
            'failed', 'early_epochs', 'coarse_numbers', 'coarse_protocol', 'coarse_rows', 'coarse_number',
-           'printed_rows', 'trained_networks', 'fact_rows', 'images_here', 'count_rows', 'duplicate_row',
-           'published_rows', 'gap_rows', 'early_rows', 'first_rows', 'main_rows', 'gan_rows', 'gains', 'variety_namer',
-           'lost_images', 'coarse_control_rows', 'split_rows', 'equal_control_rows', 'all_control_rows',
-           'inception_table', 'inception_rows', 'not_here', 'copies_untold', 'rows']
+           'printed_rows', 'fact_rows', 'images_here', 'count_rows', 'duplicate_row', 'published_rows', 'gap_rows',
+           'early_rows', 'first_rows', 'main_rows', 'gan_rows', 'gains', 'variety_namer', 'lost_images',
+           'coarse_control_rows', 'split_rows', 'equal_control_rows', 'all_control_rows', 'inception_table',
+           'inception_rows', 'not_here', 'copies_untold', 'rows']
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #7df72d63
 EQUAL_NUMBERS = False  # apples are judged by all their held-out images; fruits are compared by equal numbers
@@ -269,14 +268,6 @@ def printed_rows(
         (None, "rank_correlation", float(spearmanr(fid, images)[0])),
     )
     return [row("printed numbers", role, None, None, metric, value, {}) for role, metric, value in values]
-
-# %% ../../../nbs/17_studies.fruits.rows.ipynb #1bd1cd97
-def trained_networks(
-    cfg: FruitsConfig, channels: int = 3, extra_convs: int = 0
-) -> tuple[Generator, Discriminator]:
-    "The two networks as this run trains them."
-    G = Generator(cfg.size, channels, cfg.nz, cfg.ngf, extra_convs)
-    return G, Discriminator(cfg.size, channels, cfg.ndf, extra_convs)
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #963a44a1
 def fact_rows(study: Study) -> list[dict]:

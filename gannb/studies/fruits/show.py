@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ... import plot
-from ...base import Missing
+from ...base import Missing, listed
 from ...datasets.fruits import varieties
 from ...models.dcgan import layer_table
 from ...stages import cards as cards_room
@@ -21,13 +21,12 @@ from ...stages.pictures import EARLY, film, strip
 from ...stages.score import fid_by_number, score
 from ...stages.tables import cell_of, middle, number
 from . import words
-from .rows import FEWEST, PUBLISHED, coarse_number, published_scorer, trained_networks
+from .rows import FEWEST, PUBLISHED, coarse_number, published_scorer
 from gannb.studies.fruits.words import (
     cell,
     fruit,
     heads,
     kinds_words,
-    listed,
     names,
     part_words,
     percent,
@@ -42,15 +41,17 @@ from gannb.studies.study import (
     architecture,
     closest_pairs,
     guidelines_table,
+    main_records,
+    trained_networks,
 )
 
 # %% auto #0
 __all__ = ['WITH', 'WITHOUT', 'COUNTS', 'DUPLICATES', 'CONTROLS', 'RULERS', 'TABLE1', 'IMAGES', 'SHARES', 'MEMORY', 'FIGURES',
-           'NOISE', 'UNREST', 'notes', 'measured', 'SCORES', 'MEANING', 'FID_WARNING', 'OTHERS', 'spread', 'hero',
-           'data', 'counts', 'repeats', 'networks', 'more_convolutions', 'controls', 'ladder', 'table1_row', 'table1',
-           'images_row', 'numbers_of_images', 'fid_curve', 'both_ways', 'share_row', 'shares', 'memory',
+           'NOISE', 'UNREST', 'notes', 'measured', 'SCORES', 'MEANING', 'FID_WARNING', 'OTHERS', 'records', 'spread',
+           'hero', 'data', 'counts', 'repeats', 'networks', 'more_convolutions', 'controls', 'ladder', 'table1_row',
+           'table1', 'images_row', 'numbers_of_images', 'fid_curve', 'both_ways', 'share_row', 'shares', 'memory',
            'with_and_without', 'less_data', 'variety_curve', 'diversity_curve', 'film_words', 'films', 'strips',
-           'of_each_fruit', 'noise', 'copies', 'cards', 'records']
+           'of_each_fruit', 'noise', 'copies', 'cards']
 
 # %% ../../../nbs/17_studies.fruits.show.ipynb #78008fca
 WITH, WITHOUT = plot.COLORS["fake"], "#D55E00"  # blue with DiffAugment, orange without; grey is for reals
@@ -613,10 +614,4 @@ def cards(study: Study) -> dict[str, dict]:
     }
 
 # %% ../../../nbs/17_studies.fruits.show.ipynb #6ff6b18f
-def records(study: Study) -> dict[str, Any]:
-    "The data and the generators of the main arms, for `provenance.json`."
-    return {
-        "data": {role: cards_room.data_record(t.data) for role, t in study.main.items()},
-        "judging network": study.net.card() | {"sha256": study.net.weights},
-        "G sha256": cards_room.generator_hashes(study.main.values()),
-    }
+records = main_records  # what `provenance.json` keeps of this paper

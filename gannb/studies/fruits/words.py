@@ -5,11 +5,12 @@
 # %% ../../../nbs/17_studies.fruits.words.ipynb #b2e0a003
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from ...augment import leak
+from ...base import listed
 from ...datasets.fruits import varieties
 from ...stages import cards
 from ...stages.arms import Trained
@@ -20,9 +21,9 @@ from ...stages.tables import cell_of, number
 from ..study import Study, told_of_choice
 
 # %% auto #0
-__all__ = ['FLOOR', 'MARKS', 'MEASURED', 'fruit', 'many', 'plural', 'heads', 'names', 'listed', 'percent', 'cell', 'policy',
-           'part_words', 'share_words', 'stand_ins', 'about_data', 'done_differently', 'kinds_words', 'about_less',
-           'held_out_words', 'other_scores', 'leaks', 'times', 'notes', 'measured']
+__all__ = ['FLOOR', 'MARKS', 'MEASURED', 'fruit', 'many', 'plural', 'heads', 'names', 'percent', 'cell', 'policy', 'part_words',
+           'share_words', 'stand_ins', 'about_data', 'done_differently', 'kinds_words', 'about_less', 'held_out_words',
+           'other_scores', 'leaks', 'times', 'notes', 'measured']
 
 # %% ../../../nbs/17_studies.fruits.words.ipynb #b2e0a005
 def fruit(t: Trained) -> str:
@@ -56,11 +57,6 @@ def names(study: Study) -> dict[str, str]:
     return absent | {role: plural(t).removeprefix("images of ") for role, t in study.main.items()}
 
 # %% ../../../nbs/17_studies.fruits.words.ipynb #b2e0a008
-def listed(words: Sequence[str]) -> str:
-    "`a, b and c`."
-    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
-
-
 def percent(share: float) -> str:
     "`25 %`, never broken between lines."
     return f"{100 * share:.0f}\N{NO-BREAK SPACE}%"

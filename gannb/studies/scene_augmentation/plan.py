@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ...base import check_choice
-from ...config import ReportConfig, as_list, check_dataset
+from ...config import ReportConfig, as_list, as_names, check_dataset, falling_shares
 
 # %% auto #0
 __all__ = ['VARIANTS', 'CONFIG', 'SMOKE', 'QUICK', 'DESK', 'GIVEN', 'PRESETS', 'ScenesConfig']
@@ -60,7 +60,7 @@ class ScenesConfig(ReportConfig):
     @field_validator("classes", "share_classes", "clf_variants", mode="before")
     @classmethod
     def _names(cls, v: Any) -> list:
-        return [] if v is None else [str(name) for name in as_list(v)]
+        return as_names(v)
 
     @field_validator("shares", mode="before")
     @classmethod
@@ -70,9 +70,7 @@ class ScenesConfig(ReportConfig):
     @field_validator("shares")
     @classmethod
     def _falling(cls, v: list[float]) -> list[float]:
-        if len(v) < 2 or v != sorted(set(v), reverse=True) or v[0] != 1 or v[-1] <= 0:
-            raise ValueError("shares are wanted that fall from 1 towards 0, for example 1,0.5,0.25")
-        return v
+        return falling_shares(v)
 
     @model_validator(mode="after")
     def _whole(self) -> ScenesConfig:

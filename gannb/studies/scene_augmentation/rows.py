@@ -21,7 +21,6 @@ from ...datasets.shares import SHARES, train_and_validation
 from ...datasets.survey import findings
 from ...layers import GROUPS, PLACES
 from ...ledger.network import ladder_row
-from ...models.dcgan import Discriminator, Generator
 from ...models.guidelines import guidelines
 from ...stages.arms import Arm, Trained
 from ...stages.classes import PER_CLASS, by_class, class_scorers, labelled_fakes
@@ -53,16 +52,16 @@ from gannb.stages.worth import (
     worth_by_seed,
 )
 from .plan import VARIANTS, ScenesConfig
-from ..study import Study
+from ..study import Study, trained_networks
 
 # %% auto #0
 __all__ = ['SCENES', 'RULER_CONTROLS', 'LOOKS_CONTROLS', 'VALIDATES', 'FLIPS', 'FEW', 'CLOSE', 'NETWORK', 'EXCESS', 'RISES',
            'Sets', 'scene_sets', 'parts_of', 'arms', 'proportion_difference', 'printed_rows', 'data_facts', 'data_rows',
-           'trained_networks', 'network_rows', 'main_run_rows', 'gan_rows', 'ruler_rows', 'classifier_of', 'clf_config',
-           'FakeSource', 'named_sets', 'further_sets', 'validation_sets', 'Bench', 'bench_of', 'fake_source',
-           'main_comparison', 'filled_up', 'control_comparison', 'share_comparison', 'variant_rows',
-           'epochs_to_converge', 'derived_rows', 'in_percent', 'paper_rows', 'layer_facts', 'excess_rows',
-           'classifier_rows', 'not_here', 'scenes_ladder', 'rows']
+           'network_rows', 'main_run_rows', 'gan_rows', 'ruler_rows', 'classifier_of', 'clf_config', 'FakeSource',
+           'named_sets', 'further_sets', 'validation_sets', 'Bench', 'bench_of', 'fake_source', 'main_comparison',
+           'filled_up', 'control_comparison', 'share_comparison', 'variant_rows', 'epochs_to_converge', 'derived_rows',
+           'in_percent', 'paper_rows', 'layer_facts', 'excess_rows', 'classifier_rows', 'not_here', 'scenes_ladder',
+           'rows']
 
 # %% ../../../nbs/17_studies.scene_augmentation.rows.ipynb #4e8af6bb
 SCENES = "scenes"  # `dataset` in the ledger of what all classes say together
@@ -164,15 +163,9 @@ def data_rows(study: Study) -> list[dict]:
     return out
 
 # %% ../../../nbs/17_studies.scene_augmentation.rows.ipynb #750be1a4
-def trained_networks(cfg: ScenesConfig, channels: int = 3) -> tuple[Generator, Discriminator]:
-    "The two networks as this run trains them."
-    G = Generator(cfg.size, channels, cfg.nz, cfg.ngf, cfg.extra_convs)
-    return G, Discriminator(cfg.size, channels, cfg.ndf, cfg.extra_convs)
-
-
 def network_rows(cfg: ScenesConfig, channels: int) -> list[dict]:
     "How many of DCGAN's guidelines the networks meet that are trained here."
-    met = sum(r["met"] for r in guidelines(*trained_networks(cfg, channels)))
+    met = sum(r["met"] for r in guidelines(*trained_networks(cfg, channels, cfg.extra_convs)))
     return [row("networks", SCENES, None, None, "guidelines_met", met, {})]
 
 # %% ../../../nbs/17_studies.scene_augmentation.rows.ipynb #a258ca03
@@ -195,9 +188,9 @@ LOOKS_CONTROLS = (
 def main_run_rows(t: Trained, run: GanRun) -> list[dict]:
     "What one GAN says: scores at half and at the end, the second ruler, the course of its training."
     arm, role, scorer = t.ledger_arm, t.role, t.scorer
-    out = score_rows(arm, role, run, scorer, t.data)
-    out += score_rows(arm, role, run, scorer, t.data, epoch_near(run, run.steps / 2), "half")
-    for epoch, label in ((epoch_near(run, run.steps / 2), "half"), (None, "end")):
+    out = []
+    for epoch, label in ((None, "end"), (epoch_near(run, run.steps / 2), "half")):
+        out += score_rows(arm, role, run, scorer, t.data, epoch, label)
         out += pixel_rows("gist_kid", arm, role, run, scorer, t.data, epoch, label)
     return [*out, *course_rows(arm, role, run, scorer), gist_rank_row(arm, role, run, scorer, t.data)]
 
@@ -294,7 +287,7 @@ def named_sets(real: ImageSet, fakes: FakeSource) -> dict[str, TrainingSet]:
     "The training sets that are compared under both protocols."
     return {
         "real": real,
-        "fake": lambda s: fakes(s),
+        "fake": fakes,
         "real+fake": lambda s: joined([real, fakes(s)], "real and fake"),
         "half and half": lambda s: joined(
             [share_of(real, 0.5, s), fakes(s, share=0.5)], "half real and half fake"
@@ -308,7 +301,7 @@ def further_sets(real: ImageSet, fakes: FakeSource) -> dict[str, TrainingSet]:
     for way, words in fakes.ways().items():
         sets[f"fake, {words}"] = lambda s, way=way: fakes(s, way)
         sets[f"real+fake, {words}"] = lambda s, way=way: joined([real, fakes(s, way)], "real and fake")
-    sets[f"fake, {VALIDATES} fakes"] = lambda s: fakes(s)
+    sets[f"fake, {VALIDATES} fakes"] = fakes
     sets[f"real+fake, {VALIDATES} both"] = lambda s: joined([real, fakes(s)], "real and fake")
     return sets
 
@@ -353,7 +346,7 @@ class Bench:
 def bench_of(study: Study) -> Bench:
     "The images, the classifier and the number of steps of a run of the study."
     sets, cfg = scene_sets(study.cfg), clf_config(study.cfg)
-    steps = most_steps(cfg, [joined([sets.train, sets.train], "as many fakes as real images")])
+    steps = most_steps(cfg, [2 * len(sets.train)])  # as many fakes as real images
     copies = near_copies(sets.test, sets.train)
     return Bench(sets, cfg, study.cfg.seeds, steps, copies, lambda line: None)
 
@@ -415,7 +408,7 @@ def share_comparison(study: Study, bench: Bench) -> tuple[list[dict], dict[float
     few = {n: getattr(bench.sets, n).select(classes=classes) for n in ("validation", "test")}
     cfg = bench.cfg.having(batch_size=min(bench.cfg.batch_size, *map(len, parts.values())))
     ordinary = cfg.having(augment="flip,crop")
-    steps = most_steps(cfg, [joined([parts[1.0], parts[1.0]], "as many fakes as real images")])
+    steps = most_steps(cfg, [2 * len(parts[1.0])])  # as many fakes as real images
     shared = few | {"cfg": cfg, "role": FEW, "copies": None, "steps": steps, "protocols": (STEPS,)}
     found = bench.compare(share_sets(parts, trained), **shared)
     flipped = {f"{share_name(s)} real, {FLIPS}": part for s, part in parts.items()}

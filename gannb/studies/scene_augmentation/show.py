@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ... import plot
-from ...base import Missing
+from ...base import Missing, listed
 from ...data import ImageSet
 from ...datasets.scenes import SCENES_PRINTED
 from ...datasets.survey import counts_beside
@@ -27,8 +27,8 @@ from ...stages.score import score
 from ...stages.tables import cell_of, number, paired, score_curve
 from ...stages.worth import REAL_ONLY, WITH_FAKES, share_arm, share_name
 from . import words
-from .rows import FEW, FLIPS, NETWORK, SCENES, VALIDATES, trained_networks
-from .words import cell, kind, listed, said
+from .rows import FEW, FLIPS, NETWORK, SCENES, VALIDATES
+from .words import cell, kind, said
 from gannb.studies.study import (
     RULERS,
     Figure,
@@ -37,15 +37,17 @@ from gannb.studies.study import (
     architecture,
     controls_table,
     guidelines_table,
+    main_records,
+    trained_networks,
 )
 
 # %% auto #0
 __all__ = ['COUNTS', 'FINDINGS', 'COURSE', 'STATE_SCORES', 'MODES', 'TABLE2', 'ACCURACIES', 'BOTH_HEADS', 'WAYS', 'WAY_HEADS',
-           'SETTINGS', 'HARNESS', 'SHARES', 'FILTER_NUMBERS', 'LAYER_HEADS', 'notes', 'measured', 'names', 'hero',
-           'data', 'counts', 'found', 'networks', 'ladder', 'losses', 'd_accuracy', 'oscillation', 'six_states',
+           'SETTINGS', 'HARNESS', 'SHARES', 'FILTER_NUMBERS', 'LAYER_HEADS', 'notes', 'measured', 'names', 'records',
+           'hero', 'data', 'counts', 'found', 'networks', 'ladder', 'losses', 'd_accuracy', 'oscillation', 'six_states',
            'states', 'kid_curve', 'state_scores', 'table2', 'ways', 'accuracies', 'losses_by_validation',
            'classifier_curves', 'per_class', 'confusion', 'settings', 'harness', 'share_curve', 'few_images', 'filters',
-           'filter_numbers', 'layer_numbers', 'maps', 'cards', 'records']
+           'filter_numbers', 'layer_numbers', 'maps', 'cards']
 
 # %% ../../../nbs/17_studies.scene_augmentation.show.ipynb #4771097b
 def _of_each_class(images: ImageSet, n: int) -> np.ndarray:  # (classes * n, H, W, C)
@@ -123,7 +125,7 @@ def found(study: Study) -> Table:
 # %% ../../../nbs/17_studies.scene_augmentation.show.ipynb #878f60a8
 def networks(study: Study) -> tuple[Figure, Table]:
     "G and D as they are trained here."
-    G, D = trained_networks(study.cfg, study.first.data.channels)
+    G, D = trained_networks(study.cfg, study.first.data.channels, study.cfg.extra_convs)
     drawn = f"G and D as they are trained here, at {study.cfg.size} pixels (the paper's Figure 1)."
     checked = "The guidelines of DCGAN, checked on these layers."
     return architecture(G, D, drawn), guidelines_table(G, D, checked)
@@ -665,8 +667,7 @@ def filter_numbers(study: Study) -> Table | None:
         "random, as smooth as the network's": "smooth random filters",
         "the network's, pixels shuffled": "shuffled filters",
     }
-    metrics = [m for m in FILTER_NUMBERS if m != "what"]
-    rows = [{"what": w} | {m: _fact(study, arm, m) for m in metrics} for w, arm in arms.items()]
+    rows = _facts(study, arms, FILTER_NUMBERS)
     excess = {"what": "the network's beyond random"} | {
         "filters_r": _fact(study, NETWORK, "filters_r_excess"),
         "filters_smooth": _fact(study, NETWORK, "filters_smooth_excess"),
@@ -678,7 +679,7 @@ def filter_numbers(study: Study) -> Table | None:
         "what": "moved by our training, share of their size",
         "filters_r": _fact(study, NETWORK, "filters_moved"),
     }
-    filled = [dict.fromkeys(metrics, "-") | r for r in (excess, smooth, moved)]
+    filled = [dict.fromkeys(FILTER_NUMBERS, "-") | r for r in (excess, smooth, moved)]
     caption = (
         "Smoothness is 0 for noise and 1 for one shade (Moran's I). Groups by the energy of changes along "
         "and across a filter; our rule, for the paper told them by eye."
@@ -691,6 +692,13 @@ def _fact(study: Study, arm: str, metric: str) -> Any:
     values = study.results.values(SCENES, arm, metric, None)
     return float(np.mean(values)) if values else "-"
 
+
+def _facts(study: Study, arms: Mapping[str, str], heads: Mapping[str, str]) -> list[dict]:
+    "A row for each arm, what it is called first: its facts under the heads of a table."
+    return [
+        {"what": what} | {m: _fact(study, arm, m) for m in heads if m != "what"} for what, arm in arms.items()
+    ]
+
 # %% ../../../nbs/17_studies.scene_augmentation.show.ipynb #307dd66a
 def layer_numbers(study: Study) -> Table | None:
     "What the layers have in common and how various they are, beside networks that learnt nothing."
@@ -701,9 +709,7 @@ def layer_numbers(study: Study) -> Table | None:
         "the same, untrained": "untrained network",
         "images shuffled": "shuffled images",
     }
-    rows = [
-        {"what": w} | {m: _fact(study, arm, m) for m in LAYER_HEADS if m != "what"} for w, arm in arms.items()
-    ]
+    rows = _facts(study, arms, LAYER_HEADS)
     caption = (
         "CKA: how much two layers agree on which test images are alike, 0 for chance. Effective rank: how "
         "many directions the answers of a layer take; per channel, as later layers have more of them."
@@ -787,10 +793,4 @@ def cards(study: Study) -> dict[str, dict]:
     }
 
 
-def records(study: Study) -> dict[str, Any]:
-    "The data and the generators of the main arms, for `provenance.json`."
-    return {
-        "data": {role: cards_room.data_record(t.data) for role, t in study.main.items()},
-        "judging network": study.net.card() | {"sha256": study.net.weights},
-        "G sha256": cards_room.generator_hashes(study.main.values()),
-    }
+records = main_records  # what `provenance.json` keeps of this paper

@@ -5,17 +5,17 @@
 # %% ../../../nbs/17_studies.scene_augmentation.words.ipynb #524a0c9e
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
+from ...base import listed
 from ...stages.classifier import EPOCHS, STEPS
 from ...stages.tables import number
-from .rows import FEW, SCENES, VALIDATES, classifier_of
+from .rows import FEW, SCENES, VALIDATES
 from ..study import Study, told_of_choice
 
 # %% auto #0
-__all__ = ['NETWORKS', 'MEASURED', 'kind', 'names', 'classifier_words', 'listed', 'cell', 'said', 'stand_ins', 'fallback',
-           'notes', 'split_words', 'few_words', 'copies_words', 'wins_words', 'measured']
+__all__ = ['NETWORKS', 'MEASURED', 'kind', 'names', 'classifier_words', 'cell', 'said', 'stand_ins', 'fallback', 'notes',
+           'split_words', 'few_words', 'copies_words', 'wins_words', 'measured']
 
 # %% ../../../nbs/17_studies.scene_augmentation.words.ipynb #c68fef63
 NETWORKS = {
@@ -42,18 +42,13 @@ def names(study: Study) -> dict[str, str]:
 
 def classifier_words(study: Study) -> str:
     "The network that classifies, and how it is trained."
-    cfg = study.cfg
-    name = NETWORKS[classifier_of(cfg)]
-    if cfg.clf_finetune == "head" and cfg.clf_pretrained:
+    cfg = study.facts["bench"].cfg
+    name = NETWORKS[cfg.network]
+    if cfg.finetune == "head" and cfg.pretrained:
         return f"{name} with ImageNet weights, the last layer trained"
-    return f"{name}, {'all layers trained' if cfg.clf_pretrained else 'trained from scratch'}"
+    return f"{name}, {'all layers trained' if cfg.pretrained else 'trained from scratch'}"
 
 # %% ../../../nbs/17_studies.scene_augmentation.words.ipynb #7af7e564
-def listed(words: Sequence[str]) -> str:
-    "`a, b and c`."
-    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
-
-
 def cell(study: Study, arm: str, metric: str = "accuracy", at: str = EPOCHS, role: str = SCENES) -> Any:
     "A mean over the seeds with its interval."
     return study.results.cell(role, arm, metric, at)
@@ -76,7 +71,7 @@ def stand_ins(study: Study) -> str | None:
 
 def fallback(study: Study) -> str | None:
     "What stands in for ResNet-18; None where it classifies."
-    name = classifier_of(study.cfg)
+    name = study.facts["bench"].cfg.network
     if name == "resnet18":
         return None
     shown = NETWORKS[name][0].upper() + NETWORKS[name][1:]
@@ -96,8 +91,9 @@ def notes(study: Study) -> list[str]:
     elif "full set" in study.facts["known missing"]:
         n = {part: sum(here.get(part, {}).values()) for part in ("train", "test")}
         out.append(f"a part of the scenes: {n['train']:,} training and {n['test']:,} test images")
-    if classifier_of(cfg) != "resnet18":
-        out.append(f"{NETWORKS[classifier_of(cfg)]} in place of ResNet-18")
+    network = study.facts["bench"].cfg.network
+    if network != "resnet18":
+        out.append(f"{NETWORKS[network]} in place of ResNet-18")
     return out
 
 # %% ../../../nbs/17_studies.scene_augmentation.words.ipynb #0290c2c0
