@@ -1119,7 +1119,16 @@ def feature_maps(
     m = np.asarray(maps)
     if m.ndim != 3:
         raise GannbError(f"feature_maps takes activations (C,H,W) of one image; this has shape {m.shape}.")
-    return grid(_stretch(m)[..., None], cols=cols, **_numbers(len(m), cols, numbered))
+    return grid(_framed(_stretch(m))[..., None], cols=cols, **_numbers(len(m), cols, numbered))
+
+
+def _framed(maps: np.ndarray) -> np.ndarray:  # (N,h,w) uint8
+    "Maps of a few pixels larger, with white between them: else nobody sees where one ends."
+    k = max(1, 16 // maps.shape[1])
+    if k == 1:
+        return maps
+    larger = maps.repeat(k, 1).repeat(k, 2)
+    return np.pad(larger, ((0, 0), (2, 2), (2, 2)), constant_values=255)
 
 # %% ../nbs/02_plot.ipynb #a15945ef
 def gif(

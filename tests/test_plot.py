@@ -326,3 +326,12 @@ def test_a_forest_needs_a_claim():
     for nothing in ([], [("The claims", [])]):
         with pytest.raises(GannbError, match="at least one claim"):
             plot.forest(nothing)
+
+
+def test_small_feature_maps_stand_apart():
+    maps = plot._framed(np.zeros((3, 2, 2), np.uint8))
+    assert maps.shape == (3, 20, 20), "eight pixels for one, two of white around"
+    assert (maps[:, [0, 1, -2, -1]] == 255).all() and (maps[:, :, [0, 1, -2, -1]] == 255).all()
+    assert not maps[:, 2:-2, 2:-2].any()
+    large = np.zeros((1, 16, 16), np.uint8)
+    assert plot._framed(large) is large

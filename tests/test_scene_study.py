@@ -18,6 +18,7 @@ from gannb.report.page import load_study
 from gannb.stages.classes import PER_CLASS
 from gannb.stages.classifier import EPOCHS, STEPS
 from gannb.stages.course import known_courses, over_classes, rank_correlation, slope, turns, unrest
+from gannb.stages.tables import Results
 from gannb.stages.worth import share_arm, share_name, worth
 from gannb.studies.registry import open_study
 from gannb.studies.scene_augmentation import plan, rows, words
@@ -269,3 +270,14 @@ def test_a_study_killed_in_class_three_goes_on_without_repeating_one_and_two(tmp
 
 def test_names_of_shares():
     assert (share_name(0.05), share_arm(1.0)) == ("5 %", PER_CLASS)
+
+
+def test_an_accuracy_in_percent_has_its_interval_in_percent(study):
+    "The name stands for a share from 0 to 1 elsewhere: cut at 1, every interval would be a point."
+    assert study.results.ranges["accuracy"] == (0, 100)
+    named = [
+        {"arm": "real", "dataset": "scenes", "step": EPOCHS, "metric": "accuracy", "value": v, "seed": s}
+        for s, v in enumerate((81.2, 81.6, 81.9))
+    ]
+    low, high = Results(named, rows.RANGES).cell("scenes", "real", "accuracy", EPOCHS)["interval"]
+    assert 80 < low < 81.2 and 81.9 < high < 83

@@ -111,8 +111,12 @@ RANGE = {  # metric -> how far it reaches; none where there is no limit
 class Results:
     "Ledger rows, found by role, arm, metric and place."
 
-    def __init__(self, rows: Iterable[Mapping]):
-        self.rows = list(rows)
+    def __init__(
+        self,
+        rows: Iterable[Mapping],
+        ranges: Mapping[str, Sequence[float]] | None = None,  # of metrics on another scale than in RANGE
+    ):
+        self.rows, self.ranges = list(rows), {**RANGE, **(ranges or {})}
         self._values: dict[tuple, list[float]] = {}
         for r in self.rows:
             key = (r["dataset"], r["arm"], r["metric"], r["step"])
@@ -124,7 +128,7 @@ class Results:
 
     def cell(self, role: str | None, arm: str, metric: str, at: Any = "end") -> dict | Missing:
         "Mean over seeds with its interval, which ends where the measure does, or why there is none."
-        return cell_of(self.values(role, arm, metric, at), RANGE.get(metric))
+        return cell_of(self.values(role, arm, metric, at), self.ranges.get(metric))
 
     def cells(self, role: str | None, arm: str, metrics: Iterable[str], at: Any = "end") -> dict[str, Any]:
         "metric -> cell: one row of a table."

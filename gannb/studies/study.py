@@ -143,7 +143,8 @@ class Page:
 class RowsRoom(Protocol):
     """What `studies/NAME/rows.py` must have. It may have `kinds(study, role)` too: class or variety of each
     training image of a role, (N,), where its labels do not say it; the ladder takes half of them away. And
-    `EQUAL_NUMBERS = False`: then each role is scored with as many images as it has (see `scorers_of`)."""
+    `EQUAL_NUMBERS = False`: then each role is scored with as many images as it has (see `scorers_of`); and
+    `RANGES`, metric -> its ends, where its scale is not that of `stages.tables.RANGE`."""
 
     def arms(self, cfg: Any) -> Sequence[Arm]:
         "All arms; the first arm of each role is its main one."
@@ -281,7 +282,7 @@ class Study:
         }
         rows = [*self.rows_room.rows(self), *ladder_passed_rows(self.ladders, self.net)]
         rows += [absent_row(name, why) for name, why in self.facts.get("known missing", {}).items()]
-        self.results = Results(rows)
+        self.results = Results(rows, getattr(self.rows_room, "RANGES", None))
         claims, before = self.published["claims"], previous_claims(self.request.paper)
         self.judged = judge_study(claims, rows, self.request.setting, before, names=self.names())
 

@@ -55,13 +55,13 @@ from .plan import VARIANTS, ScenesConfig
 from ..study import Study, trained_networks
 
 # %% auto #0
-__all__ = ['SCENES', 'RULER_CONTROLS', 'LOOKS_CONTROLS', 'VALIDATES', 'FLIPS', 'FEW', 'CLOSE', 'NETWORK', 'EXCESS', 'RISES',
-           'Sets', 'scene_sets', 'parts_of', 'arms', 'proportion_difference', 'printed_rows', 'data_facts', 'data_rows',
-           'network_rows', 'main_run_rows', 'gan_rows', 'ruler_rows', 'classifier_of', 'clf_config', 'FakeSource',
-           'named_sets', 'further_sets', 'validation_sets', 'Bench', 'bench_of', 'fake_source', 'main_comparison',
-           'filled_up', 'control_comparison', 'share_comparison', 'variant_rows', 'epochs_to_converge', 'derived_rows',
-           'in_percent', 'paper_rows', 'layer_facts', 'excess_rows', 'classifier_rows', 'not_here', 'scenes_ladder',
-           'rows']
+__all__ = ['SCENES', 'RULER_CONTROLS', 'LOOKS_CONTROLS', 'VALIDATES', 'FLIPS', 'FEW', 'CLOSE', 'RANGES', 'NETWORK', 'EXCESS',
+           'RISES', 'Sets', 'scene_sets', 'parts_of', 'arms', 'proportion_difference', 'printed_rows', 'data_facts',
+           'data_rows', 'network_rows', 'main_run_rows', 'gan_rows', 'ruler_rows', 'classifier_of', 'clf_config',
+           'FakeSource', 'named_sets', 'further_sets', 'validation_sets', 'Bench', 'bench_of', 'fake_source',
+           'main_comparison', 'filled_up', 'control_comparison', 'share_comparison', 'variant_rows',
+           'epochs_to_converge', 'derived_rows', 'in_percent', 'paper_rows', 'layer_facts', 'excess_rows',
+           'classifier_rows', 'not_here', 'scenes_ladder', 'rows']
 
 # %% ../../../nbs/17_studies.scene_augmentation.rows.ipynb #4e8af6bb
 SCENES = "scenes"  # `dataset` in the ledger of what all classes say together
@@ -461,6 +461,7 @@ def derived_rows(found: Comparison) -> list[dict]:
 
 # %% ../../../nbs/17_studies.scene_augmentation.rows.ipynb #69807e51
 _SHARES = ("accuracy", "gap_to_real")
+RANGES = dict.fromkeys(("accuracy", "accuracy_without_copies"), (0.0, 100.0))  # of percents
 
 
 def in_percent(rows: Sequence[Mapping]) -> list[dict]:

@@ -42,12 +42,13 @@ from gannb.studies.study import (
 )
 
 # %% auto #0
-__all__ = ['COUNTS', 'FINDINGS', 'COURSE', 'STATE_SCORES', 'MODES', 'TABLE2', 'ACCURACIES', 'BOTH_HEADS', 'WAYS', 'WAY_HEADS',
-           'SETTINGS', 'HARNESS', 'SHARES', 'FILTER_NUMBERS', 'LAYER_HEADS', 'notes', 'measured', 'names', 'records',
-           'hero', 'data', 'counts', 'found', 'networks', 'ladder', 'losses', 'd_accuracy', 'oscillation', 'six_states',
-           'states', 'kid_curve', 'state_scores', 'table2', 'ways', 'accuracies', 'losses_by_validation',
-           'classifier_curves', 'per_class', 'confusion', 'settings', 'harness', 'share_curve', 'few_images', 'filters',
-           'filter_numbers', 'layer_numbers', 'maps', 'cards']
+__all__ = ['COUNTS', 'FINDINGS', 'COURSE', 'STATE_SCORES', 'MODES', 'TABLE2', 'ACCURACIES', 'BOTH_HEADS', 'MORE_HEADS', 'WAYS',
+           'WAY_HEADS', 'SETTINGS', 'HARNESS', 'SHARES', 'FLIP_HEADS', 'FILTER_NUMBERS', 'LAYER_NUMBERS', 'notes',
+           'measured', 'names', 'records', 'hero', 'data', 'counts', 'found', 'networks', 'classifier_network',
+           'ladder', 'losses', 'd_accuracy', 'oscillation', 'six_states', 'states', 'kid_curve', 'state_scores',
+           'table2', 'ways', 'accuracies', 'more_scores', 'losses_by_validation', 'classifier_curves', 'per_class',
+           'confusion', 'settings', 'harness', 'share_curve', 'few_images', 'few_flips', 'filters', 'filter_numbers',
+           'layer_numbers', 'maps', 'cards']
 
 # %% ../../../nbs/17_studies.scene_augmentation.show.ipynb #4771097b
 def _of_each_class(images: ImageSet, n: int) -> np.ndarray:  # (classes * n, H, W, C)
@@ -129,6 +130,26 @@ def networks(study: Study) -> tuple[Figure, Table]:
     drawn = f"G and D as they are trained here, at {study.cfg.size} pixels (the paper's Figure 1)."
     checked = "The guidelines of DCGAN, checked on these layers."
     return architecture(G, D, drawn), guidelines_table(G, D, checked)
+
+# %% ../../../nbs/17_studies.scene_augmentation.show.ipynb #4726e80c
+def classifier_network(study: Study) -> Table:
+    "Figure 2: the parts of the classifier as it is trained here."
+    bench = study.facts["bench"]
+    fit = _fits(study, "real")[0]
+    net = study.facts.get("network") or fit.net
+    backbone = sum(p.numel() for name, p in net.named_parameters() if not name.startswith("head."))
+    head = sum(p.numel() for p in net.parameters()) - backbone
+    frozen = "no" if bench.cfg.frozen else "yes"
+    rows = [{"part": "last layer", "weights": head, "trained": "yes"}]
+    if backbone:
+        rows.insert(0, {"part": "all before it", "weights": backbone, "trained": frozen})
+    side, told = bench.cfg.input_size or study.cfg.size, words.classifier_words(study)
+    caption = (
+        f"{told[0].upper()}{told[1:]}: its weights, read off the module. Images are shown to it at {side} x "
+        f"{side} pixels, {len(fit.train.classes)} classes."
+    )
+    heads = {"part": "Part", "weights": "Weights", "trained": "Trained here"}
+    return Table("classifier", rows, heads, caption)
 
 # %% ../../../nbs/17_studies.scene_augmentation.show.ipynb #cb1063dd
 def ladder(study: Study) -> tuple[Table | None, Table, str]:
@@ -259,7 +280,7 @@ def kid_curve(study: Study) -> Figure:
         "kid_states",
         plot.curves(panels, "training step", f"KID ({study.net.name})", raw=False, height=130),
         f"KID against the step (lower is better). Its rank correlation with the state is {rank}, with G's "
-        f"loss {both}: where that is below 0, images got better while the loss rose.",
+        f"loss {both} (above 0: a lower loss goes with better images).",
         "A panel a class: KID against the training step, every seed.",
     )
 
@@ -297,13 +318,14 @@ MODES = {"fake": ("All Fake", "fake"), "real": ("All Real", "real"), "real+fake"
 def table2(study: Study) -> Table:
     "Table 2: the paper's numbers beside ours."
     rows = [_table2_row(study, mode) for mode in MODES]
-    chance = said(study, "majority class", at="control")
+    chance, n = said(study, "majority class", at="control"), len(study.facts["bench"].sets.test)
     caption = (
         f"Table 2 beside ours: {words.classifier_words(study)}. Losses with validation images of the "
-        f"training set's own kind, accuracy on real test images (the commonest class alone: {chance} %). "
+        f"training set's own kind, accuracy on {n:,} real test images (the commonest class alone: {chance} "
+        "%), equal epochs. "
         f"In brackets 95 % intervals, {study.seeds}."
     )
-    return Table("table2", rows, TABLE2, caption, "cell")
+    return Table("table2", rows, TABLE2, caption)
 
 
 def _own_kind(mode: str) -> str:
@@ -322,7 +344,6 @@ def _table2_row(study: Study, mode: str) -> dict[str, Any]:
         "validation": cell(study, own, "validation_loss"),
         "paper": printed["accuracy"],
         "accuracy": cell(study, mode),
-        "steps": cell(study, mode, at=STEPS),
     }
 
 
@@ -333,8 +354,7 @@ TABLE2 = {
     "paper_validation": "Validation loss, paper",
     "validation": "here",
     "paper": "Accuracy, paper (%)",
-    "accuracy": "here, equal epochs (%)",
-    "steps": "here, equal steps (%)",
+    "accuracy": "here (%)",
 }
 
 # %% ../../../nbs/17_studies.scene_augmentation.show.ipynb #a9fe98d8
@@ -351,7 +371,10 @@ BOTH_HEADS = {
     "epochs_difference": "Difference from real alone (points)",
     "steps": "Accuracy, equal steps (%)",
     "steps_difference": "Difference (points)",
-    "copies": "Without near-copies (%)",
+}
+MORE_HEADS = {
+    "set": "Training images",
+    "copies": "Accuracy without near-copies (%)",
     "calibration": "Calibration error",
 }
 WAYS = {
@@ -407,18 +430,33 @@ def accuracies(study: Study) -> Table:
             "epochs_difference": _less_real(study, arm),
             "steps": cell(study, arm, at=STEPS),
             "steps_difference": _less_real(study, arm, STEPS),
-            "copies": cell(study, arm, "accuracy_without_copies"),
-            "calibration": cell(study, arm, "calibration_error"),
         }
         for arm, words_of in ACCURACIES.items()
     ]
-    heads = {k: h for k, h in BOTH_HEADS.items() if any(not isinstance(r[k], Missing) for r in rows)}
     gap = said(study, "fake", "gap_to_real")
     caption = (
         f"Accuracy on real test images. Fakes alone end {gap} points behind real images. "
         f"{words.wins_words(study)} 95 % intervals, {study.seeds}; differences are taken seed by seed."
     )
-    return Table("accuracies", rows, heads, caption, "cell")
+    return Table("accuracies", rows, BOTH_HEADS, caption, "cell")
+
+
+def more_scores(study: Study) -> Table:
+    "The same without test images that have a near-copy, and how well the answers know their own certainty."
+    rows = [
+        {
+            "set": words_of,
+            "copies": cell(study, arm, "accuracy_without_copies"),
+            "calibration": cell(study, arm, "calibration_error"),
+        }
+        for arm, words_of in ACCURACIES.items()
+    ]
+    heads = {k: h for k, h in MORE_HEADS.items() if any(not isinstance(r[k], Missing) for r in rows)}
+    caption = (
+        "Accuracy without near-copies, and calibration error. That is how far the certainty of an answer is "
+        f"from how often it is right (expected, 15 bins). Equal epochs, 95 % intervals, {study.seeds}."
+    )
+    return Table("more_scores", rows, heads, caption, "cell", folded=True)
 
 
 def losses_by_validation(study: Study) -> Table:
@@ -568,14 +606,13 @@ def share_curve(study: Study) -> Figure:
         y = [study.results.values(FEW, _share_arms(s)[label], "accuracy", STEPS) for s in parts]
         x = [len(part) for part in parts.values()]
         series.append({"label": label, "x": x, "y": np.array(y).T, "color": plot.COLORS[color]})
-    low = max(0.0, min(float(s["y"].min()) for s in series) - 2)
+    every = np.concatenate([s["y"].ravel() for s in series])
+    ends = max(0.0, every.min() - 2), min(100.0, every.max() + 2)
     least = min(parts)
     gain = number(_gain(study, least), "+.1f")
     return Figure(
         "share_curve",
-        plot.curves(
-            [{"series": series}], "real images", "accuracy, %", raw=False, ylim=(low, 101), height=230
-        ),
+        plot.curves([{"series": series}], "real images", "accuracy, %", raw=False, ylim=ends, height=230),
         f"With {len(parts[least]):,} real images ({share_name(least)}), fakes change the accuracy by {gain} "
         "points.",
         "Accuracy against the number of real images: alone, with fakes, with flips and crops; every seed.",
@@ -585,20 +622,23 @@ def share_curve(study: Study) -> Figure:
 def _gain(study: Study, share: float) -> Any:
     "Accuracy with fakes less that of the real images alone, seed by seed."
     arms = _share_arms(share)
-    return paired(
-        *(study.results.values(FEW, arms[k], "accuracy", STEPS) for k in ("with fakes", "real alone"))
-    )
+    return _few_difference(study, arms["with fakes"], arms["real alone"])
 
 # %% ../../../nbs/17_studies.scene_augmentation.show.ipynb #d727d8cc
 SHARES = {
     "share": "Share kept",
     "n": "Real images",
-    "recall": "Recall of the GANs",
     "real alone": "Real alone (%)",
     "with fakes": "With fakes (%)",
     "gain": "Difference (points)",
+    "worth": "One fake is worth (real images)",
+}
+FLIP_HEADS = {
+    "share": "Share kept",
     "flips and crops": "Flips and crops (%)",
-    "worth": "Real images one fake is worth",
+    "against": "Fakes less flips and crops (points)",
+    "beside": "Fakes add to flips and crops (points)",
+    "recall": "Recall of the GANs",
 }
 
 
@@ -609,14 +649,49 @@ def few_images(study: Study) -> Table:
         arms = _share_arms(share)
         rows.append(
             {"share": share_name(share), "n": len(part), "gain": _gain(study, share)}
-            | {label: cell(study, arm, at=STEPS, role=FEW) for label, arm in arms.items()}
-            | {"worth": cell(study, arms["with fakes"], "worth", STEPS, FEW), "recall": _recall(study, share)}
+            | {k: cell(study, arms[k], at=STEPS, role=FEW) for k in ("real alone", "with fakes")}
+            | {"worth": cell(study, arms["with fakes"], "worth", STEPS, FEW)}
         )
     caption = (
-        "As many fakes as real images, from GANs that saw only these. Equal steps, 95 % intervals, "
-        f"{study.seeds}."
+        f"As many fakes as real images, from GANs that saw only these. Equal steps, {_few_test(study)}. "
+        "What a fake is worth is not read beyond the ends of the curve: 0 at the smallest share means at "
+        "most 0."
     )
     return Table("few_images", rows, SHARES, caption, "cell")
+
+
+def few_flips(study: Study) -> Table:
+    "Fakes against flips and crops, and beside them."
+    rows = []
+    for share in study.facts["parts"]:
+        arms = _share_arms(share)
+        flips = arms["flips and crops"]
+        rows.append(
+            {
+                "share": share_name(share),
+                "flips and crops": cell(study, flips, at=STEPS, role=FEW),
+                "against": _few_difference(study, arms["with fakes"], flips),
+                "beside": _few_difference(study, f"{arms['with fakes']}, {FLIPS}", flips),
+                "recall": _recall(study, share),
+            }
+        )
+    caption = (
+        "Ordinary augmentation in place of fakes, and with them (the two smallest shares). Equal steps, "
+        f"{_few_test(study)}."
+    )
+    return Table("few_flips", rows, FLIP_HEADS, caption, "cell")
+
+
+def _few_test(study: Study) -> str:
+    "How many test images of the classes that take part, and what the brackets mean."
+    test, classes = study.facts["bench"].sets.test, study.cfg.share_classes or None
+    return f"{len(test.select(classes=classes)):,} real test images, 95 % intervals, {study.seeds}"
+
+
+def _few_difference(study: Study, arm: str, other: str) -> Any:
+    "Accuracy of one arm less that of another, seed by seed; a dash where one was not trained."
+    pair = [study.results.values(FEW, name, "accuracy", STEPS) for name in (arm, other)]
+    return paired(*pair) if all(pair) else "-"
 
 
 def _recall(study: Study, share: float) -> Any:
@@ -640,12 +715,13 @@ def filters(study: Study) -> Figure | None:
         return None
     weights = first_filters(net)
     r, chance = (said(study, arm, "filters_r", None, ".2f") for arm in (NETWORK, "random filters"))
-    moved = said(study, NETWORK, "filters_moved", None, ".2g")
+    moved = _fact(study, NETWORK, "filters_moved")
+    change = f"moved them by {moved:.2g} of their size" if moved else "did not move them"
     return Figure(
         "filters",
         plot.filters(weights, cols=8, combined=True, numbered=True),
         f"The {len(weights)} filters of the first convolution, colours combined as in the paper's Figure 9: "
-        f"mean correlation {r}, that of random numbers {chance}. Training moved them by {moved} of it.",
+        f"mean correlation {r}, that of random numbers {chance}. Our training {change}.",
         "One grey square for each filter, with numbers of rows and columns.",
     )
 
@@ -709,27 +785,37 @@ def layer_numbers(study: Study) -> Table | None:
         "the same, untrained": "untrained network",
         "images shuffled": "shuffled images",
     }
-    rows = _facts(study, arms, LAYER_HEADS)
+    rows = [
+        {"what": what} | {words: _fact(study, arm, metric) for words, arm in arms.items()}
+        for metric, what in LAYER_NUMBERS.items()
+    ]
     caption = (
         "CKA: how much two layers agree on which test images are alike, 0 for chance. Effective rank: how "
-        "many directions the answers of a layer take; per channel, as later layers have more of them."
+        "many directions the answers of a layer take; per channel, as later layers have more of them. n = "
+        f"{_shown_images(study)} test images; untrained: mean of five draws."
     )
-    return Table("layer_numbers", rows, LAYER_HEADS, caption, "cell")
+    heads = {"what": "What"} | {words: words.capitalize() for words in arms}
+    return Table("layer_numbers", rows, heads, caption, "cell")
 
 
-LAYER_HEADS = {
-    "what": "Network",
-    "cka_first_middle": "CKA, first and middle",
-    "cka_first_last": "CKA, first and last",
-    "rank_first": "Rank, first",
-    "rank_middle": "middle",
-    "rank_last": "last",
-    "rank_share_first": "Rank per channel, first",
-    "rank_share_middle": "middle, per channel",
-    "rank_share_last": "last, per channel",
-    "cka_excess": "CKA beyond chance",
-    "rank_rise": "Rank, last above others",
-    "rank_share_rise": "... per channel",
+def _shown_images(study: Study) -> int:
+    "How many test images the layers were shown."
+    found = (r["protocol"].get("n_images") for r in study.results.rows if r["arm"] == NETWORK)
+    return next(filter(None, found))
+
+
+LAYER_NUMBERS = {
+    "cka_first_middle": "CKA of the first and the middle layer",
+    "cka_first_last": "CKA of the first and the last layer",
+    "cka_excess": "CKA of the first and the middle layer beyond shuffled images",
+    "rank_first": "effective rank of the first layer",
+    "rank_middle": "... of the middle layer",
+    "rank_last": "... of the last layer",
+    "rank_rise": "... of the last less the larger of the others",
+    "rank_share_first": "effective rank per channel of the first layer",
+    "rank_share_middle": "... of the middle layer",
+    "rank_share_last": "... of the last layer",
+    "rank_share_rise": "... of the last less the larger of the others",
 }
 
 

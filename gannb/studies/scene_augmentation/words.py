@@ -113,8 +113,8 @@ def few_words(study: Study) -> str:
     if not classes:
         return "All classes take part."
     return (
-        f"These GANs take long, so only {listed(classes)} take part, which are hard to tell apart. The "
-        "classifiers of this section know only these classes: Table 2 cannot be compared with them."
+        f"These GANs take long, so only {listed(classes)} take part. The classifiers of this section know "
+        "only these classes: Table 2 cannot be compared with them."
     )
 
 # %% ../../../nbs/17_studies.scene_augmentation.words.ipynb #9b655db0
@@ -124,10 +124,10 @@ def copies_words(study: Study) -> str:
     if not near.any():
         return "No test image has a near-copy among the training images."
     seen, left = said(study, "real"), said(study, "real", "accuracy_without_copies")
+    change = f"is {left} % instead of {seen} %" if left != seen else f"stays {seen} %"
     return (
         f"{int(near.sum())} of {len(near):,} test images have a near-copy among the training images (as near "
-        f"as a slightly blurred copy would be). Without them the classifier of real images is right about "
-        f"{left} % instead of {seen} %."
+        f"as a slightly blurred copy would be). Without them the accuracy on real images alone {change}."
     )
 
 # %% ../../../nbs/17_studies.scene_augmentation.words.ipynb #09f4abdd
