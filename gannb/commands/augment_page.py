@@ -60,10 +60,10 @@ def curve_figure(m: Measured) -> Figure:
         {"title": "as they are", "series": _series(m, ALONE, FAKES)},
         {"title": f"with {m.ordinary}", "series": _series(m, ORDINARY, BOTH)},
     ]
-    words = "real images that train (logarithmic), share of yours", "accuracy on real test images (%)"
+    words = "real images that train (logarithmic)", "accuracy on real test images (%)"
     fig = curves(panels, *words, height=300)
     sizes = sorted(m.real.values())
-    names = [f"{n:,}\n{100 * s:.3g} %" for s, n in sorted(m.real.items())]
+    names = [f"{n:,}" for n in sizes]
     for ax in fig.axes:
         ax.set_xscale("log")
         ax.set_xlim(sizes[0] / 1.12, sizes[-1] * 1.08)
@@ -105,12 +105,16 @@ def table_rows(
     return rows
 
 
-def _columns(ordinary: str, copies: bool) -> dict[str, str]:
-    "Key -> header of the table."
+def _columns(copies: bool) -> dict[str, str]:
+    "Key -> header of the first table."
     out = {"share": "Share", "n": "Real images", ALONE: "Alone (%)", FAKES: "With fakes (%)"}
-    out |= {ORDINARY: f"With {ordinary} (%)", BOTH: "With both (%)"}
     out |= {"adds": "Fakes add (points)", "word": "In a word"}
-    out |= {"copies": "Fakes add, near-copies left out (points)"} if copies else {}
+    return out | ({"copies": "... near-copies left out (points)"} if copies else {})
+
+
+def _more_columns(ordinary: str) -> dict[str, str]:
+    "Key -> header of the second table."
+    out = {"share": "Share", ORDINARY: f"With {ordinary} (%)", BOTH: "With both (%)"}
     return out | {"top": f"Fakes add to {ordinary} (points)", "worth": "One fake is worth (real images)"}
 
 # %% ../../nbs/18_commands.augment_page.ipynb #41cf4d94
@@ -124,7 +128,7 @@ def check_augment_folder(folder: str | Path) -> Path:
 # %% ../../nbs/18_commands.augment_page.ipynb #75d4ac63
 def _facts(a: Answer) -> dict[str, str]:
     "What stands beside the answer."
-    test, near = len(a.images.test), a.near
+    test, near, margin = len(a.images.test), a.near, a.measured.margin
     copies = f"{near:,} of {test:,} test images" + (
         "" if a.without_copies or not near else " (all of them: none can be left out)"
     )
@@ -133,7 +137,7 @@ def _facts(a: Answer) -> dict[str, str]:
         "Seeds": f"{len(a.seeds)} ({', '.join(map(str, a.seeds))})",
         "Judged by": f"{test:,} real images that nothing has seen; one is {100 / test:.2g} points",
         "Near-copies of training images": copies,
-        "Differences below": f"{a.measured.margin:g} points do not matter",
+        "Differences that do not matter": f"up to {margin:g} point{'s' * (margin != 1)}",
     }
 
 
@@ -155,14 +159,18 @@ def _show_curve(report: Report, a: Answer) -> None:
 
 
 def _show_table(report: Report, a: Answer) -> None:
-    "One row a share."
+    "One row a share: fakes alone, then beside ordinary augmentation."
     heading(report, "numbers", "In numbers")
+    rows, n = table_rows(a.measured, a.worth, a.without_copies), len(a.images.test)
     report.table(
-        table_rows(a.measured, a.worth, a.without_copies),
+        rows,
         "shares",
-        _columns(a.measured.ordinary, a.without_copies is not None),
-        "Means over seeds with 95 % intervals; differences taken seed by seed. "
-        "All training sets of a seed had the same number of steps.",
+        _columns(a.without_copies is not None),
+        f"Means over {len(a.seeds)} seeds with 95 % intervals, {n:,} test images; differences taken seed by "
+        "seed. All training sets of a seed had the same number of steps.",
+    )
+    report.table(
+        rows, "ordinary", _more_columns(a.measured.ordinary), f"The same beside {a.measured.ordinary}."
     )
 
 # %% ../../nbs/18_commands.augment_page.ipynb #f62ff319
@@ -191,7 +199,7 @@ def _show_pictures(report: Report, a: Answer) -> None:
 def _show_cost(report: Report, a: Answer) -> None:
     "What it took, in minutes."
     heading(report, "cost", "What it cost")
-    rows = [{"what": what, "minutes": float(n)} for what, n in a.minutes.items()]
+    rows = [{"what": what, "minutes": f"{n:.1f}"} for what, n in a.minutes.items()]
     columns = {"what": "What", "minutes": "Minutes"}
     report.table(rows, "cost", columns, "What was in the store already took no time here.", "cell")
 

@@ -204,13 +204,13 @@ def sentence(m: Measured) -> str:
 
 # %% ../../nbs/18_commands.augment_words.ipynb #2011e6c1
 def _against_ordinary(m: Measured) -> str:
-    "Flips and crops beside fakes, at the smallest share."
+    "Flips and crops beside fakes, at the smallest share; who does better is said of one that helps."
     share = min(m.shares)
-    against = m.adds(ORDINARY, FAKES)[share]
-    said = f"With {who(share)}, {_clause(m.adds(ORDINARY)[share], m.ordinary)}"
-    if against.word == HELPS:
+    against, ordinary = m.adds(ORDINARY, FAKES)[share], m.adds(ORDINARY)[share]
+    said = f"With {who(share)}, {_clause(ordinary, m.ordinary)}"
+    if against.word == HELPS and ordinary.word == HELPS:
         said += f"; they do better than fakes (by {against.said()})"
-    if against.word == HARMS:
+    if against.word == HARMS and m.adds(FAKES)[share].word == HELPS:
         said += f"; fakes do better (by {against.said(-1)})"
     return f"{said}."
 
@@ -230,8 +230,9 @@ def further(
         return []
     found = m.adds(FAKES)
     decided = any(e.word in (HELPS, HARMS) for e in found.values())
-    out = [_blind(m)] if decided and sees(m) != HELPS else []
-    out += [_against_ordinary(m), _on_top(m)]
+    if sees(m) != HELPS:  # a classifier that needs no images says nothing of what stands in for them
+        return [_blind(m)] if decided else []
+    out = [_against_ordinary(m), _on_top(m)]
     for share, e in sorted((worth or {}).items()):
         if found[share].word == HELPS and e.interval and e.interval[0] > 0:
             out.append(f"With {who(share)}, one fake is worth {e.said()} real images.")
