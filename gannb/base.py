@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import torch
 
 # %% auto #0
-__all__ = ['POLICIES', 'MIN_SIZE', 'MAX_SIZE', 'SIZES', 'GannbError', 'nearest', 'check_choice', 'parse_policy', 'Missing',
-           'to_float', 'to_uint8', 'check_size', 'check_channels', 'stream_seed', 'numpy_rng', 'torch_rng', 'draw_z',
-           'fmt_bytes', 'fmt_time', 'listed', 'stable_hash']
+__all__ = ['POLICIES', 'MIN_SIZE', 'MAX_SIZE', 'SIZES', 'DENSE_SIZE', 'GannbError', 'nearest', 'check_choice', 'parse_policy',
+           'Missing', 'to_float', 'to_uint8', 'check_size', 'check_dense_size', 'check_channels', 'stream_seed',
+           'numpy_rng', 'torch_rng', 'draw_z', 'fmt_bytes', 'fmt_time', 'listed', 'stable_hash']
 
 # %% ../nbs/00_base.ipynb #a17c5e84
 class GannbError(ValueError):
@@ -140,6 +140,20 @@ def check_size(
         )
     k = int(math.log2(size // 4))
     return int(size) // 2**k, k
+
+# %% ../nbs/00_base.ipynb #c0de1204
+DENSE_SIZE = 64  # pixels; a dense layer for larger images has too many weights to be of use
+
+
+def check_dense_size(size: int) -> int:  # image height = width, pixels
+    "`size` if a fully connected network may have it; otherwise a `GannbError`."
+    check_size(size)
+    if size > DENSE_SIZE:
+        raise GannbError(
+            f"size={size} is too large for a fully connected network: up to {DENSE_SIZE} pixels. "
+            "Take model=cdcgan or cdcgan2, or smaller images."
+        )
+    return size
 
 # %% ../nbs/00_base.ipynb #b0135e59
 def check_channels(channels: int) -> int:  # 1 (grey) or 3 (RGB)

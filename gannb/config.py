@@ -14,7 +14,7 @@ from typing import Any, Literal, Self, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from .base import GannbError, check_size, nearest, parse_policy, stable_hash
+from .base import GannbError, check_dense_size, check_size, nearest, parse_policy, stable_hash
 from .datasets.registry import check_name
 from .store import data_root as default_root
 
@@ -151,7 +151,9 @@ class Training(Checked):
 class GanConfig(Training):
     "All that decides what a DCGAN training computes, but for the data's pixels and the seed."
 
-    model: Literal["dcgan"] = "dcgan"  # which networks are trained
+    # which networks are trained; the conditional ones (all but dcgan) need labelled images
+    model: Literal["dcgan", "cgan", "cdcgan", "cdcgan2"] = "dcgan"
+    concat_at: int = Field(1, ge=1, le=6)  # cdcgan2: blocks of layers before image and label are joined
     dataset: str  # a name of `gannb data list`, folder:PATH or idx:PATH
     classes: list[str] = []  # only these classes; empty: all
     split: Literal["train", "test", "val", "all"] = "train"
@@ -173,6 +175,20 @@ class GanConfig(Training):
     @classmethod
     def _classes(cls, v: Any) -> list:
         return as_names(v)
+
+    @model_validator(mode="after")
+    def _fits_the_model(self) -> GanConfig:
+        if self.model == "cgan":
+            check_dense_size(self.size)
+            if self.extra_convs:
+                raise ValueError(f"extra_convs={self.extra_convs}: model=cgan has no convolutions")
+        if self.concat_at > 1 and self.model != "cdcgan2":
+            raise ValueError(f"concat_at={self.concat_at} is for model=cdcgan2; this is model={self.model}")
+        if self.concat_at > check_size(self.size)[1]:
+            raise ValueError(
+                f"concat_at={self.concat_at}: at size={self.size} there are {check_size(self.size)[1]} blocks"
+            )
+        return self
 
     @model_validator(mode="after")
     def _known(self) -> GanConfig:

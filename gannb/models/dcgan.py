@@ -5,7 +5,7 @@
 # %% ../../nbs/06_models.dcgan.ipynb #7199adb8
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,18 +13,20 @@ from torch import Tensor, nn
 from ..base import GannbError, check_channels, check_size, torch_rng
 
 # %% auto #0
-__all__ = ['MAX_MULTIPLE', 'FIRST_WEIGHTS', 'Generator', 'Discriminator', 'init_weights', 'count_parameters', 'layer_table']
+__all__ = ['MAX_MULTIPLE', 'FIRST_WEIGHTS', 'widths_of', 'check_count', 'first_map', 'doublings', 'to_image', 'from_image',
+           'halvings', 'to_logit', 'check_noise', 'check_images', 'Generator', 'Discriminator', 'init_weights',
+           'count_parameters', 'layer_table']
 
 # %% ../../nbs/06_models.dcgan.ipynb #7bd235cf
 MAX_MULTIPLE = 16  # widths double towards the small maps, up to 16 x ngf (or ndf)
 
 
-def _widths(base: int, k: int) -> list[int]:
+def widths_of(base: int, k: int) -> list[int]:
     "Channels of the k maps, largest map first: base, 2 base, 4 base ..."
     return [base * min(2**i, MAX_MULTIPLE) for i in range(k)]
 
 # %% ../../nbs/06_models.dcgan.ipynb #473af510
-def _check_count(name: str, value: int, least: int = 1) -> int:
+def check_count(name: str, value: int, least: int = 1) -> int:
     "`value` if it is a whole number of `least` or more; otherwise a `GannbError`."
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise GannbError(f"{name} must be a whole number of {least} or more; this is {value!r}.")
@@ -34,9 +36,63 @@ def _check_count(name: str, value: int, least: int = 1) -> int:
 def _extra(width: int, n: int, activation: Callable[[], nn.Module]) -> list[nn.Module]:
     "n convolutions that keep size and width, each with batch norm."
     layers: list[nn.Module] = []
-    for _ in range(_check_count("extra_convs", n, 0)):
+    for _ in range(check_count("extra_convs", n, 0)):
         layers += [nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), activation()]
     return layers
+
+# %% ../../nbs/06_models.dcgan.ipynb #c0de1201
+def first_map(nz: int, width: int, m: int) -> list[nn.Module]:
+    "Numbers (N, nz, 1, 1) -> the first map (N, width, m, m)."
+    return [nn.ConvTranspose2d(nz, width, m, 1, 0, bias=False), nn.BatchNorm2d(width), nn.ReLU(True)]
+
+
+def doublings(widths: Sequence[int]) -> list[nn.Module]:  # channels of the maps, smallest map first
+    "From the first map to the last hidden one, each twice as high and wide as the one before."
+    layers: list[nn.Module] = []
+    for a, b in zip(widths, widths[1:], strict=False):
+        layers += [nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU(True)]
+    return layers
+
+
+def to_image(width: int, channels: int, extra_convs: int = 0) -> list[nn.Module]:
+    "From the last hidden map to the image (N, channels, size, size) in [-1, 1]."
+    extra = _extra(width, extra_convs, lambda: nn.ReLU(True))
+    return [*extra, nn.ConvTranspose2d(width, channels, 4, 2, 1, bias=False), nn.Tanh()]
+
+# %% ../../nbs/06_models.dcgan.ipynb #c0de1202
+def from_image(channels: int, width: int, extra_convs: int = 0) -> list[nn.Module]:
+    "Images -> the first map, half as high and wide; no batch norm, as in the paper."
+    first = [nn.Conv2d(channels, width, 4, 2, 1, bias=False), nn.LeakyReLU(0.2, True)]
+    return first + _extra(width, extra_convs, lambda: nn.LeakyReLU(0.2, True))
+
+
+def halvings(widths: Sequence[int]) -> list[nn.Module]:  # channels of the maps, largest map first
+    "From the first map to the last one, each half as high and wide as the one before."
+    layers: list[nn.Module] = []
+    for a, b in zip(widths, widths[1:], strict=False):
+        layers += [nn.Conv2d(a, b, 4, 2, 1, bias=False), nn.BatchNorm2d(b), nn.LeakyReLU(0.2, True)]
+    return layers
+
+
+def to_logit(width: int, m: int) -> nn.Module:
+    "The last map (N, width, m, m) -> one logit (N, 1, 1, 1)."
+    return nn.Conv2d(width, 1, m, 1, 0, bias=False)
+
+# %% ../../nbs/06_models.dcgan.ipynb #c0de1203
+def check_noise(net: nn.Module, z: Tensor) -> Tensor:
+    "`z` if a generator can take it; otherwise a `GannbError`."
+    if z.ndim != 2 or z.shape[1] != net.nz:
+        raise GannbError(f"z must have shape (N, {net.nz}); this is {tuple(z.shape)}.")
+    return z
+
+
+def check_images(net: nn.Module, x: Tensor) -> Tensor:
+    "`x` if a discriminator can look at it; otherwise a `GannbError`."
+    shape = (net.channels, net.size, net.size)
+    if x.ndim != 4 or tuple(x.shape[1:]) != shape:
+        wanted = ", ".join(map(str, shape))
+        raise GannbError(f"images must have shape (N, {wanted}); this is {tuple(x.shape)}.")
+    return x
 
 # %% ../../nbs/06_models.dcgan.ipynb #be49199c
 class Generator(nn.Module):
@@ -56,27 +112,17 @@ class Generator(nn.Module):
     ):
         super().__init__()
         m, k = check_size(size)
-        self.size, self.channels, self.nz = size, check_channels(channels), _check_count("nz", nz)
-        widths = _widths(_check_count("ngf", ngf), k)[::-1]
-        layers: list[nn.Module] = [
-            nn.ConvTranspose2d(nz, widths[0], m, 1, 0, bias=False),
-            nn.BatchNorm2d(widths[0]),
-            nn.ReLU(True),
-        ]
-        for a, b in zip(widths, widths[1:], strict=False):
-            layers += [nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU(True)]
-        layers += _extra(widths[-1], extra_convs, lambda: nn.ReLU(True))
-        layers += [nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1, bias=False), nn.Tanh()]
-        self.main = nn.Sequential(*layers)
+        self.size, self.channels, self.nz = size, check_channels(channels), check_count("nz", nz)
+        widths = widths_of(check_count("ngf", ngf), k)[::-1]
+        layers = [*first_map(nz, widths[0], m), *doublings(widths)]
+        self.main = nn.Sequential(*layers, *to_image(widths[-1], channels, extra_convs))
 
     def forward(
         self,
         z: Tensor,  # (N, nz)
         y: Tensor | None = None,  # not used: lets one loop serve conditional networks too
     ) -> Tensor:  # (N, C, size, size) in [-1, 1]
-        if z.ndim != 2 or z.shape[1] != self.nz:
-            raise GannbError(f"z must have shape (N, {self.nz}); this is {tuple(z.shape)}.")
-        return self.main(z[:, :, None, None])
+        return self.main(check_noise(self, z)[:, :, None, None])
 
 # %% ../../nbs/06_models.dcgan.ipynb #fe9e9fda
 class Discriminator(nn.Module):
@@ -96,22 +142,16 @@ class Discriminator(nn.Module):
         super().__init__()
         m, k = check_size(size)
         self.size, self.channels = size, check_channels(channels)
-        widths = _widths(_check_count("ndf", ndf), k)
-        layers: list[nn.Module] = [
-            nn.Conv2d(channels, widths[0], 4, 2, 1, bias=False),
-            nn.LeakyReLU(0.2, True),
-            *_extra(widths[0], extra_convs, lambda: nn.LeakyReLU(0.2, True)),
-        ]
-        for a, b in zip(widths, widths[1:], strict=False):
-            layers += [nn.Conv2d(a, b, 4, 2, 1, bias=False), nn.BatchNorm2d(b), nn.LeakyReLU(0.2, True)]
-        self.main = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, m, 1, 0, bias=False))
+        widths = widths_of(check_count("ndf", ndf), k)
+        layers = [*from_image(channels, widths[0], extra_convs), *halvings(widths)]
+        self.main = nn.Sequential(*layers, to_logit(widths[-1], m))
 
     def forward(
         self,
         x: Tensor,  # (N, C, size, size) in [-1, 1]
         y: Tensor | None = None,  # not used: lets one loop serve conditional networks too
     ) -> Tensor:  # (N,) logits
-        return self.main(self._checked(x)).flatten()
+        return self.main(check_images(self, x)).flatten()
 
     def hidden(
         self,
@@ -120,20 +160,12 @@ class Discriminator(nn.Module):
     ) -> list[Tensor]:  # the maps (N, width, h, h) after each block, largest first
         "What D makes of images on the way to its logit: the map after each LeakyReLU."
         maps: list[Tensor] = []
-        x = self._checked(x)
+        x = check_images(self, x)
         for layer in self.main[:-1]:
             x = layer(x)
             if isinstance(layer, nn.LeakyReLU):
                 maps.append(x)
         return maps
-
-    def _checked(self, x: Tensor) -> Tensor:
-        "`x` if D can look at it; otherwise a `GannbError`."
-        shape = (self.channels, self.size, self.size)
-        if x.ndim != 4 or tuple(x.shape[1:]) != shape:
-            wanted = ", ".join(map(str, shape))
-            raise GannbError(f"images must have shape (N, {wanted}); this is {tuple(x.shape)}.")
-        return x
 
 # %% ../../nbs/06_models.dcgan.ipynb #d19f22a3
 # mean and spread of first weights; a later kind of layer needs a line here
@@ -232,12 +264,12 @@ def layer_table(
     Each row: name, kernel, stride, padding, in_channels, out_channels, out_shape (C, H, W), params, norm,
     activation.
     A network with `branches` (name -> Sequential) and `joins` (name -> where it flows in) gives two more:
-    branch ("" on the main path) and joins."""
+    branch ("" on the main path) and joins; `joins[""]`, if there, says what the main path begins with."""
     branches = dict(getattr(net, "branches", {}))
     paths = branches | {"": net.main}
     shapes = _output_shapes(net, [layer for path in paths.values() for layer in path])
     rows: list[dict] = []
     for name, path in paths.items():
-        where = {"branch": name, "joins": net.joins[name] if name else ""} if branches else {}
+        where = {"branch": name, "joins": net.joins.get(name, "")} if branches else {}
         rows += [row | where for row in _path_rows(path, shapes)]
     return rows

@@ -10,6 +10,14 @@ from typing import NamedTuple
 from torch import nn
 
 from ..base import check_choice
+from gannb.models.conditional import (
+    DenseDiscriminator,
+    DenseGenerator,
+    EarlyDiscriminator,
+    EarlyGenerator,
+    LateDiscriminator,
+    LateGenerator,
+)
 from .dcgan import Discriminator, Generator
 
 # %% auto #0
@@ -22,9 +30,15 @@ class Model(NamedTuple):
     generator: type[nn.Module]  # called with size, channels, nz, ngf, extra_convs
     discriminator: type[nn.Module]  # called with size, channels, ndf, extra_convs
     conditional: bool = False  # both take n_classes too, and labels y (N,) in `forward`
+    options: tuple[str, ...] = ()  # further settings of a config that both take
 
 # %% ../../nbs/06_models.registry.ipynb #8f4b9de3
-MODELS = {"dcgan": Model(Generator, Discriminator)}
+MODELS = {
+    "dcgan": Model(Generator, Discriminator),
+    "cgan": Model(DenseGenerator, DenseDiscriminator, conditional=True),
+    "cdcgan": Model(EarlyGenerator, EarlyDiscriminator, conditional=True),
+    "cdcgan2": Model(LateGenerator, LateDiscriminator, conditional=True, options=("concat_at",)),
+}
 
 
 def model_named(name: str) -> Model:

@@ -58,7 +58,7 @@ _IN_THE_PIXELS = {"dataset", "classes", "split", "limit", "fit", "size", "channe
 _NOT_IN_KEY = _IN_THE_PIXELS | {"epochs", "seeds", "device", "threads"}
 
 # fields that came later: at these values they change nothing, so that older trainings keep their keys
-_LATER = {"augment": "", "extra_convs": 0, "model": "dcgan"}
+_LATER = {"augment": "", "extra_convs": 0, "model": "dcgan", "concat_at": 1}
 
 # %% ../../nbs/15_stages.gan.ipynb #e0a2fdbc
 def _threads(cfg: GanConfig) -> int:

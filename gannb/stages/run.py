@@ -80,11 +80,12 @@ def resolve_device(device: str) -> str:
     return device
 
 # %% ../../nbs/15_stages.run.ipynb #fad9d0a8
-def _classes_argument(fields: Mapping[str, Any]) -> dict[str, int]:
-    "How many classes a conditional network is told of; nothing for one that knows no labels."
-    if not model_named(fields.get("model", "dcgan")).conditional:
+def _label_arguments(fields: Mapping[str, Any]) -> dict[str, int]:
+    "What a conditional network is told besides: its classes and its own settings."
+    model = model_named(fields.get("model", "dcgan"))
+    if not model.conditional:
         return {}
-    return {"n_classes": fields["n_classes"]}
+    return {"n_classes": fields["n_classes"]} | {k: fields[k] for k in model.options if k in fields}
 
 # %% ../../nbs/15_stages.run.ipynb #6d59eed4
 def new_generator(
@@ -94,7 +95,7 @@ def new_generator(
     model = model_named(fields.get("model", "dcgan"))
     shape = [fields[k] for k in ("size", "channels", "nz", "ngf")]
     with torch.random.fork_rng(devices=[]):
-        return model.generator(*shape, fields.get("extra_convs", 0), **_classes_argument(fields))
+        return model.generator(*shape, fields.get("extra_convs", 0), **_label_arguments(fields))
 
 # %% ../../nbs/15_stages.run.ipynb #674d78c4
 def new_discriminator(fields: Mapping[str, Any]) -> nn.Module:
@@ -102,7 +103,7 @@ def new_discriminator(fields: Mapping[str, Any]) -> nn.Module:
     model = model_named(fields.get("model", "dcgan"))
     shape = [fields[k] for k in ("size", "channels", "ndf")]
     with torch.random.fork_rng(devices=[]):
-        return model.discriminator(*shape, fields.get("extra_convs", 0), **_classes_argument(fields))
+        return model.discriminator(*shape, fields.get("extra_convs", 0), **_label_arguments(fields))
 
 # %% ../../nbs/15_stages.run.ipynb #59b6f7c4
 def fixed_noise(
