@@ -205,7 +205,7 @@ def test_who_may_not_judge(scorer):  # noqa: F811
     assert said.startswith("**Warning.** On Lemons (as lime) the network may not judge here")
     assert said.endswith("no verdict there.")
     assert "it may judge" in ladder_sentence(scorer.net, NAMES, {"apple": GOOD})
-    rows = ladder_passed_rows(FOUND, scorer.net)
+    rows = ladder_passed_rows(FOUND, dict.fromkeys(FOUND, scorer.net))
     assert [(r["dataset"], r["value"], r["protocol"]["wrong"]) for r in rows] == [
         ("apple", 1.0, []),
         ("lemon", 0.0, BAD.wrong),

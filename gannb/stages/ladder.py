@@ -206,9 +206,14 @@ def may_not_judge(found: Mapping[str, Ladder | Missing]) -> dict[str, str]:  # r
     return {role: failed_words(v.wrong) for role, v in failed.items()}
 
 # %% ../../nbs/15_stages.ladder.ipynb #0de965f1
-def ladder_passed_rows(found: Mapping[str, Ladder | Missing], net: FeatureNet) -> list[dict]:
+def ladder_passed_rows(
+    found: Mapping[str, Ladder | Missing],  # by role
+    nets: Mapping[str, FeatureNet],  # by role
+) -> list[dict]:
     "Whether the network may judge each data set, as rows of the ledger: 1 or 0, and what is wrong."
-    return [ladder_row(role, v.wrong, net.card()) for role, v in found.items() if isinstance(v, Ladder)]
+    return [
+        ladder_row(role, v.wrong, nets[role].card()) for role, v in found.items() if isinstance(v, Ladder)
+    ]
 
 # %% ../../nbs/15_stages.ladder.ipynb #18185f5e
 def ladder_sentence(

@@ -143,7 +143,8 @@ class Page:
 class RowsRoom(Protocol):
     """What `studies/NAME/rows.py` must have. It may have `kinds(study, role)` too: class or variety of each
     training image of a role, (N,), where its labels do not say it; the ladder takes half of them away. And
-    `EQUAL_NUMBERS = False`: then each role is scored with as many images as it has (see `scorers_of`); and
+    `EQUAL_NUMBERS = False`: then each role is scored with as many images as it has (see `scorers_of`);
+    `network_of(cfg, arm)`, the network that judges a main arm, where that is not `cfg.network` for all; and
     `RANGES`, metric -> its ends, where its scale is not that of `stages.tables.RANGE`."""
 
     def arms(self, cfg: Any) -> Sequence[Arm]:
@@ -238,6 +239,11 @@ class Study:
         return self.first.scorer.net
 
     @property
+    def nets(self) -> dict[str, Any]:
+        "Role -> the network that judges it."
+        return {role: t.scorer.net for role, t in self.main.items()}
+
+    @property
     def seeds(self) -> str:
         "`n = 5 seeds`, for captions."
         n = len(self.cfg.seeds)
@@ -249,7 +255,8 @@ class Study:
         self.started = time.monotonic()
         arms = by_key(self.rows_room.arms(self.cfg))
         equal = getattr(self.rows_room, "EQUAL_NUMBERS", True)
-        scorers = scorers_of(self.cfg, list(arms.values()), equal)
+        network_of = getattr(self.rows_room, "network_of", None)
+        scorers = scorers_of(self.cfg, list(arms.values()), equal, network_of)
 
         def score_beside(key: tuple[str, str], run: GanRun) -> None:
             self.set_threads()
@@ -280,7 +287,7 @@ class Study:
         self.ladders = {
             role: ladder_of(t.runs, t.scorer, t.data, kinds(self, role)) for role, t in self.main.items()
         }
-        rows = [*self.rows_room.rows(self), *ladder_passed_rows(self.ladders, self.net)]
+        rows = [*self.rows_room.rows(self), *ladder_passed_rows(self.ladders, self.nets)]
         rows += [absent_row(name, why) for name, why in self.facts.get("known missing", {}).items()]
         self.results = Results(rows, getattr(self.rows_room, "RANGES", None))
         claims, before = self.published["claims"], previous_claims(self.request.paper)
@@ -325,31 +332,58 @@ class Study:
         )
 
 # %% ../../nbs/17_studies.study.ipynb #d28889a3
+def _judged_by(
+    cfg: Any, arms: Iterable[Arm], network_of: Callable[[Any, Arm], str] | None
+) -> dict[tuple, dict[str, Arm]]:  # what the members of a group share -> role -> its main arm
+    "Main arms grouped by who judges them; `domain` learns from images of one shape."
+    groups: dict[tuple, dict[str, Arm]] = {}
+    for role, arm in first_of_each_role(arms).items():
+        name = network_of(cfg, arm) if network_of else cfg.network
+        shape = arm.held.images.shape[1:] if network_of and name == "domain" else None
+        groups.setdefault((name, shape), {})[role] = arm
+    return groups
+
+
 def scorers_of(
     cfg: Any,  # a ReportConfig
     arms: Sequence[Arm],  # the first of each role is its main one
     equal: bool = True,  # False: each role takes as many images as it has, which no two roles need share
+    network_of: Callable[[Any, Arm], str] | None = None,  # who judges a main arm; None: one for all
 ) -> dict[tuple[str, str], tuple[Scorer, ImageSet]]:  # key -> scorer, all images that may judge
-    """One network for all arms, and equal numbers of images: for all of them, or for those of one role.
-    Arms with the same held-out images share a scorer."""
-    main = first_of_each_role(arms)
-    net, scorers, _ = scorers_for(cfg, {role: arm.held for role, arm in main.items()})
-    n = len(next(iter(scorers.values())).real) if equal else cfg.judge_images
+    """One network for all arms, or for each group of roles that share one; and equal numbers of images: for all
+    of them, or for those of one role. Arms with the same held-out images share a scorer."""
+    main, nets, judges, n = first_of_each_role(arms), {}, {}, cfg.judge_images
+    for (name, _), group in _judged_by(cfg, arms, network_of).items():
+        own = cfg.having(network=name)
+        net, scorers, _ = scorers_for(own, {role: arm.held for role, arm in group.items()})
+        nets |= dict.fromkeys(group, net)
+        judges |= dict.fromkeys(group, own)
+        n = min(n, len(next(iter(scorers.values())).real)) if equal else n
     made = {}
     for arm in arms:
         # real images stand in for fakes in the controls: no more fakes than there are training images
         fakes = cfg.judge_images if equal else min(cfg.judge_images, len(main[arm.role].data))
         if id(arm.held) not in made:
-            images = judging_part(cfg, arm.held)
-            made[id(arm.held)] = Scorer(net, some_images(images, n), fakes), images
+            images = judging_part(judges[arm.role], arm.held)
+            made[id(arm.held)] = Scorer(nets[arm.role], some_images(images, n), fakes), images
     return {arm.key: made[id(arm.held)] for arm in arms}
 
 # %% ../../nbs/17_studies.study.ipynb #3a2b3da7
+def _network_records(nets: Mapping[str, Any]) -> dict[str, Any]:  # role -> network
+    "The judging network with its hash; where there are several, each under its name with its roles."
+    by_weights = {net.weights: net for net in nets.values()}
+    cards = {sha256: net.card() | {"sha256": sha256} for sha256, net in by_weights.items()}
+    if len(cards) == 1:
+        return {"judging network": next(iter(cards.values()))}
+    roles = {w: [role for role, net in nets.items() if net.weights == w] for w in cards}
+    return {"judging networks": [card | {"judges": roles[w]} for w, card in cards.items()]}
+
+
 def main_records(study: Study) -> dict[str, Any]:
     "The data and the generators of the main arms, for `provenance.json`."
     return {
         "data": {role: cards.data_record(t.data) for role, t in study.main.items()},
-        "judging network": study.net.card() | {"sha256": study.net.weights},
+        **_network_records(study.nets),
         "G sha256": cards.generator_hashes(study.main.values()),
     }
 
