@@ -16,7 +16,7 @@ from .. import store
 from ..base import GannbError, draw_z
 from ..models.dcgan import Generator
 from ..plot import gif, png, tile
-from ..sample import interpolate, sample, sample_seeded
+from ..sample import cycled_labels, interpolate, sample, sample_seeded
 from ..stages.run import GanRun, _record, load_generator, open_runs
 
 # %% auto #0
@@ -204,24 +204,34 @@ def draw(
     return [_write(s, G, t, n, seed, steps, each) for s, G, t in zip(found, generators, targets)]
 
 # %% ../../nbs/18_commands.draw.ipynb #1584d46b
+def _labels(G: Generator, n: int, steps: int | None) -> torch.Tensor | None:
+    "The classes in turn for a conditional generator, one for each image or path; None for others."
+    n_classes = getattr(G, "n_classes", 0)
+    return cycled_labels(n, n_classes).repeat_interleave(steps or 1) if n_classes else None
+
+
+def _columns(G: Generator, n: int, steps: int | None) -> int:
+    "Images in a row of a sheet: the points of a path, the classes in turn, or about as many as rows."
+    if steps is not None:
+        return steps
+    n_classes = getattr(G, "n_classes", 0)
+    if 1 < n_classes <= 16:
+        return min(n_classes, n)
+    return min(8 if n <= 64 else int(np.ceil(n**0.5)), n)
+
+
 def _write(
     source: Source, G: Generator, target: Path, n: int, seed: int, steps: int | None, each: bool
 ) -> Path:
     "Draw and write; the file, or the folder of single pictures."
-    images = (
-        sample_seeded(G, n, seed, source.z_dist)
-        if steps is None
-        else sample(G, paths_of_noise(G, n, steps, seed, source.z_dist))
-    )
+    labels = _labels(G, n, steps)
+    if steps is None:
+        images = sample_seeded(G, n, seed, source.z_dist, labels)
+    else:
+        images = sample(G, paths_of_noise(G, n, steps, seed, source.z_dist), labels)
     if not each:
-        return store.atomic_write(
-            target,
-            png(
-                sheet(images, min(8 if n <= 64 else int(np.ceil(n**0.5)), n) if steps is None else steps),
-                max_width=4 * MAX_WIDTH,
-                colors=0,
-            ),
-        )
+        picture = png(sheet(images, _columns(G, n, steps)), max_width=4 * MAX_WIDTH, colors=0)
+        return store.atomic_write(target, picture)
     for i, image in enumerate(images):
         store.atomic_write(target / f"{i:05d}.png", png(image, colors=0))
     return target

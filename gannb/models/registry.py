@@ -31,11 +31,12 @@ class Model(NamedTuple):
     discriminator: type[nn.Module]  # called with size, channels, ndf, extra_convs
     conditional: bool = False  # both take n_classes too, and labels y (N,) in `forward`
     options: tuple[str, ...] = ()  # further settings of a config that both take
+    least_batch: int = 1  # images: batch norm of dense layers has no spread of a single one
 
 # %% ../../nbs/06_models.registry.ipynb #8f4b9de3
 MODELS = {
     "dcgan": Model(Generator, Discriminator),
-    "cgan": Model(DenseGenerator, DenseDiscriminator, conditional=True),
+    "cgan": Model(DenseGenerator, DenseDiscriminator, conditional=True, least_batch=2),
     "cdcgan": Model(EarlyGenerator, EarlyDiscriminator, conditional=True),
     "cdcgan2": Model(LateGenerator, LateDiscriminator, conditional=True, options=("concat_at",)),
 }

@@ -76,6 +76,16 @@ def _count_classes(data: ImageSet) -> int:
     return len(data.classes)
 
 # %% ../../nbs/15_stages.gan.ipynb #73d3d8f2
+def _check_last_batch(cfg: GanConfig, data: ImageSet) -> None:
+    "Raises `GannbError` where the last batch of an epoch is too small for the networks."
+    left, least = len(data) % cfg.batch_size, model_named(cfg.model).least_batch
+    if 0 < left < least and not cfg.drop_last:
+        raise GannbError(
+            f"{len(data):,} images in batches of {cfg.batch_size} leave a last batch of {left}, and "
+            f"model={cfg.model} needs {least} or more. Take another batch_size, or drop_last=true."
+        )
+
+
 def gan_fields(cfg: GanConfig, data: ImageSet, seed: int) -> dict[str, Any]:
     "Everything that decides the bytes of a training."
     device = resolve_device(cfg.device)
@@ -83,6 +93,7 @@ def gan_fields(cfg: GanConfig, data: ImageSet, seed: int) -> dict[str, Any]:
     fields = {k: v for k, v in settings.items() if k not in _LATER or v != _LATER[k]}
     fields |= {"data": data.fingerprint, "n": len(data), "size": data.size, "channels": data.channels}
     fields |= {"seed": seed, "device": device, "threads": _threads(cfg) if device == "cpu" else 0}
+    _check_last_batch(cfg, data)
     if model_named(fields.get("model", "dcgan")).conditional:
         fields["n_classes"] = _count_classes(data)
     return fields

@@ -350,8 +350,8 @@ def scorers_of(
     equal: bool = True,  # False: each role takes as many images as it has, which no two roles need share
     network_of: Callable[[Any, Arm], str] | None = None,  # who judges a main arm; None: one for all
 ) -> dict[tuple[str, str], tuple[Scorer, ImageSet]]:  # key -> scorer, all images that may judge
-    """One network for all arms, or for each group of roles that share one; and equal numbers of images: for all
-    of them, or for those of one role. Arms with the same held-out images share a scorer."""
+    """One network for all arms, or for each group of roles that share one; and equal numbers of images: for
+    all of them, or for those of one role. Arms with the same held-out images share a scorer."""
     main, nets, judges, n = first_of_each_role(arms), {}, {}, cfg.judge_images
     for (name, _), group in _judged_by(cfg, arms, network_of).items():
         own = cfg.having(network=name)
