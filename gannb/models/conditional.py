@@ -73,10 +73,10 @@ class DenseGenerator(nn.Module):
         check_dense(size, extra_convs)
         self.size, self.channels, self.nz = size, check_channels(channels), check_count("nz", nz)
         self.n_classes, widths = n_classes, [check_count("ngf", ngf) * 2**i for i in (1, 2, 3, 4)]
-        self.branches = nn.ModuleDict({LABEL: label_table(n_classes, nz)})
+        self.branches = nn.ModuleDict({LABEL: label_table(n_classes, n_classes)})
         self.joins = {LABEL: "beside the noise"}
         layers: list[nn.Module] = []
-        for a, b in zip([2 * nz, *widths], widths, strict=False):
+        for a, b in zip([nz + n_classes, *widths], widths, strict=False):
             layers += [nn.Linear(a, b, bias=False), nn.BatchNorm1d(b), nn.ReLU(True)]
         self.main = nn.Sequential(*layers, nn.Linear(widths[-1], channels * size * size), nn.Tanh())
 
@@ -106,9 +106,9 @@ class DenseDiscriminator(nn.Module):
         check_dense(size, extra_convs)
         self.size, self.channels, self.n_classes = size, check_channels(channels), n_classes
         width = check_count("ndf", ndf)
-        self.branches = nn.ModuleDict({LABEL: label_table(n_classes, 8 * width)})
+        self.branches = nn.ModuleDict({LABEL: label_table(n_classes, n_classes)})
         self.joins = {LABEL: "beside the pixels"}
-        sizes = [channels * size * size + 8 * width, 8 * width, 8 * width, 4 * width]
+        sizes = [channels * size * size + n_classes, 8 * width, 8 * width, 4 * width]
         layers: list[nn.Module] = []
         for a, b in zip(sizes, sizes[1:], strict=False):
             layers += [nn.Linear(a, b), nn.LeakyReLU(0.2, True)]
@@ -139,7 +139,7 @@ class EarlyGenerator(nn.Module):
         self,
         size: int = 64,  # image height = width: m x 2^k, 16 to 256
         channels: int = 3,  # 1 grey, 3 RGB
-        nz: int = 100,  # numbers in z, and in what a label is turned into
+        nz: int = 100,  # numbers in z
         ngf: int = 64,  # channels of the last hidden map
         extra_convs: int = 0,  # 3x3 convolutions of stride 1 on the last hidden map
         n_classes: int = 10,
@@ -148,10 +148,10 @@ class EarlyGenerator(nn.Module):
         m, k = check_size(size)
         self.size, self.channels, self.nz = size, check_channels(channels), check_count("nz", nz)
         self.n_classes = n_classes
-        self.branches = nn.ModuleDict({LABEL: label_table(n_classes, nz)})
+        self.branches = nn.ModuleDict({LABEL: label_table(n_classes, n_classes)})
         self.joins = {LABEL: "beside the noise"}
         widths = widths_of(check_count("ngf", ngf), k)[::-1]
-        layers = [*first_map(2 * nz, widths[0], m), *doublings(widths)]
+        layers = [*first_map(nz + n_classes, widths[0], m), *doublings(widths)]
         self.main = nn.Sequential(*layers, *to_image(widths[-1], channels, extra_convs))
 
     def forward(
