@@ -371,6 +371,9 @@ class Curves(NamedTuple):
     train_loss: list[float]  # mean over the training images shown since the look before
     validation_loss: list[float]
     chosen: int  # position of the lowest validation loss, the first of equals
+    # share of images called by their name, as the losses; None in records of older versions
+    train_accuracy: list[float] | None = None
+    validation_accuracy: list[float] | None = None
 
 
 def check_sets(train: Labelled, validation: Labelled, recipe: Recipe) -> None:
@@ -473,12 +476,13 @@ def _copy_of(net: nn.Module) -> dict[str, Tensor]:
     return {name: t.detach().clone() for name, t in net.state_dict().items()}
 
 
-def _finished(seen: list[tuple[int, float, float]]) -> Curves:
+def _finished(seen: list[tuple[int, float, float, float, float]]) -> Curves:
     "The curves of a training. Raises `GannbError` where no validation loss was a number."
-    steps, train, validation = (list(column) for column in zip(*seen))
+    steps, train, validation, right_train, right_validation = (list(column) for column in zip(*seen))
     if not np.isfinite(validation).any():
         raise GannbError("The training diverged: no validation loss is finite. Use a smaller lr.")
-    return Curves(steps, train, validation, int(np.nanargmin(validation)))
+    chosen = int(np.nanargmin(validation))
+    return Curves(steps, train, validation, chosen, right_train, right_validation)
 
 # %% ../nbs/12_classify.ipynb #c1a50020
 class _Watch:
@@ -486,21 +490,25 @@ class _Watch:
 
     def __init__(self, net: nn.Module, validation: Labelled):
         self.net, self.validation = net, validation
-        self.losses, self.sizes, self.seen = [], [], []
+        self.losses, self.right, self.sizes, self.seen = [], [], [], []
         self.best, self.kept = math.inf, _copy_of(net)
 
-    def note(self, loss: Tensor, n: int) -> None:
+    def note(self, loss: Tensor, logits: Tensor, y: Tensor) -> None:
         self.losses.append(loss.detach())
-        self.sizes.append(n)
+        self.right.append((logits.detach().argmax(1) == y).sum())
+        self.sizes.append(len(y))
 
     def look(self, step: int) -> None:
         "Ask the validation images, and keep the weights if their loss was never lower."
-        found = mean_loss(logits_of(self.net, self.validation), self.validation.labels)
+        answers = logits_of(self.net, self.validation)
+        found = mean_loss(answers, self.validation.labels)
         shown = float(np.average(torch.stack(self.losses).cpu().numpy(), weights=self.sizes))
-        self.seen.append((step, shown, found))
+        right = float(torch.stack(self.right).sum() / sum(self.sizes))
+        named = float((answers.argmax(1) == self.validation.labels).mean())
+        self.seen.append((step, shown, found, right, named))
         if found < self.best:
             self.best, self.kept = found, _copy_of(self.net)
-        self.losses, self.sizes = [], []
+        self.losses, self.right, self.sizes = [], [], []
         self.net.train()
 
 # %% ../nbs/12_classify.ipynb #c1a5002a
@@ -529,11 +537,12 @@ def train_classifier(
         for step, (x, y) in enumerate(_shown(train, recipe, seed, total, device)):
             for group in opt.param_groups:
                 group["lr"] = recipe.rate * factor(step / total)
-            loss = F.cross_entropy(net(_augmented(x, recipe, seed, step)), y)
+            logits = net(_augmented(x, recipe, seed, step))
+            loss = F.cross_entropy(logits, y)
             opt.zero_grad()
             loss.backward()
             opt.step()
-            watch.note(loss, len(y))
+            watch.note(loss, logits, y)
             if step + 1 in look_at:
                 watch.look(step + 1)
     net.load_state_dict(watch.kept)

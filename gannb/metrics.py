@@ -30,7 +30,8 @@ __all__ = ['MIN_GROUPS', 'TOLD_EPOCHS', 'TOLD_BATCH', 'GIST_GRID', 'GIST_DIRECTI
            'inception_score', 'PrecisionRecall', 'precision_recall', 'coverage', 'diversity', 'diversity_ratio',
            'class_diversity', 'same_size', 'Memorisation', 'memorisation', 'plant_copies', 'planted_memorisation',
            'Pairs', 'closest_pairs', 'NearDuplicates', 'group_gap', 'near_duplicates', 'near_duplicate_share',
-           'two_sample', 'gist', 'gist_kid', 'normalised', 'Check', 'self_test']
+           'two_sample', 'gist', 'gist_kid', 'spectrum', 'spectrum_distance', 'vagueness', 'normalised', 'Check',
+           'self_test']
 
 # %% ../nbs/11_metrics.ipynb #ad05e158
 def _features(name: str, x: np.ndarray, least: int = 2) -> np.ndarray:
@@ -1097,6 +1098,76 @@ def _():
 @known("gist_kid, dark and bright", 6, 2)
 def _():
     return gist_kid(_small_images(60, "a", 64), _small_images(60, "b", 192))
+
+# %% ../nbs/11_metrics.ipynb #d9ebc028
+def spectrum(
+    images: np.ndarray,  # (N,H,H,C) uint8, colours are averaged
+) -> np.ndarray:  # (H/2,) decibel, frequencies 1 ... H/2 waves an image
+    "Mean power at each frequency, over the directions and the images; its sum is 0 dB. Raises as `pixels`."
+    x = pixels(images).reshape(np.shape(images)).mean(-1)
+    x = x - x.mean((1, 2), keepdims=True)
+    power = (np.abs(np.fft.fft2(x)) ** 2).mean(0)
+    if not power.any():
+        raise GannbError("the images are even areas: they have no frequencies to compare.")
+    side = len(power)
+    waves = np.abs(np.fft.fftfreq(side, 1 / side))
+    radius = np.rint(np.hypot(waves[:, None], waves)).astype(int)
+    rings = np.array([power[radius == r].mean() for r in range(1, side // 2 + 1)])
+    return 10 * np.log10(np.maximum(rings / power.sum(), 1e-12))
+
+
+def spectrum_distance(
+    real: np.ndarray,  # (N,H,H,C) uint8
+    fake: np.ndarray,  # (M,H,H,C) uint8
+) -> float:  # decibel; 0: equal
+    "Root mean square of the difference of two spectra. Raises as `spectrum`, and for images of other sizes."
+    return float(np.sqrt((_spectra_apart(real, fake) ** 2).mean()))
+
+
+def vagueness(
+    real: np.ndarray,  # (N,H,H,C) uint8
+    fake: np.ndarray,  # (M,H,H,C) uint8
+) -> float:  # decibel; below 0: the fakes lack fine detail, above 0: they have too much, such as noise
+    "Power of fakes less that of reals in the upper half of the frequencies. Raises as `spectrum_distance`."
+    apart = _spectra_apart(real, fake)
+    return float(apart[len(apart) // 2 :].mean())
+
+
+def _spectra_apart(real: np.ndarray, fake: np.ndarray) -> np.ndarray:  # decibel
+    if np.shape(real)[1:] != np.shape(fake)[1:]:
+        raise GannbError(
+            f"images of one size are needed: {np.shape(real)[1:]} and {np.shape(fake)[1:]} came."
+        )
+    return spectrum(fake) - spectrum(real)
+
+# %% ../nbs/11_metrics.ipynb #29ee1544
+def _noise_images(n: int, name: str, smooth: int = 0) -> np.ndarray:  # (n,16,16,1) uint8
+    "White noise, or its running means over 2 smooth + 1 pixels along each side."
+    x = numpy_rng(0, name).normal(128, 25, (n, 16, 16, 1))
+    for axis in (1, 2):
+        x = np.mean([np.roll(x, k, axis) for k in range(-smooth, smooth + 1)], 0)
+    return np.clip(np.rint(x), 0, 255).astype(np.uint8)
+
+
+@known("spectrum of white noise is even", 0, 0.5)
+def _():
+    return np.ptp(spectrum(_noise_images(2000, "spectrum"))) / 2
+
+
+@known("spectrum_distance, one source", 0, 0.5)
+def _():
+    return spectrum_distance(_noise_images(500, "a"), _noise_images(500, "b"))
+
+
+@known("vagueness of running means", -9, 4)
+def _():
+    return vagueness(_noise_images(500, "a"), _noise_images(500, "b", smooth=1))
+
+
+@known("spectrum_distance, half the contrast", 0, 0.5)
+def _():
+    x = _noise_images(500, "a")
+    return spectrum_distance(x, (64 + x // 2).astype(np.uint8))
 
 # %% ../nbs/11_metrics.ipynb #09542826
 def normalised(

@@ -60,8 +60,9 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['CLASSIFIER_VERSION', 'RESNET18_FILE', 'RESNET18_URLS', 'RESNET18_SHA256', 'EPOCHS', 'STEPS', 'TrainingSet',
-           'balanced', 'Namer', 'ClassifierConfig', 'imagenet_weights', 'backbone_of', 'FeaturePool', 'classifier_card',
-           'Fitted', 'fitted', 'Comparison', 'near_copies', 'most_steps', 'compare_training_sets']
+           'balanced', 'Namer', 'ClassifierConfig', 'imagenet_weights', 'resnet18_or_effnet', 'backbone_of',
+           'FeaturePool', 'classifier_card', 'Fitted', 'fitted', 'Comparison', 'near_copies', 'most_steps',
+           'compare_training_sets']
 
 # %% ../../nbs/15_stages.classifier.ipynb #3e8eb8ef
 def balanced(
@@ -194,6 +195,17 @@ def imagenet_weights(
     if check_choice("network", network, PRETRAINED) == "resnet18":
         return _resnet18_weights(download), RESNET18_SHA256
     return store.load_tensors(_effnet_folder() / "weights.safetensors"), EFFNET_SHA256
+
+
+def resnet18_or_effnet(network: str, download: bool = False) -> str:
+    "`auto` is ResNet-18 where its ImageNet weights can be had, else EfficientNet-Lite0; other names stay."
+    if network != "auto":
+        return network
+    try:
+        imagenet_weights("resnet18", download)
+    except GannbError:
+        return "effnet-lite0"
+    return "resnet18"
 
 # %% ../../nbs/15_stages.classifier.ipynb #7c1a0006
 class _Bytes(nn.Module):

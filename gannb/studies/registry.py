@@ -12,6 +12,7 @@ from typing import Any, TYPE_CHECKING
 
 from ..base import GannbError, check_choice, nearest
 from ..config import CHANGES_NO_RESULT, Checked, Report, checked
+from .conditional_gans import plan as conditional_gans
 from .dataset_study import plan as dataset_study
 from .fruits import plan as fruits
 from .scene_augmentation import plan as scene_augmentation
@@ -24,6 +25,7 @@ __all__ = ['PLANS', 'REPORTS', 'PRESETS', 'report_config', 'check_injected', 'op
 
 # %% ../../nbs/17_studies.registry.ipynb #e55a7834
 PLANS = {
+    "conditional_gans": conditional_gans,
     "dataset_study": dataset_study,
     "fruits": fruits,
     "scene_augmentation": scene_augmentation,

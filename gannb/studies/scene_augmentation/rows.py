@@ -31,9 +31,9 @@ from gannb.stages.classifier import (
     Comparison,
     TrainingSet,
     compare_training_sets,
-    imagenet_weights,
     most_steps,
     near_copies,
+    resnet18_or_effnet,
 )
 from ...stages.controls import control_rows, pixel_rows, untrained_kids
 from ...stages.course import course_rows, gist_rank_row, over_classes
@@ -57,11 +57,11 @@ from ..study import Study, trained_networks
 # %% auto #0
 __all__ = ['SCENES', 'RULER_CONTROLS', 'LOOKS_CONTROLS', 'VALIDATES', 'FLIPS', 'FEW', 'CLOSE', 'RANGES', 'NETWORK', 'EXCESS',
            'RISES', 'Sets', 'scene_sets', 'parts_of', 'arms', 'proportion_difference', 'printed_rows', 'data_facts',
-           'data_rows', 'network_rows', 'main_run_rows', 'gan_rows', 'ruler_rows', 'classifier_of', 'clf_config',
-           'FakeSource', 'named_sets', 'further_sets', 'validation_sets', 'Bench', 'bench_of', 'fake_source',
-           'main_comparison', 'filled_up', 'control_comparison', 'share_comparison', 'variant_rows',
-           'epochs_to_converge', 'derived_rows', 'in_percent', 'paper_rows', 'layer_facts', 'excess_rows',
-           'classifier_rows', 'not_here', 'scenes_ladder', 'rows']
+           'data_rows', 'network_rows', 'main_run_rows', 'gan_rows', 'ruler_rows', 'clf_config', 'FakeSource',
+           'named_sets', 'further_sets', 'validation_sets', 'Bench', 'bench_of', 'fake_source', 'main_comparison',
+           'filled_up', 'control_comparison', 'share_comparison', 'variant_rows', 'epochs_to_converge', 'derived_rows',
+           'in_percent', 'paper_rows', 'layer_facts', 'excess_rows', 'classifier_rows', 'not_here', 'scenes_ladder',
+           'rows']
 
 # %% ../../../nbs/17_studies.scene_augmentation.rows.ipynb #4e8af6bb
 SCENES = "scenes"  # `dataset` in the ledger of what all classes say together
@@ -217,21 +217,10 @@ def ruler_rows(study: Study) -> list[dict]:
     return out + over_classes(out, SCENES)
 
 # %% ../../../nbs/17_studies.scene_augmentation.rows.ipynb #4a8e2175
-def classifier_of(cfg: ScenesConfig) -> str:
-    "The network that classifies; `auto` is ResNet-18 where its ImageNet weights can be had."
-    if cfg.clf_network != "auto":
-        return cfg.clf_network
-    try:
-        imagenet_weights("resnet18", cfg.clf_download)
-    except GannbError:
-        return "effnet-lite0"
-    return "resnet18"
-
-
 def clf_config(cfg: ScenesConfig, **changes: Any) -> ClassifierConfig:
     "All that decides the training of a classifier of this report."
     own = {
-        "network": classifier_of(cfg),
+        "network": resnet18_or_effnet(cfg.clf_network, cfg.clf_download),
         "finetune": cfg.clf_finetune,
         "pretrained": cfg.clf_pretrained,
         "input_size": cfg.clf_input or None,
