@@ -941,7 +941,8 @@ def architecture(
         color = _mix(COLORS[key], 0, 0.3)
         ax.text(4, y - 18, f"{word}: {weights:,} weights", size=HEAD, weight="bold", va="center", color=color)
         for branch, layers in lanes[key].items():
-            end = _layer_row(ax, layers, y, COLORS[key], branch or source)
+            into = branch or layers[0].get("joins") or source  # where paths were joined, it begins there
+            end = _layer_row(ax, layers, y, COLORS[key], into)
             if branch:
                 ax.text(end + 6, y + 40, layers[-1]["joins"], size=SMALL, va="center", color=color)
             y += LANE

@@ -323,7 +323,7 @@ ENTRIES = (  # what is stored under "score"; all that they use belongs to what a
     ("stages.reader", "bits_of"),
     ("stages.reader", "bits_of_run"),
     ("studies.dataset_study.rows", "named_rows"),
-    ("studies.fruits.rows", "coarse_numbers"),
+    ("stages.coarse", "coarse_numbers"),
 )
 KNOWN = {1: "513f1a948e4e6136"}
 

@@ -129,9 +129,9 @@ def faith_control_rows(role: str, real: Parts, fits: Sequence[Fitted]) -> list[d
     return out
 
 # %% ../../nbs/15_stages.accuracy.ipynb #d8fda512
-def choice_arm(n: int, epochs: int) -> str:
+def choice_arm(n: int, epochs: int) -> str:  # n: training images; 0: all
     "What one choice is called."
-    return f"{n:,} images, {epochs} epoch{'s' * (epochs != 1)}"
+    return f"{f'{n:,}' if n else 'all'} images, {epochs} epoch{'s' * (epochs != 1)}"
 
 
 def choice_rows(
@@ -146,11 +146,11 @@ def choice_rows(
 ) -> list[dict]:
     "Accuracy on real test images for each number of training images and epochs, as rows."
     out = []
-    for n in dict.fromkeys(min(n or len(train), len(train)) for n in numbers):
+    for n in dict.fromkeys(n if n < len(train) else 0 for n in numbers):
         for length in epochs:
-            own = cfg.having(epochs=length, batch_size=min(cfg.batch_size, n))
+            own = cfg.having(epochs=length, batch_size=min(cfg.batch_size, n or len(train)))
             for seed in seeds:
-                some = train if n == len(train) else train.select(limit=n, seed=seed)
+                some = train.select(limit=n, seed=seed) if n else train
                 fit = fitted(own, some, validation, seed)
                 found = accuracy_row(choice_arm(n, length), role, fit, test, "real", "real")
                 out.append({**found, "metric": "acc_real_by_choice"})

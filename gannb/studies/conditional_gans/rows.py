@@ -5,12 +5,13 @@
 # %% ../../../nbs/17_studies.conditional_gans.rows.ipynb #33468a78
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 
 from ...base import GannbError, listed, numpy_rng
 from ...config import checked
@@ -19,7 +20,8 @@ from ...datasets.registry import check, here_or_fetched, info_of
 from ...datasets.shares import train_and_validation
 from ...features import FeatureNet
 from ...ledger.network import ladder_row
-from ...metrics import spectrum_distance, vagueness
+from ...metrics import normalised, spectrum_distance, vagueness
+from ...models.dcgan import layer_table
 from gannb.stages.accuracy import (
     PAIRS,
     Parts,
@@ -42,11 +44,14 @@ from gannb.stages.classifier import (
     balanced,
     resnet18_or_effnet,
 )
+from ...stages.coarse import COARSE, coarse_numbers, coarse_protocol, coarse_rows
 from gannb.stages.conditional import (
+    FEW_A_CLASS,
     LABELLED_REALS,
     LAYERS,
     THRESHOLDS,
     conditional_fakes,
+    few_of_each_class,
     layer_fids,
     nearest_control_rows,
     similarity_rows,
@@ -55,23 +60,25 @@ from gannb.stages.conditional import (
 )
 from ...stages.controls import control_images, control_rows, pixel_rows, untrained_kids
 from ...stages.course import over_classes, rank_correlation
-from ...stages.features import fakes_of, inception_file, network
+from ...stages.features import fakes_of, features, inception_file, network
 from ...stages.gan import load_data, load_held_out
 from ...stages.judges import Scorer, some_images
 from ...stages.ladder import may_not_judge
-from ...stages.run import GanRun, epoch_near
-from ...stages.score import inception_scores, row, score_rows
+from ...stages.run import GanRun, epoch_near, new_discriminator, new_generator
+from ...stages.score import compare_features, inception_scores, kept_numbers, row, score_rows
 from ...store import data_root
 from .plan import MODELS, ConditionalConfig
 from ..study import Study
 
 # %% auto #0
-__all__ = ['SHUFFLED', 'PLAIN', 'CONTROLS', 'LOOKS', 'AGGREGATES', 'REALS', 'BOTH', 'ALL', 'LESS', 'PAPER_SETS', 'PAPER_SIZES',
-           'INCEPTION', 'CLOSEST', 'AVERAGED', 'Sets', 'some_of_each_class', 'sets_of', 'with_shuffled_labels',
-           'size_role', 'model_arm', 'size_arms', 'network_of', 'arms', 'data_here', 'missing_sets', 'spectrum_rows',
-           'look_rows', 'gan_rows', 'ruler_rows', 'over_data_sets', 'size_rows', 'difference_rows', 'cell_rows',
-           'data_facts', 'not_here', 'whole', 'data_rows', 'printed_rows', 'similarity_net', 'similarity_of',
-           'classifier_of', 'real_parts', 'role_accuracies', 'accuracy_curves', 'accuracy_rows', 'open_choice_rows',
+__all__ = ['SHUFFLED', 'PLAIN', 'UNTRAINED', 'CONTROLS', 'LOOKS', 'AGGREGATES', 'REALS', 'BOTH', 'LATE', 'ALL', 'LESS',
+           'PAPER_SETS', 'PAPER_SIZES', 'INCEPTION', 'OTHER_REALS', 'CLOSEST', 'AVERAGED', 'Sets', 'some_of_each_class',
+           'sets_of', 'with_shuffled_labels', 'size_role', 'model_arm', 'size_arms', 'network_of', 'arms', 'data_here',
+           'missing_sets', 'spectrum_rows', 'look_rows', 'gan_rows', 'gist_quality_rows', 'ruler_rows',
+           'coarse_control_rows', 'over_data_sets', 'shrunk', 'shrunk_rows', 'shrunk_control_rows', 'size_rows',
+           'difference_rows', 'cell_rows', 'data_facts', 'not_here', 'whole', 'data_rows', 'printed_rows',
+           'network_rows', 'networks_of', 'similarity_net', 'similarity_of', 'classifier_of', 'real_parts',
+           'role_accuracies', 'accuracy_curves', 'accuracy_rows', 'lesson_control_rows', 'open_choice_rows',
            'whole_sets', 'inception_rows', 'ladder_rows_of_means', 'rows']
 
 # %% ../../../nbs/17_studies.conditional_gans.rows.ipynb #3454d971
@@ -205,7 +212,12 @@ def look_rows(t: Trained, run: GanRun, learn: ImageSet) -> list[dict]:  # learn:
     if run.diverged is not None:
         return out
     out.append(within_row(arm, role, run, scorer))
+    out += coarse_rows(arm, role, run, scorer)
+    out += pixel_rows("gist_kid", arm, role, run, scorer, learn, 0, UNTRAINED)
     return out + spectrum_rows(arm, role, run.seed, "end", fakes_of(run, run.epochs, scorer.n_fake), scorer)
+
+
+UNTRAINED = "untrained"  # step of what G says before training
 
 
 def gan_rows(study: Study) -> list[dict]:
@@ -213,9 +225,34 @@ def gan_rows(study: Study) -> list[dict]:
     main = study.main
     return [r for t in study for run in t.runs for r in look_rows(t, run, main[t.role].data)]
 
+
+def gist_quality_rows(rows: Sequence[Mapping]) -> list[dict]:
+    """The second ruler of looks between two ends: 0 is the untrained G, 1 are real training images. Of
+    trainings each between its own ends, of controls between the mean untrained G and real images."""
+    gist = [r for r in rows if r["metric"] == "gist_kid"]
+    real = {r["dataset"]: r["value"] for r in gist if r["step"] == "control" and r["arm"] == "real images"}
+    start = {(r["arm"], r["dataset"], r["seed"]): r["value"] for r in gist if r["step"] == UNTRAINED}
+    mean = {role: float(np.mean([v for key, v in start.items() if key[1] == role])) for role in real}
+    out = []
+    for r in gist:
+        if r["step"] == UNTRAINED or r["dataset"] not in real:
+            continue
+        own = start.get((r["arm"], r["dataset"], r["seed"]), mean[r["dataset"]])
+        value = normalised(r["value"], own, real[r["dataset"]])
+        out.append({**r, "metric": "gist_quality", "value": value})
+    return out
+
 # %% ../../../nbs/17_studies.conditional_gans.rows.ipynb #e68b1f16
-CONTROLS = ("real images", "slight blur", "strong blur", "invisible noise", "brighter", "20 images repeated")
-LOOKS = ("real images", "slight blur", "invisible noise", "brighter")  # for the second ruler of looks
+CONTROLS = (
+    "real images",
+    "slight blur",
+    "strong blur",
+    "strong noise",
+    "invisible noise",
+    "brighter",
+    "20 images repeated",
+)
+LOOKS = CONTROLS[:-1]  # for the second ruler of looks
 
 
 def ruler_rows(study: Study) -> list[dict]:
@@ -225,8 +262,22 @@ def ruler_rows(study: Study) -> list[dict]:
         untrained = untrained_kids(t.runs, t.scorer)
         out += control_rows(role, t.scorer, t.data, untrained, CONTROLS, told_apart=LOOKS)
         out += within_control_rows(role, t.scorer, t.data)
+        out += coarse_control_rows(role, t.scorer, t.data)
         for name, images in control_images(t.data, t.scorer.n_fake, CONTROLS[:-1]).items():
             out += spectrum_rows(name, role, None, "control", images, t.scorer)
+    return out
+
+# %% ../../../nbs/17_studies.conditional_gans.rows.ipynb #99d646c0
+def coarse_control_rows(role: str, scorer: Scorer, train: ImageSet) -> list[dict]:
+    "Variety with both sides blurred, of real images, of few of each class, and of damaged ones."
+    n, out = scorer.n_fake, []
+    shown = control_images(train, n, ("real images", "slight blur", "invisible noise"))
+    shown[FEW_A_CLASS] = np.asarray(few_of_each_class(train, n).images)
+    for name, images in shown.items():
+        who = {"control": name, "train": train.fingerprint}
+        found = coarse_numbers(scorer, who, lambda images=images: images)
+        protocol = coarse_protocol(scorer, n)
+        out += [row(name, role, None, "control", metric, found[metric], protocol) for metric in COARSE]
     return out
 
 # %% ../../../nbs/17_studies.conditional_gans.rows.ipynb #1bb22e1f
@@ -239,41 +290,104 @@ def over_data_sets(rows: Sequence[Mapping], sets: Mapping[str, Sets]) -> list[di
     out = []
     for name, channels in AGGREGATES.items():
         roles = [role for role, own in sets.items() if own.train.channels in channels]
-        some = [r for r in rows if r["dataset"] in roles and r["arm"] in (*MODELS, REALS)]
-        some = [r for r in some if r["metric"] in AVERAGED and r["step"] == "end"]
-        out += over_classes(some, name)
+        some = [r for r in rows if r["dataset"] in roles and r["metric"] in AVERAGED]
+        out += over_classes([r for r in some if _on_every_set(r)], name)
     return out
+
+
+def _on_every_set(r: Mapping) -> bool:
+    "Has every data set such a row? Arms on labels are trained on one data set alone."
+    return r["step"] == "control" or (
+        r["arm"] in (*MODELS, REALS, LABELLED_REALS) and r["step"] in ("end", "half")
+    )
 
 # %% ../../../nbs/17_studies.conditional_gans.rows.ipynb #425a1ed5
-def size_rows(study: Study, rows: Sequence[Mapping]) -> list[dict]:
-    "The report's own size beside the others, and how far early and late concatenation lie apart at each."
-    cfg, out = study.cfg, []
-    for r in rows:
-        if (
-            r["dataset"] == cfg.size_dataset
-            and r["arm"] in (*MODELS, *CONTROLS)
-            and r["step"] in ("end", "half", "control")
-        ):
-            out.append({**r, "dataset": size_role(cfg.size)})
-    out = out if cfg.size in cfg.sizes else []
-    for size in cfg.sizes:
-        for name, metric in {"late_gap": "quality", "late_gap_coverage": "coverage"}.items():
-            early, late = (
-                _by_seed([*rows, *out], arm, size_role(size), metric) for arm in ("cdcgan", "cdcgan2")
-            )
-            for seed in early.keys() & late.keys():
-                value = abs(early[seed]["value"] - late[seed]["value"])
-                protocol = early[seed]["protocol"] | {"difference": "absolute"}
-                out.append(row(BOTH, size_role(size), seed, "end", name, value, protocol))
+BOTH = "early against late"
+LATE = {"late_gap": "kid", "late_gap_coverage": "coverage"}  # gap -> what it is a gap of
+
+
+def shrunk(images: np.ndarray, size: int) -> np.ndarray:  # (N,H,W,C) uint8 -> (N,size,size,C) uint8
+    "Images made smaller by the mean over areas."
+    x = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float()
+    small = torch.nn.functional.adaptive_avg_pool2d(x, size)
+    return small.round().byte().permute(0, 2, 3, 1).numpy()
+
+
+def _shrunk_numbers(
+    fields: Mapping[str, Any], images: Callable[[], np.ndarray], scorer: Scorer
+) -> dict[str, float]:
+    "KID and coverage of images made as small as those that judge. Computed once."
+    fields = scorer.protocol() | {"what": "shrunk", "weights": scorer.net.weights, **fields}
+
+    def compute() -> dict[str, float]:
+        found = compare_features(
+            features(scorer.real, scorer.net), scorer.net(shrunk(images(), scorer.real.size))
+        )
+        return {name: found[name] for name in ("kid", "coverage")}
+
+    return kept_numbers(fields, compute)
+
+
+def shrunk_rows(t: Trained, role: str, scorer: Scorer) -> list[dict]:
+    "What one model's images say when they are all as small as the smallest, with real ones as controls."
+    label, out = f"at {scorer.real.size} px", []
+    protocol = scorer.protocol() | {"shrunk to": scorer.real.size}
+    for run in t.whole:
+        who = {"G": run.sha256(), "seed": run.seed, "z_dist": run.fields["z_dist"]}
+        found = _shrunk_numbers(who, lambda run=run: fakes_of(run, run.epochs, scorer.n_fake), scorer)
+        out += [row(t.ledger_arm, role, run.seed, label, m, v, protocol) for m, v in found.items()]
     return out
 
 
-BOTH = "early against late"
+def shrunk_control_rows(role: str, train: ImageSet, scorer: Scorer) -> list[dict]:
+    "Real images of one size made as small as the smallest: as they are, blurred, with noise."
+    label, out = f"at {scorer.real.size} px", []
+    protocol = scorer.protocol() | {"shrunk to": scorer.real.size}
+    for name, images in control_images(train, scorer.n_fake, ("real images", "strong blur")).items():
+        who = {"control": name, "train": train.fingerprint}
+        found = _shrunk_numbers(who, lambda images=images: images, scorer)
+        out += [row(name, role, None, label, m, v, protocol) for m, v in found.items()]
+    return out
+
+
+def _at_size(study: Study, size: int, model: str) -> Trained | None:
+    "A model trained at one size, if it was."
+    role = study.cfg.size_dataset if size == study.cfg.size else size_role(size)
+    return study[role, model] if (role, model) in study else None
+
+
+def size_rows(study: Study, rows: Sequence[Mapping]) -> list[dict]:
+    """The report's own size under the name of its size; all sizes made as small as the smallest; and how far
+    early and late concatenation lie apart at each."""
+    cfg, out = study.cfg, []
+    own = [r for r in rows if r["dataset"] == cfg.size_dataset and r["step"] in ("end", "half", "control")]
+    if cfg.size in cfg.sizes:
+        out += [{**r, "dataset": size_role(cfg.size)} for r in own]
+    least = _at_size(study, min(cfg.sizes), "cdcgan")
+    if least is None:
+        return out
+    for size in cfg.sizes:
+        trained = [t for t in (_at_size(study, size, model) for model in MODELS) if t]
+        found = [r for t in trained for r in shrunk_rows(t, size_role(size), least.scorer)]
+        out += found + shrunk_control_rows(size_role(size), trained[0].data, least.scorer)
+        out += _late_gaps(found, size_role(size), f"at {least.scorer.real.size} px")
+    return out
+
+
+def _late_gaps(rows: Sequence[Mapping], role: str, step: str) -> list[dict]:
+    "The differences of early and late concatenation, without their sign, inside a seed."
+    out = []
+    for name, metric in LATE.items():
+        early, late = (_by_seed(rows, arm, role, metric, step) for arm in ("cdcgan", "cdcgan2"))
+        for seed in early.keys() & late.keys():
+            value = abs(early[seed]["value"] - late[seed]["value"])
+            out.append(row(BOTH, role, seed, step, name, value, early[seed]["protocol"]))
+    return out
 
 
 def _by_seed(
     rows: Sequence[Mapping], arm: str, role: str, metric: str, step: str = "end"
-) -> dict[int, Mapping]:
+) -> dict[int | None, Mapping]:
     "Seed -> the row of one arm, data set and metric."
     wanted = (arm, role, metric, step)
     return {r["seed"]: r for r in rows if (r["arm"], r["dataset"], r["metric"], r["step"]) == wanted}
@@ -289,21 +403,22 @@ LESS = {  # difference -> accuracy, the accuracy that is taken away
 }
 
 
-def difference_rows(rows: Sequence[Mapping], roles: Iterable[str]) -> list[dict]:
-    "Differences of accuracies inside a seed, on each data set and over all."
+def _differences(rows: Sequence[Mapping], arm: str, role: str) -> list[dict]:
+    "The differences of accuracies of one arm on one data set, inside a seed."
     out = []
-    for role in roles:
-        for model in MODELS:
-            for name, (plus, minus) in LESS.items():
-                one = _by_seed(rows, model, role, plus)
-                two = _by_seed(rows, REALS if minus == "real_on_real" else model, role, minus)
-                for seed in one.keys() & two.keys():
-                    value, protocol = (
-                        one[seed]["value"] - two[seed]["value"],
-                        {"difference": f"{plus} less {minus}"},
-                    )
-                    out.append(row(model, role, seed, "end", name, value, protocol))
+    for name, (plus, minus) in LESS.items():
+        one = _by_seed(rows, arm, role, plus)
+        two = _by_seed(rows, REALS if minus == "real_on_real" else arm, role, minus)
+        for seed in one.keys() & two.keys():
+            value = one[seed]["value"] - two[seed]["value"]
+            protocol = one[seed]["protocol"] | {"difference": f"{plus} less {minus}"}
+            out.append(row(arm, role, seed, "end", name, value, protocol))
     return out
+
+
+def difference_rows(rows: Sequence[Mapping], roles: Iterable[str]) -> list[dict]:
+    "The differences of all models on all data sets."
+    return [r for role in roles for model in MODELS for r in _differences(rows, model, role)]
 
 
 def _cells(rows: Sequence[Mapping], roles: Sequence[str], seed: int) -> list[dict[str, float]]:
@@ -403,19 +518,53 @@ def printed_rows(published: Mapping[str, Any]) -> list[dict]:  # of the paper's 
     table2 = published["table2"]
     cells = [(printed["real"], printed[model]) for printed in table2.values() for model in MODELS]
     colour = {name: printed for name, printed in table2.items() if printed["cgan"]["fid"] is not None}
-    gaps = {name: printed["cdcgan2"]["fid"] - printed["cdcgan"]["fid"] for name, printed in colour.items()}
+    gaps = {
+        m: {name: abs(p["cdcgan2"][m] - p["cdcgan"][m]) for name, p in colour.items()} for m in ("fid", "is")
+    }
+    table1 = {name: printed["images"] for name, printed in published["table1"].items()}
+    counts = published["counts"]
     values = {
         "rows_in_order": sum(cell["fake"] > cell["mixed"] > real for real, cell in cells),
         "late_first_fake": _falls(table2, "fake", ("cdcgan2", "cgan", "cdcgan")),
         "late_first_mixed": _falls(table2, "mixed", ("cdcgan2", "cgan", "cdcgan")),
         "best_fid": sum(min(MODELS, key=lambda m: p[m]["fid"]) == "cdcgan" for p in colour.values()),
         "best_is": sum(max(MODELS, key=lambda m: p[m]["is"]) == "cdcgan" for p in colour.values()),
-        "fid_gap_rank_intel": sorted(gaps, key=gaps.get).index("intel-scenes") + 1,
+        "fid_gap_rank_intel": sorted(gaps["fid"], key=gaps["fid"].get).index("intel-scenes") + 1,
+        "is_gap_rank_intel": sorted(gaps["is"], key=gaps["is"].get).index("intel-scenes") + 1,
+        "mnist_beyond_train": table1["mnist"] - counts["mnist"]["train"],
+        "fashion_beyond_train": table1["fashion-mnist"] - counts["fashion-mnist"]["train"],
+        "intel_sum": sum(counts["intel-scenes"][part] for part in ("train", "test", "prediction")),
     }
     return [
         row("printed numbers", "all data sets", None, None, metric, float(v), {})
         for metric, v in values.items()
     ]
+
+# %% ../../../nbs/17_studies.conditional_gans.rows.ipynb #2704aed8
+def network_rows(cfg: ConditionalConfig, sets: Mapping[str, Sets]) -> list[dict]:
+    "How many convolutions the networks have that are trained here."
+    first, out = next(iter(sets.values())).train, []
+    for model in MODELS:
+        pair = networks_of(cfg, model, first.channels, len(first.classes))
+        n = sum("convolution" in r["name"] for net in pair for r in layer_table(net))
+        out.append(row(model, None, None, None, "convolutions", float(n), {}))
+    return out
+
+
+def networks_of(
+    cfg: ConditionalConfig, model: str, channels: int, n_classes: int
+) -> tuple[torch.nn.Module, torch.nn.Module]:
+    "G and D of a model as a run trains them."
+    fields = {
+        "model": model,
+        "size": cfg.size,
+        "channels": channels,
+        "nz": cfg.nz,
+        "ngf": cfg.ngf,
+        "ndf": cfg.ndf,
+    }
+    fields |= {"n_classes": n_classes, "concat_at": cfg.concat_at, "extra_convs": 0}
+    return new_generator(fields), new_discriminator(fields)
 
 # %% ../../../nbs/17_studies.conditional_gans.rows.ipynb #333ff202
 def similarity_net(cfg: ConditionalConfig) -> FeatureNet:
@@ -476,6 +625,7 @@ def role_accuracies(study: Study, role: str, sets: Sets) -> list[dict]:
     fits = {(role, REALS, seed, "real"): fit for seed, fit in reals.items()}
     out = [accuracy_row(REALS, role, fit, real.test, "real", "real") for fit in reals.values()]
     out += faith_control_rows(role, real, list(reals.values()))
+    out += lesson_control_rows(role, real, clf, pool)
     for t in (t for t in study if t.role == role):
         for run in t.whole:
             fake = fake_parts(real, partial(conditional_fakes, run), cfg.mix)
@@ -506,6 +656,36 @@ def accuracy_rows(study: Study) -> list[dict]:
     study.facts |= {"fits": {}, "clf": {}}
     out = [r for role, sets in study.facts["sets"].items() for r in role_accuracies(study, role, sets)]
     study.facts["accuracy_curves"] = accuracy_curves(study.facts["fits"])
+    return out
+
+# %% ../../../nbs/17_studies.conditional_gans.rows.ipynb #265993ad
+OTHER_REALS = "other real images, called fake"
+
+
+def _every_other(images: ImageSet, first: int) -> ImageSet:
+    "Half of the images of each class: the first, third ... or the second, fourth ..."
+    rows = [np.flatnonzero(images.labels == k)[first::2] for k in range(len(images.classes))]
+    return images.rows(np.sort(np.concatenate(rows)))
+
+
+def lesson_control_rows(
+    role: str, real: Parts, clf: ClassifierConfig, pool: FeaturePool | None
+) -> list[dict]:
+    """The protocols with real images in place of fakes: the other half of them, which must change nothing,
+    and five of each class again and again, which must look easy to themselves and teach little. One seed."""
+    one, other = (
+        Parts(*(_every_other(getattr(real, p), k) for p in ("train", "validation", "test"))) for k in (0, 1)
+    )
+    few = Parts(
+        *(few_of_each_class(other.train, len(getattr(other, p))) for p in ("train", "validation", "test"))
+    )
+    fit, out = fit_of(clf, one, 0, pool), []
+    own = {**accuracy_row(REALS, role, fit, one.test, "real", "real"), "seed": None}
+    for name, fake in {OTHER_REALS: other, FEW_A_CLASS: few}.items():
+        parts = {"real": one, "fake": fake, "mixed": mixed_parts(one, fake)}
+        found = [{**r, "seed": None} for r in kind_rows(name, role, parts, fit, clf, pool)[0]]
+        found += _differences([*found, own], name, role)
+        out += [{**r, "step": "control"} for r in found]
     return out
 
 # %% ../../../nbs/17_studies.conditional_gans.rows.ipynb #b500e927
@@ -566,6 +746,12 @@ def inception_rows(study: Study) -> list[dict]:
 # %% ../../../nbs/17_studies.conditional_gans.rows.ipynb #456ef38c
 AVERAGED = (
     "quality",
+    "gist_quality",
+    "gist_kid",
+    *COARSE,
+    "similarity_accuracy_sure",
+    "similarity_coverage",
+    *LESS,
     "recall",
     "coverage",
     "diversity",
@@ -594,11 +780,10 @@ def rows(study: Study) -> list[dict]:
     sets = data_here(study.cfg)
     study.facts |= {"sets": sets, "check": data_facts(study.cfg, sets), "thresholds": THRESHOLDS}
     study.facts["known missing"] = not_here(study)
-    facts = printed_rows(study.published) + data_rows(study)
-    measured = gan_rows(study) + accuracy_rows(study) + similarity_of(study)
-    means = over_data_sets(measured, sets)
-    both = measured + means
-    roles = [*sets, *dict.fromkeys(r["dataset"] for r in means)]
-    both += difference_rows(both, roles) + cell_rows(both, list(sets), study.cfg.seeds)
-    both += ruler_rows(study) + open_choice_rows(study) + inception_rows(study)
-    return facts + both + size_rows(study, both) + ladder_rows_of_means(study)
+    facts = printed_rows(study.published) + data_rows(study) + network_rows(study.cfg, sets)
+    found = gan_rows(study) + accuracy_rows(study) + similarity_of(study) + ruler_rows(study)
+    found += gist_quality_rows(found) + difference_rows(found, sets)
+    found += over_data_sets(found, sets)
+    found += cell_rows(found, list(sets), study.cfg.seeds)
+    found += open_choice_rows(study) + inception_rows(study)
+    return facts + found + size_rows(study, found) + ladder_rows_of_means(study)

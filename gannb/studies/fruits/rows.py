@@ -6,14 +6,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ... import metrics
 from ...base import Missing, numpy_rng
-from ...damage import STRONG, distort
 from ...data import ImageSet
 from ...datasets.fruits import fruit_arcs, fruit_counts, varieties
 from ...datasets.registry import load
@@ -21,6 +19,7 @@ from ...metrics import near_duplicate_share, near_duplicates, normalised
 from ...models.guidelines import guidelines
 from ...stages.arms import Arm, Trained, epochs_for
 from ...stages.classifier import Namer
+from ...stages.coarse import coarse_number, coarse_numbers, coarse_protocol, coarse_rows
 from gannb.stages.controls import (
     control_images,
     control_rows,
@@ -31,23 +30,22 @@ from gannb.stages.controls import (
     untrained_kids,
 )
 from ...stages.discriminator import d_rows
-from ...stages.features import fakes_of, features
+from ...stages.features import features
 from ...stages.gan import load_data, load_held_out
 from ...stages.judges import Scorer, some_images
 from ...stages.memory import copy_control_rows, copy_rows, memorisation_rows
 from ...stages.pictures import EARLY, picture_control_rows, picture_rows
 from ...stages.run import GanRun, epoch_near
-from ...stages.score import inception_reals, inception_scores, kept_numbers, row, score, score_rows
+from ...stages.score import inception_reals, inception_scores, row, score, score_rows
 from .plan import FruitsConfig
 from ..study import Study, trained_networks
 
 # %% auto #0
-__all__ = ['EQUAL_NUMBERS', 'ROLES', 'NOTE', 'PUBLISHED', 'FEWEST', 'FAIL_ACCURACY', 'FAIL_FOOLED', 'FAIL_DIVERSITY', 'COARSE',
-           'GAINS', 'LOST', 'COARSE_CONTROLS', 'TOLD_APART', 'roles', 'fruit_sets', 'fruit_arm', 'whole_groups',
-           'few_varieties', 'less_data_arms', 'more_convolutions_arms', 'arms', 'published_scorer', 'equal_scorers',
-           'failed', 'early_epochs', 'coarse_numbers', 'coarse_protocol', 'coarse_rows', 'coarse_number',
-           'printed_rows', 'fact_rows', 'images_here', 'count_rows', 'duplicate_row', 'published_rows', 'gap_rows',
-           'early_rows', 'first_rows', 'main_rows', 'gan_rows', 'gains', 'variety_namer', 'lost_images',
+__all__ = ['EQUAL_NUMBERS', 'ROLES', 'NOTE', 'PUBLISHED', 'FEWEST', 'FAIL_ACCURACY', 'FAIL_FOOLED', 'FAIL_DIVERSITY', 'GAINS',
+           'LOST', 'COARSE_CONTROLS', 'TOLD_APART', 'roles', 'fruit_sets', 'fruit_arm', 'whole_groups', 'few_varieties',
+           'less_data_arms', 'more_convolutions_arms', 'arms', 'published_scorer', 'equal_scorers', 'failed',
+           'early_epochs', 'printed_rows', 'fact_rows', 'images_here', 'count_rows', 'duplicate_row', 'published_rows',
+           'gap_rows', 'early_rows', 'first_rows', 'main_rows', 'gan_rows', 'gains', 'variety_namer', 'lost_images',
            'coarse_control_rows', 'split_rows', 'equal_control_rows', 'all_control_rows', 'inception_table',
            'inception_rows', 'not_here', 'copies_untold', 'rows']
 
@@ -194,61 +192,6 @@ def early_epochs(run: GanRun) -> list[int]:
     there is none."""
     kept = [e for e in run.kept_epochs() if e > 0]
     return [e for e in kept if e <= EARLY * run.epochs] or kept[:1]
-
-# %% ../../../nbs/17_studies.fruits.rows.ipynb #8f1e5b2c
-COARSE = ("recall_coarse", "coverage_coarse", "diversity_coarse")  # of images blurred by 8 % of their side
-
-
-def _coarse_features(images: np.ndarray, scorer: Scorer) -> np.ndarray:  # (n, d)
-    return scorer.net(distort(np.asarray(images), "blur", STRONG["blur"]))
-
-
-def coarse_numbers(
-    scorer: Scorer,
-    who: Mapping[str, Any],  # what decides which images these are
-    draw: Callable[[], np.ndarray],  # (n,H,W,C) uint8
-) -> dict[str, float]:  # COARSE
-    "Recall, coverage and diversity of images against the reals, both sides strongly blurred. Computed once."
-    fields = scorer.protocol() | {
-        "what": "coarse",
-        "weights": scorer.net.weights,
-        "blur": STRONG["blur"],
-        **who,
-    }
-
-    def compute() -> dict[str, float]:
-        real, x = (_coarse_features(images, scorer) for images in (scorer.real.images, draw()))
-        values = (
-            metrics.precision_recall(real, x)[1],
-            metrics.coverage(real, x),
-            metrics.diversity_ratio(x, real),
-        )
-        return dict(zip(COARSE, values))
-
-    return kept_numbers(fields, compute)
-
-# %% ../../../nbs/17_studies.fruits.rows.ipynb #8f1e5b2d
-def coarse_protocol(scorer: Scorer, n: int) -> dict[str, Any]:
-    "What such numbers must share to be compared."
-    return scorer.protocol() | {"n_fake": n, "blur": f"both sides, {STRONG['blur']:g} of the side"}
-
-
-def coarse_rows(
-    arm: str, role: str, run: GanRun, scorer: Scorer, epoch: int | None = None, label: str = "end"
-) -> list[dict]:
-    "The variety of a run's fakes, both sides blurred; NaN for a run that diverged."
-    epoch, values = run.epochs if epoch is None else epoch, dict.fromkeys(COARSE, math.nan)
-    if run.diverged is None:
-        who = {"G": run.sha256(epoch), "seed": run.seed, "z_dist": run.fields["z_dist"]}
-        values = coarse_numbers(scorer, who, lambda: fakes_of(run, epoch, scorer.n_fake))
-    protocol = coarse_protocol(scorer, scorer.n_fake)
-    return [row(arm, role, run.seed, label, m, v, protocol) for m, v in values.items()]
-
-# %% ../../../nbs/17_studies.fruits.rows.ipynb #8f1e5b2f
-def coarse_number(metric: str, run: GanRun, scorer: Scorer, epoch: int) -> float:
-    "One of COARSE after a kept epoch, by its name: what the store gives back is in no order of ours."
-    found = {r["metric"]: r["value"] for r in coarse_rows("", "", run, scorer, epoch)}
-    return found[metric]
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #24594d98
 def printed_rows(
