@@ -227,9 +227,9 @@ def _check_request(request: Report) -> None:
     find_template(request.paper)
     root = store.data_root(request.config.data_root)
     store.check_place(store.outputs_dir() / request.paper)
-    for name in set(request.config.data_sets):
-        if available(name, root) is None:
-            raise missing(name, root)
+    gone = [name for name in dict.fromkeys(request.config.data_sets) if available(name, root) is None]
+    if gone and (request.config.needs_every_set or len(gone) == len(set(request.config.data_sets))):
+        raise missing(gone[0], root)
 
 # %% ../nbs/20_cli.ipynb #38174505
 def reproduce_command(args: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import MutableMapping
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -226,6 +226,8 @@ def resolve_threads(threads: int) -> int:
 # %% ../nbs/14_config.ipynb #7e9de4e9
 class ReportConfig(Training):
     "What every report has besides the trainings' settings."
+
+    needs_every_set: ClassVar[bool] = True  # False: a data set that is not here is named and left out
 
     preset: Literal["smoke", "quick", "desk", "paper"] = "quick"
     epochs: int = Field(10, ge=1)  # each arm is trained at least this long

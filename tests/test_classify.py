@@ -152,7 +152,10 @@ def test_the_choice_follows_the_validation_images_and_nothing_else(digits):
 
 
 def test_of_equal_looks_the_first_stays():
-    assert classify._finished([(1, 1.0, 0.5, 0, 0), (2, 0.9, 0.5, 0, 0), (3, 0.8, float("nan"), 0, 0)]).chosen == 0
+    assert (
+        classify._finished([(1, 1.0, 0.5, 0, 0), (2, 0.9, 0.5, 0, 0), (3, 0.8, float("nan"), 0, 0)]).chosen
+        == 0
+    )
 
 
 @pytest.mark.parametrize(

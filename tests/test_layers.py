@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 GROUND = ("base",)
 STORES = ("base", "store")
 PARTS = "store plot fetch files data datasets augment models damage".split()
-PARTS += "train sample features metrics copies classify layers".split()
+PARTS += "train sample features metrics copies classify layers similar".split()
 LEDGER = "intervals words claims table said rules controls names judge network check distance".split()
 LEDGER = [f"ledger.{room}" for room in LEDGER]
 BELOW_STAGES = ("base", *PARTS, "ledger", "config")
@@ -40,6 +40,7 @@ TABLE = {
     "copies": (12, (*GROUND, "metrics")),
     "classify": (12, (*GROUND, "data", "features")),
     "layers": (12, (*GROUND, "classify")),
+    "similar": (12, GROUND),
     "ledger.intervals": (13, GROUND),
     "ledger.words": (13, (*GROUND, *LEDGER[:1])),
     "ledger.claims": (13, (*GROUND, *LEDGER[:2])),
@@ -62,9 +63,10 @@ TABLE = {
     "stages.score": (15, (*BELOW_STAGES, *RUNS, "stages.features", "stages.judges")),
     **{
         f"stages.{room}": (15, (*BELOW_STAGES, *SCORES))
-        for room in "memory discriminator pictures classifier tables classes".split()
+        for room in "memory discriminator pictures classifier tables classes coarse conditional".split()
     },
     "stages.controls": (15, (*BELOW_STAGES, *SCORES, "stages.classifier")),
+    "stages.accuracy": (15, (*BELOW_STAGES, *SCORES, "stages.classifier")),
     "stages.reader": (15, (*BELOW_STAGES, *SCORES, "stages.classifier")),
     "stages.layers": (15, (*BELOW_STAGES, *SCORES, "stages.classifier")),
     "stages.ladder": (15, (*BELOW_STAGES, *SCORES, "stages.classifier", "stages.controls")),

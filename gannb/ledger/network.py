@@ -38,6 +38,11 @@ NETWORK_METRICS = (  # what the judging network says
     "split_move",
     "near_duplicates",
     "nearer_to_training",
+    "class_diversity",
+    "late_gap",
+    "late_gap_coverage",
+    "diversity_accuracy_rank",
+    "coverage_accuracy_rank",
 )
 
 

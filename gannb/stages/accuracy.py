@@ -12,13 +12,14 @@ import numpy as np
 
 from ..base import GannbError, numpy_rng
 from ..classify import joined, with_wrong_labels
+from ..damage import INVISIBLE, distort
 from ..data import ImageSet
 from .classifier import ClassifierConfig, FeaturePool, Fitted, classifier_card, fitted
 from .score import row
 
 # %% auto #0
 __all__ = ['OWN', 'TEST', 'FAITH', 'PROTOCOLS', 'PAIRS', 'SHUFFLED_LABELS', 'Parts', 'fake_parts', 'mixed_parts', 'metric_of',
-           'accuracy_row', 'fit_of', 'kind_rows', 'faith_control_rows', 'choice_arm', 'choice_rows', 'closest_choice']
+           'accuracy_row', 'fit_of', 'kind_rows', 'faith_control_rows', 'choice_arm', 'choice_rows']
 
 # %% ../../nbs/15_stages.accuracy.ipynb #c6b25bd3
 @dataclass(frozen=True, eq=False)
@@ -113,11 +114,14 @@ SHUFFLED_LABELS = "shuffled labels"
 
 
 def faith_control_rows(role: str, real: Parts, fits: Sequence[Fitted]) -> list[dict]:  # fits: of real images
-    "Real test images, with one label in ten wrong, and with all labels dealt out at random, as rows."
+    "Real test images: as they are, with faint noise, with wrong labels, as rows."
     test = real.test
     shuffled = numpy_rng(0, "shuffled labels").permutation(test.labels)
     shown = {
         "real images": test,
+        "invisible noise": replace(
+            test, images=distort(np.asarray(test.images), "noise", INVISIBLE), hashes=None
+        ),
         "one label in ten wrong": with_wrong_labels(test, 0.1, 0),
         SHUFFLED_LABELS: replace(test, labels=shuffled),
     }
@@ -155,16 +159,3 @@ def choice_rows(
                 found = accuracy_row(choice_arm(n, length), role, fit, test, "real", "real")
                 out.append({**found, "metric": "acc_real_by_choice"})
     return out
-
-
-def closest_choice(
-    rows: Sequence[Mapping],  # of `choice_rows`
-    published: float,
-) -> tuple[str, dict[int, float]]:  # its arm; seed -> accuracy
-    "The choice whose mean over the seeds is nearest to a published one. Raises `GannbError` without rows."
-    by_arm: dict[str, dict[int, float]] = {}
-    for r in rows:
-        by_arm.setdefault(r["arm"], {})[r["seed"]] = r["value"]
-    if not by_arm:
-        raise GannbError("no choice was tried.")
-    return min(by_arm.items(), key=lambda item: abs(np.mean(list(item[1].values())) - published))

@@ -15,7 +15,7 @@ import torch
 
 from .. import metrics
 from ..base import GannbError, Missing, draw_z, numpy_rng
-from ..damage import brighter
+from ..damage import INVISIBLE, SLIGHT, brighter, distort
 from ..data import ImageSet
 from ..features import FeatureNet
 from ..sample import draw_labels, sample
@@ -26,9 +26,9 @@ from .run import GanRun
 from .score import kept_numbers, row
 
 # %% auto #0
-__all__ = ['CONDITIONAL_VERSION', 'FEW_A_CLASS', 'FEW', 'SURE', 'THRESHOLDS', 'LABELLED_REALS', 'LAYERS', 'conditional_fakes',
-           'within_classes', 'within_row', 'few_of_each_class', 'within_control_rows', 'similarity_protocol',
-           'similarity_rows', 'nearest_control_rows', 'layer_fids']
+__all__ = ['CONDITIONAL_VERSION', 'FEW_A_CLASS', 'FEW', 'DRAWS', 'SURE', 'THRESHOLDS', 'LABELLED_REALS', 'LAYERS',
+           'conditional_fakes', 'within_classes', 'within_row', 'few_of_each_class', 'within_control_rows',
+           'similarity_protocol', 'similarity_rows', 'nearest_control_rows', 'layer_fids']
 
 # %% ../../nbs/15_stages.conditional.ipynb #8fac82f9
 CONDITIONAL_VERSION = 1  # raise it when what this stage computes changes; a test holds the hash of its code
@@ -109,31 +109,39 @@ def within_row(arm: str, role: str, run: GanRun, scorer: Scorer, label: str = "e
 FEW_A_CLASS, FEW = "few images a class", 5
 
 
-def few_of_each_class(images: ImageSet, n: int) -> ImageSet:
+DRAWS = 5  # of the few images of each class
+
+
+def few_of_each_class(images: ImageSet, n: int, draw: int = 0) -> ImageSet:
     "n images, few of each class, repeated: a set that is various, but not inside its classes."
     chosen = []
     for k in range(len(images.classes)):
         own = np.flatnonzero(images.labels == k)
-        chosen.append(numpy_rng(0, "few of a class", k).permutation(own)[:FEW])
+        chosen.append(numpy_rng(draw, "few of a class", k).permutation(own)[:FEW])
     index = np.concatenate(chosen)
     return images.rows(np.resize(index, n))
 
 
 def within_control_rows(role: str, scorer: Scorer, train: ImageSet) -> list[dict]:
-    "Variety inside the classes of real training images, of few of each class, and of brighter ones."
+    "Variety inside the classes of real training images: as they are, damaged, few of each class."
     some = some_images(train, scorer.n_fake)
     protocol = scorer.protocol() | {"classes": len(scorer.real.classes)}
     real = features(scorer.real, scorer.net)
-    light = brighter(np.asarray(some.images))
-    shown = {
-        "real images": some,
-        FEW_A_CLASS: few_of_each_class(train, len(some)),
-        "brighter": replace(some, images=light, hashes=None),
+    pixels = np.asarray(some.images)
+    damaged = {
+        "slight blur": distort(pixels, "blur", SLIGHT["blur"]),
+        "invisible noise": distort(pixels, "noise", INVISIBLE),
+        "brighter": brighter(pixels),
     }
+    shown = {
+        "real images": [some],
+        FEW_A_CLASS: [few_of_each_class(train, len(some), k) for k in range(DRAWS)],
+    }
+    shown |= {name: [replace(some, images=x, hashes=None)] for name, x in damaged.items()}
     out = []
-    for name, images in shown.items():
-        value = within_classes(features(images, scorer.net), images.labels, real, scorer.real.labels)
-        out.append(row(name, role, None, "control", "class_diversity", value, protocol))
+    for name, sets in shown.items():
+        values = [within_classes(features(s, scorer.net), s.labels, real, scorer.real.labels) for s in sets]
+        out.append(row(name, role, None, "control", "class_diversity", float(np.mean(values)), protocol))
     return out
 
 # %% ../../nbs/15_stages.conditional.ipynb #4601adef

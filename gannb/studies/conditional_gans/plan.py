@@ -5,7 +5,7 @@
 # %% ../../../nbs/17_studies.conditional_gans.plan.ipynb #4aed5992
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -21,6 +21,8 @@ MODELS = ("cdcgan", "cgan", "cdcgan2")  # the paper's three; the first carries t
 # %% ../../../nbs/17_studies.conditional_gans.plan.ipynb #c3ef72ea
 class ConditionalConfig(ReportConfig):
     "Parameters of `papers/conditional_gans.ipynb`: three conditional GANs on each of several data sets."
+
+    needs_every_set: ClassVar[bool] = False
 
     datasets: list[str] = ["mnist", "fashion-mnist", "cifar10", "cifar100", "intel-scenes"]
     images: int = Field(

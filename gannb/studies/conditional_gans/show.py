@@ -190,7 +190,7 @@ def _samples_of(study: Study, role: str) -> Figure | None:
         [f"{MODEL_NAMES[t.ledger_arm]} {said(study, role, t.ledger_arm, 'class_diversity')}" for t in trained]
     )
     return Figure(
-        f"samples_{role.replace('-', '_')}",
+        "samples" if role == _roles(study)[0] else f"samples_{role.replace('-', '_')}",
         plot.grid(pictures, cols=k, row_labels=labels),
         f"{set_name(role)}: two images of each model, a class a column ({shown}). Variety inside the "
         "classes (1 is "
@@ -280,8 +280,8 @@ def looks(study: Study) -> Table:
 
 
 def inception(study: Study) -> Table | None:
-    "FID at four depths of Inception and IS; None where it is not here."
-    if "inception_is" in study.facts["known missing"]:
+    "FID at four depths of Inception, and IS; None where no image has three channels."
+    if not _roles(study, 3):
         return None
     heads = (
         {"model": "Data set, model"}
