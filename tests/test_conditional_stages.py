@@ -204,7 +204,10 @@ def test_the_power_spectrum_of_known_images():
     wave = np.rint(128 + 60 * np.cos(2 * np.pi * 8 * x / 32)).astype(np.uint8)
     images = np.broadcast_to(wave[None, None, :, None], (3, 32, 32, 1)).copy()
     found = spectrum(images)
-    assert found.argmax() == 7 and found[7] - np.delete(found, 7).max() > 40
+    assert found.argmax() == 7, "8 waves an image"
+    assert found[7] - np.delete(found, 7).max() > 5 and found[7] - np.delete(found, (6, 7, 8)).max() > 35, (
+        "the window puts a quarter of a wave to either side"
+    )
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (200, 32, 32, 3), np.uint8)
     rolled = [np.roll(noise.astype(float), (a, b), (1, 2)) for a in (-1, 0, 1) for b in (-1, 0, 1)]
@@ -212,8 +215,7 @@ def test_the_power_spectrum_of_known_images():
     assert vagueness(noise, soft) < -2 < 2 < vagueness(soft, noise)
     assert spectrum_distance(noise, soft) == pytest.approx(spectrum_distance(soft, noise))
     assert spectrum_distance(noise[:100], noise[100:]) < 0.5
-    for wrong, said in ((np.zeros((2, 32, 32, 1), np.uint8), "even areas"), (images.astype(float), "uint8")):
-        with pytest.raises(GannbError, match=said):
-            spectrum(wrong)
-    with pytest.raises(GannbError, match="one size"):
+    with pytest.raises(GannbError, match="uint8"):
+        spectrum(images.astype(float))
+    with pytest.raises(GannbError, match="one shape"):
         spectrum_distance(images, noise[:, :16, :16])
