@@ -205,7 +205,10 @@ def spectrum_rows(
 def look_rows(t: Trained, run: GanRun, learn: ImageSet) -> list[dict]:  # learn: images of the role's main arm
     "What one training's images look like, at half of the steps and at the end."
     arm, role, scorer, out = t.ledger_arm, t.role, t.scorer, []
-    for epoch, label in ((None, "end"), (epoch_near(run, run.steps / 2), "half")):
+    places = {"end": None}
+    if arm == MODELS[0]:  # would half of the training show? One model answers for all
+        places["half"] = epoch_near(run, run.steps / 2)
+    for label, epoch in places.items():
         out += score_rows(arm, role, run, scorer, t.data, epoch, label)
         out += pixel_rows("gist_kid", arm, role, run, scorer, learn, epoch, label)
     if run.diverged is not None:
@@ -222,7 +225,8 @@ UNTRAINED = "untrained"  # step of what G says before training
 def gan_rows(study: Study) -> list[dict]:
     "Looks and variety of every training."
     main = study.main
-    return [r for t in study for run in t.runs for r in look_rows(t, run, main[t.role].data)]
+    looked = [t for t in study if t.ledger_arm in MODELS]  # the arms on labels are asked about labels alone
+    return [r for t in looked for run in t.runs for r in look_rows(t, run, main[t.role].data)]
 
 
 def gist_quality_rows(rows: Sequence[Mapping]) -> list[dict]:
