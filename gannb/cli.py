@@ -171,7 +171,11 @@ def _execute(template: Path, notebook: Path, given: dict[str, Any]) -> None:
 # %% ../nbs/20_cli.ipynb #d3fe5af2
 def _in_words(e: Any, notebook: Path) -> BaseException:
     "What a report's own error means for the command; `e` is papermill's."
-    if e.ename in ("GannbError", "Diverged"):  # said in words: the notebook with its traceback is of no use
+    if e.ename in (
+        "GannbError",
+        "Held",
+        "Diverged",
+    ):  # said in words: the notebook with its traceback is of no use
         notebook.unlink(missing_ok=True)
         return GannbError(e.evalue)
     if e.ename in ("Interrupted", "KeyboardInterrupt"):
@@ -218,6 +222,8 @@ def _requests(args: argparse.Namespace) -> list[tuple[Report, dict[str, Any]]]:
         given = parse_set(args.set, REPORTS[paper])
         if args.preset:
             given["preset"] = args.preset
+        if args.executor is not None:
+            given["executor"] = args.executor
         found.append((report_config(paper, **given), given))
     return found
 
@@ -483,6 +489,11 @@ def _reproduce_options(sub: Any) -> None:
     command.add_argument("papers", nargs="*", metavar="PAPER", help=f"one or more of: {', '.join(REPORTS)}")
     command.add_argument(
         "--preset", help=f"one of: {', '.join(next(iter(PRESETS.values())))} (default quick)"
+    )
+    command.add_argument(
+        "--executor",
+        metavar="WHERE",
+        help="where trainings run: process (this machine, the default) or dask://HOST:PORT, a Dask scheduler",
     )
     _set_option(command, "override one parameter of the report, for example epochs=3")
     command.set_defaults(run=reproduce_command)

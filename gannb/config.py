@@ -21,7 +21,7 @@ from .store import data_root as default_root
 # %% auto #0
 __all__ = ['CHANGES_NO_RESULT', 'let_threads_sleep', 'Checked', 'checked', 'as_list', 'as_names', 'as_policy', 'falling_shares',
            'check_dataset', 'Training', 'GanConfig', 'TrainConfig', 'check_seeds', 'gan_config', 'resolve_threads',
-           'ReportConfig', 'split_spec', 'Report', 'text_fields', 'parse_set']
+           'check_executor', 'ReportConfig', 'split_spec', 'Report', 'text_fields', 'parse_set']
 
 # %% ../nbs/14_config.ipynb #0072a151
 def let_threads_sleep(env: MutableMapping[str, str] = os.environ) -> None:
@@ -223,6 +223,16 @@ def resolve_threads(threads: int) -> int:
     "The number of CPU threads a run uses: as given, or one per core."
     return threads or os.cpu_count() or 1
 
+# %% ../nbs/14_config.ipynb #e1d00003
+def check_executor(v: str) -> str:
+    "`v` if trainings can be sent there: empty, process or dask://HOST:PORT; otherwise a `ValueError`."
+    if v not in ("", "process") and not re.fullmatch(r"dask://([\w.-]+|\[[0-9a-fA-F:.]+\]):\d{1,5}", v):
+        raise ValueError(
+            "process is wanted (workers of this machine), or the address of a Dask scheduler as "
+            "dask://HOST:PORT, for example dask://127.0.0.1:8786"
+        )
+    return v
+
 # %% ../nbs/14_config.ipynb #7e9de4e9
 class ReportConfig(Training):
     "What every report has besides the trainings' settings."
@@ -235,12 +245,18 @@ class ReportConfig(Training):
     steps: int = Field(0, ge=0)
     seeds: list[int] = [0, 1, 2, 3, 4]
     jobs: int = Field(0, ge=0)  # trainings side by side; 0: one a core; it changes no result
+    executor: str = ""  # process (or empty): workers of this machine; dask://HOST:PORT; it changes no result
     data_root: str | None = None
     # an undecodable file stops the load, or is skipped and listed in the report
     on_error: Literal["raise", "skip"] = "raise"
     # whose features judge; Inception is added where its weights are here
     network: Literal["effnet-lite0", "domain"] = "effnet-lite0"
     judge_images: int = Field(1000, ge=8)  # at most so many fakes, and so many held-out images, in each score
+
+    @field_validator("executor")
+    @classmethod
+    def _executor(cls, v: str) -> str:
+        return check_executor(v)
 
     def training(self, **given: Any) -> GanConfig:
         "The config of one training: this report's settings, with what is given."
@@ -262,6 +278,7 @@ def split_spec(spec: str) -> tuple[str, list[str]]:  # name, classes
 CHANGES_NO_RESULT = (
     "data_root",
     "jobs",
+    "executor",
 )  # parameters that are no part of a setting, nor of a run folder's name
 
 

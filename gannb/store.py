@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 # %% auto #0
 __all__ = ['NUMBER_MAKERS', 'checkout', 'outputs_dir', 'store_dir', 'cache_dir', 'data_root', 'check_place', 'make_folder',
            'atomic_write', 'write_json', 'read_json', 'sha256_file', 'new_folder', 'verify_folder', 'save_tensors',
-           'load_tensors', 'save_checkpoint', 'list_checkpoints', 'load_checkpoint', 'remove_leftovers', 'folder_lock',
-           'artefact_folder', 'differing_fields', 'tree_bytes', 'code_commit', 'installed_version', 'provenance',
-           'peak_memory', 'check_free_disk']
+           'load_tensors', 'save_checkpoint', 'list_checkpoints', 'load_checkpoint', 'remove_leftovers', 'Held',
+           'folder_lock', 'artefact_folder', 'differing_fields', 'tree_bytes', 'code_commit', 'installed_version',
+           'provenance', 'peak_memory', 'check_free_disk']
 
 # %% ../nbs/01_store.ipynb #dd5a2940
 def checkout(
@@ -349,13 +349,24 @@ def _sign(holder: Path) -> None:
     }
     write_json(holder, note)
 
+# %% ../nbs/01_store.ipynb #e1d00001
+class Held(GannbError):
+    "A folder that another process holds: a message, and who holds it."
+
+    def __str__(self) -> str:
+        return self.args[0]
+
+    @property
+    def who(self) -> str:
+        return self.args[1]
+
 # %% ../nbs/01_store.ipynb #8df95487
 @contextmanager
 def folder_lock(
     folder: str | Path,  # the folder to hold
     wait: float = 0,  # seconds to wait for another process; 0 refuses at once
 ) -> Iterator[None]:
-    "Hold a folder for this process. Raises `GannbError` naming the process that holds it."
+    "Hold a folder for this process. Raises `Held` naming the process that holds it."
     from filelock import FileLock, Timeout
 
     folder = make_folder(folder)
@@ -364,10 +375,9 @@ def folder_lock(
     try:
         lock.acquire()
     except Timeout:  # a kind of OSError, so it comes first
-        raise GannbError(
-            f"{folder} is in use by {_holder_words(holder)}. "
-            "Wait for it, or stop it, then run the same command again."
-        ) from None
+        who = _holder_words(holder)
+        words = f"{folder} is in use by {who}. Wait for it, or stop it, then run the same command again."
+        raise Held(words, who) from None
     except OSError as e:
         raise _say_oserror("lock", folder, e) from e
     try:

@@ -17,6 +17,7 @@ from .. import store
 from ..base import fmt_bytes, fmt_time
 from ..config import GanConfig, resolve_threads
 from ..data import ImageSet
+from .cluster import executors
 from .gan import estimate, gan_fields, is_done, train_run
 from .grid import Grid, Task, cores
 from .run import GAN_VERSION, GanRun, resolve_device
@@ -108,13 +109,16 @@ class _Cell:
         return is_done(self.home(), cfg.epochs, self.arm.data.n_batches(cfg.batch_size, cfg.drop_last))
 
     def task(self, show: str, jobs: int, seconds: float) -> Task:
-        "The training as a unit of work; only one in this process can show a bar."
+        """The training as a unit of work; only one in this process can show a bar.
+        What depends on the machine (threads, device, the folder) is settled here: another may train it."""
         show = "lines" if show == "bar" and jobs > 1 else show
+        cfg, threads = self.arm.config, resolve_threads(self.arm.config.threads)
+        cfg = cfg.having(threads=threads, device=resolve_device(cfg.device))
         return Task(
             self.title,
             train_run,
-            (*self.args(), None, show, self.title),
-            threads=resolve_threads(self.arm.config.threads),
+            (cfg, self.arm.data, self.seed, self.home(), show, self.title),
+            threads=threads,
             seconds=seconds,
             images=self.arm.steps * self.arm.config.batch_size,
             place=str(self.home()),
@@ -158,8 +162,10 @@ def say_cost(
 WORTH_A_WORKER = 20.0  # seconds of training in all; below, starting processes takes longer than they save
 
 
-def _jobs(todo: list[_Cell], jobs: int | None, seconds: float) -> int:
-    "How many cores to use at once."
+def _jobs(todo: list[_Cell], jobs: int | None, seconds: float, elsewhere: int) -> int:
+    "How many cores to use at once; `elsewhere`: the threads of a cluster, 0 without one."
+    if elsewhere:
+        return min(jobs or elsewhere, elsewhere)
     if any(resolve_device(cell.arm.config.device) == "cuda" for cell in todo):
         return 1  # a GPU is best used by one process
     if not jobs and seconds < WORTH_A_WORKER:
@@ -170,7 +176,8 @@ def _jobs(todo: list[_Cell], jobs: int | None, seconds: float) -> int:
 def _done_line(title: str, run: GanRun, seconds: float) -> str:
     "What is said of a training that was finished just now."
     end = f", DIVERGED at step {run.diverged}" if run.diverged else ""
-    return f"{title}: {run.steps} steps done ({fmt_time(seconds)} so far){end}"
+    where = " by another process" if run.reused else ""
+    return f"{title}: {run.steps} steps done{where} ({fmt_time(seconds)} so far){end}"
 
 # %% ../../nbs/15_stages.arms.ipynb #48d7e41c
 def train_arms(
@@ -181,13 +188,12 @@ def train_arms(
     jobs: int | None = None,  # cores to use at once, an arm takes as many as it has threads; None or 0: all
     done: Callable[[tuple[str, str], GanRun], None]
     | None = None,  # called with key and run as soon as a run is finished
+    executor: str = "",  # where: see `cluster.executors`
 ) -> dict[tuple[str, str], list[GanRun]]:  # key of the arm -> its runs, in the order of the seeds
     "Train every arm with every seed, whole seeds first, side by side, after saying what it will cost."
     cells = _cells(arms, seeds)
     todo = _to_do(cells)
     seconds = _announce(cells, todo, say)
-    side_by_side = _jobs(todo, jobs, sum(seconds.values()))
-    tasks = {cell.task(show, side_by_side, seconds[cell]): cell for cell in todo}
     runs: dict[_Cell, GanRun] = {}
 
     def keep(cell: _Cell, run: GanRun) -> None:
@@ -196,12 +202,17 @@ def train_arms(
             done(cell.key, run)
 
     t0 = time.monotonic()
-    with Grid(list(tasks), side_by_side, say) as grid:  # begins here; what was done is opened beside it
-        for cell in cells:
-            if cell not in seconds:
-                keep(cell, train_run(*cell.args(), show=show, title=cell.title))
-        for task, run in grid:
-            if not run.reused:
-                say(_done_line(task.title, run, time.monotonic() - t0) + f"; {grid.line()}")
-            keep(tasks[task], run)
+    with executors(executor if todo else "", say) as (pool, slots):
+        side_by_side = _jobs(todo, jobs, sum(seconds.values()), slots)
+        tasks = {cell.task(show, side_by_side, seconds[cell]): cell for cell in todo}
+        with Grid(
+            list(tasks), side_by_side, say, pool
+        ) as grid:  # begins here; what was done is opened beside it
+            for cell in cells:
+                if cell not in seconds:
+                    keep(cell, train_run(*cell.args(), show=show, title=cell.title))
+            for task, run in grid:
+                if not run.reused or task in grid.waited:
+                    say(_done_line(task.title, run, time.monotonic() - t0) + f"; {grid.line()}")
+                keep(tasks[task], run)
     return {key: [runs[cell] for cell in cells if cell.key == key] for key in arms}

@@ -33,8 +33,8 @@ from ..config import let_threads_sleep
 from ..data import ImageSet
 
 # %% auto #0
-__all__ = ['MAPPED_FROM', 'LAST_SECONDS', 'SAY_SECONDS', 'Task', 'cores', 'file_of', 'cached_copy', 'pack', 'work', 'Stopped',
-           'Worker', 'Board', 'Grid', 'run_grid']
+__all__ = ['MAPPED_FROM', 'LAST_SECONDS', 'HELD_SECONDS', 'SAY_SECONDS', 'Task', 'cores', 'file_of', 'cached_copy', 'pack',
+           'work', 'Stopped', 'Worker', 'Board', 'Grid', 'run_grid']
 
 # %% ../../nbs/15_stages.grid.ipynb #8fcbf558
 @dataclass(frozen=True, eq=False)
@@ -189,6 +189,8 @@ def _do(frame: bytes, stop_asked: threading.Event) -> bytes:
         return pickle.dumps(("done", run(*args)))
     except KeyboardInterrupt as e:
         return pickle.dumps(("stopped", str(e)))
+    except store.Held as e:
+        return pickle.dumps(("held", *e.args))
     except BaseException as e:  # whatever it is, the parent has to know
         words = str(e) if isinstance(e, GannbError) else f"{type(e).__name__}: {e}"
         return pickle.dumps(("failed", words, "" if isinstance(e, GannbError) else traceback.format_exc()))
@@ -290,15 +292,17 @@ class Worker(Executor):
             future.set_exception(BrokenExecutor(why))
 
 # %% ../../nbs/15_stages.grid.ipynb #95ddd967
-def _settle(future: Future, kind: str, value: Any, trace: str = "") -> None:
+def _settle(future: Future, kind: str, value: Any, more: str = "") -> None:
     "Put the answer of a worker into the future that waits for it."
     if kind == "done":
         future.set_result(value)
     elif kind == "stopped":
         future.set_exception(Stopped(value))
+    elif kind == "held":
+        future.set_exception(store.Held(value, more))
     else:
-        error = RuntimeError(value) if trace else GannbError(value)
-        error.__cause__ = _Remote(trace) if trace else None
+        error = RuntimeError(value) if more else GannbError(value)
+        error.__cause__ = _Remote(more) if more else None
         future.set_exception(error)
 
 
@@ -352,6 +356,9 @@ class Board:
         return ", ".join(words)
 
 # %% ../../nbs/15_stages.grid.ipynb #4640e564
+HELD_SECONDS = 5.0  # a task whose folder another process holds is tried again after so long
+
+
 class _Slots:
     "Who works on what. Futures end in threads of their own, which begin the next tasks without the reader."
 
@@ -364,6 +371,7 @@ class _Slots:
         self.running: dict[Future, tuple[Task, Executor]] = {}
         self.idle: list[Executor] = []
         self.deaths: Counter[Task] = Counter()
+        self.resting: dict[Task, float] = {}  # task whose folder is held elsewhere -> when it was tried
         self.stopping = False
 
     def size(self, task: Task) -> int:
@@ -374,7 +382,8 @@ class _Slots:
         "The first task that waits, unless its place is taken; None where it has to wait for free slots."
         at_work = [task for task, _ in self.running.values()]
         taken = {task.place for task in at_work if task.place}
-        task = next((t for t in self.todo if t.place not in taken), None)
+        ready = (t for t in self.todo if t.place not in taken and t not in self.resting)
+        task = next(ready, None)
         used = sum(map(self.size, at_work))
         return task if task is not None and used + self.size(task) <= self.slots else None
 
@@ -401,6 +410,11 @@ class _Slots:
                 error = future.exception()
                 if isinstance(error, BrokenExecutor):
                     error = self.died(task, worker, error)
+                elif isinstance(error, store.Held):
+                    self.idle.append(worker)
+                    self.board.again(task)
+                    self.later(task)
+                    threading.Thread(target=self.wake, args=(task,), daemon=True).start()
                 else:
                     self.idle.append(worker)
                     self.board.end(task)
@@ -412,6 +426,8 @@ class _Slots:
     def died(self, task: Task, worker: Executor, error: BrokenExecutor) -> BaseException:
         "What the end of a worker means: the task is tried once more, last, when fewer run beside it."
         _end(worker)
+        if type(error) is not BrokenExecutor:
+            error = BrokenExecutor("ended from outside")  # a pool's own words speak of futures
         self.deaths[task] += 1
         if self.stopping or self.deaths[task] > 1:
             self.board.end(task)
@@ -419,6 +435,21 @@ class _Slots:
         self.board.again(task)
         self.todo.append(task)
         return error
+
+    def later(self, task: Task) -> None:
+        "Another process holds its folder: it is tried again after those that wait, and after a pause."
+        self.todo.append(task)
+        self.resting[task] = time.monotonic()
+
+    def wake(self, task: Task) -> None:
+        "After the pause the task may be tried again; a slot is not kept for it meanwhile."
+        time.sleep(HELD_SECONDS)
+        try:
+            with self.lock:
+                del self.resting[task]
+                self.fill()
+        except BaseException as e:  # as in `ended`
+            self.events.put(("error", e))
 
     def open(self) -> bool:
         "Will there be another event?"
@@ -432,6 +463,7 @@ class _Slots:
             for _, worker in self.running.values():
                 if hasattr(worker, "stop"):
                     worker.stop()
+            self.events.put(("stop",))  # whoever reads may be waiting for folders of others
 
     def close(self) -> None:
         "Let go of every process; what still runs is ended at once."
@@ -455,8 +487,8 @@ SAY_SECONDS = 60.0  # a line about all of it at least so often
 
 class Grid:
     """Tasks side by side: in a `with`, iterating gives (task, result) as they finish. One that fails does not
-    stop the others; at the end a `GannbError` names all that failed. After a Ctrl-C all that run save and
-    stop, then comes `Interrupted`."""
+    stop the others; at the end a `GannbError` names all that failed. One whose folder another process holds
+    waits, last. After a Ctrl-C all that run save and stop, then comes `Interrupted`."""
 
     def __init__(
         self,
@@ -466,6 +498,7 @@ class Grid:
         pool: Callable[[], Executor] | None = None,  # makes the executor of one slot; by default a `Worker`
     ):
         self.say, self.failed, self.stopped = say, [], []
+        self.waited: set[Task] = set()  # at work in another process when their turn came
         self.events: queue.SimpleQueue = queue.SimpleQueue()
         own = pool or (lambda: Worker(lambda line: self.events.put(("line", line))))
         self.slots = _Slots(tasks, jobs or cores(), own, self.events)
@@ -501,9 +534,16 @@ class Grid:
         board = self.slots.board
         while self.slots.todo:
             task = self.slots.todo.popleft()
+            if task in self.slots.resting:  # all that are left are held by others
+                time.sleep(max(0.0, self.slots.resting.pop(task) + HELD_SECONDS - time.monotonic()))
             board.start(task)
             try:
                 result = task.run(*task.args)
+            except store.Held as e:
+                board.again(task)
+                self.slots.later(task)
+                self._say_held(task, e)
+                continue
             except Exception as e:
                 board.end(task)
                 self._fail(task, e)
@@ -523,7 +563,7 @@ class Grid:
                 self.say(*what)
             elif kind == "error":
                 raise what[0]
-            elif self._ended(*what):
+            elif kind == "ended" and self._ended(*what):
                 yield what[0], what[1].result()
 
     def _ended(self, task: Task, future: Future, error: BaseException | None) -> bool:
@@ -532,13 +572,21 @@ class Grid:
             self.say(
                 f"{task.title}: its process was {error}. It goes on from what it saved when others are done."
             )
-        elif isinstance(error, Stopped) or (
+        elif isinstance(error, store.Held):
+            self._say_held(task, error)
+        elif isinstance(error, (Stopped, KeyboardInterrupt)) or (
             error is not None and self.slots.deaths[task] and self.slots.stopping
         ):
             self.stopped.append(task)
         elif error is not None:
             self._fail(task, error)
         return error is None
+
+    def _say_held(self, task: Task, held: store.Held) -> None:
+        "Say once who is at work on a task."
+        if task not in self.waited:
+            self.waited.add(task)
+            self.say(f"{task.title}: {held.who} is at work on it; others first, then it is tried again.")
 
     def _fail(self, task: Task, error: BaseException) -> None:
         words = (

@@ -24,6 +24,7 @@ from ..models.guidelines import guidelines
 from ..report.page import Report, previous_claims, run_folder, study_meta
 from ..stages import cards
 from ..stages.arms import Arm, Trained, train_arms
+from ..stages.cluster import reach
 from ..stages.judges import Scorer, judging_part, scorers_for, some_images
 from ..stages.ladder import ladder_of, ladder_passed_rows
 from ..stages.memory import nearest_pairs
@@ -253,6 +254,7 @@ class Study:
         """Train, score, judge; what is in the store is not computed again, and a run that is finished is
         scored while others train."""
         self.started = time.monotonic()
+        reach(self.cfg.executor)
         arms = by_key(self.rows_room.arms(self.cfg))
         equal = getattr(self.rows_room, "EQUAL_NUMBERS", True)
         network_of = getattr(self.rows_room, "network_of", None)
@@ -264,7 +266,7 @@ class Study:
                 score(run, scorers[key][0], epoch)
 
         how = {"say": self.say, "show": self.show_progress, "jobs": self.cfg.jobs, "done": score_beside}
-        runs = train_arms(arms, self.cfg.seeds, **how)
+        runs = train_arms(arms, self.cfg.seeds, **how, executor=self.cfg.executor)
         self.trained = {key: Trained(arm, runs[key], *scorers[key]) for key, arm in arms.items()}
         self.score()
         return self
