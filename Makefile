@@ -19,7 +19,7 @@ ifneq ($(PINNED)$(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
 endif
 
 help:
-	@echo 'make reproduce   the reports, on handwritten digits, about 5 minutes for all (PAPERS=dataset_study PRESET=quick|desk|paper)'
+	@echo 'make reproduce   the reports, on handwritten digits, about 7 minutes for all (PAPERS=dataset_study PRESET=quick|desk|paper)'
 	@echo 'make test        everything that must hold: lint, notebooks, tests (up to 20 minutes)'
 	@echo 'make lab         JupyterLab in this folder'
 	@echo 'make bench       speed, as ratios measured in one run'
