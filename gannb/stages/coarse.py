@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import metrics
 from ..damage import STRONG, distort
-from .features import fakes_of
+from .features import fakes_of, features
 from .judges import Scorer
 from .run import GanRun
 from .score import kept_numbers, row
@@ -25,8 +25,8 @@ __all__ = ['COARSE', 'coarse_numbers', 'coarse_protocol', 'coarse_rows', 'coarse
 COARSE = ("recall_coarse", "coverage_coarse", "diversity_coarse")  # of images blurred by 8 % of their side
 
 
-def _coarse_features(images: np.ndarray, scorer: Scorer) -> np.ndarray:  # (n, d)
-    return scorer.net(distort(np.asarray(images), "blur", STRONG["blur"]))
+def _blurred(images: np.ndarray) -> np.ndarray:  # (n,H,W,C) uint8
+    return distort(np.asarray(images), "blur", STRONG["blur"])
 
 
 def coarse_numbers(
@@ -43,7 +43,8 @@ def coarse_numbers(
     }
 
     def compute() -> dict[str, float]:
-        real, x = (_coarse_features(images, scorer) for images in (scorer.real.images, draw()))
+        real = features(_blurred(scorer.real.images), scorer.net)  # asked for again and again: from the store
+        x = scorer.net(_blurred(draw()))
         values = (
             metrics.precision_recall(real, x)[1],
             metrics.coverage(real, x),

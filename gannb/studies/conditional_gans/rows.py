@@ -223,10 +223,16 @@ UNTRAINED = "untrained"  # step of what G says before training
 
 
 def gan_rows(study: Study) -> list[dict]:
-    "Looks and variety of every training."
-    main = study.main
-    looked = [t for t in study if t.ledger_arm in MODELS]  # the arms on labels are asked about labels alone
-    return [r for t in looked for run in t.runs for r in look_rows(t, run, main[t.role].data)]
+    """Looks and variety of every model on every data set, and scores at the other sizes, which `size_rows`
+    compares. The arms on labels are asked about labels alone."""
+    sets, out = study.facts["sets"], []
+    for t in (t for t in study if t.ledger_arm in MODELS):
+        for run in t.runs:
+            if t.role in sets:
+                out += look_rows(t, run, study.main[t.role].data)
+            else:
+                out += score_rows(t.ledger_arm, t.role, run, t.scorer, t.data)
+    return out
 
 
 def gist_quality_rows(rows: Sequence[Mapping]) -> list[dict]:
