@@ -115,7 +115,7 @@ SMOKE = _DIGITS | {
     "judge_images": 24,
 }
 QUICK = _DIGITS | {
-    "steps": 400,
+    "steps": 300,
     "lr_G": 1e-3,  # so few steps need large ones
     "lr_D": 5e-4,
     "seeds": [0, 1],
