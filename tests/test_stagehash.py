@@ -45,7 +45,7 @@ def copy(tmp_path):
         ("stages/memory.py", r"groups, run.seed\)", "None, run.seed)"),
         ("stages/classifier.py", r"C: float = 0.01", "C: float = 1"),
         ("sample.py", r'"sample", 0, dist', '"other", 0, dist'),
-        ("models/dcgan.py", r"(class Generator.*?)4, 2, 1", r"\g<1>4, 2, 0"),
+        ("models/dcgan.py", r"(def doublings.*?)4, 2, 1", r"\g<1>4, 2, 0"),
         ("base.py", r"np.float32\(127.5\)", "np.float32(128)"),
     ],
 )
