@@ -317,9 +317,11 @@ def test_every_field_is_in_the_key_or_named_as_harmless(monkeypatch):
     from gannb.models.registry import MODELS
 
     monkeypatch.setitem(MODELS, "another", MODELS["dcgan"])
-    cfg = gan_config(**BASE, augment="color", extra_convs=1).model_copy(update={"model": "another"})
+    cfg = gan_config(**BASE, augment="color", extra_convs=1).model_copy(
+        update={"model": "another", "concat_at": 2}
+    )
     everything = set(gan.gan_fields(cfg, small(), 0))
-    assert everything - fields == {"augment", "extra_convs", "model"}, (
+    assert everything - fields == {"augment", "extra_convs", "model", "concat_at"}, (
         "at their first values these change nothing and are left out, so that older trainings keep their keys"
     )
     assert set(GanConfig.model_fields) - everything <= {
