@@ -189,6 +189,7 @@ def test_the_second_ruler_lies_between_its_two_ends():
         row("real images", "a", None, "gist_kid", 2.0, "control"),
         row("strong blur", "a", None, "gist_kid", 6.0, "control"),
     ]
+    rows.append(row("real images", "16 px", None, "gist_kid", 2.0, "control"))  # no training there was asked
     found = {(r["arm"], r["step"]): r["value"] for r in study.gist_quality_rows(rows)}
     assert found == {
         ("cdcgan", "end"): 0.75,

@@ -241,10 +241,11 @@ def gist_quality_rows(rows: Sequence[Mapping]) -> list[dict]:
     gist = [r for r in rows if r["metric"] == "gist_kid"]
     real = {r["dataset"]: r["value"] for r in gist if r["step"] == "control" and r["arm"] == "real images"}
     start = {(r["arm"], r["dataset"], r["seed"]): r["value"] for r in gist if r["step"] == UNTRAINED}
-    mean = {role: float(np.mean([v for key, v in start.items() if key[1] == role])) for role in real}
+    begun = {role for _, role, _ in start} & set(real)  # other sizes have no second ruler
+    mean = {role: float(np.mean([v for key, v in start.items() if key[1] == role])) for role in begun}
     out = []
     for r in gist:
-        if r["step"] == UNTRAINED or r["dataset"] not in real:
+        if r["step"] == UNTRAINED or r["dataset"] not in begun:
             continue
         own = start.get((r["arm"], r["dataset"], r["seed"]), mean[r["dataset"]])
         value = normalised(r["value"], own, real[r["dataset"]])
