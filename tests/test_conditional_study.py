@@ -50,7 +50,7 @@ def test_every_model_on_every_set_and_the_arms_on_labels_and_sizes(cfg):
         "cdcgan2",
     ]
     assert not set(plain.pixel_hashes()) & set(arms[0].held.pixel_hashes())
-    assert {study.network_of(cfg, a) for a in arms} == {"domain"}
+    assert {study.judge_of(cfg, a) for a in arms} == {"domain"}
 
 
 def test_each_class_keeps_its_share_of_a_limit(cfg):
@@ -58,14 +58,14 @@ def test_each_class_keeps_its_share_of_a_limit(cfg):
     assert set(sets.train.counts().values()) <= {13, 14} and len(sets.train) + len(sets.validation) == 160
 
 
-def test_colour_images_are_judged_by_the_network_of_the_config():
+def test_colour_images_are_judged_by_the_judge_of_the_config():
     desk = checked(CONFIG, {"preset": "desk"} | PRESETS["desk"])
 
     class Arm:
         class data:
             channels = 3
 
-    assert study.network_of(desk, Arm) == "effnet-lite0" and desk.epochs_of(3) == 1
+    assert study.judge_of(desk, Arm) == "effnet-lite0" and desk.epochs_of(3) == 1
     assert checked(CONFIG, {}).epochs_of(3) == 100
 
 

@@ -145,7 +145,7 @@ class RowsRoom(Protocol):
     """What `studies/NAME/rows.py` must have. It may have `kinds(study, role)` too: class or variety of each
     training image of a role, (N,), where its labels do not say it; the ladder takes half of them away. And
     `EQUAL_NUMBERS = False`: then each role is scored with as many images as it has (see `scorers_of`);
-    `network_of(cfg, arm)`, the network that judges a main arm, where that is not `cfg.network` for all; and
+    `judge_of(cfg, arm)`, the network that judges a main arm, where that is not `cfg.network` for all; and
     `RANGES`, metric -> its ends, where its scale is not that of `stages.tables.RANGE`."""
 
     def arms(self, cfg: Any) -> Sequence[Arm]:
@@ -257,8 +257,8 @@ class Study:
         reach(self.cfg.executor)
         arms = by_key(self.rows_room.arms(self.cfg))
         equal = getattr(self.rows_room, "EQUAL_NUMBERS", True)
-        network_of = getattr(self.rows_room, "network_of", None)
-        scorers = scorers_of(self.cfg, list(arms.values()), equal, network_of)
+        judge_of = getattr(self.rows_room, "judge_of", None)
+        scorers = scorers_of(self.cfg, list(arms.values()), equal, judge_of)
 
         def score_beside(key: tuple[str, str], run: GanRun) -> None:
             self.set_threads()
@@ -335,13 +335,13 @@ class Study:
 
 # %% ../../nbs/17_studies.study.ipynb #d28889a3
 def _judged_by(
-    cfg: Any, arms: Iterable[Arm], network_of: Callable[[Any, Arm], str] | None
+    cfg: Any, arms: Iterable[Arm], judge_of: Callable[[Any, Arm], str] | None
 ) -> dict[tuple, dict[str, Arm]]:  # what the members of a group share -> role -> its main arm
     "Main arms grouped by who judges them; `domain` learns from images of one shape."
     groups: dict[tuple, dict[str, Arm]] = {}
     for role, arm in first_of_each_role(arms).items():
-        name = network_of(cfg, arm) if network_of else cfg.network
-        shape = arm.held.images.shape[1:] if network_of and name == "domain" else None
+        name = judge_of(cfg, arm) if judge_of else cfg.network
+        shape = arm.held.images.shape[1:] if judge_of and name == "domain" else None
         groups.setdefault((name, shape), {})[role] = arm
     return groups
 
@@ -350,12 +350,12 @@ def scorers_of(
     cfg: Any,  # a ReportConfig
     arms: Sequence[Arm],  # the first of each role is its main one
     equal: bool = True,  # False: each role takes as many images as it has, which no two roles need share
-    network_of: Callable[[Any, Arm], str] | None = None,  # who judges a main arm; None: one for all
+    judge_of: Callable[[Any, Arm], str] | None = None,  # who judges a main arm; None: one for all
 ) -> dict[tuple[str, str], tuple[Scorer, ImageSet]]:  # key -> scorer, all images that may judge
     """One network for all arms, or for each group of roles that share one; and equal numbers of images: for
     all of them, or for those of one role. Arms with the same held-out images share a scorer."""
     main, nets, judges, n = first_of_each_role(arms), {}, {}, cfg.judge_images
-    for (name, _), group in _judged_by(cfg, arms, network_of).items():
+    for (name, _), group in _judged_by(cfg, arms, judge_of).items():
         own = cfg.having(network=name)
         net, scorers, _ = scorers_for(own, {role: arm.held for role, arm in group.items()})
         nets |= dict.fromkeys(group, net)

@@ -72,7 +72,7 @@ from ..study import Study
 # %% auto #0
 __all__ = ['SHUFFLED', 'PLAIN', 'UNTRAINED', 'CONTROLS', 'LOOKS', 'AGGREGATES', 'REALS', 'BOTH', 'LATE', 'ALL', 'LESS',
            'PAPER_SETS', 'PAPER_SIZES', 'INCEPTION', 'COUNTED', 'OTHER_REALS', 'CLOSEST', 'AVERAGED', 'Sets',
-           'some_of_each_class', 'sets_of', 'with_shuffled_labels', 'size_role', 'model_arm', 'size_arms', 'network_of',
+           'some_of_each_class', 'sets_of', 'with_shuffled_labels', 'size_role', 'model_arm', 'size_arms', 'judge_of',
            'arms', 'data_here', 'missing_sets', 'spectrum_rows', 'look_rows', 'gan_rows', 'gist_quality_rows',
            'ruler_rows', 'coarse_control_rows', 'over_data_sets', 'shrunk', 'shrunk_rows', 'shrunk_control_rows',
            'size_rows', 'difference_rows', 'cell_rows', 'data_facts', 'not_here', 'data_rows', 'printed_rows',
@@ -147,7 +147,7 @@ def size_arms(cfg: ConditionalConfig) -> list[Arm]:
     return out
 
 
-def network_of(cfg: ConditionalConfig, arm: Arm) -> str:
+def judge_of(cfg: ConditionalConfig, arm: Arm) -> str:
     "Who judges an arm: images of one channel have a network of their own, which learnt from such images."
     return "domain" if arm.data.channels == 1 else cfg.network
 
