@@ -421,6 +421,7 @@ def _spread(places: Sequence[float], gap: float, low: float, high: float) -> lis
 # %% ../nbs/02_plot.ipynb #4366868f
 def _end_labels(ax: Any, height: float, ends: list[tuple[float, float, str, Any]]) -> None:
     "Names behind the ends (x, y) of their lines, moved apart where they would touch."
+    ends = [end for end in ends if end[2]]  # a line without a name takes no room
     to_axes = ax.transScale + ax.transLimits
     raw = [height * float(np.clip(to_axes.transform((max(x, 1e-9), y))[1], 0, 1)) for x, y, _, _ in ends]
     for (x, _, label, color), y in zip(ends, _spread(raw, 17, 6, height - 4)):

@@ -5,6 +5,10 @@
 # %% ../../../nbs/17_studies.conditional_gans.show.ipynb #df6d4d5b
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
 from ... import plot
@@ -32,11 +36,12 @@ from .words import ACROSS, MODEL_NAMES, cell, said, set_name
 from ..study import RULERS, Figure, Study, Table, controls_table, main_records
 
 # %% auto #0
-__all__ = ['TABLE1', 'DRAWN', 'TABLE2', 'LOOKS', 'PROTOCOL_HEADS', 'model_means', 'LESS_HEADS', 'VARIETY', 'SIZES', 'SPECTRA',
-           'SIMILARITY', 'FAITH', 'CONTROL_HEADS', 'notes', 'measured', 'names', 'records', 'hero', 'table1',
-           'networks', 'ladder', 'samples', 'table2', 'looks', 'inception', 'protocols', 'accuracy_differences',
-           'cells', 'accuracy_curves', 'acc_real', 'variety', 'diversity_accuracy', 'sizes', 'spectra', 'similarity',
-           'similarity_curve', 'label_controls', 'faithfulness', 'accuracy_controls', 'cards']
+__all__ = ['TABLE1', 'DRAWN', 'PICTURED', 'TABLE2', 'LOOKS', 'KINDS', 'PROTOCOL_HEADS', 'model_means', 'LESS_HEADS', 'VARIETY',
+           'SIZES', 'SPECTRA', 'SIMILARITY', 'CONFIDENCE', 'LABELLERS', 'FAITH', 'CONTROL_HEADS', 'notes', 'measured',
+           'names', 'records', 'hero', 'table1', 'networks', 'ladder', 'samples', 'table2', 'looks', 'inception',
+           'protocols', 'accuracy_differences', 'cells', 'accuracy_curves', 'acc_real', 'variety', 'diversity_accuracy',
+           'sizes', 'spectra', 'similarity', 'similarity_curve', 'label_controls', 'faithfulness', 'accuracy_controls',
+           'cards']
 
 # %% ../../../nbs/17_studies.conditional_gans.show.ipynb #2c4517c9
 def _roles(study: Study, channels: int | None = None) -> list[str]:
@@ -51,13 +56,15 @@ def _with_means(study: Study) -> list[str]:
     return roles + ([ACROSS] if len(roles) > 1 else [])
 
 
-def _classes_side_by_side(t: Trained, n: int, classes: int) -> np.ndarray:  # (n * classes, H, W, C)
-    "n fakes of each of the first classes, row by row: one class a column."
-    run = t.whole[0]
-    names = t.data.classes
-    fakes = conditional_fakes(run, dict.fromkeys(names, n), "shown")
-    order = [k * n + i for i in range(n) for k in range(classes)]
-    return fakes.images[np.array(order)]
+def _class_rows(trained: Sequence[Trained], n: int, classes: int) -> np.ndarray:  # (classes * m * n, H, W, C)
+    "A class a row, and in it n fakes of each of the m models, all made from the same noise."
+    blocks = []
+    for t in trained:
+        fakes = conditional_fakes(t.whole[0], dict.fromkeys(t.data.classes, n), "shown")
+        images = np.asarray(fakes.images)
+        blocks.append(images.reshape(-1, n, *images.shape[1:])[:classes])
+    rows = np.concatenate(blocks, axis=1)
+    return rows.reshape(-1, *rows.shape[2:])
 
 
 def hero(study: Study) -> Figure:
@@ -66,14 +73,14 @@ def hero(study: Study) -> Figure:
     t, sets = study[role, "cdcgan"], study.facts["sets"][role]
     k = min(10, len(sets.train.classes))
     real = np.concatenate([sets.train.take(np.flatnonzero(sets.train.labels == c)[:1]) for c in range(k)])
-    pictures = [real] + ([_classes_side_by_side(t, 1, k)] if t.whole else [])
+    pictures = [real] + ([_class_rows([t], 1, k)] if t.whole else [])
     labels = ["real", "cDCGAN"][: len(pictures)]
     return Figure(
         "hero",
         plot.grid(np.concatenate(pictures), cols=k, row_labels=labels),
         f"{set_name(role)}, one class a column: {listed(list(sets.train.classes[:k]))}. Generated: the "
         "first of "
-        f"seed {t.first.seed} for each class, none chosen.",
+        f"seed {t.whole[0].seed if t.whole else t.first.seed} for each class, none chosen.",
         "Real images above generated ones, a class a column.",
     )
 
@@ -81,41 +88,36 @@ def hero(study: Study) -> Figure:
 TABLE1 = {
     "data": "Data set",
     "paper": "Images, paper",
-    "here": "here",
-    "channels": "Channels",
-    "classes": "Classes",
+    "here": "Images here",
+    "kind": "Channels; classes",
 }
 
 
 def table1(study: Study) -> Table:
     "Table 1 beside the data here."
-    rows = []
-    for role, printed in study.published["table1"].items():
-        sets = study.facts["sets"].get(role)
-        here = study.facts["check"][role]["images"] if sets else Missing("not here")
-        rows.append(
-            {"data": set_name(role), "paper": printed["images"], "here": here}
-            | {k: printed[k] for k in ("channels", "classes")}
-        )
-    for role in _roles(study):
-        if role not in study.published["table1"]:
-            own = study.facts["sets"][role].train
-            here = study.facts["check"][role]["images"]
-            rows.append(
-                {
-                    "data": set_name(role),
-                    "paper": "-",
-                    "here": here,
-                    "channels": own.channels,
-                    "classes": len(own.classes),
-                }
-            )
+    printed = study.published["table1"]
+    roles = [*printed, *(role for role in _roles(study) if role not in printed)]
     caption = (
-        "Table 1 beside the images in the folder of data, training and test part together. The paper "
-        "counts MNIST "
-        "with its test images and Fashion-MNIST without, and Intel with the images for prediction."
+        "The paper's Table 1 beside the images in the folder of data, training and test part together; "
+        "channels and classes are those of the data where it is here. The paper counts MNIST with its test "
+        "images and Fashion-MNIST without, and Intel with the images for prediction."
     )
+    rows = [_table1_row(study, role, printed.get(role)) for role in roles]
     return Table("table1", rows, TABLE1, caption)
+
+
+def _table1_row(study: Study, role: str, printed: Mapping[str, int] | None) -> dict[str, Any]:
+    "One data set: as printed, and as it is here."
+    sets = study.facts["sets"].get(role)
+    out = {
+        "data": set_name(role),
+        "paper": printed["images"] if printed else "-",
+        "here": Missing("not here"),
+    }
+    if sets is None:
+        return out | {"kind": f"{printed['channels']}; {printed['classes']}"}
+    own = f"{sets.train.channels}; {len(sets.train.classes)}"
+    return out | {"here": study.facts["check"][role]["images"], "kind": own}
 
 # %% ../../../nbs/17_studies.conditional_gans.show.ipynb #6e5851cb
 DRAWN = {  # name of the figure -> model, caption
@@ -156,7 +158,8 @@ def networks(study: Study) -> list[Figure]:
 def ladder(study: Study) -> tuple[Table | None, Table, str]:
     "What the rulers see, and whether the networks may judge."
     names = {role: set_name(role) for role in study.main}
-    columns = {key: head for key, head in LADDER_COLUMNS.items() if key != "run"}
+    heads = LADDER_COLUMNS | {"fruit": "Data set"}
+    columns = {key: head for key, head in heads.items() if key != "run"}
     by_net: dict[str, list[str]] = {}
     for role, net in study.nets.items():
         by_net.setdefault(net.weights, []).append(role)
@@ -168,34 +171,50 @@ def ladder(study: Study) -> tuple[Table | None, Table, str]:
     caption = f"KID of real images, spoilt ones and an untrained G, through {judges}."
     rulers = {m: head for m, head in RULERS.items() if m in ("kid", "gist_kid", "recall", "coverage")}
     return (
-        controls_table(study, rulers),
+        _controls(study, rulers),
         Table(
             "ladder", ladder_rows(names, study.ladders, layout="data"), columns, caption, "cell", folded=True
         ),
         f"{' '.join(told)} Asked was this: {LIKE_WITH_LIKE}.",
     )
 
+
+def _controls(study: Study, rulers: Mapping[str, str]) -> Table | None:
+    "The rulers on changed real images, one data set or size after the other; their means are left out."
+    table = controls_table(study, rulers)
+    names = {t.name: set_name(role) for role, t in study.main.items()}
+    rows = [r | {"data": names[r["data"]]} for r in (table.rows if table else ()) if r["data"] in names]
+    return replace(table, rows=rows) if rows else None
+
 # %% ../../../nbs/17_studies.conditional_gans.show.ipynb #5a03dbd1
+PICTURED = {  # data set -> where the paper shows its images
+    "cifar10": " The paper's Figure 5, of CIFAR-10 in its caption and of CIFAR-100 in the text.",
+    "intel-scenes": " The paper's Figure 6.",
+    "mnist": " The paper's Figure 7, which shows cDCGAN alone.",
+    "fashion-mnist": " The paper's Figure 7, which shows cDCGAN alone.",
+}
+
+
 def _samples_of(study: Study, role: str) -> Figure | None:
-    "Three models on one data set, one class a column."
+    "Three models on one data set, one class a row."
     trained = [study[role, model] for model in MODEL_NAMES if study[role, model].whole]
     if not trained:
         return None
-    classes = study.facts["sets"][role].train.classes
-    k, n = min(10, len(classes)), 2
-    pictures = np.concatenate([_classes_side_by_side(t, n, k) for t in trained])
-    labels = [f"{MODEL_NAMES[t.ledger_arm]}{'' if i == 0 else ' '}" for t in trained for i in range(n)]
-    shown = listed(list(classes[:k]))
-    variety = listed(
-        [f"{MODEL_NAMES[t.ledger_arm]} {said(study, role, t.ledger_arm, 'class_diversity')}" for t in trained]
-    )
+    classes, names = study.facts["sets"][role].train.classes, [MODEL_NAMES[t.ledger_arm] for t in trained]
+    k = min(10, len(classes))
+    n = min(4, plot.MAX_IMAGES // (k * len(trained)))
+    shown = {"row_labels": list(classes[:k]), "col_labels": [name for name in names for _ in range(n)]}
+    variety = [
+        f"{name} {said(study, role, t.ledger_arm, 'class_diversity')}" for t, name in zip(trained, names)
+    ]
+    some = f" (the first {k} of {len(classes)})" if k < len(classes) else ""
+    noise = " from the same noise" if len({t.whole[0].seed for t in trained}) == 1 else ""
     return Figure(
         "samples" if role == _roles(study)[0] else f"samples_{role.replace('-', '_')}",
-        plot.grid(pictures, cols=k, row_labels=labels),
-        f"{set_name(role)}: two images of each model, a class a column ({shown}). Variety inside the "
-        "classes (1 is "
-        f"that of real images): {variety}.",
-        "Rows: cGAN, cDCGAN, cDCGAN2, two of each; columns: the classes.",
+        plot.grid(_class_rows(trained, n, k), cols=n * len(trained), **shown),
+        f"{set_name(role)}, a class a row{some}, {n} images of each model{noise}, none chosen. "
+        f"Variety inside the classes (1: as real images): {listed(variety)}.{PICTURED.get(role, '')}",
+        f"Rows: the classes; columns: {n} images each of {listed(names)}.",
     )
 
 
@@ -252,12 +271,18 @@ def _classifiers(study: Study) -> str:
 
 LOOKS = {
     "model": "Data set, model",
-    "paper_fid": "FID, paper",
-    "paper_is": "IS, paper",
-    "kid": "KID here",
+    "paper": "FID; IS, paper",
+    "kid": "KID",
     "quality": "Normalised KID",
-    "gist_quality": "Normalised KID of outlines and colours",
+    "gist_quality": "Normalised, outlines and colours",
 }
+
+
+def _printed_scores(own: Mapping[str, float | None]) -> str:  # FID; IS
+    "The two scores that the paper prints of a model; a dash where it prints none."
+    if own.get("fid") is None or own.get("is") is None:
+        return "-"
+    return f"{own['fid']:.4f}; {own['is']:.4f}"
 
 
 def looks(study: Study) -> Table:
@@ -266,15 +291,14 @@ def looks(study: Study) -> Table:
     for role in _with_means(study):
         printed = study.published["table2"].get(role, {})
         for model, name in MODEL_NAMES.items():
-            own = printed.get(model, {})
-            paper = {f"paper_{m}": own.get(m) if own.get(m) is not None else "-" for m in ("fid", "is")}
+            paper = {"paper": _printed_scores(printed.get(model, {}))}
             found = {m: cell(study, role, model, m) for m in ("kid", "quality", "gist_quality")}
             rows.append({"model": f"{set_name(role)}, {name}"} | paper | found)
     caption = (
-        "KID: lower is better; data sets are not compared by it. Normalised: 0 is the untrained G, 1 are "
-        "real training "
-        "images. Images of one channel are judged by a network that learnt from such images. 95 % "
-        f"intervals, {study.seeds}."
+        "Our KID in place of FID, which needs Inception and more images: lower is better, and data sets are "
+        "not compared by it. Normalised: 0 is the untrained G, 1 are real training images; by KID, and by "
+        "KID of outlines and colours, which rests on no network. Images of one channel are judged by a "
+        f"network that learnt from such images. 95 % intervals, {study.seeds}."
     )
     return Table("looks", rows, LOOKS, caption, "cell")
 
@@ -297,44 +321,53 @@ def inception(study: Study) -> Table | None:
     return Table("inception", rows, heads, f"FID at four depths of Inception, and IS. {study.seeds}.", "cell")
 
 # %% ../../../nbs/17_studies.conditional_gans.show.ipynb #037040a0
-PROTOCOL_HEADS = {
-    "model": "Data set, model",
-    "fake_on_fake": "trained on fakes, tested on fakes",
-    "mixed_on_mixed": "on both, on both",
-    "fake_on_real": "on fakes, on real images",
-    "mixed_on_real": "on both, on real images",
-    "real_on_fake": "on real images, on fakes",
-    "real_on_mixed": "on real images, on both",
-    "real_on_real": "on real images, on real images",
-}
+KINDS = {"fake": "fakes", "mixed": "real images and fakes", "real": "real images"}
+PROTOCOL_HEADS = {"what": "Trained on; tested on", **MODEL_NAMES}
 
 
-def protocols(study: Study) -> Table:
-    "Three protocols side by side."
-    rows = []
-    for role in _with_means(study):
-        real = cell(study, role, REALS, "real_on_real")
-        for model, name in MODEL_NAMES.items():
-            found = {
-                m: cell(study, role, model, m) for m in PROTOCOL_HEADS if m not in ("model", "real_on_real")
-            }
-            rows.append({"model": f"{set_name(role)}, {name}"} | found | {"real_on_real": real})
+def protocols(study: Study) -> tuple[Table, Table | None]:
+    "Three protocols side by side: over all data sets, and folded each of them."
+    several = len(_roles(study)) > 1
     own, test, faith = (model_means(study, metric_of(*PROTOCOLS[p][0])) for p in PROTOCOLS)
     caption = (
-        f"Accuracy by what a classifier was trained and tested on. Means of the data sets: own kind {own}; "
-        "real test "
-        f"{test}; real-trained {faith}. 95 % intervals, {study.seeds}."
+        "Accuracy by what a classifier learnt from and was asked about"
+        f"{', mean of the data sets' if several else ''}. Own kind (fakes teach and test): {own}. "
+        f"Real test (fakes teach, real images test): {test}. Real-trained (real images teach, fakes test): "
+        f"{faith}. The last row has no GAN in it. 95 % intervals, {study.seeds}."
     )
-    return Table("protocols", rows, PROTOCOL_HEADS, caption, "cell")
+    table = Table("protocols", _protocol_rows(study, ACROSS), PROTOCOL_HEADS, caption, "cell")
+    if not several:
+        return table, None
+    rows = [
+        r | {"what": f"{set_name(role)}: {r['what']}"}
+        for role in _roles(study)
+        for r in _protocol_rows(study, role)
+    ]
+    folded = f"The same on each data set. Trained on; tested on. 95 % intervals, {study.seeds}."
+    return table, Table("protocols_sets", rows, PROTOCOL_HEADS, folded, "cell", folded=True)
+
+
+def _protocol_rows(study: Study, role: str) -> list[dict[str, Any]]:
+    "Each pair of images to learn from and to be asked about, the models side by side; without a GAN last."
+    pairs = list(dict.fromkeys(pair for pairs in PROTOCOLS.values() for pair in pairs))
+    pairs.sort(key=lambda pair: pair == ("real", "real"))
+    return [
+        {"what": "; ".join(KINDS[kind] for kind in pair)}
+        | {
+            model: cell(study, role, REALS if pair == ("real", "real") else model, metric_of(*pair))
+            for model in MODEL_NAMES
+        }
+        for pair in pairs
+    ]
 
 
 model_means = words.model_means
 LESS_HEADS = {
     "model": "Data set, model",
-    "fake_less_real_own": "Fakes less real images, own kind",
-    "mixed_less_real_own": "Mixed less real images, own kind",
-    "fake_less_real_test": "Fakes less real images, real test",
-    "mixed_less_real_test": "Mixed less real images, real test",
+    "fake_less_real_own": "Fakes less real, own kind",
+    "mixed_less_real_own": "Mixed less real, own kind",
+    "fake_less_real_test": "Fakes less real, real test",
+    "mixed_less_real_test": "Mixed less real, real test",
 }
 
 
@@ -348,11 +381,9 @@ def accuracy_differences(study: Study) -> Table:
     ]
     order, test = (said(study, ACROSS, ALL, m) for m in ("cells_in_order", "cells_in_order_real_test"))
     caption = (
-        "Differences of accuracies inside a seed; above 0: better than real images alone. The printed "
-        "order (fake above "
-        f"mixed above real) holds in a share of {order} of the cells on their own kind, and of {test} when "
-        "real images "
-        f"test. 95 % intervals, {study.seeds}."
+        "Differences of accuracies inside a seed; above 0: better than real images alone. The printed order "
+        f"(fake above mixed above real) holds in a share of {order} of the cells on their own kind, and of "
+        f"{test} when real images test. {words.least_words(rows)}95 % intervals, {study.seeds}."
     )
     return Table("accuracy_differences", rows, LESS_HEADS, caption, "cell")
 
@@ -388,39 +419,45 @@ def cells(study: Study) -> Figure:
 
 # %% ../../../nbs/17_studies.conditional_gans.show.ipynb #8f48b4b2
 def accuracy_curves(study: Study) -> Figure | None:
-    "Figure 8: training and validation accuracy of the classifiers, look by look."
-    found, panels = study.facts["accuracy_curves"], []
-    for role in _roles(study):
-        series = []
-        for arm, kind, label, color in (("cdcgan", "fake", "fakes", "fake"), (REALS, "real", "real", "real")):
-            own = found.get((role, arm, kind))
-            if own:
-                series += [
-                    {
-                        "label": f"{label}, train",
-                        "y": own["train"],
-                        "color": plot.COLORS[color],
-                        "style": "--",
-                    },
-                    {"label": label, "y": own["validation"], "color": plot.COLORS[color]},
-                ]
-        if series:
-            panels.append({"title": set_name(role), "series": series})
+    "Figure 8: training and validation accuracy of the classifiers, for each data set and model."
+    found = study.facts["accuracy_curves"]
+    panels = [
+        {"title": f"{set_name(role)}, {name}", "series": series}
+        for role in _roles(study)
+        for model, name in MODEL_NAMES.items()
+        if (series := _accuracy_series(found, role, model))
+    ]
     if not panels:
         return None
+    own, real = (
+        model_means(study, metric_of("fake", "fake")),
+        said(study, ACROSS, REALS, metric_of("real", "real")),
+    )
     return Figure(
         "accuracy_curves",
-        plot.curves(panels, "epoch of the classifier", "accuracy", ylim=(0, 1.02), cols=2, height=150),
-        "Classifiers of cDCGAN's fakes and of real images, trained and validated on their own kind (the "
-        "paper's Figure "
-        "8): dashed on training images, solid on validation images.",
-        "A panel a data set: accuracy against the epoch, for fakes and for real images.",
+        plot.curves(panels, "epoch of the classifier", "accuracy", ylim=(0, 1.02), height=140),
+        "The paper's Figure 8: classifiers of fakes, of real images, and of both, each validated by images "
+        "of its own kind. Dashed: on the images it learns from; solid: on validation images. In the end, "
+        f"tested on their own kind, mean of the data sets: fakes of {own}, real images {real}.",
+        "A panel a data set and model: accuracy against the epoch, for fakes, for both and for real images.",
     )
+
+
+def _accuracy_series(found: Mapping[tuple, Mapping], role: str, model: str) -> list[dict]:
+    "The lines of one panel: three kinds of images, each on its training and on its validation images."
+    out = []
+    for kind, label in {"fake": "fakes", "mixed": "both", "real": "real"}.items():
+        own = found.get((role, REALS if kind == "real" else model, kind))
+        if own:
+            color = plot.COLORS[kind]
+            out.append({"label": "", "y": own["train"], "color": color, "style": "--"})
+            out.append({"label": label, "y": own["validation"], "color": color})
+    return out if any(s["label"] in ("fakes", "both") for s in out) else []
 
 # %% ../../../nbs/17_studies.conditional_gans.show.ipynb #9bb22976
 def acc_real(study: Study) -> Table | None:
     "What the accuracy on real images is, by the number of images and epochs."
-    cfg, rows = study.cfg, []
+    rows: list[dict] = []
     roles = _roles(study, 1)
     arms = list(dict.fromkeys(r["arm"] for r in study.results.rows if r["metric"] == "acc_real_by_choice"))
     for arm in arms:
@@ -430,9 +467,9 @@ def acc_real(study: Study) -> Table | None:
     printed = {role: study.published["table2"].get(role, {}).get("real", "-") for role in roles}
     rows.insert(0, {"choice": "the paper, choices not stated"} | printed)
     caption = (
-        "Accuracy of a softmax regression trained and tested on real images; no GAN is in it. "
-        f"{len(cfg.choice_images)} numbers of training images, {len(cfg.choice_epochs)} numbers of epochs, "
-        f"{study.seeds}."
+        "Accuracy of a softmax regression trained on real images and tested on real test images, by how many "
+        "images it learnt from and for how many epochs; no GAN is in it. 95 % intervals, "
+        f"{study.seeds} of the classifier."
     )
     return Table(
         "acc_real", rows, {"choice": "Training"} | {role: set_name(role) for role in roles}, caption, "cell"
@@ -489,8 +526,8 @@ def diversity_accuracy(study: Study) -> Figure:
 # %% ../../../nbs/17_studies.conditional_gans.show.ipynb #20790d2c
 SIZES = {
     "size": "Size",
-    "early": "KID of cDCGAN, shrunk",
-    "late": "KID of cDCGAN2, shrunk",
+    "early": "KID, early",
+    "late": "KID, late",
     "gap": "Gap",
     "coverage": "Gap of coverage",
 }
@@ -512,9 +549,9 @@ def sizes(study: Study) -> Table:
             }
         )
     caption = (
-        f"The same pictures ({set_name(study.cfg.size_dataset)}) trained at several sizes; all generated "
-        f"images are shrunk to {least} "
-        f"pixels before they are judged. 95 % intervals, {study.seeds}. Larger images have deeper networks."
+        f"The same pictures ({set_name(study.cfg.size_dataset)}) trained at several sizes, by cDCGAN "
+        f"(early) and cDCGAN2 (late); all generated images are shrunk to {least} pixels before they are "
+        f"judged. 95 % intervals, {study.seeds}. Larger images have deeper networks."
     )
     return Table("sizes", rows, SIZES, caption, "cell")
 
@@ -575,13 +612,12 @@ SIMILARITY = {
     "similarity_accuracy": "Right, of all",
     "similarity_coverage": "Share that is sure",
     "similarity_accuracy_sure": "Right, of the sure ones",
-    "nearest_class": "Fakes whose nearest real image has their class",
+    "nearest_class": "Nearest real image has the class",
 }
 
 
 def similarity(study: Study) -> Table:
     "Unlabelled test images take the label of similar labelled ones."
-    arms = {LABELLED_REALS: "real images"} | MODEL_NAMES
     rows = [
         {"model": f"{set_name(role)}, {name}"}
         | {
@@ -590,7 +626,7 @@ def similarity(study: Study) -> Table:
             if m != "model"
         }
         for role in _with_means(study)
-        for arm, name in arms.items()
+        for arm, name in LABELLERS.items()
     ]
     caption = (
         "Real test images take the label that most of their ten nearest labelled images have, in the "
@@ -600,57 +636,49 @@ def similarity(study: Study) -> Table:
     return Table("similarity", rows, SIMILARITY, caption, "cell")
 
 
-def similarity_curve(study: Study) -> Figure:
-    "Accuracy against coverage: who labels only what is sure."
-    panels = []
-    for role in _roles(study):
-        series = []
-        for arm, color in ((LABELLED_REALS, "real"), ("cgan", "D"), ("cdcgan", "G"), ("cdcgan2", "fake")):
-            y = _by_threshold(study, role, arm)
-            if y is not None:
-                label = MODEL_NAMES.get(arm, "real")
-                series.append(
-                    {
-                        "label": label,
-                        "x": np.array(study.facts["thresholds"]),
-                        "y": y,
-                        "color": plot.COLORS[color],
-                    }
-                )
-        panels.append({"title": set_name(role), "series": series})
-    right = listed(
-        [
-            f"{name} {said(study, ACROSS, arm, 'similarity_accuracy_sure')}"
-            for arm, name in ({LABELLED_REALS: "real images"} | MODEL_NAMES).items()
-        ]
+def similarity_curve(study: Study) -> Figure | None:
+    "Accuracy and coverage against the confidence that is asked for: who labels only what is sure."
+    asked = {
+        "similarity_accuracy_at": "labels that are right",
+        "similarity_coverage_at": "images that get a label",
+    }
+    panels = [
+        {"title": f"{set_name(role)}: {what}", "series": series}
+        for role in _roles(study)
+        for metric, what in asked.items()
+        if (series := _by_threshold(study, role, metric))
+    ]
+    if not panels:
+        return None
+    sure, right = (
+        listed([f"{name} {said(study, ACROSS, arm, metric)}" for arm, name in LABELLERS.items()])
+        for metric in ("similarity_coverage", "similarity_accuracy_sure")
     )
     return Figure(
         "similarity_curve",
-        plot.curves(
-            panels,
-            "share of the ten nearest that must agree",
-            "labels that are right",
-            ylim=(0, 1.02),
-            cols=2,
-            height=150,
-        ),
-        f"Of the labels that reach a confidence, how many are right. Where {SURE:.0%} must agree, mean of "
-        f"the data sets: {right}.",
-        "A panel a data set: share of right labels against the confidence that is asked for.",
+        plot.curves(panels, CONFIDENCE, "share", ylim=(0, 1.02), cols=2, height=140),
+        f"Who asks for more confidence labels fewer images. Where {SURE:.0%} of the ten must agree, mean of "
+        f"the data sets: right labels {right}; images that get one {sure}.",
+        "Two panels a data set: share of right labels, and of images with a label, against the confidence.",
     )
 
 
-def _by_threshold(study: Study, role: str, arm: str) -> np.ndarray | None:  # (seeds, thresholds)
-    "Accuracy at each threshold, a row a seed; NaN where no image is so sure."
-    found = {
-        (r["seed"], r["step"]): r["value"]
-        for r in study.results.rows
-        if (r["dataset"], r["arm"], r["metric"]) == (role, arm, "similarity_accuracy_at")
-    }
-    seeds = sorted({seed for seed, _ in found})
-    if not seeds:
-        return None
-    return np.array([[found.get((seed, t), np.nan) for t in study.facts["thresholds"]] for seed in seeds])
+CONFIDENCE = "share of the ten nearest that must agree"
+LABELLERS = {LABELLED_REALS: "real images", **MODEL_NAMES}  # arm -> whose images give their labels
+_LINES = {LABELLED_REALS: "real", "cgan": "D", "cdcgan": "G", "cdcgan2": "fake"}  # arm -> its colour
+
+
+def _by_threshold(study: Study, role: str, metric: str) -> list[dict]:
+    "A line an arm: the number at each threshold, a row a seed; NaN where no image is so sure."
+    steps, out = study.facts["thresholds"], []
+    for arm, color in _LINES.items():
+        found = [study.results.values(role, arm, metric, t) for t in steps]
+        n = max(map(len, found))
+        if n:
+            y = np.array([v if len(v) == n else [np.nan] * n for v in found]).T
+            label = MODEL_NAMES.get(arm, "real")
+            out.append({"label": label, "x": np.array(steps), "y": y, "color": plot.COLORS[color]})
+    return out
 
 # %% ../../../nbs/17_studies.conditional_gans.show.ipynb #76d106d6
 FAITH = {

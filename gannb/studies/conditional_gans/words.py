@@ -5,6 +5,7 @@
 # %% ../../../nbs/17_studies.conditional_gans.words.ipynb #0cb4320b
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ...base import listed
@@ -15,7 +16,8 @@ from ..study import Study, told_of_choice
 
 # %% auto #0
 __all__ = ['MODEL_NAMES', 'SET_NAMES', 'CLASSIFIERS', 'ACROSS', 'MEASURES', 'set_name', 'names', 'classifier_words', 'cell',
-           'said', 'model_means', 'stand_ins', 'missing_words', 'fallback', 'notes', 'split_words', 'measured']
+           'said', 'model_means', 'least_words', 'stand_ins', 'missing_words', 'fallback', 'notes', 'split_words',
+           'measured']
 
 # %% ../../../nbs/17_studies.conditional_gans.words.ipynb #30d11b12
 MODEL_NAMES = {"cgan": "cGAN", "cdcgan": "cDCGAN", "cdcgan2": "cDCGAN2"}  # in the paper's order
@@ -66,6 +68,18 @@ def said(study: Study, role: str, arm: str, metric: str, at: Any = "end", form: 
 def model_means(study: Study, metric: str, form: str = ".2f", role: str = "all data sets") -> str:
     "`cGAN 0.41, cDCGAN 0.75 and cDCGAN2 0.52`: the mean over data sets of each model."
     return listed([f"{name} {said(study, role, m, metric, form=form)}" for m, name in MODEL_NAMES.items()])
+
+
+def least_words(rows: Iterable[Mapping[str, Any]]) -> str:
+    "How small a difference these seeds can show, from the intervals of a table; nothing where it has none."
+    ends = [v["interval"] for r in rows for v in r.values() if isinstance(v, Mapping) and "interval" in v]
+    if not ends:
+        return ""
+    half = sorted((high - low) / 2 for low, high in ends)
+    return (
+        f"The smallest difference that these seeds can show is {half[len(half) // 2]:.2g} in the middle case "
+        f"and {half[-1]:.2g} in the widest: one that is smaller is not told from none. "
+    )
 
 # %% ../../../nbs/17_studies.conditional_gans.words.ipynb #38d7d9f1
 def stand_ins(study: Study) -> str | None:
