@@ -26,7 +26,7 @@ __all__ = ['NETWORKS', 'PRETRAINED', 'INPUT_SIZES', 'FINETUNE', 'IMAGENET_MEAN',
            'Classifier', 'new_head', 'new_classifier', 'parse_ordinary', 'moved', 'ordinary', 'n_views', 'view',
            'Vectors', 'Recipe', 'Curves', 'check_sets', 'steps_per_epoch', 'looks', 'logits_of', 'mean_loss',
            'train_classifier', 'Scores', 'scores', 'joined', 'share_rows', 'share_of', 'with_wrong_labels',
-           'control_sets']
+           'with_shuffled_labels', 'control_sets']
 
 # %% ../nbs/12_classify.ipynb #c1a50007
 NETWORKS = ("softmax", "cnn", "resnet18", "effnet-lite0")
@@ -662,6 +662,15 @@ def with_wrong_labels(
     rows = rng.permutation(len(labels))[: round(share * len(labels))]
     labels[rows] = (labels[rows] + rng.integers(1, k, size=len(rows))) % k
     return replace(images, labels=labels)
+
+# %% ../nbs/12_classify.ipynb #d466a62d
+def with_shuffled_labels(
+    images: ImageSet,  # labelled
+    seed: int = 0,
+) -> ImageSet:
+    "The images with their labels dealt out at random; each class keeps its number of images."
+    labels = numpy_rng(seed, "shuffled labels").permutation(images.labels)
+    return replace(images, labels=labels, notes=(*images.notes, "labels shuffled"))
 
 # %% ../nbs/12_classify.ipynb #c1a50028
 WHOLE, HALF, CALLED_FAKE = "real images", "half of the real images", "other real images, called fake"

@@ -21,7 +21,7 @@ from .store import data_root as default_root
 # %% auto #0
 __all__ = ['CHANGES_NO_RESULT', 'let_threads_sleep', 'Checked', 'checked', 'as_list', 'as_names', 'as_policy', 'falling_shares',
            'check_dataset', 'Training', 'GanConfig', 'TrainConfig', 'check_seeds', 'gan_config', 'resolve_threads',
-           'check_executor', 'ReportConfig', 'split_spec', 'Report', 'text_fields', 'parse_set']
+           'check_executor', 'ReportConfig', 'ClassifyingReport', 'split_spec', 'Report', 'text_fields', 'parse_set']
 
 # %% ../nbs/14_config.ipynb #0072a151
 def let_threads_sleep(env: MutableMapping[str, str] = os.environ) -> None:
@@ -263,6 +263,19 @@ class ReportConfig(Training):
         shared = {k: getattr(self, k) for k in Training.model_fields}
         own = {"epochs": self.epochs, "seeds": self.seeds, "data_root": self.data_root}
         return checked(TrainConfig, shared | own | given)
+
+# %% ../nbs/14_config.ipynb #0670d61c
+class ClassifyingReport(ReportConfig):
+    "What a report has besides where classifiers are trained."
+
+    # auto: ResNet-18 where its ImageNet weights are here, else EfficientNet-Lite0
+    clf_network: Literal["auto", "resnet18", "effnet-lite0", "cnn", "softmax"] = "auto"
+    clf_finetune: Literal["head", "all"] = "head"
+    clf_pretrained: bool = True
+    clf_input: int = Field(64, ge=0)  # pixels that a pre-trained network is shown; 0: the images' own
+    clf_epochs: int = Field(10, ge=1)
+    clf_batch_size: int = Field(64, ge=2)
+    clf_download: bool = False  # whether ImageNet weights of ResNet-18 may be fetched
 
 # %% ../nbs/14_config.ipynb #d6f376ed
 def split_spec(spec: str) -> tuple[str, list[str]]:  # name, classes

@@ -31,8 +31,8 @@ __all__ = ['MIN_GROUPS', 'TOLD_EPOCHS', 'TOLD_BATCH', 'GIST_GRID', 'GIST_DIRECTI
            'kid_subsets', 'Estimate', 'kid_interval', 'inception_score', 'PrecisionRecall', 'precision_recall',
            'coverage', 'diversity', 'diversity_ratio', 'class_diversity', 'same_size', 'Memorisation', 'memorisation',
            'plant_copies', 'planted_memorisation', 'Pairs', 'closest_pairs', 'NearDuplicates', 'group_gap',
-           'near_duplicates', 'near_duplicate_share', 'two_sample', 'gist', 'gist_kid', 'spectrum', 'spectrum_distance',
-           'vagueness', 'normalised', 'Check', 'self_test']
+           'near_duplicates', 'near_duplicate_share', 'two_sample', 'gist', 'gist_kid', 'spectrum', 'SpectrumGap',
+           'spectrum_gap', 'spectrum_distance', 'vagueness', 'normalised', 'Check', 'self_test']
 
 # %% ../nbs/11_metrics.ipynb #ad05e158
 def _features(name: str, x: np.ndarray, least: int = 2) -> np.ndarray:
@@ -1136,12 +1136,33 @@ def spectrum(
     return np.concatenate(levels).mean(0)
 
 # %% ../nbs/11_metrics.ipynb #d9ebc029
+class SpectrumGap(NamedTuple):
+    "How two spectra differ, in decibel."
+
+    distance: float  # root mean square over the frequencies; near 0 for one source
+    vagueness: float  # mean over the upper half; below 0 fine detail is lacking, above 0 there is too much
+
+
+def spectrum_gap(
+    real: np.ndarray,  # (S // 2,) decibel, from `spectrum`
+    fake: np.ndarray,  # (S // 2,) decibel
+) -> SpectrumGap:
+    "The difference of two spectra, in two numbers."
+    apart = fake - real
+    return SpectrumGap(float(np.sqrt((apart**2).mean())), float(apart[len(apart) // 2 :].mean()))
+
+
+def _gap_of(real: np.ndarray, fake: np.ndarray) -> SpectrumGap:
+    real, fake = _same_images(real=real, fake=fake)
+    return spectrum_gap(spectrum(real), spectrum(fake))
+
+
 def spectrum_distance(
     real: np.ndarray,  # (N,S,S,C) uint8
     fake: np.ndarray,  # (M,S,S,C) uint8
 ) -> float:  # decibel; near 0 for one source
     "Root mean square of the difference of two spectra. Raises as `spectrum`, and for images of two shapes."
-    return float(np.sqrt((_spectra_apart(real, fake) ** 2).mean()))
+    return _gap_of(real, fake).distance
 
 
 def vagueness(
@@ -1149,13 +1170,7 @@ def vagueness(
     fake: np.ndarray,  # (M,S,S,C) uint8
 ) -> float:  # decibel; below 0: the fakes lack fine detail, above 0: they have too much, such as noise
     "Spectrum of fakes less that of reals, mean over the upper half of the frequencies. Raises as `spectrum`."
-    apart = _spectra_apart(real, fake)
-    return float(apart[len(apart) // 2 :].mean())
-
-
-def _spectra_apart(real: np.ndarray, fake: np.ndarray) -> np.ndarray:  # decibel
-    real, fake = _same_images(real=real, fake=fake)
-    return spectrum(fake) - spectrum(real)
+    return _gap_of(real, fake).vagueness
 
 # %% ../nbs/11_metrics.ipynb #29ee1544
 def _noise_images(n: int, name: str, sigma: float = 0, side: int = 32) -> np.ndarray:  # (n,side,side,1) uint8

@@ -12,7 +12,8 @@ from gannb.base import Missing
 from gannb.data import ImageSet
 from gannb.stages.tables import Results
 from gannb.studies.conditional_gans import show, words
-from gannb.studies.conditional_gans.rows import REALS, Sets
+from gannb.datasets.shares import Parts
+from gannb.studies.conditional_gans.rows import REALS
 
 SEEDS = range(5)
 MODELS = ("cgan", "cdcgan", "cdcgan2")  # in the order of the page
@@ -57,7 +58,7 @@ def published():
 
 @pytest.fixture
 def study(published):
-    sets = {role: Sets(images(c), images(c, 6), images(c, 6)) for role, c in zip(ROLES, (1, 3), strict=True)}
+    sets = {role: Parts(images(c), images(c, 6), images(c, 6)) for role, c in zip(ROLES, (1, 3), strict=True)}
     found = []
     for role in (*ROLES, "all data sets"):
         found += rows_of(role, REALS, "real_on_real", place(role, REALS, "real_on_real"))

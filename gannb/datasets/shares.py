@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from ..base import GannbError, numpy_rng
 from ..data import ImageSet
 
 # %% auto #0
-__all__ = ['SHARES', 'train_and_validation', 'share_name', 'nested_shares', 'filled']
+__all__ = ['SHARES', 'train_and_validation', 'Parts', 'share_name', 'nested_shares', 'filled']
 
 # %% ../../nbs/04_datasets.shares.ipynb #9804a7eb
 def _check_share(what: str, share: object, most: float) -> float:
@@ -41,6 +42,15 @@ def train_and_validation(
     for part in parts.values():
         part.notes = (*part.notes, note)
     return parts
+
+# %% ../../nbs/04_datasets.shares.ipynb #cf8f9d46
+@dataclass(frozen=True, eq=False)
+class Parts:
+    "The images of one data set, or of one kind, cut by what they are for."
+
+    train: ImageSet  # GANs and classifiers learn from these
+    validation: ImageSet  # they choose the weights of classifiers
+    test: ImageSet  # they judge; nothing has seen them
 
 # %% ../../nbs/04_datasets.shares.ipynb #b5fb0ce1
 SHARES = (0.05, 0.1, 0.25, 0.5, 1.0)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from ..base import GannbError, check_channels, check_dense_size, check_size
 from gannb.models.dcgan import (
+    Generator,
     check_count,
     check_images,
     check_noise,
@@ -24,8 +25,9 @@ from gannb.models.dcgan import (
 )
 
 # %% auto #0
-__all__ = ['LABEL', 'check_labels', 'label_table', 'one_hot', 'DenseGenerator', 'DenseDiscriminator', 'check_dense',
-           'EarlyGenerator', 'EarlyDiscriminator', 'check_concat', 'halves', 'LateGenerator', 'LateDiscriminator']
+__all__ = ['LABEL', 'check_labels', 'label_table', 'one_hot', 'label_numbers', 'DenseGenerator', 'DenseDiscriminator',
+           'check_dense', 'EarlyGenerator', 'EarlyDiscriminator', 'check_concat', 'halves', 'LateGenerator',
+           'LateDiscriminator']
 
 # %% ../../nbs/06_models.conditional.ipynb #528ffe86
 LABEL = "label y"  # how drawings call the path of the label
@@ -52,6 +54,11 @@ def label_table(n_classes: int, width: int) -> nn.Sequential:
 def one_hot(y: Tensor, n_classes: int, like: Tensor) -> Tensor:  # (N, n_classes), of the kind of `like`
     "A 1 in the place of the class, 0 elsewhere."
     return F.one_hot(y, n_classes).to(like.dtype)
+
+
+def label_numbers(net: nn.Module, y: Tensor | None, n: int) -> Tensor:  # (n, width)
+    "What the table of a network makes of n labels. Raises as `check_labels`."
+    return net.branches[LABEL](check_labels(net, y, n))
 
 # %% ../../nbs/06_models.conditional.ipynb #7d6158e3
 class DenseGenerator(nn.Module):
@@ -85,7 +92,7 @@ class DenseGenerator(nn.Module):
         z: Tensor,  # (N, nz)
         y: Tensor | None = None,  # (N,) labels; a `GannbError` without
     ) -> Tensor:  # (N, C, size, size) in [-1, 1]
-        label = self.branches[LABEL](check_labels(self, y, len(check_noise(self, z))))
+        label = label_numbers(self, y, len(check_noise(self, z)))
         return self.main(torch.cat([z, label], 1)).view(-1, self.channels, self.size, self.size)
 
 
@@ -119,7 +126,7 @@ class DenseDiscriminator(nn.Module):
         x: Tensor,  # (N, C, size, size) in [-1, 1]
         y: Tensor | None = None,  # (N,) labels; a `GannbError` without
     ) -> Tensor:  # (N,) logits
-        label = self.branches[LABEL](check_labels(self, y, len(check_images(self, x))))
+        label = label_numbers(self, y, len(check_images(self, x)))
         return self.main(torch.cat([x.flatten(1), label], 1)).flatten()
 
 
@@ -145,21 +152,18 @@ class EarlyGenerator(nn.Module):
         n_classes: int = 10,
     ):
         super().__init__()
-        m, k = check_size(size)
         self.size, self.channels, self.nz = size, check_channels(channels), check_count("nz", nz)
         self.n_classes = n_classes
         self.branches = nn.ModuleDict({LABEL: label_table(n_classes, n_classes)})
         self.joins = {LABEL: "beside the noise"}
-        widths = widths_of(check_count("ngf", ngf), k)[::-1]
-        layers = [*first_map(nz + n_classes, widths[0], m), *doublings(widths)]
-        self.main = nn.Sequential(*layers, *to_image(widths[-1], channels, extra_convs))
+        self.main = Generator(size, channels, nz + n_classes, ngf, extra_convs).main
 
     def forward(
         self,
         z: Tensor,  # (N, nz)
         y: Tensor | None = None,  # (N,) labels; a `GannbError` without
     ) -> Tensor:  # (N, C, size, size) in [-1, 1]
-        label = self.branches[LABEL](check_labels(self, y, len(check_noise(self, z))))
+        label = label_numbers(self, y, len(check_noise(self, z)))
         return self.main(torch.cat([z, label], 1)[:, :, None, None])
 
 
@@ -190,7 +194,7 @@ class EarlyDiscriminator(nn.Module):
         x: Tensor,  # (N, C, size, size) in [-1, 1]
         y: Tensor | None = None,  # (N,) labels; a `GannbError` without
     ) -> Tensor:  # (N,) logits
-        label = self.branches[LABEL](check_labels(self, y, len(check_images(self, x))))
+        label = label_numbers(self, y, len(check_images(self, x)))
         return self.main(torch.cat([x, label.view(-1, 1, self.size, self.size)], 1)).flatten()
 
 # %% ../../nbs/06_models.conditional.ipynb #0a011c54

@@ -6,35 +6,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from ..base import GannbError, numpy_rng
-from ..classify import joined, with_wrong_labels
+from ..base import GannbError
+from ..classify import joined, with_shuffled_labels, with_wrong_labels
 from ..damage import INVISIBLE, distort
 from ..data import ImageSet
+from ..datasets.shares import Parts
 from .classifier import ClassifierConfig, FeaturePool, Fitted, classifier_card, fitted
 from .score import row
 
 # %% auto #0
-__all__ = ['OWN', 'TEST', 'FAITH', 'PROTOCOLS', 'PAIRS', 'SHUFFLED_LABELS', 'Parts', 'fake_parts', 'mixed_parts', 'metric_of',
+__all__ = ['OWN', 'TEST', 'FAITH', 'PROTOCOLS', 'PAIRS', 'SHUFFLED_LABELS', 'fake_parts', 'mixed_parts', 'metric_of',
            'accuracy_row', 'fit_of', 'kind_rows', 'faith_control_rows', 'choice_arm', 'choice_rows']
 
 # %% ../../nbs/15_stages.accuracy.ipynb #c6b25bd3
-@dataclass(frozen=True, eq=False)
-class Parts:
-    "Images of one kind: real, generated or mixed."
-
-    train: ImageSet  # a classifier learns from these
-    validation: ImageSet  # they choose its weights
-    test: ImageSet  # it is asked about these
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.train.classes
-
-
 def fake_parts(
     real: Parts,
     make: Callable[[Mapping[str, int], str], ImageSet],  # class -> how many, part -> labelled fakes
@@ -97,7 +85,7 @@ def kind_rows(
 ) -> tuple[list[dict], dict[str, Fitted]]:  # rows; kind -> classifier
     """The accuracies of one training's fakes under all protocols, as rows of the ledger.
     Raises `GannbError` for fakes of other classes than the real images."""
-    if parts["fake"].classes != parts["real"].classes:
+    if parts["fake"].train.classes != parts["real"].train.classes:
         raise GannbError("Fakes and real images must have the same classes, in the same order.")
     fits = {"real": real_fit}
     if learn:
@@ -116,14 +104,13 @@ SHUFFLED_LABELS = "shuffled labels"
 def faith_control_rows(role: str, real: Parts, fits: Sequence[Fitted]) -> list[dict]:  # fits: of real images
     "Real test images: as they are, with faint noise, with wrong labels, as rows."
     test = real.test
-    shuffled = numpy_rng(0, "shuffled labels").permutation(test.labels)
     shown = {
         "real images": test,
         "invisible noise": replace(
             test, images=distort(np.asarray(test.images), "noise", INVISIBLE), hashes=None
         ),
         "one label in ten wrong": with_wrong_labels(test, 0.1, 0),
-        SHUFFLED_LABELS: replace(test, labels=shuffled),
+        SHUFFLED_LABELS: with_shuffled_labels(test),
     }
     out = []
     for name, images in shown.items():
@@ -157,5 +144,7 @@ def choice_rows(
                 some = train.select(limit=n, seed=seed) if n else train
                 fit = fitted(own, some, validation, seed)
                 found = accuracy_row(choice_arm(n, length), role, fit, test, "real", "real")
-                out.append({**found, "metric": "acc_real_by_choice"})
+                chosen = {k: v for k, v in found["protocol"].items() if k not in ("chosen by", "length")}
+                chosen |= {"epochs": length}  # as many looks chose the weights
+                out.append({**found, "metric": "acc_real_by_choice", "protocol": chosen})
     return out

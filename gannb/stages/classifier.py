@@ -38,9 +38,10 @@ from gannb.classify import (
     train_classifier,
     view,
 )
-from ..config import Checked
+from ..config import Checked, ClassifyingReport, GanConfig, checked
 from ..copies import low_passed, nearness, rendered
 from ..data import ImageSet
+from ..datasets.shares import Parts, train_and_validation
 from ..features import FeatureNet
 from ..fetch import fetch
 from gannb.stages.features import (
@@ -52,6 +53,7 @@ from gannb.stages.features import (
     stored,
     weights_folders,
 )
+from .gan import load_data, load_held_out
 from .run import resolve_device
 from .score import row
 
@@ -60,9 +62,9 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['CLASSIFIER_VERSION', 'RESNET18_FILE', 'RESNET18_URLS', 'RESNET18_SHA256', 'EPOCHS', 'STEPS', 'TrainingSet',
-           'balanced', 'Namer', 'ClassifierConfig', 'imagenet_weights', 'resnet18_or_effnet', 'backbone_of',
-           'FeaturePool', 'classifier_card', 'Fitted', 'fitted', 'Comparison', 'near_copies', 'most_steps',
-           'compare_training_sets']
+           'balanced', 'some_of_each_class', 'labelled_parts', 'Namer', 'ClassifierConfig', 'imagenet_weights',
+           'resnet18_or_effnet', 'classifier_of', 'backbone_of', 'FeaturePool', 'classifier_card', 'Fitted', 'fitted',
+           'Comparison', 'near_copies', 'most_steps', 'compare_training_sets']
 
 # %% ../../nbs/15_stages.classifier.ipynb #3e8eb8ef
 def balanced(
@@ -76,6 +78,28 @@ def balanced(
         of_class = np.flatnonzero(images.labels == k)
         chosen.append(numpy_rng(seed, "balanced", k).permutation(of_class)[:n])
     return images.rows(np.sort(np.concatenate(chosen)))
+
+
+def some_of_each_class(images: ImageSet, n: int) -> ImageSet:  # n: in all; 0: every image
+    "At most n images of a labelled set, as many of each class."
+    return balanced(images, max(1, n // len(images.classes))) if n else images
+
+# %% ../../nbs/15_stages.classifier.ipynb #3336536c
+def labelled_parts(
+    gan: GanConfig,  # which images
+    share: float,  # of the training images; the others validate
+    most: int = 0,  # at most so many training images, as many of each class; 0: all
+    data_root: str | None = None,
+    on_error: str = "raise",
+) -> Parts:
+    """The images of a data set, cleaned of copies and cut by class before anything is trained.
+    Raises `GannbError` when data are missing or have no classes."""
+    train = load_data(gan, data_root, duplicates="clean", on_error=on_error)
+    test = load_held_out(gan, data_root, on_error=on_error)
+    if train.labels is None or len(train.classes) < 2:
+        raise GannbError(f"A classifier needs images of two classes or more; {train.title} has not.")
+    cut = train_and_validation(some_of_each_class(train, most), share)
+    return Parts(cut["train"], cut["validation"], test)
 
 # %% ../../nbs/15_stages.classifier.ipynb #345a514b
 class Namer:
@@ -206,6 +230,25 @@ def resnet18_or_effnet(network: str, download: bool = False) -> str:
     except GannbError:
         return "effnet-lite0"
     return "resnet18"
+
+
+def classifier_of(
+    cfg: ClassifyingReport,
+    **changes: Any,  # what a report sets besides, or otherwise
+) -> ClassifierConfig:
+    "All that decides the training of a report's classifier. Raises `GannbError` for what cannot be."
+    own = {
+        "network": changes.get("network") or resnet18_or_effnet(cfg.clf_network, cfg.clf_download),
+        "finetune": cfg.clf_finetune,
+        "pretrained": cfg.clf_pretrained,
+        "input_size": cfg.clf_input or None,
+        "epochs": cfg.clf_epochs,
+        "batch_size": cfg.clf_batch_size,
+        "threads": cfg.threads or 1,
+        "device": cfg.device,
+        "download": cfg.clf_download,
+    }
+    return checked(ClassifierConfig, own | changes)
 
 # %% ../../nbs/15_stages.classifier.ipynb #7c1a0006
 class _Bytes(nn.Module):

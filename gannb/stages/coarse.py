@@ -13,13 +13,14 @@ import numpy as np
 
 from .. import metrics
 from ..damage import STRONG, distort
+from ..data import ImageSet
 from .features import fakes_of, features
 from .judges import Scorer
 from .run import GanRun
 from .score import kept_numbers, row
 
 # %% auto #0
-__all__ = ['COARSE', 'coarse_numbers', 'coarse_protocol', 'coarse_rows', 'coarse_number']
+__all__ = ['COARSE', 'coarse_numbers', 'coarse_protocol', 'coarse_rows', 'coarse_number', 'coarse_control_rows']
 
 # %% ../../nbs/15_stages.coarse.ipynb #8f1e5b2c
 COARSE = ("recall_coarse", "coverage_coarse", "diversity_coarse")  # of images blurred by 8 % of their side
@@ -76,3 +77,19 @@ def coarse_number(metric: str, run: GanRun, scorer: Scorer, epoch: int) -> float
     "One of COARSE after a kept epoch, by its name: what the store gives back is in no order of ours."
     found = {r["metric"]: r["value"] for r in coarse_rows("", "", run, scorer, epoch)}
     return found[metric]
+
+# %% ../../nbs/15_stages.coarse.ipynb #5e29d72a
+def coarse_control_rows(
+    role: str,
+    scorer: Scorer,
+    train: ImageSet,  # what the role's main arm was trained on
+    shown: Mapping[str, np.ndarray],  # control -> images in place of fakes, (n,H,W,C) uint8
+) -> list[dict]:
+    "Variety with both sides blurred, of real images with a known change, as rows."
+    out = []
+    for name, images in shown.items():
+        who = {"images": name, "n": len(images), "train": train.fingerprint}
+        found = coarse_numbers(scorer, who, lambda images=images: images)
+        protocol = coarse_protocol(scorer, len(images))
+        out += [row(name, role, None, "control", m, v, protocol) for m, v in found.items()]
+    return out

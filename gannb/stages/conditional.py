@@ -15,6 +15,7 @@ import torch
 
 from .. import metrics
 from ..base import GannbError, Missing, draw_z, numpy_rng
+from ..classify import with_shuffled_labels
 from ..damage import INVISIBLE, SLIGHT, brighter, distort
 from ..data import ImageSet
 from ..features import FeatureNet
@@ -85,8 +86,7 @@ def within_classes(
 # %% ../../nbs/15_stages.conditional.ipynb #04c2aeb6
 def _drawn_labels(run: GanRun, n: int) -> np.ndarray:  # (n,)
     "The labels of the fakes that scores are made of; random ones for a generator without labels."
-    n_classes = run.n_classes or 1
-    return draw_labels(n, n_classes, run.seed).numpy()
+    return draw_labels(n, run.n_classes or 1, run.seed).numpy()
 
 
 def within_row(arm: str, role: str, run: GanRun, scorer: Scorer, label: str = "end") -> dict:
@@ -107,8 +107,6 @@ def within_row(arm: str, role: str, run: GanRun, scorer: Scorer, label: str = "e
 
 # %% ../../nbs/15_stages.conditional.ipynb #226da1d3
 FEW_A_CLASS, FEW = "few images a class", 5
-
-
 DRAWS = 5  # of the few images of each class
 
 
@@ -216,7 +214,6 @@ def nearest_control_rows(
 ) -> list[dict]:
     "Share whose nearest real image has their class: real images, and with labels dealt out at random."
     x, reals = features(shown, net), features(train, net)
-    shuffled = numpy_rng(0, "shuffled labels").permutation(shown.labels)
     protocol = similarity_protocol(net, len(shown), train)
     return [
         row(
@@ -228,7 +225,10 @@ def nearest_control_rows(
             nearest_class_share(x, y, reals, train.labels),
             protocol,
         )
-        for name, y in {"real images": shown.labels, "shuffled labels": shuffled}.items()
+        for name, y in {
+            "real images": shown.labels,
+            "shuffled labels": with_shuffled_labels(shown).labels,
+        }.items()
     ]
 
 # %% ../../nbs/15_stages.conditional.ipynb #bef59c6d

@@ -5,12 +5,12 @@
 # %% ../../../nbs/17_studies.conditional_gans.plan.ipynb #4aed5992
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
 from ...base import DENSE_SIZE, check_choice, check_size
-from ...config import ReportConfig, as_list, as_names, check_dataset
+from ...config import ClassifyingReport, as_list, as_names, check_dataset
 
 # %% auto #0
 __all__ = ['MODELS', 'CONFIG', 'SMOKE', 'QUICK', 'DESK', 'GIVEN', 'PRESETS', 'ConditionalConfig']
@@ -19,7 +19,7 @@ __all__ = ['MODELS', 'CONFIG', 'SMOKE', 'QUICK', 'DESK', 'GIVEN', 'PRESETS', 'Co
 MODELS = ("cdcgan", "cgan", "cdcgan2")  # the paper's three; the first carries the arms on labels
 
 # %% ../../../nbs/17_studies.conditional_gans.plan.ipynb #c3ef72ea
-class ConditionalConfig(ReportConfig):
+class ConditionalConfig(ClassifyingReport):
     "Parameters of `papers/conditional_gans.ipynb`: three conditional GANs on each of several data sets."
 
     needs_every_set: ClassVar[bool] = False
@@ -38,15 +38,8 @@ class ConditionalConfig(ReportConfig):
     size_dataset: str = "intel-scenes"  # on it: early and late concatenation at other sizes
     sizes: list[int] = [16, 32, 64, 128]  # pixels of these arms
     mix: float = Field(1.0, gt=0, le=10)  # fakes for each real image where both are mixed
-    # the classifier of images of three channels; auto: ResNet-18 where its ImageNet weights are here,
-    # else EfficientNet-Lite0. Images of one channel have a softmax regression, as in the paper.
-    clf_network: Literal["auto", "resnet18", "effnet-lite0", "cnn", "softmax"] = "auto"
-    clf_finetune: Literal["head", "all"] = "head"
-    clf_pretrained: bool = True
-    clf_input: int = Field(64, ge=0)  # pixels that a pre-trained network is shown; 0: the images' own
-    clf_epochs: int = Field(10, ge=1)
-    clf_batch_size: int = Field(64, ge=2)
-    clf_download: bool = False  # whether ImageNet weights of ResNet-18 may be fetched
+    # the classifier's parameters are those of images of three channels; images of one channel have a softmax
+    # regression, as in the paper
     # what the paper's accuracy on real images may rest on: numbers of training images (0: all) and epochs
     choice_images: list[int] = [100, 300, 1000, 3000, 10000, 0]
     choice_epochs: list[int] = [1, 3, 10]

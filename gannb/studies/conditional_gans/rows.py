@@ -6,25 +6,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from ...base import GannbError, listed, numpy_rng
-from ...config import checked
+from ...base import GannbError, listed
+from ...classify import CALLED_FAKE, with_shuffled_labels
 from ...data import ImageSet
 from ...datasets.registry import check, here_or_fetched, info_of
-from ...datasets.shares import train_and_validation
+from ...datasets.shares import Parts
 from ...features import FeatureNet
 from ...ledger.network import ladder_row
-from ...metrics import normalised, spectrum_distance, vagueness
+from ...metrics import normalised, spectrum, spectrum_gap
 from ...models.dcgan import layer_table
 from gannb.stages.accuracy import (
     PAIRS,
-    Parts,
     accuracy_row,
     choice_rows,
     faith_control_rows,
@@ -40,10 +39,11 @@ from gannb.stages.classifier import (
     FeaturePool,
     Fitted,
     backbone_of,
-    balanced,
-    resnet18_or_effnet,
+    classifier_of,
+    labelled_parts,
+    some_of_each_class,
 )
-from ...stages.coarse import COARSE, coarse_numbers, coarse_protocol, coarse_rows
+from ...stages.coarse import COARSE, coarse_control_rows, coarse_rows
 from gannb.stages.conditional import (
     FEW_A_CLASS,
     LABELLED_REALS,
@@ -60,7 +60,6 @@ from gannb.stages.conditional import (
 from ...stages.controls import control_images, control_rows, pixel_rows, untrained_kids
 from ...stages.course import over_classes, rank_correlation
 from ...stages.features import fakes_of, features, inception_file, network
-from ...stages.gan import load_data, load_held_out
 from ...stages.judges import Scorer, some_images
 from ...stages.ladder import may_not_judge
 from ...stages.run import GanRun, epoch_near, new_discriminator, new_generator
@@ -70,49 +69,29 @@ from .plan import MODELS, ConditionalConfig
 from ..study import Study
 
 # %% auto #0
-__all__ = ['SHUFFLED', 'PLAIN', 'UNTRAINED', 'CONTROLS', 'LOOKS', 'AGGREGATES', 'REALS', 'BOTH', 'LATE', 'ALL', 'LESS',
-           'PAPER_SETS', 'PAPER_SIZES', 'INCEPTION', 'COUNTED', 'OTHER_REALS', 'CLOSEST', 'AVERAGED', 'Sets',
-           'some_of_each_class', 'sets_of', 'with_shuffled_labels', 'size_role', 'model_arm', 'size_arms', 'judge_of',
-           'arms', 'data_here', 'missing_sets', 'spectrum_rows', 'look_rows', 'gan_rows', 'gist_quality_rows',
-           'ruler_rows', 'coarse_control_rows', 'over_data_sets', 'shrunk', 'shrunk_rows', 'shrunk_control_rows',
-           'size_rows', 'difference_rows', 'cell_rows', 'data_facts', 'not_here', 'data_rows', 'printed_rows',
-           'network_rows', 'networks_of', 'similarity_net', 'similarity_of', 'classifier_of', 'real_parts',
+__all__ = ['SHUFFLED', 'PLAIN', 'UNTRAINED', 'CONTROLS', 'LOOKS', 'COARSE_CONTROLS', 'AGGREGATES', 'REALS', 'BOTH', 'LATE', 'ALL',
+           'LESS', 'PAPER_SETS', 'PAPER_SIZES', 'INCEPTION', 'COUNTED', 'CLOSEST', 'AVERAGED', 'sets_of', 'size_role',
+           'model_arm', 'size_arms', 'judge_of', 'arms', 'data_here', 'missing_sets', 'run_spectrum', 'spectrum_rows',
+           'look_rows', 'gan_rows', 'gist_quality_rows', 'ruler_rows', 'over_data_sets', 'shrunk', 'shrunk_rows',
+           'shrunk_control_rows', 'size_rows', 'difference_rows', 'cell_rows', 'data_facts', 'not_here', 'data_rows',
+           'printed_rows', 'network_rows', 'networks_of', 'similarity_net', 'similarity_of', 'clf_config', 'real_parts',
            'role_accuracies', 'accuracy_curves', 'accuracy_rows', 'lesson_control_rows', 'open_choice_rows',
-           'closest_rows', 'whole_sets', 'inception_rows', 'ladder_rows_of_means', 'rows']
+           'closest_rows', 'inception_rows', 'ladder_rows_of_means', 'rows']
 
 # %% ../../../nbs/17_studies.conditional_gans.rows.ipynb #3454d971
-@dataclass(frozen=True)
-class Sets:
-    "The images of one data set."
-
-    train: ImageSet  # GANs and classifiers learn from these
-    validation: ImageSet  # they choose the weights of classifiers
-    test: ImageSet  # they judge; nothing has seen them
-
-
-def some_of_each_class(images: ImageSet, n: int) -> ImageSet:  # n: in all; 0: every image
-    "At most n images of a labelled set, as many of each class."
-    return balanced(images, max(1, n // len(images.classes))) if n else images
-
-
-def sets_of(cfg: ConditionalConfig, name: str, size: int | None = None) -> Sets:  # size: None: the report's
+def sets_of(
+    cfg: ConditionalConfig,
+    name: str,  # of a data set
+    size: int | None = None,  # None: the report's
+    most: int | None = None,  # training images, 0: all; None: as the report says
+) -> Parts:
     "The images of a data set, cut. Raises `GannbError` when they are missing or have no classes."
     gan = cfg.training(dataset=name, batch_size=2, size=size or cfg.size)
-    train = load_data(gan, cfg.data_root, duplicates="clean", on_error=cfg.on_error)
-    test = load_held_out(gan, cfg.data_root, on_error=cfg.on_error)
-    if train.labels is None or len(train.classes) < 2:
-        raise GannbError(f"A conditional GAN needs images of two classes or more; {train.title} has not.")
-    parts = train_and_validation(some_of_each_class(train, cfg.images), cfg.train_share)
-    return Sets(parts["train"], parts["validation"], test)
+    most = cfg.images if most is None else most
+    return labelled_parts(gan, cfg.train_share, most, cfg.data_root, cfg.on_error)
 
 # %% ../../../nbs/17_studies.conditional_gans.rows.ipynb #0dcbea99
 SHUFFLED, PLAIN = "cdcgan, labels shuffled", "dcgan"  # arms with a known answer
-
-
-def with_shuffled_labels(images: ImageSet) -> ImageSet:
-    "The same images, their labels dealt out at random; each class keeps its number of images."
-    labels = numpy_rng(0, "shuffled labels").permutation(images.labels)
-    return replace(images, labels=labels, notes=(*images.notes, "labels shuffled"))
 
 
 def size_role(size: int) -> str:
@@ -123,7 +102,7 @@ def size_role(size: int) -> str:
 def model_arm(
     cfg: ConditionalConfig,
     model: str,  # of `models.registry`
-    sets: Sets,
+    sets: Parts,
     role: str,
     arm: str = "",  # by default the model
 ) -> Arm:
@@ -167,7 +146,7 @@ def arms(cfg: ConditionalConfig) -> list[Arm]:
     return [*main, *side, *(size_arms(cfg) if cfg.size_dataset in here else [])]
 
 # %% ../../../nbs/17_studies.conditional_gans.rows.ipynb #ed74a1ee
-def data_here(cfg: ConditionalConfig) -> dict[str, Sets]:  # name -> its images
+def data_here(cfg: ConditionalConfig) -> dict[str, Parts]:  # name -> its images
     "The data sets that are here. Raises `GannbError` where none is, or one cannot be read."
     missing = missing_sets(cfg)
     if len(missing) == len(cfg.datasets):
@@ -186,19 +165,35 @@ def missing_sets(cfg: ConditionalConfig) -> dict[str, str]:  # name -> where to 
     return out
 
 # %% ../../../nbs/17_studies.conditional_gans.rows.ipynb #f06cda7c
+def run_spectrum(run: GanRun, n: int) -> np.ndarray:  # (S // 2,) decibel
+    "The power spectrum of a run's fakes; computed once, for the rows and the figure."
+    fields = {"what": "spectrum", "G": run.sha256(), "seed": run.seed, "z_dist": run.fields["z_dist"], "n": n}
+
+    def compute() -> dict[str, float]:
+        return {str(k): v for k, v in enumerate(spectrum(fakes_of(run, run.epochs, n)))}
+
+    found = kept_numbers(fields, compute)
+    return np.array([found[str(k)] for k in range(len(found))])
+
+
 def spectrum_rows(
-    arm: str, role: str, seed: int | None, step: str, fake: ImageSet | np.ndarray, scorer: Scorer
+    arm: str,
+    role: str,
+    seed: int | None,
+    step: str,
+    fake: np.ndarray,  # (S // 2,) decibel
+    scorer: Scorer,
 ) -> list[dict]:
-    "How far the power spectrum of images is from that of real ones, and whether fine detail is lacking."
-    real = np.asarray(scorer.real.images)
-    fake = np.asarray(fake.images if isinstance(fake, ImageSet) else fake)
+    "How far a power spectrum is from that of real images, and whether fine detail is lacking."
+    real = spectrum(np.asarray(scorer.real.images))
     protocol = {
-        "n_real": len(real),
-        "n_fake": len(fake),
+        "n_real": len(scorer.real),
+        "n_fake": scorer.n_fake,
         "reference": scorer.real.fingerprint,
         "size": scorer.real.size,
     }
-    values = {"spectrum_distance": spectrum_distance(real, fake), "vagueness": vagueness(real, fake)}
+    gap = spectrum_gap(real, fake)
+    values = {"spectrum_distance": gap.distance, "vagueness": gap.vagueness}
     return [row(arm, role, seed, step, metric, value, protocol) for metric, value in values.items()]
 
 
@@ -211,12 +206,11 @@ def look_rows(t: Trained, run: GanRun, learn: ImageSet) -> list[dict]:  # learn:
     for label, epoch in places.items():
         out += score_rows(arm, role, run, scorer, t.data, epoch, label)
         out += pixel_rows("gist_kid", arm, role, run, scorer, learn, epoch, label)
-    if run.diverged is not None:
-        return out
-    out.append(within_row(arm, role, run, scorer))
-    out += coarse_rows(arm, role, run, scorer)
+    out += [within_row(arm, role, run, scorer), *coarse_rows(arm, role, run, scorer)]
     out += pixel_rows("gist_kid", arm, role, run, scorer, learn, 0, UNTRAINED)
-    return out + spectrum_rows(arm, role, run.seed, "end", fakes_of(run, run.epochs, scorer.n_fake), scorer)
+    lost = np.full(scorer.real.size // 2, np.nan)  # a run that diverged has no spectrum, and stays in
+    power = lost if run.diverged is not None else run_spectrum(run, scorer.n_fake)
+    return out + spectrum_rows(arm, role, run.seed, "end", power, scorer)
 
 
 UNTRAINED = "untrained"  # step of what G says before training
@@ -262,7 +256,8 @@ CONTROLS = (
     "brighter",
     "20 images repeated",
 )
-LOOKS = CONTROLS[:-1]  # for the second ruler of looks
+LOOKS = CONTROLS[:-1]  # for the second ruler of looks, and for the spectrum
+COARSE_CONTROLS = ("real images", "slight blur", "invisible noise")  # for variety with both sides blurred
 
 
 def ruler_rows(study: Study) -> list[dict]:
@@ -272,22 +267,13 @@ def ruler_rows(study: Study) -> list[dict]:
         untrained = untrained_kids(t.runs, t.scorer)
         out += control_rows(role, t.scorer, t.data, untrained, CONTROLS, told_apart=LOOKS)
         out += within_control_rows(role, t.scorer, t.data)
-        out += coarse_control_rows(role, t.scorer, t.data)
-        for name, images in control_images(t.data, t.scorer.n_fake, CONTROLS[:-1]).items():
-            out += spectrum_rows(name, role, None, "control", images, t.scorer)
-    return out
-
-# %% ../../../nbs/17_studies.conditional_gans.rows.ipynb #99d646c0
-def coarse_control_rows(role: str, scorer: Scorer, train: ImageSet) -> list[dict]:
-    "Variety with both sides blurred, of real images, of few of each class, and of damaged ones."
-    n, out = scorer.n_fake, []
-    shown = control_images(train, n, ("real images", "slight blur", "invisible noise"))
-    shown[FEW_A_CLASS] = np.asarray(few_of_each_class(train, n).images)
-    for name, images in shown.items():
-        who = {"control": name, "train": train.fingerprint}
-        found = coarse_numbers(scorer, who, lambda images=images: images)
-        protocol = coarse_protocol(scorer, n)
-        out += [row(name, role, None, "control", metric, found[metric], protocol) for metric in COARSE]
+        shown = control_images(t.data, t.scorer.n_fake, LOOKS)
+        few = {FEW_A_CLASS: np.asarray(few_of_each_class(t.data, t.scorer.n_fake).images)}
+        out += coarse_control_rows(
+            role, t.scorer, t.data, {name: shown[name] for name in COARSE_CONTROLS} | few
+        )
+        for name, images in shown.items():
+            out += spectrum_rows(name, role, None, "control", spectrum(images), t.scorer)
     return out
 
 # %% ../../../nbs/17_studies.conditional_gans.rows.ipynb #1bb22e1f
@@ -295,7 +281,7 @@ AGGREGATES = {"all data sets": (1, 3), "colour data sets": (3,), "grey data sets
 REALS = "real images"  # the arm without any GAN
 
 
-def over_data_sets(rows: Sequence[Mapping], sets: Mapping[str, Sets]) -> list[dict]:
+def over_data_sets(rows: Sequence[Mapping], sets: Mapping[str, Parts]) -> list[dict]:
     "The means of what every model has on every data set."
     out = []
     for name, channels in AGGREGATES.items():
@@ -549,7 +535,7 @@ def printed_rows(published: Mapping[str, Any]) -> list[dict]:  # of the paper's 
     ]
 
 # %% ../../../nbs/17_studies.conditional_gans.rows.ipynb #2704aed8
-def network_rows(cfg: ConditionalConfig, sets: Mapping[str, Sets]) -> list[dict]:
+def network_rows(cfg: ConditionalConfig, sets: Mapping[str, Parts]) -> list[dict]:
     "How many convolutions the networks have that are trained here."
     first, out = next(iter(sets.values())).train, []
     for model in MODELS:
@@ -599,37 +585,21 @@ def similarity_of(study: Study) -> list[dict]:
     return out
 
 # %% ../../../nbs/17_studies.conditional_gans.rows.ipynb #590842ba
-def classifier_of(cfg: ConditionalConfig, channels: int) -> ClassifierConfig:
+def clf_config(cfg: ConditionalConfig, channels: int) -> ClassifierConfig:
     "All that decides the training of the classifier of images of so many channels."
-    shared = {
-        "epochs": cfg.clf_epochs,
-        "batch_size": cfg.clf_batch_size,
-        "threads": cfg.threads or 1,
-        "device": cfg.device,
-        "download": cfg.clf_download,
-    }
-    if channels == 1:
-        own = {"network": "softmax", "finetune": "all", "pretrained": False, "input_size": None}
-    else:
-        own = {
-            "network": resnet18_or_effnet(cfg.clf_network, cfg.clf_download),
-            "finetune": cfg.clf_finetune,
-            "pretrained": cfg.clf_pretrained,
-            "input_size": cfg.clf_input or None,
-        }
-    return checked(ClassifierConfig, shared | own)
+    softmax = {"network": "softmax", "finetune": "all", "pretrained": False, "input_size": None}
+    return classifier_of(cfg, **softmax if channels == 1 else {})
 
 
-def real_parts(cfg: ConditionalConfig, sets: Sets) -> Parts:
+def real_parts(cfg: ConditionalConfig, sets: Parts) -> Parts:
     "The real images of a data set as classifiers take them."
-    test = some_of_each_class(sets.test, cfg.test_images)
-    return Parts(sets.train, sets.validation, test)
+    return replace(sets, test=some_of_each_class(sets.test, cfg.test_images))
 
 # %% ../../../nbs/17_studies.conditional_gans.rows.ipynb #fb9c112f
-def role_accuracies(study: Study, role: str, sets: Sets) -> list[dict]:
+def role_accuracies(study: Study, role: str, sets: Parts) -> list[dict]:
     "Every accuracy of one data set: without a GAN, of each model, of the arms on labels, and the controls."
     cfg, real = study.cfg, real_parts(study.cfg, sets)
-    clf = classifier_of(cfg, real.train.channels)
+    clf = clf_config(cfg, real.train.channels)
     pool = FeaturePool(backbone_of(clf), clf.recipe().augment) if clf.frozen else None
     reals = {seed: fit_of(clf, real, seed, pool) for seed in cfg.seeds}
     fits = {(role, REALS, seed, "real"): fit for seed, fit in reals.items()}
@@ -669,9 +639,6 @@ def accuracy_rows(study: Study) -> list[dict]:
     return out
 
 # %% ../../../nbs/17_studies.conditional_gans.rows.ipynb #265993ad
-OTHER_REALS = "other real images, called fake"
-
-
 def _every_other(images: ImageSet, first: int) -> ImageSet:
     "Half of the images of each class: the first, third ... or the second, fourth ..."
     rows = [np.flatnonzero(images.labels == k)[first::2] for k in range(len(images.classes))]
@@ -691,7 +658,7 @@ def lesson_control_rows(
     )
     fit, out = fit_of(clf, one, 0, pool), []
     own = {**accuracy_row(REALS, role, fit, one.test, "real", "real"), "seed": None}
-    for name, fake in {OTHER_REALS: other, FEW_A_CLASS: few}.items():
+    for name, fake in {CALLED_FAKE: other, FEW_A_CLASS: few}.items():
         parts = {"real": one, "fake": fake, "mixed": mixed_parts(one, fake)}
         found = [{**r, "seed": None} for r in kind_rows(name, role, parts, fit, clf, pool)[0]]
         found += _differences([*found, own], name, role)
@@ -705,12 +672,11 @@ CLOSEST = "closest choice"
 def open_choice_rows(study: Study) -> list[dict]:
     "What the accuracy on real images is for other numbers of images and epochs, on data sets of one channel."
     cfg, out = study.cfg, []
-    for role in study.facts["sets"]:
-        train, test = whole_sets(cfg, role)
-        if train.channels == 1:
-            parts = train_and_validation(train, cfg.train_share)
-            how = (classifier_of(cfg, 1), cfg.choice_images, cfg.choice_epochs, cfg.seeds)
-            out += choice_rows(role, parts["train"], parts["validation"], test, *how)
+    for role, sets in study.facts["sets"].items():
+        if sets.train.channels == 1:
+            every = real_parts(cfg, sets_of(cfg, role, most=0))
+            choices = (cfg.choice_images, cfg.choice_epochs, cfg.seeds)
+            out += choice_rows(role, every.train, every.validation, every.test, clf_config(cfg, 1), *choices)
     return out + closest_rows(out, study.published["table2"])
 
 
@@ -730,14 +696,6 @@ def closest_rows(rows: Sequence[Mapping], table2: Mapping[str, Mapping]) -> list
         row(CLOSEST, "grey data sets", seed, "end", "acc_real_gap", float(np.mean(v)), card)
         for seed, v in gaps[arm].items()
     ]
-
-
-def whole_sets(cfg: ConditionalConfig, name: str) -> tuple[ImageSet, ImageSet]:  # to learn from, to test
-    "All training images of a data set, and the test images of its classifiers."
-    gan = cfg.training(dataset=name, batch_size=2, size=cfg.size)
-    train = load_data(gan, cfg.data_root, duplicates="clean", on_error=cfg.on_error)
-    test = load_held_out(gan, cfg.data_root, on_error=cfg.on_error)
-    return train, some_of_each_class(test, cfg.test_images)
 
 # %% ../../../nbs/17_studies.conditional_gans.rows.ipynb #f1a84250
 def inception_rows(study: Study) -> list[dict]:

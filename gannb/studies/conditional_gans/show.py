@@ -5,7 +5,7 @@
 # %% ../../../nbs/17_studies.conditional_gans.show.ipynb #df6d4d5b
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,13 +13,13 @@ import numpy as np
 
 from ... import plot
 from ...base import Missing, listed
+from ...classify import CALLED_FAKE
 from ...metrics import spectrum
 from ...models.dcgan import layer_table
 from ...stages import cards as cards_room
 from ...stages.accuracy import PROTOCOLS, metric_of
 from ...stages.arms import Trained
-from ...stages.conditional import LABELLED_REALS, SURE, conditional_fakes
-from ...stages.features import fakes_of
+from ...stages.conditional import FEW_A_CLASS, LABELLED_REALS, SURE, conditional_fakes
 from ...stages.ladder import LADDER_COLUMNS, LIKE_WITH_LIKE, ladder_rows, ladder_sentence
 from ...stages.tables import number
 from . import words
@@ -30,6 +30,7 @@ from gannb.studies.conditional_gans.rows import (
     REALS,
     SHUFFLED,
     networks_of,
+    run_spectrum,
     size_role,
 )
 from .words import ACROSS, MODEL_NAMES, cell, said, set_name
@@ -54,6 +55,37 @@ def _with_means(study: Study) -> list[str]:
     "The data sets, and the means over several of them."
     roles = _roles(study)
     return roles + ([ACROSS] if len(roles) > 1 else [])
+
+
+def _model_rows(
+    study: Study,
+    roles: Sequence[str],
+    heads: Mapping[str, str],  # of the table: the first names a row, the others are metrics
+    arms: Mapping[str, str] = MODEL_NAMES,  # arm -> how the page calls it
+    at: str = "end",
+) -> list[dict[str, Any]]:
+    "A row for each arm on each data set: its name, then the cells of the metrics."
+    name, *metrics = heads
+    return [
+        {name: f"{set_name(role)}, {called}"} | {m: cell(study, role, arm, m, at) for m in metrics}
+        for role in roles
+        for arm, called in arms.items()
+    ]
+
+
+def _model_dots(
+    study: Study, metric: str, more: Callable[[str, str], str] = lambda role, arm: ""
+) -> list[dict]:
+    "A row of dots for each model on each data set, a dot a seed; `more` is added to its name."
+    found = [
+        {
+            "label": f"{set_name(role)}, {name}{more(role, model)}",
+            "values": study.results.values(role, model, metric),
+        }
+        for role in _roles(study)
+        for model, name in MODEL_NAMES.items()
+    ]
+    return [dots for dots in found if dots["values"]]
 
 
 def _class_rows(trained: Sequence[Trained], n: int, classes: int) -> np.ndarray:  # (classes * m * n, H, W, C)
@@ -312,12 +344,7 @@ def inception(study: Study) -> Table | None:
         | {f"inception_fid_{n}": f"FID, {n} numbers" for n in (64, 192, 768, 2048)}
         | {"inception_is": "IS"}
     )
-    rows = [
-        {"model": f"{set_name(role)}, {name}"}
-        | {m: cell(study, role, model, m) for m in heads if m != "model"}
-        for role in _roles(study, 3)
-        for model, name in MODEL_NAMES.items()
-    ]
+    rows = _model_rows(study, _roles(study, 3), heads)
     return Table("inception", rows, heads, f"FID at four depths of Inception, and IS. {study.seeds}.", "cell")
 
 # %% ../../../nbs/17_studies.conditional_gans.show.ipynb #037040a0
@@ -373,12 +400,7 @@ LESS_HEADS = {
 
 def accuracy_differences(study: Study) -> Table:
     "What fakes add or take away, by the protocol."
-    rows = [
-        {"model": f"{set_name(role)}, {name}"}
-        | {m: cell(study, role, model, m) for m in LESS_HEADS if m != "model"}
-        for role in _with_means(study)
-        for model, name in MODEL_NAMES.items()
-    ]
+    rows = _model_rows(study, _with_means(study), LESS_HEADS)
     order, test = (said(study, ACROSS, ALL, m) for m in ("cells_in_order", "cells_in_order_real_test"))
     caption = (
         "Differences of accuracies inside a seed; above 0: better than real images alone. The printed order "
@@ -390,22 +412,11 @@ def accuracy_differences(study: Study) -> Table:
 
 def cells(study: Study) -> Figure:
     "Own kind against real test, every cell and seed."
-    panels = []
-    for metric, title in (
-        (metric_of("fake", "fake"), "tested on fakes"),
-        (metric_of("fake", "real"), "tested on real images"),
-    ):
-        rows = [
-            (set_name(role), MODEL_NAMES[m], study.results.values(role, m, metric))
-            for role in _roles(study)
-            for m in MODEL_NAMES
-        ]
-        panels.append((title, rows))
+    asked = {"fake": "tested on fakes", "real": "tested on real images"}
     dots = [
-        {"label": f"{name}, {model}: {title}", "values": values}
-        for title, rows in panels
-        for name, model, values in rows
-        if values
+        own
+        for kind, title in asked.items()
+        for own in _model_dots(study, metric_of("fake", kind), lambda role, model, title=title: f": {title}")
     ]
     return Figure(
         "cells",
@@ -487,13 +498,8 @@ VARIETY = {
 
 def variety(study: Study) -> Table:
     "How various the images are, inside their classes and in all."
-    rows = [
-        {"model": f"{set_name(role)}, {name}"}
-        | {m: cell(study, role, model, m) for m in VARIETY if m != "model"}
-        for role in _with_means(study)
-        for model, name in MODEL_NAMES.items()
-    ]
-    few = number(study.results.cell(ACROSS, "few images a class", "class_diversity", "control"), ".2f")
+    rows = _model_rows(study, _with_means(study), VARIETY)
+    few = number(study.results.cell(ACROSS, FEW_A_CLASS, "class_diversity", "control"), ".2f")
     caption = (
         "Variety inside the classes: mean distance of two images of a class over that of real images; five "
         "real images a "
@@ -505,13 +511,11 @@ def variety(study: Study) -> Table:
 
 def diversity_accuracy(study: Study) -> Figure:
     "Does low variety go with high accuracy?"
-    rows = []
-    for role in _roles(study):
-        for model, name in MODEL_NAMES.items():
-            values = study.results.values(role, model, "class_diversity")
-            accuracy = said(study, role, model, metric_of("fake", "fake"))
-            if values:
-                rows.append({"label": f"{set_name(role)}, {name}: accuracy {accuracy}", "values": values})
+
+    def accuracy(role: str, model: str) -> str:
+        return f": accuracy {said(study, role, model, metric_of('fake', 'fake'))}"
+
+    rows = _model_dots(study, "class_diversity", accuracy)
     rank = said(study, ACROSS, ALL, "diversity_accuracy_rank")
     return Figure(
         "diversity_accuracy",
@@ -580,7 +584,7 @@ def spectra(study: Study) -> tuple[Figure, Table]:
         for model, color in (("cgan", "D"), ("cdcgan", "G"), ("cdcgan2", "fake")):
             runs = study[role, model].whole
             if runs:
-                y = [spectrum(fakes_of(run, run.epochs, t.scorer.n_fake)) for run in runs]
+                y = [run_spectrum(run, t.scorer.n_fake) for run in runs]
                 series.append(
                     {"label": MODEL_NAMES[model], "x": waves, "y": np.array(y), "color": plot.COLORS[color]}
                 )
@@ -592,12 +596,7 @@ def spectra(study: Study) -> tuple[Figure, Table]:
         f"{model_means(study, 'spectrum_distance', '.1f')} dB.",
         "A panel a data set: power against the frequency for real images and the three models.",
     )
-    rows = [
-        {"model": f"{set_name(role)}, {name}"}
-        | {m: cell(study, role, model, m) for m in ("spectrum_distance", "vagueness")}
-        for role in _with_means(study)
-        for model, name in MODEL_NAMES.items()
-    ]
+    rows = _model_rows(study, _with_means(study), SPECTRA)
     blur = number(study.results.cell(ACROSS, "slight blur", "spectrum_distance", "control"), ".1f")
     caption = (
         f"Distance of two power spectra (root mean square); slightly blurred real images have {blur} dB. "
@@ -618,16 +617,9 @@ SIMILARITY = {
 
 def similarity(study: Study) -> Table:
     "Unlabelled test images take the label of similar labelled ones."
-    rows = [
-        {"model": f"{set_name(role)}, {name}"}
-        | {
-            m: cell(study, role, arm, m) if not (arm == LABELLED_REALS and m == "nearest_class") else "-"
-            for m in SIMILARITY
-            if m != "model"
-        }
-        for role in _with_means(study)
-        for arm, name in LABELLERS.items()
-    ]
+    found = _model_rows(study, _with_means(study), SIMILARITY, LABELLERS)
+    asked = {"nearest_class": "-"}  # of real images, which nobody ordered
+    rows = [r | asked if isinstance(r["nearest_class"], Missing) else r for r in found]
     caption = (
         "Real test images take the label that most of their ten nearest labelled images have, in the "
         "features of EfficientNet-Lite0, which saw no "
@@ -695,8 +687,9 @@ def label_controls(study: Study) -> Table:
         SHUFFLED: "cDCGAN, trained with shuffled labels",
         PLAIN: "DCGAN without labels, named at random",
     }
+    metrics = ("real_on_fake", "nearest_class")
     rows = [
-        {"what": name} | {m: cell(study, role, arm, m) for m in ("real_on_fake", "nearest_class")}
+        {"what": name} | study.results.cells(role, arm, metrics)
         for arm, name in arms.items()
         if (role, arm) in study
     ]
@@ -705,11 +698,9 @@ def label_controls(study: Study) -> Table:
         "one label in ten wrong": "real images, one label in ten wrong",
         "shuffled labels": "real images, labels shuffled",
     }
-    for arm, name in controls.items():
-        rows.append(
-            {"what": name}
-            | {m: cell(study, role, arm, m, "control") for m in ("real_on_fake", "nearest_class")}
-        )
+    rows += [
+        {"what": name} | study.results.cells(role, arm, metrics, "control") for arm, name in controls.items()
+    ]
     chance = 1 / len(study.facts["sets"][role].train.classes)
     caption = (
         f"{set_name(role)}: share of images that a classifier trained on real images names as they were "
@@ -721,15 +712,12 @@ def label_controls(study: Study) -> Table:
 
 def faithfulness(study: Study) -> Figure:
     "Do the fakes show the class that was ordered?"
-    rows = [
-        {"label": f"{set_name(role)}, {name}", "values": study.results.values(role, model, "real_on_fake")}
-        for role in _roles(study)
-        for model, name in MODEL_NAMES.items()
-        if study.results.values(role, model, "real_on_fake")
-    ]
     return Figure(
         "faithfulness",
-        plot.seed_dots(rows, xlabel="share of fakes that a classifier of real images names as ordered"),
+        plot.seed_dots(
+            _model_dots(study, "real_on_fake"),
+            xlabel="share of fakes that a classifier of real images names as ordered",
+        ),
         "Trained on real images, tested on fakes: how often the class that was ordered is named. Mean of "
         f"the data sets: {model_means(study, 'real_on_fake')}; "
         f"on real images {said(study, ACROSS, REALS, 'real_on_real')}.",
@@ -748,15 +736,10 @@ CONTROL_HEADS = {
 def accuracy_controls(study: Study) -> Table:
     "The protocols on real images of known worth."
     arms = {
-        "other real images, called fake": "the other half of the real images",
-        "few images a class": "five real images a class, again and again",
+        CALLED_FAKE: "the other half of the real images",
+        FEW_A_CLASS: "five real images a class, again and again",
     }
-    rows = [
-        {"what": f"{set_name(role)}: {name}"}
-        | {m: cell(study, role, arm, m, "control") for m in CONTROL_HEADS if m != "what"}
-        for role in _with_means(study)
-        for arm, name in arms.items()
-    ]
+    rows = _model_rows(study, _with_means(study), CONTROL_HEADS, arms, "control")
     caption = (
         "Real images handed in as fakes, one seed. Other real images must change nothing but for their "
         "luck; five of each class must look easy to "

@@ -142,11 +142,10 @@ def split_words(study: Study) -> str:
 
 # %% ../../../nbs/17_studies.conditional_gans.words.ipynb #be9612fa
 ACROSS = "all data sets"
-_MODELS_AT = {name: model for model, name in MODEL_NAMES.items()}
 
 
 def _of_models(metric: str, role: str = ACROSS, at: Any = "end") -> dict[str, tuple]:
-    return {name: (role, model, metric, at) for name, model in _MODELS_AT.items()}
+    return {name: (role, model, metric, at) for model, name in MODEL_NAMES.items()}
 
 
 MEASURES = {  # measure of an open choice -> quantity, form, words -> where its number stands

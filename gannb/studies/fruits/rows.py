@@ -19,7 +19,7 @@ from ...metrics import near_duplicate_share, near_duplicates, normalised
 from ...models.guidelines import guidelines
 from ...stages.arms import Arm, Trained, epochs_for
 from ...stages.classifier import Namer
-from ...stages.coarse import coarse_number, coarse_numbers, coarse_protocol, coarse_rows
+from ...stages.coarse import coarse_control_rows, coarse_number, coarse_rows
 from gannb.stages.controls import (
     control_images,
     control_rows,
@@ -46,7 +46,7 @@ __all__ = ['EQUAL_NUMBERS', 'ROLES', 'NOTE', 'PUBLISHED', 'FEWEST', 'FAIL_ACCURA
            'less_data_arms', 'more_convolutions_arms', 'arms', 'published_scorer', 'equal_scorers', 'failed',
            'early_epochs', 'printed_rows', 'fact_rows', 'images_here', 'count_rows', 'duplicate_row', 'published_rows',
            'gap_rows', 'early_rows', 'first_rows', 'main_rows', 'gan_rows', 'gains', 'variety_namer', 'lost_images',
-           'coarse_control_rows', 'split_rows', 'equal_control_rows', 'all_control_rows', 'inception_table',
+           'lost_control_rows', 'split_rows', 'equal_control_rows', 'all_control_rows', 'inception_table',
            'inception_rows', 'not_here', 'copies_untold', 'rows']
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #7df72d63
@@ -420,18 +420,13 @@ def lost_images(study: Study, t: Trained) -> dict[str, np.ndarray]:  # control -
 COARSE_CONTROLS = ("real images", "slight blur", "slight noise", "20 images repeated")
 
 
-def coarse_control_rows(t: Trained, lost: Mapping[str, np.ndarray]) -> list[dict]:
+def lost_control_rows(t: Trained, lost: Mapping[str, np.ndarray]) -> list[dict]:
     "The rulers that do not mind blur, on real images: blurred, with noise, repeated, of fewer kinds."
     names = [
         n for n in COARSE_CONTROLS if n != "20 images repeated" or min(len(t.data), t.scorer.n_fake) > 20
     ]
-    out = []
-    for name, images in {**control_images(t.data, t.scorer.n_fake, names), **lost}.items():
-        who = {"images": name, "n": len(images), "train": t.data.fingerprint}
-        found = coarse_numbers(t.scorer, who, lambda images=images: images)
-        protocol = coarse_protocol(t.scorer, len(images))
-        out += [row(name, t.role, None, "control", m, v, protocol) for m, v in found.items()]
-    return out
+    shown = {**control_images(t.data, t.scorer.n_fake, names), **lost}
+    return coarse_control_rows(t.role, t.scorer, t.data, shown)
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #2cdd7225
 def split_rows(t: Trained, equal: Scorer, untrained: Sequence[float]) -> list[dict]:
@@ -473,7 +468,7 @@ def all_control_rows(study: Study) -> list[dict]:
         out += picture_control_rows(role, t.data, t.held)
         out += copy_control_rows(role, Scorer(t.scorer.net, t.judging, t.scorer.n_fake), t.data)
         if (role, "none") in study:
-            out += coarse_control_rows(t, lost)
+            out += lost_control_rows(t, lost)
     return out
 
 # %% ../../../nbs/17_studies.fruits.rows.ipynb #823d4723

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ...base import check_choice
-from ...config import ReportConfig, as_list, as_names, check_dataset, falling_shares
+from ...config import ClassifyingReport, as_list, as_names, check_dataset, falling_shares
 
 # %% auto #0
 __all__ = ['VARIANTS', 'CONFIG', 'SMOKE', 'QUICK', 'DESK', 'GIVEN', 'PRESETS', 'ScenesConfig']
@@ -29,7 +29,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 # %% ../../../nbs/17_studies.scene_augmentation.plan.ipynb #76b569de
-class ScenesConfig(ReportConfig):
+class ScenesConfig(ClassifyingReport):
     "Parameters of `papers/scene_augmentation.ipynb`: a GAN a class; classifiers on real, fake and both."
 
     dataset: str = "intel-scenes"
@@ -40,18 +40,10 @@ class ScenesConfig(ReportConfig):
     # shares of the real images that are kept, and the classes of these arms (empty: all)
     shares: list[float] = [1.0, 0.5, 0.25, 0.1, 0.05]
     share_classes: list[str] = []
-    # the classifier; auto: ResNet-18 where its ImageNet weights are here, else EfficientNet-Lite0
-    clf_network: Literal["auto", "resnet18", "effnet-lite0", "cnn", "softmax"] = "auto"
-    clf_finetune: Literal["head", "all"] = "head"
-    clf_pretrained: bool = True
-    clf_input: int = Field(64, ge=0)  # pixels that a pre-trained network is shown; 0: the images' own
     clf_optimiser: Literal["adam", "sgd", "rmsprop"] = "adam"
     clf_lr: float | None = Field(None, gt=0, lt=1)  # None: a usual one for the optimiser
     clf_schedule: Literal["none", "cosine", "step"] = "cosine"
-    clf_epochs: int = Field(10, ge=1)
-    clf_batch_size: int = Field(64, ge=2)
     clf_variants: list[str] = list(VARIANTS)  # further settings, each tried once on real images
-    clf_download: bool = False  # whether ImageNet weights of ResNet-18 may be fetched
 
     @property
     def data_sets(self) -> list[str]:

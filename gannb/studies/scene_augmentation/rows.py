@@ -13,11 +13,10 @@ import numpy as np
 
 from ...base import GannbError
 from ...classify import Curves, control_sets, joined, share_of
-from ...config import checked
 from ...data import ImageSet
 from ...datasets.registry import check
 from ...datasets.scenes import SCENES_OFFICIAL
-from ...datasets.shares import SHARES, train_and_validation
+from ...datasets.shares import SHARES, Parts
 from ...datasets.survey import findings
 from ...layers import GROUPS, PLACES
 from ...ledger.network import ladder_row
@@ -30,14 +29,14 @@ from gannb.stages.classifier import (
     ClassifierConfig,
     Comparison,
     TrainingSet,
+    classifier_of,
     compare_training_sets,
+    labelled_parts,
     most_steps,
     near_copies,
-    resnet18_or_effnet,
 )
 from ...stages.controls import control_rows, pixel_rows, untrained_kids
 from ...stages.course import course_rows, gist_rank_row, over_classes
-from ...stages.gan import load_data, load_held_out
 from ...stages.ladder import may_not_judge
 from ...stages.layers import layer_rows, network_of, untouched
 from ...stages.run import FIXED_SAMPLES, GanRun, epoch_near
@@ -56,7 +55,7 @@ from ..study import Study, trained_networks
 
 # %% auto #0
 __all__ = ['SCENES', 'RULER_CONTROLS', 'LOOKS_CONTROLS', 'VALIDATES', 'FLIPS', 'FEW', 'CLOSE', 'RANGES', 'NETWORK', 'EXCESS',
-           'RISES', 'Sets', 'scene_sets', 'parts_of', 'arms', 'proportion_difference', 'printed_rows', 'data_facts',
+           'RISES', 'scene_sets', 'parts_of', 'arms', 'proportion_difference', 'printed_rows', 'data_facts',
            'data_rows', 'network_rows', 'main_run_rows', 'gan_rows', 'ruler_rows', 'clf_config', 'FakeSource',
            'named_sets', 'further_sets', 'validation_sets', 'Bench', 'bench_of', 'fake_source', 'main_comparison',
            'filled_up', 'control_comparison', 'share_comparison', 'variant_rows', 'epochs_to_converge', 'derived_rows',
@@ -67,26 +66,11 @@ __all__ = ['SCENES', 'RULER_CONTROLS', 'LOOKS_CONTROLS', 'VALIDATES', 'FLIPS', '
 SCENES = "scenes"  # `dataset` in the ledger of what all classes say together
 
 
-@dataclass(frozen=True)
-class Sets:
-    "The images of the study."
-
-    train: ImageSet  # GANs and classifiers learn from these
-    validation: ImageSet  # they choose the classifier's weights
-    test: ImageSet  # they judge; nothing has seen them
-
-
-def scene_sets(cfg: ScenesConfig) -> Sets:
+def scene_sets(cfg: ScenesConfig) -> Parts:
     """The real images, cleaned of copies and split by class; no GAN has been trained yet.
     Raises `GannbError` when data are missing or have no classes."""
     gan = cfg.training(dataset=cfg.dataset, classes=cfg.classes, batch_size=2)
-    where = {"on_error": cfg.on_error}
-    train = load_data(gan, cfg.data_root, duplicates="clean", **where)
-    test = load_held_out(gan, cfg.data_root, **where)
-    if train.labels is None or len(train.classes) < 2:
-        raise GannbError(f"A classifier needs images of two classes or more; {train.title} has not.")
-    parts = train_and_validation(train, cfg.train_share)
-    return Sets(parts["train"], parts["validation"], test)
+    return labelled_parts(gan, cfg.train_share, data_root=cfg.data_root, on_error=cfg.on_error)
 
 # %% ../../../nbs/17_studies.scene_augmentation.rows.ipynb #d4a63b15
 def parts_of(cfg: ScenesConfig, train: ImageSet) -> dict[float, ImageSet]:
@@ -219,21 +203,8 @@ def ruler_rows(study: Study) -> list[dict]:
 # %% ../../../nbs/17_studies.scene_augmentation.rows.ipynb #4a8e2175
 def clf_config(cfg: ScenesConfig, **changes: Any) -> ClassifierConfig:
     "All that decides the training of a classifier of this report."
-    own = {
-        "network": resnet18_or_effnet(cfg.clf_network, cfg.clf_download),
-        "finetune": cfg.clf_finetune,
-        "pretrained": cfg.clf_pretrained,
-        "input_size": cfg.clf_input or None,
-        "optimiser": cfg.clf_optimiser,
-        "lr": cfg.clf_lr,
-        "schedule": cfg.clf_schedule,
-        "epochs": cfg.clf_epochs,
-        "batch_size": cfg.clf_batch_size,
-        "threads": cfg.threads or 1,
-        "device": cfg.device,
-        "download": cfg.clf_download,
-    }
-    return checked(ClassifierConfig, own | changes)
+    own = {"optimiser": cfg.clf_optimiser, "lr": cfg.clf_lr, "schedule": cfg.clf_schedule}
+    return classifier_of(cfg, **own | changes)
 
 # %% ../../../nbs/17_studies.scene_augmentation.rows.ipynb #9f397ddf
 VALIDATES = "validated on"  # such an arm has validation images of its own kind
@@ -308,7 +279,7 @@ def validation_sets(real: ImageSet, validation: ImageSet, fakes: FakeSource, set
 class Bench:
     "What all comparisons of the study share."
 
-    sets: Sets
+    sets: Parts
     cfg: ClassifierConfig
     seeds: Sequence[int]
     steps: int  # of the protocol of equal steps
