@@ -1,11 +1,15 @@
 """The conditional study: what is trained, what its rows say of known numbers, what is missing."""
 
+import math
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import yaml
 
 from gannb.base import GannbError
 from gannb.config import checked
+from gannb.features import Ladder
 from gannb.studies.conditional_gans import rows as study
 from gannb.studies.conditional_gans import words
 from gannb.studies.conditional_gans.plan import CONFIG, MODELS, PRESETS
@@ -50,7 +54,6 @@ def test_every_model_on_every_set_and_the_arms_on_labels_and_sizes(cfg):
         "cdcgan2",
     ]
     assert not set(plain.pixel_hashes()) & set(arms[0].held.pixel_hashes())
-    assert {study.judge_of(cfg, a) for a in arms} == {"domain"}
 
 
 def test_each_class_keeps_its_share_of_a_limit(cfg):
@@ -58,15 +61,10 @@ def test_each_class_keeps_its_share_of_a_limit(cfg):
     assert set(sets.train.counts().values()) <= {13, 14} and len(sets.train) + len(sets.validation) == 160
 
 
-def test_colour_images_are_judged_by_the_judge_of_the_config():
+def test_grey_images_train_as_long_as_the_paper_says():
     desk = checked(CONFIG, {"preset": "desk"} | PRESETS["desk"])
-
-    class Arm:
-        class data:
-            channels = 3
-
-    assert study.judge_of(desk, Arm) == "effnet-lite0" and desk.epochs_of(3) == 1
-    assert checked(CONFIG, {}).epochs_of(3) == 100
+    assert desk.epochs_of(3) == 1 and checked(CONFIG, {}).epochs_of(3) == 100
+    assert checked(CONFIG, {}).epochs_of(1) == 10
 
 
 def test_data_sets_that_are_not_here_are_named(tmp_path):
@@ -237,3 +235,35 @@ def test_every_measure_of_an_open_choice_is_known(published):
     asked = {choice["measure"] for choice in published["open_choices"] if choice.get("measure")}
     assert asked == set(words.MEASURES)
     assert all(name in published["names"] for name in words.MODEL_NAMES)
+
+
+class Fake(SimpleNamespace):
+    "A study with one grey and one colour data set, one seed of which diverged."
+
+    def __iter__(self):
+        return iter(self.trained)
+
+
+def test_a_network_of_grey_images_is_shown_beside_the_judge(monkeypatch):
+    runs = [SimpleNamespace(seed=s, epochs=2, diverged=d) for s, d in ((0, None), (1, "D is NaN"))]
+    one = {
+        role: SimpleNamespace(role=role, ledger_arm="cdcgan", runs=runs, data=role)
+        for role in ("mnist", "rgb")
+    }
+    sets = {
+        role: SimpleNamespace(train=SimpleNamespace(channels=c), test=role)
+        for role, c in (("mnist", 1), ("rgb", 3))
+    }
+    asked = []
+    cfg = SimpleNamespace(having=lambda network: asked.append(network) or network)
+    scorer = SimpleNamespace(net=SimpleNamespace(card=dict), protocol=lambda: {"network": "domain"})
+    monkeypatch.setattr(study, "scorers_for", lambda cfg, held: (None, {role: scorer for role in held}, None))
+    monkeypatch.setattr(study, "ladder_of", lambda runs, scorer, data: Ladder([], ["brighter costs"]))
+    monkeypatch.setattr(study, "score", lambda run, scorer, epoch: {"kid": 7.0})
+    own = Fake(cfg=cfg, facts={"sets": sets}, main=one, trained=list(one.values()))
+    rows = study.own_network_rows(own)
+    assert asked == ["domain"] and {r["dataset"] for r in rows} == {"mnist"}
+    by_metric = {(r["metric"], r["seed"]): r["value"] for r in rows}
+    assert by_metric[study.OWN_LADDER, None] == 0 and by_metric[study.OWN_KID, 0] == 7
+    assert math.isnan(by_metric[study.OWN_KID, 1]), "a diverged seed stays in"
+    assert own.facts["own ladders"]["mnist"].wrong == ["brighter costs"]

@@ -144,8 +144,7 @@ class Page:
 class RowsRoom(Protocol):
     """What `studies/NAME/rows.py` must have. It may have `kinds(study, role)` too: class or variety of each
     training image of a role, (N,), where its labels do not say it; the ladder takes half of them away. And
-    `EQUAL_NUMBERS = False`: then each role is scored with as many images as it has (see `scorers_of`);
-    `judge_of(cfg, arm)`, the network that judges a main arm, where that is not `cfg.network` for all; and
+    `EQUAL_NUMBERS = False`: then each role is scored with as many images as it has (see `scorers_of`); and
     `RANGES`, metric -> its ends, where its scale is not that of `stages.tables.RANGE`."""
 
     def arms(self, cfg: Any) -> Sequence[Arm]:
@@ -257,8 +256,7 @@ class Study:
         reach(self.cfg.executor)
         arms = by_key(self.rows_room.arms(self.cfg))
         equal = getattr(self.rows_room, "EQUAL_NUMBERS", True)
-        judge_of = getattr(self.rows_room, "judge_of", None)
-        scorers = scorers_of(self.cfg, list(arms.values()), equal, judge_of)
+        scorers = scorers_of(self.cfg, list(arms.values()), equal)
 
         def score_beside(key: tuple[str, str], run: GanRun) -> None:
             self.set_threads()
@@ -334,39 +332,33 @@ class Study:
         )
 
 # %% ../../nbs/17_studies.study.ipynb #d28889a3
-def _judged_by(
-    cfg: Any, arms: Iterable[Arm], judge_of: Callable[[Any, Arm], str] | None
-) -> dict[tuple, dict[str, Arm]]:  # what the members of a group share -> role -> its main arm
-    "Main arms grouped by who judges them; `domain` learns from images of one shape."
-    groups: dict[tuple, dict[str, Arm]] = {}
+def _judged_together(cfg: Any, arms: Iterable[Arm]) -> list[dict[str, Arm]]:  # role -> its main arm
+    "Main arms grouped by the network that judges them; `domain` learns from images of one shape."
+    groups: dict[tuple | None, dict[str, Arm]] = {}
     for role, arm in first_of_each_role(arms).items():
-        name = judge_of(cfg, arm) if judge_of else cfg.network
-        shape = arm.held.images.shape[1:] if judge_of and name == "domain" else None
-        groups.setdefault((name, shape), {})[role] = arm
-    return groups
+        shape = arm.held.images.shape[1:] if cfg.network == "domain" else None
+        groups.setdefault(shape, {})[role] = arm
+    return list(groups.values())
 
 
 def scorers_of(
     cfg: Any,  # a ReportConfig
     arms: Sequence[Arm],  # the first of each role is its main one
     equal: bool = True,  # False: each role takes as many images as it has, which no two roles need share
-    judge_of: Callable[[Any, Arm], str] | None = None,  # who judges a main arm; None: one for all
 ) -> dict[tuple[str, str], tuple[Scorer, ImageSet]]:  # key -> scorer, all images that may judge
-    """One network for all arms, or for each group of roles that share one; and equal numbers of images: for
-    all of them, or for those of one role. Arms with the same held-out images share a scorer."""
-    main, nets, judges, n = first_of_each_role(arms), {}, {}, cfg.judge_images
-    for (name, _), group in _judged_by(cfg, arms, judge_of).items():
-        own = cfg.having(network=name)
-        net, scorers, _ = scorers_for(own, {role: arm.held for role, arm in group.items()})
+    """One network for all arms (`domain`: one for all of a shape), and equal numbers of images: for all of
+    them, or for those of one role. Arms with the same held-out images share a scorer."""
+    main, nets, n = first_of_each_role(arms), {}, cfg.judge_images
+    for group in _judged_together(cfg, arms):
+        net, scorers, _ = scorers_for(cfg, {role: arm.held for role, arm in group.items()})
         nets |= dict.fromkeys(group, net)
-        judges |= dict.fromkeys(group, own)
         n = min(n, len(next(iter(scorers.values())).real)) if equal else n
     made = {}
     for arm in arms:
         # real images stand in for fakes in the controls: no more fakes than there are training images
         fakes = cfg.judge_images if equal else min(cfg.judge_images, len(main[arm.role].data))
         if id(arm.held) not in made:
-            images = judging_part(judges[arm.role], arm.held)
+            images = judging_part(cfg, arm.held)
             made[id(arm.held)] = Scorer(nets[arm.role], some_images(images, n), fakes), images
     return {arm.key: made[id(arm.held)] for arm in arms}
 

@@ -5,6 +5,7 @@
 # %% ../../../nbs/17_studies.conditional_gans.rows.ipynb #33468a78
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -60,23 +61,24 @@ from gannb.stages.conditional import (
 from ...stages.controls import control_images, control_rows, pixel_rows, untrained_kids
 from ...stages.course import over_classes, rank_correlation
 from ...stages.features import fakes_of, features, inception_file, network
-from ...stages.judges import Scorer, some_images
-from ...stages.ladder import may_not_judge
+from ...stages.judges import Scorer, scorers_for, some_images
+from ...stages.ladder import ladder_of, ladder_passed_rows, may_not_judge
 from ...stages.run import GanRun, epoch_near, new_discriminator, new_generator
-from ...stages.score import compare_features, inception_scores, kept_numbers, row, score_rows
+from ...stages.score import compare_features, inception_scores, kept_numbers, row, score, score_rows
 from ...store import data_root
 from .plan import MODELS, ConditionalConfig
 from ..study import Study
 
 # %% auto #0
-__all__ = ['SHUFFLED', 'PLAIN', 'UNTRAINED', 'CONTROLS', 'LOOKS', 'COARSE_CONTROLS', 'AGGREGATES', 'REALS', 'BOTH', 'LATE', 'ALL',
-           'LESS', 'PAPER_SETS', 'PAPER_SIZES', 'INCEPTION', 'COUNTED', 'CLOSEST', 'AVERAGED', 'sets_of', 'size_role',
-           'model_arm', 'size_arms', 'judge_of', 'arms', 'data_here', 'missing_sets', 'run_spectrum', 'spectrum_rows',
-           'look_rows', 'gan_rows', 'gist_quality_rows', 'ruler_rows', 'over_data_sets', 'shrunk', 'shrunk_rows',
-           'shrunk_control_rows', 'size_rows', 'difference_rows', 'cell_rows', 'data_facts', 'not_here', 'data_rows',
-           'printed_rows', 'network_rows', 'networks_of', 'similarity_net', 'similarity_of', 'clf_config', 'real_parts',
-           'role_accuracies', 'accuracy_curves', 'accuracy_rows', 'lesson_control_rows', 'open_choice_rows',
-           'closest_rows', 'inception_rows', 'ladder_rows_of_means', 'rows']
+__all__ = ['SHUFFLED', 'PLAIN', 'UNTRAINED', 'CONTROLS', 'LOOKS', 'COARSE_CONTROLS', 'OWN_KID', 'OWN_LADDER', 'AGGREGATES',
+           'REALS', 'BOTH', 'LATE', 'ALL', 'LESS', 'PAPER_SETS', 'PAPER_SIZES', 'INCEPTION', 'COUNTED', 'CLOSEST',
+           'AVERAGED', 'sets_of', 'size_role', 'model_arm', 'size_arms', 'arms', 'data_here', 'missing_sets',
+           'run_spectrum', 'spectrum_rows', 'look_rows', 'gan_rows', 'gist_quality_rows', 'ruler_rows', 'own_scorers',
+           'own_network_rows', 'over_data_sets', 'shrunk', 'shrunk_rows', 'shrunk_control_rows', 'size_rows',
+           'difference_rows', 'cell_rows', 'data_facts', 'not_here', 'data_rows', 'printed_rows', 'network_rows',
+           'networks_of', 'similarity_net', 'similarity_of', 'clf_config', 'real_parts', 'role_accuracies',
+           'accuracy_curves', 'accuracy_rows', 'lesson_control_rows', 'open_choice_rows', 'closest_rows',
+           'inception_rows', 'ladder_rows_of_means', 'rows']
 
 # %% ../../../nbs/17_studies.conditional_gans.rows.ipynb #3454d971
 def sets_of(
@@ -124,11 +126,6 @@ def size_arms(cfg: ConditionalConfig) -> list[Arm]:
             sets = sets_of(cfg, cfg.size_dataset, size)
             out += [model_arm(cfg, model, sets, size_role(size)) for model in ("cdcgan", "cdcgan2")]
     return out
-
-
-def judge_of(cfg: ConditionalConfig, arm: Arm) -> str:
-    "Who judges an arm: images of one channel have a network of their own, which learnt from such images."
-    return "domain" if arm.data.channels == 1 else cfg.network
 
 
 def arms(cfg: ConditionalConfig) -> list[Arm]:
@@ -274,6 +271,38 @@ def ruler_rows(study: Study) -> list[dict]:
         )
         for name, images in shown.items():
             out += spectrum_rows(name, role, None, "control", spectrum(images), t.scorer)
+    return out
+
+# %% ../../../nbs/17_studies.conditional_gans.rows.ipynb #a4c1de70
+OWN_KID, OWN_LADDER = (
+    "domain_kid",
+    "domain_ladder_passed",
+)  # grey images through a network that learnt from such
+
+
+def own_scorers(study: Study) -> dict[str, Scorer]:  # role -> its scorer
+    "What scores data sets of one channel through the network `domain`, which learnt from such images."
+    sets = study.facts["sets"]
+    grey = {role: own.test for role, own in sets.items() if own.train.channels == 1}
+    return scorers_for(study.cfg.having(network="domain"), grey)[1] if grey else {}
+
+
+def own_network_rows(study: Study) -> list[dict]:
+    """Grey images, where the paper prints N/A, through a network of their own: KID and its ladder. Beside the
+    judge of all other scores; it decides nothing but whether it may judge. Ladders into `study.facts`."""
+    found, out = own_scorers(study), []
+    ladders = {
+        role: ladder_of(study.main[role].runs, scorer, study.main[role].data)
+        for role, scorer in found.items()
+    }
+    study.facts |= {"own ladders": ladders, "own networks": {role: s.net for role, s in found.items()}}
+    for r in ladder_passed_rows(ladders, study.facts["own networks"]):
+        out.append(r | {"metric": OWN_LADDER})
+    for t in (t for t in study if t.role in found and t.ledger_arm in MODELS):
+        for run in t.runs:
+            scorer = found[t.role]
+            kid = score(run, scorer, run.epochs)["kid"] if run.diverged is None else math.nan
+            out.append(row(t.ledger_arm, t.role, run.seed, "end", OWN_KID, kid, scorer.protocol()))
     return out
 
 # %% ../../../nbs/17_studies.conditional_gans.rows.ipynb #1bb22e1f
@@ -756,7 +785,13 @@ def rows(study: Study) -> list[dict]:
     study.facts |= {"sets": sets, "check": data_facts(study.cfg, sets), "thresholds": THRESHOLDS}
     study.facts["known missing"] = not_here(study)
     facts = printed_rows(study.published) + data_rows(study) + network_rows(study.cfg, sets)
-    found = gan_rows(study) + accuracy_rows(study) + similarity_of(study) + ruler_rows(study)
+    found = (
+        gan_rows(study)
+        + own_network_rows(study)
+        + accuracy_rows(study)
+        + similarity_of(study)
+        + ruler_rows(study)
+    )
     found += gist_quality_rows(found) + difference_rows(found, sets)
     found += over_data_sets(found, sets)
     found += cell_rows(found, list(sets), study.cfg.seeds)

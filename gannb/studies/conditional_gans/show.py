@@ -190,25 +190,32 @@ def networks(study: Study) -> list[Figure]:
 def ladder(study: Study) -> tuple[Table | None, Table, str]:
     "What the rulers see, and whether the networks may judge."
     names = {role: set_name(role) for role in study.main}
+    beside = {role: v for role, v in study.facts["own ladders"].items() if study.nets[role].name != "domain"}
+    names |= {_own(role): f"{set_name(role)}, its own network" for role in beside}
+    ladders = study.ladders | {_own(role): v for role, v in beside.items()}
+    nets = study.nets | {_own(role): study.facts["own networks"][role] for role in beside}
     heads = LADDER_COLUMNS | {"fruit": "Data set"}
     columns = {key: head for key, head in heads.items() if key != "run"}
     by_net: dict[str, list[str]] = {}
-    for role, net in study.nets.items():
+    for role, net in nets.items():
         by_net.setdefault(net.weights, []).append(role)
     told = []
     for roles in by_net.values():
-        found = {role: study.ladders[role] for role in roles}
-        told.append(ladder_sentence(study.nets[roles[0]], {r: names[r] for r in roles}, found))
-    judges = listed(sorted({net.name for net in study.nets.values()}))
+        found = {role: ladders[role] for role in roles}
+        told.append(ladder_sentence(nets[roles[0]], {r: names[r] for r in roles}, found))
+    judges = listed(sorted({net.name for net in nets.values()}))
     caption = f"KID of real images, spoilt ones and an untrained G, through {judges}."
     rulers = {m: head for m, head in RULERS.items() if m in ("kid", "gist_kid", "recall", "coverage")}
     return (
         _controls(study, rulers),
-        Table(
-            "ladder", ladder_rows(names, study.ladders, layout="data"), columns, caption, "cell", folded=True
-        ),
+        Table("ladder", ladder_rows(names, ladders, layout="data"), columns, caption, "cell", folded=True),
         f"{' '.join(told)} Asked was this: {LIKE_WITH_LIKE}.",
     )
+
+
+def _own(role: str) -> str:
+    "The name of a data set as a network of its own sees it."
+    return f"{role}, domain"
 
 
 def _controls(study: Study, rulers: Mapping[str, str]) -> Table | None:
@@ -307,6 +314,7 @@ LOOKS = {
     "kid": "KID",
     "quality": "Normalised KID",
     "gist_quality": "Normalised, outlines and colours",
+    "domain_kid": "KID, network of grey images",
 }
 
 
@@ -324,13 +332,14 @@ def looks(study: Study) -> Table:
         printed = study.published["table2"].get(role, {})
         for model, name in MODEL_NAMES.items():
             paper = {"paper": _printed_scores(printed.get(model, {}))}
-            found = {m: cell(study, role, model, m) for m in ("kid", "quality", "gist_quality")}
+            found = {m: cell(study, role, model, m) for m in ("kid", "quality", "gist_quality", "domain_kid")}
             rows.append({"model": f"{set_name(role)}, {name}"} | paper | found)
     caption = (
         "Our KID in place of FID, which needs Inception and more images: lower is better, and data sets are "
         "not compared by it. Normalised: 0 is the untrained G, 1 are real training images; by KID, and by "
-        "KID of outlines and colours, which rests on no network. Images of one channel are judged by a "
-        f"network that learnt from such images. 95 % intervals, {study.seeds}."
+        "KID of outlines and colours, which rests on no network. For grey images, where the paper prints "
+        "N/A, also KID through a network that learnt from such images; no verdict rests on it. "
+        f"95 % intervals, {study.seeds}."
     )
     return Table("looks", rows, LOOKS, caption, "cell")
 
