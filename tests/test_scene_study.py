@@ -21,6 +21,7 @@ from gannb.stages.course import known_courses, over_classes, rank_correlation, s
 from gannb.stages.tables import Results
 from gannb.stages.worth import share_arm, share_name, worth
 from gannb.studies.registry import open_study
+from gannb.ledger.intervals import proportion_difference
 from gannb.studies.scene_augmentation import plan, rows, words
 
 GIVEN = {"preset": "smoke", "classes": "3,5", "shares": "1,0.25", "clf_variants": "SGD"}
@@ -154,7 +155,7 @@ def test_printed_numbers():
 
 def test_newcombe_against_its_paper():
     # Newcombe (1998), table II, case (b): 9/10 - 3/10, method 10
-    low, high = rows.proportion_difference(9, 3, 10)
+    low, high = proportion_difference(9, 3, 10)
     assert (low, high) == pytest.approx((17.05, 80.90), abs=0.02)
 
 

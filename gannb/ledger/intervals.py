@@ -16,7 +16,7 @@ from ..base import GannbError, check_choice
 
 # %% auto #0
 __all__ = ['Interval', 't_interval', 'paired_interval', 'welch_interval', 'cut_to', 'shown_interval', 'fisher_p', 'holm',
-           'sign_flip_p', 'left_open', 'exact_interval', 'line_through']
+           'sign_flip_p', 'left_open', 'exact_interval', 'proportion_difference', 'line_through']
 
 # %% ../../nbs/13_ledger.intervals.ipynb #a565b5c9
 class Interval(NamedTuple):
@@ -181,6 +181,24 @@ def exact_interval(
 
     found = binomtest(events, n).proportion_ci(level, method="exact")
     return float(found.low), float(found.high)
+
+# %% ../../nbs/13_ledger.intervals.ipynb #3dc3593e
+def proportion_difference(
+    a: int, b: int, n: int, level: float = 0.95
+) -> tuple[float, float]:  # of a/n - b/n, in points
+    """The interval of a difference of two shares of n each: Newcombe's (1998, Interval estimation for the
+    difference between independent proportions, method 10), from Wilson's."""
+    from scipy.stats import norm
+
+    z, ends = norm.ppf((1 + level) / 2), []
+    for k in (a, b):
+        p, middle = k / n, (k + z * z / 2) / (n + z * z)
+        half = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+        ends.append((p, middle - half, middle + half))
+    (p, low_a, high_a), (q, low_b, high_b) = ends
+    low = p - q - np.hypot(p - low_a, high_b - q)
+    high = p - q + np.hypot(high_a - p, q - low_b)
+    return float(100 * low), float(100 * high)
 
 # %% ../../nbs/13_ledger.intervals.ipynb #b98c22b6
 def line_through(

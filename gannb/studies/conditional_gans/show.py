@@ -13,6 +13,7 @@ import numpy as np
 
 from ... import plot
 from ...base import Missing, listed
+from ...features import Ladder
 from ...classify import CALLED_FAKE
 from ...metrics import spectrum
 from ...models.dcgan import layer_table
@@ -197,20 +198,30 @@ def ladder(study: Study) -> tuple[Table | None, Table, str]:
     heads = LADDER_COLUMNS | {"fruit": "Data set"}
     columns = {key: head for key, head in heads.items() if key != "run"}
     by_net: dict[str, list[str]] = {}
-    for role, net in nets.items():
+    for role, net in study.nets.items():
         by_net.setdefault(net.weights, []).append(role)
     told = []
     for roles in by_net.values():
-        found = {role: ladders[role] for role in roles}
-        told.append(ladder_sentence(nets[roles[0]], {r: names[r] for r in roles}, found))
+        found = {role: study.ladders[role] for role in roles}
+        told.append(ladder_sentence(study.nets[roles[0]], {r: names[r] for r in roles}, found))
     judges = listed(sorted({net.name for net in nets.values()}))
     caption = f"KID of real images, spoilt ones and an untrained G, through {judges}."
     rulers = {m: head for m, head in RULERS.items() if m in ("kid", "gist_kid", "recall", "coverage")}
     return (
         _controls(study, rulers),
         Table("ladder", ladder_rows(names, ladders, layout="data"), columns, caption, "cell", folded=True),
-        f"{' '.join(told)} Asked was this: {LIKE_WITH_LIKE}.",
+        f"{' '.join([*told, *_own_words(beside)])} Asked was this: {LIKE_WITH_LIKE}.",
     )
+
+
+def _own_words(ladders: Mapping[str, Ladder | Missing]) -> list[str]:
+    "Where a network that learnt from such images may not judge, in a sentence; none where it may everywhere."
+    failed = [set_name(role) for role, v in ladders.items() if isinstance(v, Ladder) and not v.passed]
+    if not failed:
+        return []
+    return [
+        f"A network that learnt from {listed(failed)} itself fails the ladder there: no verdict rests on it."
+    ]
 
 
 def _own(role: str) -> str:
@@ -325,6 +336,11 @@ def _printed_scores(own: Mapping[str, float | None]) -> str:  # FID; IS
     return f"{own['fid']:.4f}; {own['is']:.4f}"
 
 
+def _dash(found: Any) -> Any:
+    "A dash where a score was not asked for: means have no KID, colour images no network of their own."
+    return "-" if isinstance(found, Missing) else found
+
+
 def looks(study: Study) -> Table:
     "Looks: the paper's FID and IS, our KID and a second ruler."
     rows = []
@@ -332,7 +348,7 @@ def looks(study: Study) -> Table:
         printed = study.published["table2"].get(role, {})
         for model, name in MODEL_NAMES.items():
             paper = {"paper": _printed_scores(printed.get(model, {}))}
-            found = {m: cell(study, role, model, m) for m in ("kid", "quality", "gist_quality", "domain_kid")}
+            found = {m: _dash(cell(study, role, model, m)) for m in tuple(LOOKS)[2:]}
             rows.append({"model": f"{set_name(role)}, {name}"} | paper | found)
     caption = (
         "Our KID in place of FID, which needs Inception and more images: lower is better, and data sets are "

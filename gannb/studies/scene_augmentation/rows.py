@@ -19,6 +19,7 @@ from ...datasets.scenes import SCENES_OFFICIAL
 from ...datasets.shares import SHARES, Parts
 from ...datasets.survey import findings
 from ...layers import GROUPS, PLACES
+from ...ledger.intervals import proportion_difference
 from ...ledger.network import ladder_row
 from ...models.guidelines import guidelines
 from ...stages.arms import Arm, Trained
@@ -55,12 +56,11 @@ from ..study import Study, trained_networks
 
 # %% auto #0
 __all__ = ['SCENES', 'RULER_CONTROLS', 'LOOKS_CONTROLS', 'VALIDATES', 'FLIPS', 'FEW', 'CLOSE', 'RANGES', 'NETWORK', 'EXCESS',
-           'RISES', 'scene_sets', 'parts_of', 'arms', 'proportion_difference', 'printed_rows', 'data_facts',
-           'data_rows', 'network_rows', 'main_run_rows', 'gan_rows', 'ruler_rows', 'clf_config', 'FakeSource',
-           'named_sets', 'further_sets', 'validation_sets', 'Bench', 'bench_of', 'fake_source', 'main_comparison',
-           'filled_up', 'control_comparison', 'share_comparison', 'variant_rows', 'epochs_to_converge', 'derived_rows',
-           'in_percent', 'paper_rows', 'layer_facts', 'excess_rows', 'classifier_rows', 'not_here', 'scenes_ladder',
-           'rows']
+           'RISES', 'scene_sets', 'parts_of', 'arms', 'printed_rows', 'data_facts', 'data_rows', 'network_rows',
+           'main_run_rows', 'gan_rows', 'ruler_rows', 'clf_config', 'FakeSource', 'named_sets', 'further_sets',
+           'validation_sets', 'Bench', 'bench_of', 'fake_source', 'main_comparison', 'filled_up', 'control_comparison',
+           'share_comparison', 'variant_rows', 'epochs_to_converge', 'derived_rows', 'in_percent', 'paper_rows',
+           'layer_facts', 'excess_rows', 'classifier_rows', 'not_here', 'scenes_ladder', 'rows']
 
 # %% ../../../nbs/17_studies.scene_augmentation.rows.ipynb #4e8af6bb
 SCENES = "scenes"  # `dataset` in the ledger of what all classes say together
@@ -88,24 +88,6 @@ def arms(cfg: ScenesConfig) -> list[Arm]:
     fewer = {share: part for share, part in parts.items() if share < 1}
     side = share_arms(parts[1.0], fewer, gan, sets.test, cfg.steps)
     return [*main.values(), *side.values()]
-
-# %% ../../../nbs/17_studies.scene_augmentation.rows.ipynb #3dc3593e
-def proportion_difference(
-    a: int, b: int, n: int, level: float = 0.95
-) -> tuple[float, float]:  # of a/n - b/n, in points
-    """The interval of a difference of two shares of n each: Newcombe's (1998, Interval estimation for the
-    difference between independent proportions, method 10), from Wilson's."""
-    from scipy.stats import norm
-
-    z, ends = norm.ppf((1 + level) / 2), []
-    for k in (a, b):
-        p, middle = k / n, (k + z * z / 2) / (n + z * z)
-        half = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-        ends.append((p, middle - half, middle + half))
-    (p, low_a, high_a), (q, low_b, high_b) = ends
-    low = p - q - np.hypot(p - low_a, high_b - q)
-    high = p - q + np.hypot(high_a - p, q - low_b)
-    return float(100 * low), float(100 * high)
 
 # %% ../../../nbs/17_studies.scene_augmentation.rows.ipynb #88f03ac5
 def printed_rows(published: Mapping[str, Any]) -> list[dict]:  # of the paper's YAML
