@@ -163,11 +163,17 @@ def atomic_write(
     return path
 
 # %% ../nbs/01_store.ipynb #92da5b12
-def write_json(path: str | Path, value: Any) -> Path:
+def write_json(
+    path: str | Path,
+    value: Any,
+    lines: bool = False,  # of a list: each entry on a line of its own, which takes a third less room
+) -> Path:
     "Write `value` as readable JSON, atomically. NaN and infinity are refused: JSON has no such numbers."
-    return atomic_write(
-        path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
-    )
+    how = {"sort_keys": True, "ensure_ascii": False, "allow_nan": False}
+    if not lines:
+        return atomic_write(path, json.dumps(value, indent=1, **how) + "\n")
+    entries = [json.dumps(entry, separators=(",", ":"), **how) for entry in value]
+    return atomic_write(path, "[\n" + ",\n".join(entries) + "\n]\n")
 
 # %% ../nbs/01_store.ipynb #eaea0629
 def read_json(path: str | Path) -> Any:

@@ -170,12 +170,16 @@ def test_curves_belong_to_their_model():
 
 
 def test_confidence_curves_keep_seeds_and_thresholds(study):
-    name = "similarity_accuracy_at"
-    found = [r for t in (0.0, 0.5) for r in rows_of("mnist", "cdcgan", name, t, t)]
-    study.results = Results([*found, *rows_of("mnist", "cdcgan", name, 1, 1.0)[:2]])  # not all are so sure
-    (line,) = show._by_threshold(study, "mnist", name)
+    name, roles = "similarity_accuracy_at", ("mnist", "cifar10")
+    study.facts["sets"] = {role: study.facts["sets"]["mnist"] for role in roles}
+    found = [r for role in roles for t in (0.0, 0.5) for r in rows_of(role, "cdcgan", name, t, t)]
+    few = rows_of("mnist", "cdcgan", name, 1, 1.0)[:2]  # not all are so sure
+    high = [{**r, "value": r["value"] + 0.2} for r in found if r["dataset"] == "cifar10" and r["step"] == 0.5]
+    study.results = Results([*found[:-5], *high, *few])
+    (line,) = show._by_threshold(study, name)
     assert line["label"] == "cDCGAN" and line["y"].shape == (5, 3)
-    assert line["y"][:, 1].mean() == pytest.approx(0.5) and np.isnan(line["y"][:, 2]).all()
+    assert line["y"][:, 1].mean() == pytest.approx(0.6), "the mean of 0.5 and 0.7"
+    assert np.isnan(line["y"][:, 2]).all()
     assert show.similarity_curve(study) is not None
     study.results = Results([])
     assert show.similarity_curve(study) is None

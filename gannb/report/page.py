@@ -202,15 +202,18 @@ class Report:
         name: str,  # what it shows, for the file name: emnist_log
         caption: str,  # the finding, one sentence
         alt: str,  # what is to be seen, for those who cannot see it
+        colors: int | None = None,  # palette size, as `plot.png` takes it
     ) -> None:
         """Save `figures/figNN_name.png` and show it with number and caption.
         Raises `GannbError` without caption or alternative text."""
-        self.show_block(self._figure(picture, name, caption, alt))
+        self.show_block(self._figure(picture, name, caption, alt, colors))
 
-    def _figure(self, picture: Figure | np.ndarray, name: str, caption: str, alt: str) -> str:
+    def _figure(
+        self, picture: Figure | np.ndarray, name: str, caption: str, alt: str, colors: int | None = None
+    ) -> str:
         "Save a figure and make its block."
         where = self._figure_file(name, "png", caption, alt)
-        data = png(picture, alt=alt)
+        data = png(picture, alt=alt, colors=colors)
         self._save(where, data)
         label = picture.get_label() if hasattr(picture, "get_label") else "pictures"
         shown = png_block(data, alt, "pictures" if label == "pictures" else "chart")
@@ -329,7 +332,7 @@ class Report:
                 "show report.verdict(claim) for each claim before finish."
             )
         results, protocols = results_text(rows)
-        write_json(self.folder / CLAIMS, [self._with_evidence(c) for c in claims])
+        write_json(self.folder / CLAIMS, [self._with_evidence(c) for c in claims], lines=True)
         atomic_write(self.folder / RESULTS, results)
         as_they_came = json.dumps(protocols, indent=1, ensure_ascii=False)  # a reason names fields in order
         atomic_write(self.folder / PROTOCOLS, as_they_came + "\n")

@@ -71,9 +71,10 @@ class Figure:
     picture: Any  # a Figure of `plot`, or uint8 (H,W,C)
     caption: str
     alt: str
+    colors: int | None = None  # of its file, where many small photographs would make that large
 
     def on(self, report: Report) -> None:
-        report.figure(self.picture, self.name, self.caption, self.alt)
+        report.figure(self.picture, self.name, self.caption, self.alt, self.colors)
 
 # %% ../../nbs/17_studies.study.ipynb #4f2239f1
 @dataclass(frozen=True)

@@ -265,6 +265,7 @@ def _samples_of(study: Study, role: str) -> Figure | None:
         f"{set_name(role)}, a class a row{some}, {n} images of each model{noise}, none chosen. "
         f"Variety inside the classes (1: as real images): {listed(variety)}.{PICTURED.get(role, '')}",
         f"Rows: the classes; columns: {n} images each of {listed(names)}.",
+        colors=256,
     )
 
 
@@ -660,10 +661,9 @@ def similarity_curve(study: Study) -> Figure | None:
         "similarity_coverage_at": "images that get a label",
     }
     panels = [
-        {"title": f"{set_name(role)}: {what}", "series": series}
-        for role in _roles(study)
+        {"title": what, "series": series}
         for metric, what in asked.items()
-        if (series := _by_threshold(study, role, metric))
+        if (series := _by_threshold(study, metric))
     ]
     if not panels:
         return None
@@ -673,10 +673,10 @@ def similarity_curve(study: Study) -> Figure | None:
     )
     return Figure(
         "similarity_curve",
-        plot.curves(panels, CONFIDENCE, "share", ylim=(0, 1.02), cols=2, height=140),
-        f"Who asks for more confidence labels fewer images. Where {SURE:.0%} of the ten must agree, mean of "
-        f"the data sets: right labels {right}; images that get one {sure}.",
-        "Two panels a data set: share of right labels, and of images with a label, against the confidence.",
+        plot.curves(panels, CONFIDENCE, "share", ylim=(0, 1.02), cols=2, height=190),
+        f"Mean of the data sets. Who asks for more confidence labels fewer images. Where {SURE:.0%} of the "
+        f"ten must agree: right labels {right}; images that get one {sure}.",
+        "Two panels: share of right labels, and of images with a label, against the confidence.",
     )
 
 
@@ -685,14 +685,15 @@ LABELLERS = {LABELLED_REALS: "real images", **MODEL_NAMES}  # arm -> whose image
 _LINES = {LABELLED_REALS: "real", "cgan": "D", "cdcgan": "G", "cdcgan2": "fake"}  # arm -> its colour
 
 
-def _by_threshold(study: Study, role: str, metric: str) -> list[dict]:
-    "A line an arm: the number at each threshold, a row a seed; NaN where no image is so sure."
+def _by_threshold(study: Study, metric: str) -> list[dict]:
+    """A line an arm: the number at each threshold, a row a seed, mean of the data sets; NaN where in one of
+    them no image is so sure."""
     steps, out = study.facts["thresholds"], []
     for arm, color in _LINES.items():
-        found = [study.results.values(role, arm, metric, t) for t in steps]
-        n = max(map(len, found))
+        by_set = [[study.results.values(role, arm, metric, t) for t in steps] for role in _roles(study)]
+        n = max(len(v) for found in by_set for v in found)
         if n:
-            y = np.array([v if len(v) == n else [np.nan] * n for v in found]).T
+            y = np.mean([[v if len(v) == n else [np.nan] * n for v in found] for found in by_set], axis=0).T
             label = MODEL_NAMES.get(arm, "real")
             out.append({"label": label, "x": np.array(steps), "y": y, "color": plot.COLORS[color]})
     return out
