@@ -140,11 +140,11 @@ def telling(paper: str, most: int = TELLING) -> list[dict]:
 
 
 def telling_table() -> str:
-    "A few claims of every reference result."
+    "The most telling claim of every reference result."
     rows = [
         [f"[{cell(c['short'])}](outputs/reference/{paper}/README.md)", here(c), verdict_words(c)]
         for paper in papers()
-        for c in telling(paper)
+        for c in telling(paper, 1)
     ]
     return table(["A claim", "Here", "Verdict"], rows)
 
@@ -157,7 +157,8 @@ def verdict_counts(paper: str) -> str:
 
 
 def forest_picture(paper: str) -> str:
-    return f"![{forest_alt(record(paper, 'claims'))}](outputs/reference/{paper}/{FOREST})"
+    n = len(record(paper, "claims"))
+    return f"![Forest of {n} claims with their intervals.](outputs/reference/{paper}/{FOREST})"
 
 
 def hero_picture(paper: str) -> str:
@@ -169,7 +170,7 @@ def run_time(paper: str) -> str:
 
 
 WORDS = {  # {{name:PAPER}} in nbs/index.ipynb -> what stands there in README
-    "headline": lambda paper: headline(record(paper, "claims")),
+    "headline": lambda paper: headline(record(paper, "claims"), most=2),  # README has room for two findings
     "counts": verdict_counts,
     "forest": forest_picture,
     "hero": hero_picture,
