@@ -710,6 +710,7 @@ def _map(path: Path) -> np.ndarray:
 
 # %% ../nbs/03_data.ipynb #fbc29313
 _PART_WORDS = {"train", "training", "val", "valid", "validation", "test", "testing", "seg_train", "seg_test"}
+_PART_WORDS |= {f"{part}{year}" for part in ("train", "val", "test") for year in (2014, 2017)}  # COCO's
 
 
 def _check_folder_names(classes: Sequence[str], folder: Path) -> None:

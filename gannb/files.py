@@ -161,6 +161,10 @@ _PARTS = {
     "seg_test": "test",
 }
 
+
+# COCO's folders: parts where several lie side by side; one alone is only the wrapper of its images
+_EDITIONS = {f"{part}{year}": part for part in PARTS for year in (2014, 2017)}
+
 # %% ../nbs/03_files.ipynb #0816f41c
 def _unwrap(paths: list[tuple[str, ...]], stem: str) -> tuple[list[tuple[str, ...]], str]:
     "The paths without folders that merely wrap everything (`pack/train/...` in pack.zip), and those folders."
@@ -187,10 +191,11 @@ def _without_beside(paths: list[tuple[str, ...]], notes: list[str]) -> list[int]
 def _are_parts(paths: Sequence[tuple[str, ...]], notes: list[str]) -> bool:
     "Whether the folders on top are parts; a note says where some look like it and are taken as classes."
     tops = {p[0] for p in paths if len(p) > 1}
-    if tops and all(len(p) > 1 and p[0].lower() in _PARTS for p in paths):
+    known = _PARTS | _EDITIONS if len(tops) > 1 else _PARTS
+    if tops and all(len(p) > 1 and p[0].lower() in known for p in paths):
         return True
-    if {"train", "test"} <= {_PARTS.get(t.lower()) for t in tops}:
-        other = next(p[0] for p in paths if len(p) == 1 or p[0].lower() not in _PARTS)
+    if {"train", "test"} <= {known.get(t.lower()) for t in tops}:
+        other = next(p[0] for p in paths if len(p) == 1 or p[0].lower() not in known)
         notes.append(
             "the folders of the training and test part were taken as classes, "
             f"because {other} lies beside them"
@@ -234,7 +239,7 @@ def arrange(
     paths, names = [paths[i] for i in stay], [names[i] for i in stay]
     as_parts = _are_parts(paths, notes)
     paths = _undoubled(paths) if as_parts else paths
-    part = [_PARTS[p[0].lower()] if as_parts else "" for p in paths]
+    part = [(_PARTS | _EDITIONS)[p[0].lower()] if as_parts else "" for p in paths]
     klass = _classes_of([p[1:] if as_parts else p for p in paths], names)
     rank = [PARTS.index(p) if p else 0 for p in part]
     order = np.array(sorted(range(len(names)), key=lambda i: (rank[i], klass[i], paths[i])))

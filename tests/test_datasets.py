@@ -1093,6 +1093,10 @@ def test_get_cifar_and_celeba_and_coco(server, tmp_path, monkeypatch):
     monkeypatch.setattr(
         coco, "COCO", (server.url + "val2017.zip", hashlib.md5(server.files["val2017.zip"]).hexdigest())
     )
+    server.files["a.zip"] = fill_zip(tmp_path / "a.zip", ["annotations/x.png"]).read_bytes()
+    monkeypatch.setattr(
+        coco, "ANNOTATIONS", (server.url + "a.zip", hashlib.md5(server.files["a.zip"]).hexdigest())
+    )
     assert len(load("coco-val2017", split="all", size=16, download=True)) == 10
 
 

@@ -101,10 +101,8 @@ def _entry_notes(name: str, entry: dict) -> tuple[str, ...]:
     if not entry.get("complete", False):
         lacks = entry.get("note", "the catalogue does not say what is missing")
         note = f"{name} is not complete here: {lacks}"
-    unread = (
-        f"{entry['labels']} is not read: it gives several categories an image" if "labels" in entry else ""
-    )
-    return tuple(n for n in (note, unread) if n)
+    apart = f"labels stand in {entry['labels']}, for label rules (labels=...)" if "labels" in entry else ""
+    return tuple(n for n in (note, apart) if n)
 
 # %% ../../nbs/04_datasets.catalogue.ipynb #7d70dd07
 def catalogue_source(name: str, entry: dict, root: Path, names: tuple[str, ...]) -> Source:

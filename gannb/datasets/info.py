@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gannb.files import Contents, Source
 
 # %% auto #0
-__all__ = ['LabelRule', 'PLAIN', 'Layout', 'nothing', 'Fetching', 'Face', 'HeldRule', 'no_family', 'Info']
+__all__ = ['LabelRule', 'PLAIN', 'Layout', 'nothing', 'Fetching', 'Face', 'HeldRule', 'FileRule', 'no_family', 'Info']
 
 # %% ../../nbs/04_datasets.info.ipynb #a1d40395
 @dataclass(frozen=True)
@@ -61,6 +61,14 @@ class HeldRule:
 # %% ../../nbs/04_datasets.info.ipynb #4365e443
 LabelRule = Callable[[Sequence[str], Sequence[str]], Sequence[str | None]]
 
+# %% ../../nbs/04_datasets.info.ipynb #7c3e51a0
+@dataclass(frozen=True)
+class FileRule:
+    "A label rule that a file beside the images decides: it is read when the images are asked for."
+
+    # data root, the file of labels that the catalogue names (None: none) -> the rule, and a note on it
+    read: Callable[[Path, Path | None], tuple[LabelRule, str]]
+
 # %% ../../nbs/04_datasets.info.ipynb #d446ce0b
 def no_family(name: str) -> str | None:
     "The wider class that a class belongs to: none."
@@ -90,7 +98,8 @@ class Info:
     held: HeldRule | None = None
     official_note: str = ""  # said of every part, where the official test part is there
     family: Callable[[str], str | None] = no_family  # class name -> the wider class, or None
-    label_rules: Mapping[str, LabelRule] = field(default_factory=dict)  # by the names for `labels=`
+    # by the names for `labels=`
+    label_rules: Mapping[str, LabelRule | FileRule] = field(default_factory=dict)
 
 # %% ../../nbs/04_datasets.info.ipynb #0112eb89
 PLAIN = Info(0, 0, None, "", "", "manual")  # of a name or path that nothing is known about

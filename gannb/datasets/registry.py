@@ -14,6 +14,7 @@ from ..data import ImageSet
 from ..fetch import fetch
 from ..files import Source, holds_idx
 from ..store import cache_dir, check_free_disk, data_root as default_root, folder_lock, make_folder
+from .by_hand import COMPCARS, FFHQ
 from .catalogue import catalogue, find_path, find_source, parse_name
 from .celeba import CELEBA
 from .coco import COCO_VAL2017
@@ -22,8 +23,9 @@ from .digits import DIGITS
 from .emnist import EMNIST
 from .fruits import FRUITS360
 from .info import PLAIN, Info, LabelRule
+from .pets import OXFORD_PETS
 from .scenes import INTEL_SCENES
-from .selection import Choice, check_before, choose, find_rule
+from .selection import Choice, check_before, choose, find_rule, read_rule
 from .survey import survey
 from .torchvision_sets import CIFAR10, CIFAR100, FASHION_MNIST, MNIST
 
@@ -51,8 +53,11 @@ DATASETS: dict[str, Info] = {
     "cifar100": CIFAR100,
     "celeba": CELEBA,
     "coco-val2017": COCO_VAL2017,
+    "compcars": COMPCARS,
+    "ffhq": FFHQ,
     "fruits360": FRUITS360,
     "intel-scenes": INTEL_SCENES,
+    "oxford-pets": OXFORD_PETS,
     "stanford-cars": STANFORD_CARS,
 }
 
@@ -188,6 +193,7 @@ def load(
     choice = Choice(split, _as_names(classes), limit, rule, duplicates, whole_batches)
     how = Decode(size, channels, fit, on_error).checked()
     source = here_or_fetched(name, root, download, progress)
+    choice, source = read_rule(choice, source, root, catalogue(root).get(name, {}).get("labels", ""))
     if info.embedded and size is None:
         how = Decode(info.size, channels, fit, on_error)
     check = partial(check_before, name=source.name, choice=choice, info=info)

@@ -17,12 +17,12 @@ from ..data import ImageSet, open_cache, split_rows, unit_numbers
 from ..files import Contents, Source
 from ..store import read_json
 from .decode import undecodable
-from .info import PLAIN, Face, Info, LabelRule
+from .info import PLAIN, Face, FileRule, Info, LabelRule
 
 # %% auto #0
-__all__ = ['SPLITS', 'DUPLICATES', 'HELD_OUT', 'Choice', 'find_rule', 'new_labels', 'class_names', 'contradicted',
+__all__ = ['SPLITS', 'DUPLICATES', 'HELD_OUT', 'Choice', 'find_rule', 'read_rule', 'new_labels', 'class_names', 'contradicted',
            'rows_without_copies', 'clean_rows', 'change_set', 'members', 'merge_families', 'check_part', 'check_before',
-           'held_out', 'with_face', 'open_part', 'choose']
+           'held_out', 'in_whole_batches', 'with_face', 'open_part', 'choose']
 
 # %% ../../nbs/04_datasets.selection.ipynb #f8759010
 SPLITS = ("train", "val", "test", "all")
@@ -48,7 +48,7 @@ class Choice:
     split: str = "train"  # "train", "val", "test" or "all"
     classes: Sequence[str] | None = None  # names of classes or families, in the new order; None: all
     limit: int | None = None  # at most so many images, in the proportions of the classes
-    labels: LabelRule | None = None  # None: the labels of the set
+    labels: LabelRule | FileRule | None = None  # None: the labels of the set; see `read_rule`
     duplicates: str = "keep"  # one of DUPLICATES
     whole_batches: int | None = None  # images in a batch: after `limit`, cut to whole batches
 
@@ -67,8 +67,8 @@ class Choice:
 def find_rule(
     labels: str | LabelRule | None,  # as `load` takes it
     name: str,  # the data set, for the message
-    rules: Mapping[str, LabelRule],  # those the set registers
-) -> LabelRule | None:
+    rules: Mapping[str, LabelRule | FileRule],  # those the set registers
+) -> LabelRule | FileRule | None:
     "The label rule meant. Raises `GannbError` for an unknown name."
     if labels is None or callable(labels):
         return labels
@@ -78,6 +78,20 @@ def find_rule(
         f"labels={labels!r}: {name} has no named label rule. Give a function of (file names, class names) "
         "that returns a class name for each image, or leave it out."
     )
+
+# %% ../../nbs/04_datasets.selection.ipynb #8d20c6b1
+def read_rule(
+    choice: Choice,
+    source: Source,
+    root: Path,  # the data root
+    named: str,  # the file of labels that its catalogue names, seen from the root; "" without
+) -> tuple[Choice, Source]:  # with a plain rule, and a note on where it comes from
+    """Choice and source once the file that a label rule needs is read; both as they are where it needs none.
+    Raises `GannbError` if the file is not there or is something else."""
+    if not isinstance(choice.labels, FileRule):
+        return choice, source
+    rule, note = choice.labels.read(root, root / Path(named).expanduser() if named else None)
+    return replace(choice, labels=rule), replace(source, notes=(*source.notes, note))
 
 # %% ../../nbs/04_datasets.selection.ipynb #530bfe4d
 def new_labels(
@@ -180,6 +194,13 @@ def _copies_note(n: int, duplicates: str, gone: Mapping[str, int]) -> str:
     kind = "with contradictory labels " if duplicates == "drop-contradictory" else ""
     return f"{n:,} exact copies {kind}were left out (duplicates={duplicates!r})"
 
+# %% ../../nbs/04_datasets.selection.ipynb #5e7f90a2
+def _ruled_notes(whole: ImageSet, rows: np.ndarray) -> tuple[str, ...]:
+    "The notes of a set after a label rule, with the number of images that it leaves out."
+    out = len(whole) - len(rows)
+    said = f"{out:,} of {len(whole):,} images were left out: the label rule gives them no class"
+    return (*whole.notes, said) if out else whole.notes
+
 # %% ../../nbs/04_datasets.selection.ipynb #3ee73778
 def change_set(
     whole: ImageSet,  # all parts
@@ -192,7 +213,7 @@ def change_set(
         names = class_names(whole.labels, whole.classes, len(whole))
         labels, classes = new_labels(choice.labels, [os.fsdecode(bytes(f)) for f in whole.files], names)
         rows = np.flatnonzero(labels >= 0)
-        changed = whole.rows(rows, labels=labels[rows], classes=classes)
+        changed = whole.rows(rows, labels=labels[rows], classes=classes, notes=_ruled_notes(whole, rows))
     hashes, said = changed.pixel_hashes(), changed.labels
     if choice.duplicates == "clean":
         spans = {p: tuple(np.searchsorted(rows, span).tolist()) for p, span in (parts or {}).items()}
@@ -292,6 +313,18 @@ def held_out(whole: ImageSet, choice: Choice, info: Info) -> ImageSet:
     index = np.flatnonzero(where == list(HELD_OUT).index(choice.split))
     return whole.rows(index, part=choice.split, notes=(*whole.notes, _held_note(whole, info)))
 
+# %% ../../nbs/04_datasets.selection.ipynb #c41ab7d9
+def in_whole_batches(s: ImageSet, choice: Choice) -> ImageSet:
+    "At most `limit` images, then whole batches of them; a note says what was cut. Raises `GannbError`."
+    cut = s.select(limit=choice.limit).whole_batches(choice.whole_batches)
+    if len(cut) == len(s):
+        return cut
+    limit = f"at most {choice.limit:,}, then " if choice.limit is not None else ""
+    batches = f"{len(cut) // choice.whole_batches:,} whole batches of {choice.whole_batches}"
+    drawn = "with seed 0" + (", in the proportions of the classes" if s.classes else "")
+    note = f"{len(cut):,} of {len(s):,} images are taken: {limit}{batches}, drawn {drawn}"
+    return cut.rows(np.arange(len(cut)), notes=(*cut.notes, note))
+
 # %% ../../nbs/04_datasets.selection.ipynb #6d4065ff
 def with_face(s: ImageSet, name: str, face: Face) -> ImageSet:
     "The same images with another look, under another name."
@@ -344,5 +377,5 @@ def choose(
         s = held_out(s, choice, info)
     if choice.classes is not None and s.labels is not None:
         s = merge_families(s, choice.classes, info.family)
-    s = s.select(choice.classes, choice.limit)
-    return s if choice.whole_batches is None else s.whole_batches(choice.whole_batches)
+    s = s.select(choice.classes)
+    return s.select(limit=choice.limit) if choice.whole_batches is None else in_whole_batches(s, choice)
