@@ -19,6 +19,9 @@ from torch import Tensor, nn
 from .base import GannbError, check_choice, check_size, numpy_rng, to_float, torch_rng
 from .data import ImageSet
 from .features import DOMAIN_DIM, _timm_net, new_domain_net, scale
+from .probes import probe
+
+_all_ = ["probe"]  # for people: `gannb.classify.probe`
 
 # %% auto #0
 __all__ = ['NETWORKS', 'PRETRAINED', 'INPUT_SIZES', 'FINETUNE', 'IMAGENET_MEAN', 'IMAGENET_STD', 'AUGMENT', 'VIEWS', 'Labelled',
@@ -26,7 +29,7 @@ __all__ = ['NETWORKS', 'PRETRAINED', 'INPUT_SIZES', 'FINETUNE', 'IMAGENET_MEAN',
            'Classifier', 'new_head', 'new_classifier', 'parse_ordinary', 'moved', 'ordinary', 'n_views', 'view',
            'Vectors', 'Recipe', 'Curves', 'check_sets', 'steps_per_epoch', 'looks', 'logits_of', 'mean_loss',
            'train_classifier', 'Scores', 'scores', 'joined', 'share_rows', 'share_of', 'with_wrong_labels',
-           'with_shuffled_labels', 'control_sets']
+           'with_shuffled_labels', 'control_sets', 'probe']
 
 # %% ../nbs/12_classify.ipynb #c1a50007
 NETWORKS = ("softmax", "cnn", "resnet18", "effnet-lite0")

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 GROUND = ("base",)
 STORES = ("base", "store")
 PARTS = "store plot fetch files data datasets augment models damage".split()
-PARTS += "train sample features metrics copies classify layers similar".split()
+PARTS += "train sample features metrics copies extract probes classify layers similar".split()
 LEDGER = "intervals words claims table said rules controls names judge network check distance".split()
 LEDGER = [f"ledger.{room}" for room in LEDGER]
 BELOW_STAGES = ("base", *PARTS, "ledger", "config")
@@ -38,7 +38,9 @@ TABLE = {
     "features": (10, (*GROUND, "damage")),
     "metrics": (11, (*GROUND, "features")),  # features: `one_thread`
     "copies": (12, (*GROUND, "metrics")),
-    "classify": (12, (*GROUND, "data", "features")),
+    "extract": (12, GROUND),
+    "probes": (12, GROUND),
+    "classify": (12, (*GROUND, "data", "features", "probes")),
     "layers": (12, (*GROUND, "classify")),
     "similar": (12, GROUND),
     "ledger.intervals": (13, GROUND),
@@ -66,6 +68,7 @@ TABLE = {
         f"stages.{room}": (15, (*BELOW_STAGES, *SCORES))
         for room in "memory discriminator pictures classifier tables classes coarse conditional".split()
     },
+    "stages.probes": (15, (*BELOW_STAGES, *SCORES)),
     "stages.controls": (15, (*BELOW_STAGES, *SCORES, "stages.classifier")),
     "stages.accuracy": (15, (*BELOW_STAGES, *SCORES, "stages.classifier")),
     "stages.reader": (15, (*BELOW_STAGES, *SCORES, "stages.classifier")),
