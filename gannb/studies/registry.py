@@ -14,6 +14,7 @@ from ..base import GannbError, check_choice, nearest
 from ..config import CHANGES_NO_RESULT, Checked, Report, checked
 from .conditional_gans import plan as conditional_gans
 from .dataset_study import plan as dataset_study
+from .discriminator_features import plan as discriminator_features
 from .fruits import plan as fruits
 from .scene_augmentation import plan as scene_augmentation
 
@@ -27,6 +28,7 @@ __all__ = ['PLANS', 'REPORTS', 'PRESETS', 'report_config', 'check_injected', 'op
 PLANS = {
     "conditional_gans": conditional_gans,
     "dataset_study": dataset_study,
+    "discriminator_features": discriminator_features,
     "fruits": fruits,
     "scene_augmentation": scene_augmentation,
 }  # a new paper is one line here, its own rooms, and papers/
