@@ -26,8 +26,8 @@ from gannb.studies.discriminator_features.rows import (
 from ..study import Study, told_of_choice
 
 # %% auto #0
-__all__ = ['PAPER_SETS', 'SET_NAMES', 'MACHINE_NAMES', 'MEASURES', 'set_name', 'source_name', 'names', 'cell', 'said',
-           'paper_target', 'stand_ins', 'target_words', 'notes', 'answers_words', 'commonest_share', 'measured']
+__all__ = ['PAPER_SETS', 'SET_NAMES', 'MACHINE_NAMES', 'ALONE', 'MEASURES', 'set_name', 'source_name', 'names', 'cell', 'brief',
+           'said', 'paper_target', 'stand_ins', 'target_words', 'notes', 'answers_words', 'commonest_share', 'measured']
 
 # %% ../../../nbs/17_studies.discriminator_features.words.ipynb #cfc31332
 PAPER_SETS = {"pet": "oxford-pets", "face": "ffhq", "car": "compcars"}  # source -> the paper's data set
@@ -35,9 +35,9 @@ SET_NAMES = {
     "oxford-pets": "Oxford-IIIT pets",
     "ffhq": "FFHQ faces",
     "compcars": "CompCars",
-    "celeba": "CelebA faces",
+    "celeba": "CelebA",
     "stanford-cars": "Stanford cars",
-    "fruits360": "fruits (Fruits-360)",
+    "fruits360": "fruits",
     "coco-val2017": "COCO",
     "cifar10": "CIFAR-10",
     "intel-scenes": "Intel scenes",
@@ -78,6 +78,17 @@ def names(study: Study) -> dict[str, str]:
 def cell(study: Study, role: str | None, arm: str, metric: str, at: Any = "end") -> Any:
     "A mean over the seeds with its interval."
     return study.results.cell(role, arm, metric, at)
+
+
+def brief(study: Study, role: str | None, arm: str, metric: str, at: Any = "end") -> Any:
+    "A cell, but the number alone where it is the same in every seed."
+    found = cell(study, role, arm, metric, at)
+    if isinstance(found, dict) and found["interval"] and found["interval"][0] == found["interval"][1]:
+        return f"{found['mean']:.3f}"
+    return found
+
+
+ALONE = "A number without an interval is the same in every seed."
 
 
 def said(study: Study, role: str | None, arm: str, metric: str, at: Any = "end", form: str = ".2f") -> str:
