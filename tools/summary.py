@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gannb.base import fmt_time
-from gannb.ledger.words import VERDICTS, counts, counts_words, headline, verdict_words
+from gannb.ledger.words import MARKS, VERDICTS, counts, counts_words, headline, verdict_words
 from gannb.report.blocks import about_mark, by_part, is_missing
 from gannb.report.page import data_words, reading
 from gannb.report.tracks import forest_groups
@@ -150,9 +150,9 @@ def telling_table() -> str:
 
 
 def verdict_counts(paper: str) -> str:
-    "`42 claims: 11 reproduced, 14 not reproduced ...` of the paper's own claims."
+    "`42 claims: ✓ 11, ✗ 14 ...` of the paper's own claims."
     found = counts(record(paper, "claims"))
-    told = ", ".join(f"{n} {verdict}" for verdict, n in found.items() if n)
+    told = ", ".join(f"{MARKS[verdict]} {n}" for verdict, n in found.items() if n)
     return f"{sum(found.values())} claims: {told}"
 
 
