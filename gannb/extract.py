@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import GannbError, check_choice, to_float
+from .base import GannbError, check_choice, numpy_rng, to_float
 
 # %% auto #0
-__all__ = ['POOLS', 'Extraction', 'width', 'extract']
+__all__ = ['POOLS', 'PROCEDURES', 'Extraction', 'width', 'extract']
 
 # %% ../nbs/12_extract.ipynb #fcce3ee3
 POOLS = {"max": F.adaptive_max_pool2d, "avg": F.adaptive_avg_pool2d}
@@ -44,6 +44,16 @@ class Extraction:
             raise GannbError(f"grid must be a whole number of fields, from 1; this is {self.grid!r}.")
         if self.layers is not None and not len(self.layers):
             raise GannbError("layers must name one layer or more; None takes all.")
+        for i in self.layers or ():
+            if isinstance(i, bool) or not isinstance(i, (int, np.integer)):
+                raise GannbError(f"layers must be whole numbers, 0 for the first; one of them is {i!r}.")
+
+# %% ../nbs/12_extract.ipynb #e7ac0002
+PROCEDURES = {
+    "all layers": Extraction(),
+    "last layer": Extraction((-1,), None, relu=True),
+    "authors": Extraction(batch_norm="target"),
+}
 
 # %% ../nbs/12_extract.ipynb #c720679e
 def _chosen(how: Extraction, n: int) -> list[int]:
@@ -55,16 +65,20 @@ def _chosen(how: Extraction, n: int) -> list[int]:
 
 
 def _joined(maps: Sequence[Tensor], how: Extraction) -> Tensor:  # maps: (N, width, h, h) each -> (N, d)
-    "The vectors that hidden maps become: layers, then channels, then the grid."
-    parts = []
-    for i in _chosen(how, len(maps)):
-        kept = torch.relu(maps[i]) if how.relu and how.pool is None else maps[i]
-        parts.append((POOLS[how.pool](kept, how.grid) if how.pool else kept).flatten(1))
-    return torch.cat(parts, 1)
+    "The vectors that hidden maps become: layers, then channels, then the grid. Raises for too fine a grid."
+    kept = [maps[i] for i in _chosen(how, len(maps))]
+    if how.pool is None:
+        return torch.cat([m.flatten(1) for m in kept], 1)
+    smallest = min(m.shape[-1] for m in kept)
+    if how.grid > smallest:
+        raise GannbError(f"grid={how.grid} has more fields a side than a map of {smallest} x {smallest} has.")
+    return torch.cat([POOLS[how.pool](m, how.grid).flatten(1) for m in kept], 1)
 
 # %% ../nbs/12_extract.ipynb #3456ee5c
 def _looking(D: nn.Module, how: Extraction) -> nn.Module:
-    "A copy of D in evaluation mode, on the CPU, with the activations asked for."
+    "A copy of D in evaluation mode, on the CPU, with the activations asked for. Raises where D has no maps."
+    if not hasattr(D, "hidden"):
+        raise GannbError(f"{type(D).__name__} shows no hidden maps; the D of model=dcgan does.")
     net = copy.deepcopy(D).cpu().eval()
     if how.relu:
         for module in list(net.modules()):
@@ -87,6 +101,13 @@ def _batches(images: np.ndarray, batch: int) -> Iterator[Tensor]:  # (n,C,H,W) f
         yield torch.from_numpy(to_float(np.asarray(images[i : i + batch]))).permute(0, 3, 1, 2)
 
 
+def _mixed(images: np.ndarray, batch: int, n: int) -> Iterator[Tensor]:
+    "n of the images in any order: sets come sorted, and a batch of one class has a small variance."
+    order = numpy_rng(0, "extract").permutation(len(images))[:n]
+    for i in range(0, n, batch):
+        yield from _batches(np.asarray(images[np.sort(order[i : i + batch])]), batch)
+
+
 @torch.no_grad()
 def _with_statistics_of(net: nn.Module, images: np.ndarray, batch: int) -> None:
     "Give batch norm the statistics of these images: the plain mean over batches."
@@ -96,13 +117,15 @@ def _with_statistics_of(net: nn.Module, images: np.ndarray, batch: int) -> None:
             module.momentum = None
     net.train()
     whole = len(images) // batch * batch or len(images)  # a last, smaller batch would count as much
-    for x in _batches(images[:whole], batch):
+    for x in _mixed(images, batch, whole):
         net(x)
     net.eval()
 
 # %% ../nbs/12_extract.ipynb #2b9e114b
-def _check_images(D: nn.Module, images: np.ndarray) -> None:
+def _check_images(D: nn.Module, images: np.ndarray, batch: int) -> None:
     "Raises `GannbError` for what D cannot look at."
+    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
+        raise GannbError(f"batch must be a whole number of images, from 1; this is {batch!r}.")
     shape = getattr(images, "shape", ())
     wanted = (D.size, D.size, D.channels)
     if len(shape) != 4 or tuple(shape[1:]) != wanted or not len(images) or images.dtype != np.uint8:
@@ -130,14 +153,23 @@ def extract(
 ) -> np.ndarray:  # (N, d) float32, memory-mapped with `out`
     """D's hidden maps as one vector an image (Radford et al. 2016, section 5.1). Raises `GannbError` for
     images that D cannot look at, and for a layer that it has not."""
-    _check_images(D, images)
     net, d = _looking(D, how), width(D, how)
+    _check_images(D, images, batch)
     if how.batch_norm == "target":
         _with_statistics_of(net, images, batch)
     parts = (_joined(net.hidden(x), how).numpy() for x in _batches(images, batch))
     if out is None:
-        return np.concatenate(list(parts))
+        return _filled(np.empty((len(images), d), np.float32), parts)
     return _written(Path(out), parts, (len(images), d))
+
+
+def _filled(whole: np.ndarray, parts: Iterator[np.ndarray]) -> np.ndarray:  # `whole`
+    "The parts written into `whole`, one after the other."
+    at = 0
+    for part in parts:
+        whole[at : at + len(part)] = part
+        at += len(part)
+    return whole
 
 
 def _written(path: Path, parts: Iterator[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
@@ -145,10 +177,7 @@ def _written(path: Path, parts: Iterator[np.ndarray], shape: tuple[int, int]) ->
     path.parent.mkdir(parents=True, exist_ok=True)
     tmp = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        whole, at = np.lib.format.open_memmap(tmp, "w+", np.float32, shape), 0
-        for part in parts:
-            whole[at : at + len(part)] = part
-            at += len(part)
+        whole = _filled(np.lib.format.open_memmap(tmp, "w+", np.float32, shape), parts)
         whole.flush()
         del whole
         os.replace(tmp, path)

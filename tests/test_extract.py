@@ -7,7 +7,7 @@ from torch import nn
 
 import gannb.extract as room
 from gannb.base import GannbError, to_float
-from gannb.extract import Extraction, extract, width
+from gannb.extract import PROCEDURES, Extraction, extract, width
 from gannb.models.dcgan import Discriminator, init_weights
 
 
@@ -29,10 +29,13 @@ def hidden(D, images):
         return D.hidden(x)
 
 
-@pytest.mark.parametrize("size, all_layers, last", [(64, 15_360, 8_192), (32, 7_168, 4_096)])
+@pytest.mark.parametrize(
+    "size, all_layers, last", [(64, 15_360, 8_192), (32, 7_168, 4_096), (28, 3_072, 6_272)]
+)
 def test_lengths_at_the_papers_width(size, all_layers, last):
     D = Discriminator(size, 3, 64)
-    assert width(D, Extraction()) == all_layers and width(D, Extraction((-1,), None, relu=True)) == last
+    assert width(D, PROCEDURES["all layers"]) == width(D, PROCEDURES["authors"]) == all_layers
+    assert width(D, PROCEDURES["last layer"]) == last
 
 
 def test_the_numbers_are_those_of_the_maps(D, images):
@@ -77,13 +80,64 @@ def test_d_stays_as_it_is(D, images, how):
     D.eval()
 
 
-def test_memory_is_bounded_by_the_batch(D, images, monkeypatch, tmp_path):
-    seen, join = [], room._joined
-    monkeypatch.setattr(room, "_joined", lambda maps, how: seen.append(len(maps[0])) or join(maps, how))
-    found = extract(D, images, Extraction(batch_norm="target"), tmp_path / "a" / "x.npy", batch=6)
-    assert isinstance(found, np.memmap) and max(seen) == 6
-    assert found == pytest.approx(extract(D, images, Extraction(batch_norm="target"), batch=6))
-    assert [p.name for p in (tmp_path / "a").iterdir()] == ["x.npy"]
+def test_statistics_do_not_rest_on_the_order_of_the_images(D):
+    "Sets come sorted by class: batches of one class each would see the classes alone, not their difference."
+    rng = np.random.default_rng(0)
+    dark, bright = (rng.integers(a, a + 40, (64, 32, 32, 3), np.uint8) for a in (0, 200))
+    both, how = np.concatenate([dark, bright]), Extraction(batch_norm="target")
+    at_once, sorted_ = extract(D, both, how, batch=128), extract(D, both, how, batch=32)
+    turns = np.arange(128).reshape(2, 64).T.ravel()  # one dark, one bright, ...
+    in_turn = extract(D, both[turns], how, batch=32)[turns.argsort()]
+    spread = at_once.std()
+    assert np.abs(sorted_ - at_once).mean() < 0.15 * spread
+    assert np.abs(sorted_ - in_turn).mean() < 0.15 * spread
+
+
+@pytest.mark.parametrize("how", PROCEDURES.values(), ids=list(PROCEDURES))
+@pytest.mark.parametrize("kept", [True, False], ids=["file", "memory"])
+def test_memory_is_bounded_by_the_batch(D, images, monkeypatch, tmp_path, how, kept):
+    seen, look = [], nn.Conv2d.forward
+    monkeypatch.setattr(nn.Conv2d, "forward", lambda self, x: seen.append(len(x)) or look(self, x))
+    found = extract(D, images, how, tmp_path / "a" / "x.npy" if kept else None, batch=6)
+    assert max(seen) == 6, "no layer of D, in no pass, may look at more images at a time"
+    assert isinstance(found, np.memmap) is kept and found.dtype == np.float32
+    assert found == pytest.approx(extract(D, images, how, batch=6), abs=1e-6)
+    assert not kept or [p.name for p in (tmp_path / "a").iterdir()] == ["x.npy"]
+    assert how.batch_norm == "target" or found == pytest.approx(extract(D, images, how), abs=1e-5)
+
+
+def test_images_may_lie_in_a_file(D, images, tmp_path):
+    np.save(tmp_path / "i.npy", images)
+    mapped = np.load(tmp_path / "i.npy", mmap_mode="r")
+    for how in PROCEDURES.values():
+        assert (extract(D, mapped, how, batch=6) == extract(D, images, how, batch=6)).all()
+
+
+@pytest.mark.parametrize("how", PROCEDURES.values(), ids=list(PROCEDURES))
+def test_d_stays_as_it_is_where_the_work_breaks_off(D, images, monkeypatch, tmp_path, how):
+    def broken(maps, how):
+        if len(maps[0]) > 1:  # `width` may look at its one image
+            raise MemoryError
+        return look(maps, how)
+
+    look = room._joined
+    before = {k: v.clone() for k, v in D.train().state_dict().items()}
+    monkeypatch.setattr(room, "_joined", broken)
+    with pytest.raises(MemoryError):
+        extract(D, images, how, tmp_path / "x.npy")
+    assert D.training and all((v == before[k]).all() for k, v in D.state_dict().items())
+    assert not list(tmp_path.iterdir())
+    D.eval()
+
+
+def test_a_file_that_was_there_stays_until_the_new_one_is_whole(D, images, monkeypatch, tmp_path):
+    first = np.array(extract(D, images, Extraction(), tmp_path / "x.npy"))
+    second = extract(D, 255 - images, Extraction(), tmp_path / "x.npy")
+    assert not np.allclose(first, second) and (np.load(tmp_path / "x.npy") == second).all()
+    monkeypatch.setattr(room.os, "replace", lambda a, b: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        extract(D, images, Extraction(), tmp_path / "x.npy")
+    assert (np.load(tmp_path / "x.npy") == second).all() and len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_file_appears_whole_or_not_at_all(D, images, monkeypatch, tmp_path):
@@ -105,6 +159,13 @@ def test_a_file_appears_whole_or_not_at_all(D, images, monkeypatch, tmp_path):
         (lambda D, x: extract(D, x[:0], Extraction()), "one or more"),
         (lambda D, x: extract(D, x.astype(np.float32), Extraction()), "uint8"),
         (lambda D, x: extract(D, x, Extraction((3,))), "0 to 2"),
+        (lambda D, x: extract(D, x, Extraction((-4,))), "0 to 2"),
+        (lambda D, x: width(D, Extraction((3,))), "0 to 2"),
+        (lambda D, x: extract(D, x, Extraction(grid=5)), "4 x 4"),
+        (lambda D, x: extract(D, x, Extraction(), batch=0), "batch"),
+        (lambda D, x: extract(D, list(x), Extraction()), "uint8"),
+        (lambda D, x: extract(nn.Conv2d(3, 1, 4), x, Extraction()), "model=dcgan"),
+        (lambda D, x: Extraction((0.5,)), "whole numbers"),
         (lambda D, x: Extraction(()), "one layer or more"),
         (lambda D, x: Extraction(pool="median"), "pool"),
         (lambda D, x: Extraction(grid=0), "grid"),

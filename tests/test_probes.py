@@ -101,6 +101,7 @@ def test_the_kernel_is_computed_once(monkeypatch):
     ask(Machine("rbf-svm", 10.0), v, Y[TRAIN])
     ask(Machine("rbf-svm", 1.0), v, numpy_rng(0, "mixed").permutation(Y[TRAIN]))
     assert len(counted) == once > 0
+    assert kernel_of(v, "train", True) is kernel_of(v, "train", True)
     ask(Machine("rbf-svm"), v, Y[TRAIN], Y[TEST])
     assert len(counted) > once and set(counted[once:]) <= {"validation", "train"}
 
@@ -152,15 +153,16 @@ def test_knn_answers_as_sklearn_does(scaled):
 
 
 def test_vectors_are_standardised_by_the_training_vectors_and_constant_numbers_stay_finite():
-    x = np.concatenate([X, np.full((len(X), 1), 0.1)], 1).astype(np.float32)
+    x = np.concatenate([X, np.full((len(X), 1), 0.1)], 1)
     x[TEST, -1] = 0.3
-    v = Prepared(x[TRAIN], x[TEST])
-    train, test = (vectors_of(v, part, True) for part in ("train", "test"))
     a, b = as_sklearn(x[TRAIN], x[TEST], True)
-    assert train.dtype == np.float32 and np.allclose(train[:, :-1], a[:, :-1], atol=1e-5)
-    assert np.allclose(test[:, :-1], b[:, :-1], atol=1e-4) and (train[:, -1] == 0).all()
-    assert v.spread[-1] == 0 and np.allclose(test[:, -1], 0.2)
-    assert vectors_of(v, "train", False) is v.parts["train"]
+    for kind in (np.float64, np.float32):
+        v = Prepared(x[TRAIN].astype(kind), x[TEST].astype(kind))
+        train, test = (vectors_of(v, part, True) for part in ("train", "test"))
+        assert train.dtype == kind and np.allclose(train[:, :-1], a[:, :-1], atol=1e-5)
+        assert np.allclose(test[:, :-1], b[:, :-1], atol=1e-4) and (train[:, -1] == 0).all()
+        assert v.spread[-1] == 0 and np.allclose(test[:, -1], 0.2)
+        assert vectors_of(v, "train", False) is v.parts["train"]
 
 
 def test_vectors_may_lie_in_a_file(tmp_path):

@@ -79,13 +79,16 @@ def judge(arm: str, net: FeatureNet) -> Looker:
 # %% ../../nbs/15_stages.probes.ipynb #3b716189
 def _how(how: Extraction) -> dict[str, Any]:
     "An extraction as fields of a key."
-    return {
+    fields = {
         "layers": None if how.layers is None else list(how.layers),
         "pool": how.pool,
         "grid": how.grid,
         "relu": how.relu,
         "batch_norm": how.batch_norm,
     }
+    if how.batch_norm == "target":  # in file order a batch may hold images of one class alone
+        fields["statistics"] = "batches in a drawn order"
+    return fields
 
 
 def trained_d(arm: str, run: GanRun, how: Extraction) -> Looker:
