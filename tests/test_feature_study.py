@@ -164,3 +164,11 @@ def test_every_lettered_item_has_its_claims():
         "i": "beats-untrained beats-pixels imagenet-better",
     }
     assert all(set(names.split()) <= ids for names in items.values())
+
+
+def test_resnet_looks_where_its_weights_are_here(monkeypatch):
+    assert list(study.imagenet_lookers("cpu")) == [study.IMAGENET], "its weights are not here"
+    net = study.network("effnet-lite0")
+    monkeypatch.setattr(study, "backbone_of", lambda cfg: net)
+    found = study.imagenet_lookers("cpu")
+    assert list(found) == [study.IMAGENET, study.RESNET] and found[study.RESNET].arm == "ResNet-18"

@@ -20,13 +20,13 @@ from ...data import ImageSet
 from ...datasets.coco import class_shares
 from ...datasets.registry import here_or_fetched, info_of, load
 from ...datasets.rare import without_rare
-from ...extract import Extraction, width
+from ...extract import PROCEDURES, Extraction, width
 from ...ledger.intervals import proportion_difference
 from ...models.dcgan import Discriminator, Generator
 from ...models.guidelines import guidelines
 from ...probes import Machine
 from ...stages.arms import Arm, epochs_for
-from ...stages.classifier import ClassifierConfig, fitted
+from ...stages.classifier import ClassifierConfig, backbone_of, fitted
 from ...stages.controls import control_rows, pixel_rows, untrained_kids
 from ...stages.course import over_classes
 from ...stages.features import network
@@ -49,15 +49,15 @@ from .plan import SOURCES, FeaturesConfig
 from ..study import Study
 
 # %% auto #0
-__all__ = ['ALL', 'SHARE', 'NEAR', 'EQUAL_NUMBERS', 'UNEVEN', 'RBF', 'LINEAR', 'CHOSEN', 'PROCEDURES', 'BOTH', 'UNTRAINED',
-           'PIXELS', 'IMAGENET', 'MAJORITY', 'MEAN', 'LABEL_ADDED', 'SHUFFLED', 'KNOWN', 'NEAR_TARGETS',
+__all__ = ['ALL', 'SHARE', 'NEAR', 'EQUAL_NUMBERS', 'UNEVEN', 'RBF', 'LINEAR', 'CHOSEN', 'BOTH', 'UNTRAINED', 'PIXELS',
+           'IMAGENET', 'MAJORITY', 'RESNET', 'MEAN', 'LABEL_ADDED', 'SHUFFLED', 'KNOWN', 'NEAR_TARGETS',
            'RULER_CONTROLS', 'N_TEST', 'ALL_TARGETS', 'WHOLE', 'images_of', 'some', 'missing_sets', 'here', 'width_arm',
            'gan_arm', 'source_arms', 'near_arm', 'arms', 'uneven', 'uneven_role', 'target_images', 'targets_of',
-           'machines', 'only', 'looker_arm', 'lookers', 'asked_of', 'target_rows', 'means_of_sources', 'with_label',
-           'control_rows_of', 'known_target', 'known_rows', 'run_of', 'layer_arm', 'layer_rows', 'n_layers',
-           'width_of_layers', 'specific_rows', 'width_rows', 'classes_arm', 'images_arm', 'few_targets', 'few_rows',
-           'cnn_rows', 'gan_rows', 'rule_facts', 'printed_rows', 'network_rows', 'not_here', 'probed_rows',
-           'over_targets', 'rows']
+           'machines', 'only', 'looker_arm', 'lookers', 'imagenet_lookers', 'asked_of', 'target_rows',
+           'means_of_sources', 'with_label', 'control_rows_of', 'known_target', 'known_rows', 'run_of', 'layer_arm',
+           'layer_rows', 'n_layers', 'width_of_layers', 'specific_rows', 'width_rows', 'classes_arm', 'images_arm',
+           'few_targets', 'few_rows', 'cnn_rows', 'gan_rows', 'rule_facts', 'printed_rows', 'network_rows', 'not_here',
+           'probed_rows', 'over_targets', 'rows']
 
 # %% ../../../nbs/17_studies.discriminator_features.rows.ipynb #686a3fc1
 ALL, SHARE, NEAR = "all images", "a share", "its own kind"  # arms
@@ -216,15 +216,9 @@ def only(cfg: FeaturesConfig, *names: str) -> dict[str, Machine]:
     return {name: machine for name, machine in machines(cfg).items() if name in names}
 
 # %% ../../../nbs/17_studies.discriminator_features.rows.ipynb #270de49a
-PROCEDURES = {  # name in the ledger -> how D's maps become a vector
-    "all layers": Extraction(),  # procedure 1
-    "last layer": Extraction((-1,), None, relu=True),  # procedure 2
-    "authors": Extraction(
-        batch_norm="target"
-    ),  # Radford, Metz and Chintala (2016), with batch norm on the target
-}
-BOTH = ("all layers", "last layer")  # the paper's
+BOTH = ("all layers", "last layer")  # of `extract.PROCEDURES`: the paper's procedures 1 and 2
 UNTRAINED, PIXELS, IMAGENET, MAJORITY = "untrained D", "raw pixels", "ImageNet network", "majority class"
+RESNET = "ResNet-18"
 MEAN = "discriminators"  # the mean of the three
 
 
@@ -244,8 +238,17 @@ def lookers(study: Study, seed: int) -> dict[str, Looker]:  # arm -> looker
         arm = looker_arm(UNTRAINED, name)
         out[arm] = untrained_d(arm, study.first.first, PROCEDURES[name], seed)
     out[PIXELS] = pixels(PIXELS)
-    out[IMAGENET] = judge(IMAGENET, network("effnet-lite0", device=study.cfg.device))
-    return out
+    return out | imagenet_lookers(study.cfg.device)
+
+
+def imagenet_lookers(device: str) -> dict[str, Looker]:
+    "Networks trained on ImageNet: EfficientNet-Lite0, and ResNet-18 where its weights are here."
+    out = {IMAGENET: judge(IMAGENET, network("effnet-lite0", device=device))}
+    try:
+        resnet = backbone_of(ClassifierConfig(network="resnet18", device=device))
+    except GannbError:  # the page says that it is not here, and `gannb doctor` where its weights go
+        return out
+    return out | {RESNET: judge(RESNET, resnet)}
 
 # %% ../../../nbs/17_studies.discriminator_features.rows.ipynb #5e202463
 def asked_of(
@@ -254,7 +257,9 @@ def asked_of(
     "What every machine answers about one target with one seed."
     cfg, out = study.cfg, {}
     for arm, looker in lookers(study, seed).items():
-        few = arm == IMAGENET or arm.endswith("authors")  # what they show needs no machine of the paper
+        few = arm in (IMAGENET, RESNET) or arm.endswith(
+            "authors"
+        )  # what they show needs no machine of the paper
         which = only(cfg, CHOSEN, "rbf_chosen") if few else machines(cfg)
         out[arm] = ask_all(looker, target, seed, which)
     return out

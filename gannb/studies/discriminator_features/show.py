@@ -30,6 +30,7 @@ from gannb.studies.discriminator_features.rows import (
     NEAR_TARGETS,
     PIXELS,
     RBF,
+    RESNET,
     SHARE,
     SHUFFLED,
     UNTRAINED,
@@ -454,7 +455,8 @@ WORTH = (  # arm, how the page calls it
     (looker_arm(MEAN, BOTH[1]), "three GANs, procedure 2"),
     (looker_arm(MEAN, "authors"), "three GANs, the DCGAN authors' way"),
     ("small CNN", "a small CNN on the images"),
-    (IMAGENET, "an ImageNet network"),
+    (IMAGENET, "an ImageNet network (EfficientNet-Lite0)"),
+    (RESNET, "an ImageNet network (ResNet-18)"),
 )
 
 
@@ -467,10 +469,11 @@ def worth(study: Study) -> Table:
     "The error of every kind of features on every target."
     roles = [role for role in study.facts["targets"] if role in study.cfg.targets]
     heads = {"what": "Features"} | {role: set_name(role) for role in roles}
-    rows = [
-        {"what": called} | {role: brief(study, role, arm, _metric(arm)) for role in roles}
-        for arm, called in WORTH
-    ]
+    rows = []
+    for arm, called in WORTH:
+        if any(study.results.values(role, arm, _metric(arm)) for role in roles):  # ResNet-18 may not be here
+            cells = {role: brief(study, role, arm, _metric(arm)) for role in roles}
+            rows.append({"what": called} | cells)
     radford = study.published["radford"]["error"] / 100
     caption = (
         "Error of a linear L2-SVM on standardised numbers, C chosen on validation images; of the two "
