@@ -11,6 +11,7 @@ from gannb.datasets import coco
 from gannb.ledger.claims import load_claims
 from gannb.stages.probes import ask_all, pixels, probe_rows
 from gannb.stages.score import row
+from gannb.stages.tables import Results
 from gannb.studies.discriminator_features import rows as study
 from gannb.studies.discriminator_features import words
 from gannb.studies.discriminator_features.plan import CONFIG, LABEL_RULES, PRESETS, SOURCES
@@ -172,3 +173,15 @@ def test_resnet_looks_where_its_weights_are_here(monkeypatch):
     monkeypatch.setattr(study, "backbone_of", lambda cfg: net)
     found = study.imagenet_lookers("cpu")
     assert list(found) == [study.IMAGENET, study.RESNET] and found[study.RESNET].arm == "ResNet-18"
+
+
+def test_a_number_that_is_the_same_in_every_seed_stands_alone():
+    class Study:
+        results = Results([row("a", "x", s, "end", "m", v, {}) for s, v in enumerate((0.5, 0.5, 0.5))])
+
+    assert words.brief(Study, "x", "a", "m") == "0.500"
+    Study.results = Results([row("a", "x", s, "end", "m", v, {}) for s, v in enumerate((0.4, 0.5, 0.6))])
+    assert words.brief(Study, "x", "a", "m")["mean"] == pytest.approx(0.5)
+    Study.results = Results([row("a", "x", 0, "end", "m", 0.4, {})])
+    assert words.brief(Study, "x", "a", "m")["mean"] == 0.4, "one seed has no interval"
+    assert str(words.brief(Study, "x", "b", "m")) == "n/a (not measured)"

@@ -234,9 +234,7 @@ def ladder(study: Study) -> tuple[Table | None, Table, str]:
     names = {role: source_name(study, role) for role in study.main}
     heads = LADDER_COLUMNS | {"fruit": "Data set"}
     columns = {key: head for key, head in heads.items() if key != "run"}
-    rulers = {
-        m: head for m, head in RULERS.items() if m in ("kid", "gist_kid", "recall", "coverage", "diversity")
-    }
+    rulers = {m: head for m, head in RULERS.items() if m in ("kid", "recall", "coverage", "diversity")}
     caption = f"KID of real images, spoilt ones and an untrained G, through {study.net.name}."
     return (
         controls_table(study, rulers),

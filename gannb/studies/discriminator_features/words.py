@@ -83,9 +83,8 @@ def cell(study: Study, role: str | None, arm: str, metric: str, at: Any = "end")
 def brief(study: Study, role: str | None, arm: str, metric: str, at: Any = "end") -> Any:
     "A cell, but the number alone where it is the same in every seed."
     found = cell(study, role, arm, metric, at)
-    if isinstance(found, dict) and found["interval"] and found["interval"][0] == found["interval"][1]:
-        return f"{found['mean']:.3f}"
-    return found
+    low, high = found.get("interval") or (0, 1) if isinstance(found, dict) else (0, 1)
+    return f"{found['mean']:.3f}" if low == high else found
 
 
 ALONE = "A number without an interval is the same in every seed."
