@@ -53,7 +53,7 @@ __all__ = ['ALL', 'SHARE', 'NEAR', 'EQUAL_NUMBERS', 'UNEVEN', 'RBF', 'LINEAR', '
            'IMAGENET', 'MAJORITY', 'RESNET', 'MEAN', 'LABEL_ADDED', 'SHUFFLED', 'KNOWN', 'NEAR_TARGETS',
            'RULER_CONTROLS', 'N_TEST', 'ALL_TARGETS', 'WHOLE', 'images_of', 'some', 'missing_sets', 'here', 'width_arm',
            'gan_arm', 'source_arms', 'near_arm', 'arms', 'uneven', 'uneven_role', 'target_images', 'targets_of',
-           'machines', 'only', 'looker_arm', 'lookers', 'imagenet_lookers', 'asked_of', 'target_rows',
+           'machines', 'only', 'looker_arm', 'lookers', 'imagenet_lookers', 'asked_of', 'target_rows', 'mean_of',
            'means_of_sources', 'with_label', 'control_rows_of', 'known_target', 'known_rows', 'run_of', 'layer_arm',
            'layer_rows', 'n_layers', 'width_of_layers', 'specific_rows', 'width_rows', 'classes_arm', 'images_arm',
            'few_targets', 'few_rows', 'cnn_rows', 'gan_rows', 'rule_facts', 'printed_rows', 'network_rows', 'not_here',
@@ -281,6 +281,11 @@ def target_rows(study: Study, target: Target, seed: int) -> list[dict]:
     return out + probe_rows(MAJORITY, target, seed, majority) + means_of_sources(out)
 
 # %% ../../../nbs/17_studies.discriminator_features.rows.ipynb #0be53130
+def mean_of(values: Sequence[float]) -> float:
+    "The mean; of equal numbers exactly that number."
+    return float(values[0] if len(set(values)) == 1 else np.mean(values))
+
+
 def means_of_sources(rows: Sequence[Mapping]) -> list[dict]:
     "The mean of the three discriminators, procedure by procedure; none where one of them is missing."
     out = []
@@ -292,7 +297,7 @@ def means_of_sources(rows: Sequence[Mapping]) -> list[dict]:
             for r in some:
                 by_metric.setdefault(r["metric"], []).append(r)
             for group in by_metric.values():
-                value = float(np.mean([r["value"] for r in group]))
+                value = mean_of([r["value"] for r in group])
                 out.append({**group[0], "arm": looker_arm(MEAN, name), "value": value})
     return out
 
@@ -403,11 +408,11 @@ def specific_rows(rows: Sequence[Mapping], seed: int) -> list[dict]:
     gaps, out = {}, []
     for k in layers:
         far, near = error[layer_arm("far", k)], error[layer_arm("near", k)]
-        gaps[k] = far["value"] - near["value"]
+        gaps[k] = round(far["value"] - near["value"], 9)  # of counts: no dust behind the comma
         protocol = near["protocol"]
         out.append(row(f"layer {k + 1}", NEAR_TARGETS, seed, "end", "far_less_near", gaps[k], protocol))
     if len(layers) > 1:
-        rise = gaps[layers[-1]] - gaps[layers[0]]
+        rise = round(gaps[layers[-1]] - gaps[layers[0]], 9)
         out.append(
             row("last layer against first", NEAR_TARGETS, seed, "end", "specific_rise", rise, protocol)
         )
