@@ -108,7 +108,7 @@ SMOKE = _DIGITS | {
     "judge_images": 24,
 }
 QUICK = _DIGITS | {
-    "steps": 300,
+    "steps": 180,
     "lr_G": 1e-3,  # so few steps need large ones
     "lr_D": 5e-4,
     "seeds": [0, 1],
