@@ -115,9 +115,10 @@ QUICK = _DIGITS | {
     "batch_size": 32,
     "ngf": 16,
     "ndf": 16,
-    "sizes": [16, 32],
+    "sizes": [16, 24],
     "clf_batch_size": 32,
-    "choice_images": [50, 200, 0],
+    "choice_images": [50, 0],
+    "choice_epochs": [1, 10],
     "judge_images": 200,
 }
 DESK = {
