@@ -34,6 +34,11 @@ __all__ = ['STOPPED', 'run_folder', 'train_command', 'find_template', 'reproduce
            'doctor_command', 'parser', 'main']
 
 # %% ../nbs/20_cli.ipynb #23f94f89
+def _slug(text: str) -> str:
+    "A name or a path as a part of a file's name."
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text)
+
+
 def run_folder(cfg: TrainConfig, fields: dict) -> Path:
     "Where `gannb train` keeps this training: data set, and a hash of what decides its bytes but the seed."
     decides = {k: v for k, v in fields.items() if k != "seed"}
@@ -42,7 +47,7 @@ def run_folder(cfg: TrainConfig, fields: dict) -> Path:
 
 def _folder_name(dataset: str, fields: dict) -> str:
     "The data set, and a hash of what decides what lies in the folder."
-    slug = re.sub(r"[^A-Za-z0-9_-]+", "-", dataset.rsplit("/", 1)[-1]).strip("-")[:40] or "data"
+    slug = _slug(dataset.rsplit("/", 1)[-1]).strip("-")[:40] or "data"
     return f"{slug}-{stable_hash(fields, 8)}"
 
 # %% ../nbs/20_cli.ipynb #62676015
@@ -353,7 +358,7 @@ def compare_command(args: argparse.Namespace) -> int:
     if folder:
         check_comparison_folder(folder)
     found = compare(args.run_a, args.run_b, args.metric, args.data, args.n, args.margin)
-    slug = "-vs-".join(re.sub(r"[^A-Za-z0-9_-]+", "-", n) for n in found.names)
+    slug = "-vs-".join(map(_slug, found.names))
     folder = folder or store.outputs_dir() / "compare" / f"{slug}-{args.metric}"
     page = comparison_page(found, folder, _compare_again(args), time.monotonic() - started)
     print(found.sentence())
@@ -364,7 +369,8 @@ def compare_command(args: argparse.Namespace) -> int:
 # %% ../nbs/20_cli.ipynb #prbcmd01
 def probe_command(args: argparse.Namespace) -> int:
     "What a discriminator knows of labelled images: a table, a sentence, a picture."
-    default = store.outputs_dir() / "probes" / f"{_slug(args.run_name)}-{_slug(args.dataset)}.png"
+    name = "-".join(_slug(asked).strip("-") for asked in (args.run_name, args.dataset))
+    default = store.outputs_dir() / "probes" / f"{name}.png"
     from gannb.commands.probe import lines, picture_place, probe_run, save_picture, sentence
 
     out = picture_place(args.out or default)
@@ -374,11 +380,6 @@ def probe_command(args: argparse.Namespace) -> int:
     print(*lines(found), sep="\n")
     print(f"{sentence(found)}\nPicture: {save_picture(found, out)}")
     return 0
-
-
-def _slug(text: str) -> str:
-    "A name or a path as a part of a file's name."
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "images"
 
 # %% ../nbs/20_cli.ipynb #augcli01
 def _augment_folder(cfg: AugmentConfig) -> Path:
@@ -640,8 +641,7 @@ def _probe_options(sub: Any) -> None:
         help="what does a discriminator know of labelled images?",
         description=(
             "Asks each layer of a trained discriminator about labelled images, through a linear machine, "
-            "beside raw "
-            "pixels, an untrained discriminator, an ImageNet network and the commonest class."
+            "beside raw pixels, an untrained discriminator, an ImageNet network and the commonest class."
         ),
     )
     command.add_argument(

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from .base import GannbError, check_choice, numpy_rng, to_float
 
 # %% auto #0
-__all__ = ['POOLS', 'PROCEDURES', 'Extraction', 'width', 'extract']
+__all__ = ['POOLS', 'PROCEDURES', 'Extraction', 'depth', 'width', 'extract']
 
 # %% ../nbs/12_extract.ipynb #fcce3ee3
 POOLS = {"max": F.adaptive_max_pool2d, "avg": F.adaptive_avg_pool2d}
@@ -136,11 +136,20 @@ def _check_images(D: nn.Module, images: np.ndarray, batch: int) -> None:
         )
 
 
+@torch.no_grad()
+def _blank_maps(D: nn.Module, how: Extraction) -> list[Tensor]:  # (1, width, h, h) each
+    "The hidden maps of an image of nothing."
+    return _looking(D, how).hidden(torch.zeros(1, D.channels, D.size, D.size))
+
+
+def depth(D: nn.Module) -> int:
+    "How many hidden layers D has. Raises `GannbError` where it shows none."
+    return len(_blank_maps(D, Extraction()))
+
+
 def width(D: nn.Module, how: Extraction) -> int:
     "How many numbers an image becomes. Raises `GannbError` for a layer that D has not."
-    with torch.no_grad():
-        maps = _looking(D, how).hidden(torch.zeros(1, D.channels, D.size, D.size))
-    return _joined(maps, how).shape[1]
+    return _joined(_blank_maps(D, how), how).shape[1]
 
 # %% ../nbs/12_extract.ipynb #ab39dee5
 @torch.no_grad()

@@ -92,8 +92,8 @@ def test_a_rate_that_is_no_whole_number_of_999_is_seen(published):
     assert found["rates_of_999"] == pytest.approx(0.9)
 
 
-def test_vectors_are_as_long_as_table_1_makes_them(cfg):
-    found = {r["metric"]: r["value"] for r in study.network_rows(cfg)}
+def test_vectors_are_as_long_as_table_1_makes_them():
+    found = {r["metric"]: r["value"] for r in study.network_rows()}
     assert found == {"guidelines_met": 5, "numbers_all_layers": 15_360, "numbers_last_layer": 8_192}
     assert [study.n_layers(size) for size in (16, 32, 64, 128)] == [2, 3, 4, 5]
 

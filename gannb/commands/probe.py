@@ -10,18 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from .. import plot, store
 from ..base import GannbError
 from ..data import ImageSet
 from ..datasets.registry import load
 from ..datasets.rare import without_rare
-from ..extract import Extraction
+from ..extract import Extraction, depth
 from ..ledger.intervals import t_interval
 from ..probes import Machine
 from ..stages.features import network
-from ..stages.probes import Looker, Target, ask_all, judge, pixels, trained_d, untrained_d
+from ..stages.probes import Looker, Target, ask_all, ask_majority, judge, pixels, trained_d, untrained_d
 from ..stages.run import GanRun, open_runs
 
 # %% auto #0
@@ -59,8 +58,8 @@ WAY = Extraction(batch_norm="target")  # as Radford et al. (2016), with batch no
 
 def _lookers(run: GanRun) -> list[Looker]:
     "Whoever looks at the images: each layer of D, all of them, and what they are compared with."
-    n = len(run.discriminator().hidden(_blank(run)))
-    layers = [trained_d(f"D, layer {k + 1}", run, Extraction((k,), batch_norm="target")) for k in range(n)]
+    each = [Extraction((k,), batch_norm="target") for k in range(depth(run.discriminator()))]
+    layers = [trained_d(f"D, layer {k + 1}", run, how) for k, how in enumerate(each)]
     return [
         pixels(PIXELS),
         untrained_d(UNTRAINED, run, WAY, run.seed),
@@ -68,11 +67,6 @@ def _lookers(run: GanRun) -> list[Looker]:
         trained_d(ALL, run, WAY),
         judge(IMAGENET, network("effnet-lite0")),
     ]
-
-
-def _blank(run: GanRun) -> torch.Tensor:
-    "One image of nothing, as D takes it."
-    return torch.zeros(1, run.fields["channels"], run.fields["size"], run.fields["size"])
 
 # %% ../../nbs/18_commands.probe.ipynb #2925f55c
 def _runs(name: str) -> list[GanRun]:
@@ -117,32 +111,32 @@ def probe_run(
     images = labelled(runs[0], dataset, split, limit)
     target, errors = Target(dataset, images), {}
     for run in runs:
+        lookers = _lookers(run)
         for cut in range(CUTS):
-            for looker in _lookers(run):
+            guess = ask_majority(target, cut)["majority"]
+            errors.setdefault(GUESS, []).append(guess.scores.error)
+            for looker in lookers:
                 said = ask_all(looker, target, cut, MACHINE)["linear"]
                 errors.setdefault(looker.arm, []).append(said.scores.error)
-            guess = ask_all(pixels(), target, cut, {"guess": Machine("majority")})["guess"]
-            errors.setdefault(GUESS, []).append(guess.scores.error)
-    order = [GUESS, *(arm for arm in errors if arm != GUESS)]
     known = dataset == _trained_on(runs[0])
-    return Probed(images, {a: np.array(errors[a]) for a in order}, len(guess.labels), len(runs), known)
+    found = {arm: np.array(values) for arm, values in errors.items()}
+    return Probed(images, found, len(guess.labels), len(runs), known)
 
 # %% ../../nbs/18_commands.probe.ipynb #f89429c8
 def sentence(found: Probed) -> str:
     "What the discriminator knows, in a sentence."
     right = {arm: f"{1 - found.mean(arm):.0%}" for arm in (ALL, GUESS, PIXELS, UNTRAINED, IMAGENET)}
-    better = t_interval(found.errors[PIXELS] - found.errors[ALL]) if len(found.errors[ALL]) > 2 else None
+    better = t_interval(found.errors[PIXELS] - found.errors[ALL])
     verdict = "as much as raw pixels"
-    if better is not None and better.low > 0:
+    if better.low > 0:
         verdict = "more than raw pixels"
-    if better is not None and better.high < 0:
+    if better.high < 0:
         verdict = "less than raw pixels"
     return (
         f"The discriminator knows {verdict}: from its layers a linear machine names {right[ALL]} of "
-        f"{found.n_test:,} "
-        f"test images rightly, from raw pixels {right[PIXELS]}, from a discriminator before training "
-        f"{right[UNTRAINED]}, from "
-        f"an ImageNet network {right[IMAGENET]}; always the commonest class is right on {right[GUESS]}."
+        f"{found.n_test:,} test images rightly, from raw pixels {right[PIXELS]}, from a discriminator "
+        f"before training {right[UNTRAINED]}, from an ImageNet network {right[IMAGENET]}; always the "
+        f"commonest class is right on {right[GUESS]}."
     )
 
 

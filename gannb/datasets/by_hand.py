@@ -8,28 +8,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ..base import GannbError
-from ..files import Contents, Source, folder_source, zip_source
-from .info import Info
+from ..files import Contents, Source, folder_source
+from .catalogue import own_source
+from .info import PLAIN, Info
 
 # %% auto #0
 __all__ = ['FFHQ', 'WEB', 'COMPCARS']
 
-# %% ../../nbs/04_datasets.by_hand.ipynb #15b5a30b
-def _folder_or_zip(own: Path) -> Source | None:
-    "What lies in a folder or zip of the set's name, read as any other; None without."
-    packed = own.with_name(f"{own.name}.zip")
-    try:
-        if own.is_dir():
-            return folder_source(own.name, own)
-    except GannbError:  # a folder without images: the zip may have them
-        pass
-    return zip_source(own.name, packed, "") if packed.is_file() else None
-
 # %% ../../nbs/04_datasets.by_hand.ipynb #03a50b93
 def _faces(own: Path) -> Source | None:
     "FFHQ's thumbnails without labels, whatever folders they lie in."
-    plain = _folder_or_zip(own)
+    plain = own_source(own.name, own, PLAIN)
     if plain is None:
         return None
 
@@ -59,7 +48,7 @@ def _cars(own: Path) -> Source | None:
     "The whole cars of the web part; maker's folders are the classes."
     inside = [own / "data" / "image", own / "image"]
     folder = next((p for p in inside if p.is_dir()), None)
-    plain = folder_source(own.name, folder) if folder else _folder_or_zip(own)
+    plain = folder_source(own.name, folder) if folder else own_source(own.name, own, PLAIN)
     return replace(plain, notes=(*plain.notes, WEB)) if plain else None
 
 # %% ../../nbs/04_datasets.by_hand.ipynb #8bfd84f7

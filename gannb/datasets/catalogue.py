@@ -23,7 +23,8 @@ from gannb.files import (
 from .info import PLAIN, Info, Layout
 
 # %% auto #0
-__all__ = ['FIELDS', 'parse_name', 'find_path', 'catalogue', 'catalogue_source', 'layout_source', 'named_source', 'find_source']
+__all__ = ['FIELDS', 'parse_name', 'find_path', 'catalogue', 'catalogue_source', 'layout_source', 'own_source', 'named_source',
+           'find_source']
 
 # %% ../../nbs/04_datasets.catalogue.ipynb #976f6757
 def parse_name(
@@ -138,7 +139,7 @@ def layout_source(name: str, root: Path, layout: Layout) -> Source | None:
     )
 
 # %% ../../nbs/04_datasets.catalogue.ipynb #c7a065be
-def _own_source(name: str, own: Path, info: Info) -> Source | None:
+def own_source(name: str, own: Path, info: Info) -> Source | None:
     "The data set in a folder or zip of its own name, or None."
     special = info.own_files(own) if info.own_files else None
     if special:
@@ -160,7 +161,7 @@ def named_source(name: str, root: Path, info: Info) -> Source | None:
     in_layout = layout_source(name, root, info.layout) if info.layout else None
     if in_layout and Path(in_layout.place) == root / name:
         return in_layout
-    return _own_source(name, root / name, info) or in_layout
+    return own_source(name, root / name, info) or in_layout
 
 # %% ../../nbs/04_datasets.catalogue.ipynb #3ee1cb51
 def find_source(

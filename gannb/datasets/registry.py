@@ -5,7 +5,7 @@
 # %% ../../nbs/04_datasets.registry.ipynb #c7fa8f8c
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from .torchvision_sets import CIFAR10, CIFAR100, FASHION_MNIST, MNIST
 
 # %% auto #0
 __all__ = ['STANFORD_CARS', 'DATASETS', 'CLASS_NAMES', 'info_of', 'check_name', 'available', 'missing', 'get', 'here_or_fetched',
-           'load', 'table', 'check']
+           'absent', 'load', 'table', 'check']
 
 # %% ../../nbs/04_datasets.registry.ipynb #e858f909
 STANFORD_CARS = Info(
@@ -157,6 +157,20 @@ def here_or_fetched(
     if source is None:
         raise missing(name, root)
     return source
+
+# %% ../../nbs/04_datasets.registry.ipynb #a70e51c2
+def absent(
+    names: Iterable[str],
+    data_root: str | Path | None = None,  # where to look; GANNB_DATA by default
+) -> dict[str, str]:  # name -> where to get it, in words
+    "The data sets that are not here."
+    root, out = default_root(data_root), {}
+    for name in names:
+        try:
+            here_or_fetched(name, root)
+        except GannbError as e:
+            out[name] = str(e)
+    return out
 
 # %% ../../nbs/04_datasets.registry.ipynb #28c46c19
 def _as_names(classes: str | Sequence[str] | None) -> list[str] | None:

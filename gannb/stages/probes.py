@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -34,8 +34,8 @@ from .score import row
 PROBE_VERSION = 1  # raise it when the same machine would answer otherwise
 
 # %% auto #0
-__all__ = ['PROBE_VERSION', 'Target', 'Looker', 'pixels', 'judge', 'trained_d', 'untrained_d', 'Asked', 'ask_all', 'probe_rows',
-           'identical_rows']
+__all__ = ['PROBE_VERSION', 'Target', 'Looker', 'pixels', 'judge', 'trained_d', 'untrained_d', 'Asked', 'ask_all', 'ask_majority',
+           'probe_rows', 'identical_rows']
 
 # %% ../../nbs/15_stages.probes.ipynb #3df90bd7
 @dataclass(frozen=True, eq=False)
@@ -79,13 +79,7 @@ def judge(arm: str, net: FeatureNet) -> Looker:
 # %% ../../nbs/15_stages.probes.ipynb #3b716189
 def _how(how: Extraction) -> dict[str, Any]:
     "An extraction as fields of a key."
-    fields = {
-        "layers": None if how.layers is None else list(how.layers),
-        "pool": how.pool,
-        "grid": how.grid,
-        "relu": how.relu,
-        "batch_norm": how.batch_norm,
-    }
+    fields = asdict(how)
     if how.batch_norm == "target":  # in file order a batch may hold images of one class alone
         fields["statistics"] = "batches in a drawn order"
     return fields
@@ -131,11 +125,6 @@ class Asked:
         return score_answers(self.predictions, self.labels)
 
 # %% ../../nbs/15_stages.probes.ipynb #28b66cfa
-def _machine(machine: Machine) -> dict[str, Any]:
-    "A machine as fields of a key."
-    return {"kind": machine.kind, "C": machine.C, "scaled": machine.scaled, "k": machine.k}
-
-
 def _folder(looker: Looker, target: Target, seed: int, machine: Machine) -> Path:
     "Where the answers of one machine live."
     fields = {
@@ -144,7 +133,7 @@ def _folder(looker: Looker, target: Target, seed: int, machine: Machine) -> Path
         "rows": len(target.images),
         "cut": [target.test_share, target.n_teach, target.teach_share],
         "seed": seed,
-        "machine": _machine(machine),
+        "machine": asdict(machine),
     }
     return store.artefact_folder("probe", PROBE_VERSION, fields)
 
@@ -194,8 +183,8 @@ def ask_all(
     seed: int,  # of the cut
     machines: Mapping[str, Machine],  # by the name that the ledger calls them
 ) -> dict[str, Asked]:
-    "What each machine answers to the test images; the vectors are made once, and only if an answer is"
-    "missing."
+    """What each machine answers to the test images; the vectors are made once, and only if an answer is
+    missing."""
     bench, out = _Bench(looker, target, seed), {}
     for name, machine in machines.items():
         place = _folder(looker, target, seed, machine)
@@ -205,6 +194,11 @@ def ask_all(
         out[name] = Asked(machine, said, bench.labels[bench.test], card)
     return out
 
+
+def ask_majority(target: Target, seed: int) -> dict[str, Asked]:
+    "What comes of always naming the commonest class of the images that teach, under the name `majority`."
+    return ask_all(pixels(), target, seed, {"majority": Machine("majority")})
+
 # %% ../../nbs/15_stages.probes.ipynb #0dc0cdb1
 def probe_rows(
     arm: str, target: Target, seed: int, asked: Mapping[str, Asked], step: str = "end"
@@ -212,7 +206,7 @@ def probe_rows(
     "Error, balanced error and the share of the commonest answer, as rows: `error_NAME` and so on."
     out = []
     for name, said in asked.items():
-        protocol = _machine(said.machine) | {
+        protocol = asdict(said.machine) | {
             "reference": target.images.fingerprint,
             "taught by": said.card["taught by"],
             "n_test": len(said.labels),
@@ -242,7 +236,7 @@ def identical_rows(
             "end",
             f"identical_{name}",
             identical_share(a[name].predictions, b[name].predictions),
-            _machine(a[name].machine) | {"n_test": len(a[name].labels)},
+            asdict(a[name].machine) | {"n_test": len(a[name].labels)},
         )
         for name in a
         if name in b

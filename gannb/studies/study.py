@@ -26,7 +26,7 @@ from ..stages import cards
 from ..stages.arms import Arm, Trained, train_arms
 from ..stages.cluster import reach
 from ..stages.judges import Scorer, judging_part, scorers_for, some_images
-from ..stages.ladder import ladder_of, ladder_passed_rows
+from ..stages.ladder import LADDER_COLUMNS, ladder_of, ladder_passed_rows, ladder_rows
 from ..stages.memory import nearest_pairs
 from ..stages.run import GanRun
 from ..stages.score import score
@@ -35,7 +35,7 @@ from ..stages.tables import Results, number
 # %% auto #0
 __all__ = ['RULERS', 'plain', 'Table', 'Figure', 'Film', 'Logs', 'Page', 'RowsRoom', 'ShowRoom', 'first_of_each_role', 'by_key',
            'Study', 'scorers_of', 'main_records', 'architecture', 'trained_networks', 'guidelines_table',
-           'closest_pairs', 'told_of_choice', 'controls_table']
+           'ladder_table', 'closest_pairs', 'cell', 'said', 'told_of_choice', 'controls_table']
 
 # %% ../../nbs/17_studies.study.ipynb #cfb3e4bf
 def plain(value: Any) -> Any:
@@ -408,10 +408,32 @@ def guidelines_table(G: Generator, D: Discriminator, caption: str, head: str = "
     columns = {"guideline": head, "met": "Met by the real modules", "seen": "What was found"}
     return Table("guidelines", guidelines(G, D), columns, caption)
 
+# %% ../../nbs/17_studies.study.ipynb #1adde701
+def ladder_table(
+    names: Mapping[str, str],  # role -> how the page calls it
+    ladders: Mapping[str, Any],  # role -> its ladder, or why there is none
+    judges: str,  # the judging networks, in words
+    head: str = "Fruit",  # of the column of names
+) -> Table:
+    "KID on every rung, a row a role."
+    columns = {key: text for key, text in (LADDER_COLUMNS | {"fruit": head}).items() if key != "run"}
+    caption = f"KID of real images, spoilt ones and an untrained G, through {judges}."
+    return Table("ladder", ladder_rows(names, ladders, layout="data"), columns, caption, "cell", folded=True)
+
 # %% ../../nbs/17_studies.study.ipynb #b4a49f8d
 def closest_pairs(t: Trained, n: int = 8) -> tuple[np.ndarray, np.ndarray] | None:  # fakes, training images
     "The fakes that come closest to a training image, with it; None where every seed diverged."
     return nearest_pairs(t.whole[0], t.scorer, t.data, n) if t.whole else None
+
+# %% ../../nbs/17_studies.study.ipynb #5d1ce110
+def cell(study: Study, role: str | None, arm: str, metric: str, at: Any = "end") -> Any:
+    "A mean over the seeds with its interval."
+    return study.results.cell(role, arm, metric, at)
+
+
+def said(study: Study, role: str | None, arm: str, metric: str, at: Any = "end", form: str = ".2f") -> str:
+    "A mean in a sentence."
+    return number(cell(study, role, arm, metric, at), form)
 
 # %% ../../nbs/17_studies.study.ipynb #882695f5
 def told_of_choice(

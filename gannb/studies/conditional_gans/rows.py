@@ -17,7 +17,7 @@ import torch
 from ...base import GannbError, listed
 from ...classify import CALLED_FAKE, with_shuffled_labels
 from ...data import ImageSet
-from ...datasets.registry import check, here_or_fetched, info_of
+from ...datasets.registry import absent, check, info_of
 from ...datasets.shares import Parts
 from ...features import FeatureNet
 from ...ledger.network import ladder_row
@@ -65,7 +65,6 @@ from ...stages.judges import Scorer, scorers_for, some_images
 from ...stages.ladder import ladder_of, ladder_passed_rows, may_not_judge
 from ...stages.run import GanRun, epoch_near, new_discriminator, new_generator
 from ...stages.score import compare_features, inception_scores, kept_numbers, row, score, score_rows
-from ...store import data_root
 from .plan import MODELS, ConditionalConfig
 from ..study import Study
 
@@ -153,13 +152,7 @@ def data_here(cfg: ConditionalConfig) -> dict[str, Parts]:  # name -> its images
 
 def missing_sets(cfg: ConditionalConfig) -> dict[str, str]:  # name -> where to get it, in words
     "The data sets of the study that are not here."
-    out = {}
-    for name in cfg.datasets:
-        try:
-            here_or_fetched(name, data_root(cfg.data_root))
-        except GannbError as e:
-            out[name] = str(e)
-    return out
+    return absent(cfg.datasets, cfg.data_root)
 
 # %% ../../../nbs/17_studies.conditional_gans.rows.ipynb #f06cda7c
 def run_spectrum(run: GanRun, n: int) -> np.ndarray:  # (S // 2,) decibel
@@ -274,10 +267,8 @@ def ruler_rows(study: Study) -> list[dict]:
     return out
 
 # %% ../../../nbs/17_studies.conditional_gans.rows.ipynb #a4c1de70
-OWN_KID, OWN_LADDER = (
-    "domain_kid",
-    "domain_ladder_passed",
-)  # grey images through a network that learnt from such
+# metrics of grey images through a network that learnt from such
+OWN_KID, OWN_LADDER = "domain_kid", "domain_ladder_passed"
 
 
 def own_scorers(study: Study) -> dict[str, Scorer]:  # role -> its scorer

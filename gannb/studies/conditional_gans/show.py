@@ -13,15 +13,15 @@ import numpy as np
 
 from ... import plot
 from ...base import Missing, listed
-from ...features import Ladder
 from ...classify import CALLED_FAKE
+from ...features import Ladder
 from ...metrics import spectrum
 from ...models.dcgan import layer_table
 from ...stages import cards as cards_room
 from ...stages.accuracy import PROTOCOLS, metric_of
 from ...stages.arms import Trained
 from ...stages.conditional import FEW_A_CLASS, LABELLED_REALS, SURE, conditional_fakes
-from ...stages.ladder import LADDER_COLUMNS, LIKE_WITH_LIKE, ladder_rows, ladder_sentence
+from ...stages.ladder import LIKE_WITH_LIKE, ladder_sentence
 from ...stages.tables import number
 from . import words
 from gannb.studies.conditional_gans.rows import (
@@ -34,8 +34,18 @@ from gannb.studies.conditional_gans.rows import (
     run_spectrum,
     size_role,
 )
-from .words import ACROSS, MODEL_NAMES, cell, said, set_name
-from ..study import RULERS, Figure, Study, Table, controls_table, main_records
+from .words import ACROSS, MODEL_NAMES, set_name
+from gannb.studies.study import (
+    RULERS,
+    Figure,
+    Study,
+    Table,
+    cell,
+    controls_table,
+    ladder_table,
+    main_records,
+    said,
+)
 
 # %% auto #0
 __all__ = ['TABLE1', 'DRAWN', 'PICTURED', 'TABLE2', 'LOOKS', 'KINDS', 'PROTOCOL_HEADS', 'model_means', 'LESS_HEADS', 'VARIETY',
@@ -112,8 +122,7 @@ def hero(study: Study) -> Figure:
         "hero",
         plot.grid(np.concatenate(pictures), cols=k, row_labels=labels),
         f"{set_name(role)}, one class a column: {listed(list(sets.train.classes[:k]))}. Generated: the "
-        "first of "
-        f"seed {t.whole[0].seed if t.whole else t.first.seed} for each class, none chosen.",
+        f"first of seed {t.whole[0].seed if t.whole else t.first.seed} for each class, none chosen.",
         "Real images above generated ones, a class a column.",
     )
 
@@ -195,8 +204,6 @@ def ladder(study: Study) -> tuple[Table | None, Table, str]:
     names |= {_own(role): f"{set_name(role)}, its own network" for role in beside}
     ladders = study.ladders | {_own(role): v for role, v in beside.items()}
     nets = study.nets | {_own(role): study.facts["own networks"][role] for role in beside}
-    heads = LADDER_COLUMNS | {"fruit": "Data set"}
-    columns = {key: head for key, head in heads.items() if key != "run"}
     by_net: dict[str, list[str]] = {}
     for role, net in study.nets.items():
         by_net.setdefault(net.weights, []).append(role)
@@ -205,11 +212,10 @@ def ladder(study: Study) -> tuple[Table | None, Table, str]:
         found = {role: study.ladders[role] for role in roles}
         told.append(ladder_sentence(study.nets[roles[0]], {r: names[r] for r in roles}, found))
     judges = listed(sorted({net.name for net in nets.values()}))
-    caption = f"KID of real images, spoilt ones and an untrained G, through {judges}."
     rulers = {m: head for m, head in RULERS.items() if m in ("kid", "gist_kid", "recall", "coverage")}
     return (
         _controls(study, rulers),
-        Table("ladder", ladder_rows(names, ladders, layout="data"), columns, caption, "cell", folded=True),
+        ladder_table(names, ladders, judges, "Data set"),
         f"{' '.join([*told, *_own_words(beside)])} Asked was this: {LIKE_WITH_LIKE}.",
     )
 
@@ -262,8 +268,8 @@ def _samples_of(study: Study, role: str) -> Figure | None:
     return Figure(
         "samples" if role == _roles(study)[0] else f"samples_{role.replace('-', '_')}",
         plot.grid(_class_rows(trained, n, k), cols=n * len(trained), **shown),
-        f"{set_name(role)}, a class a row{some}, {n} images of each model{noise}, none chosen. "
-        f"Variety inside the classes (1: as real images): {listed(variety)}.{PICTURED.get(role, '')}",
+        f"{set_name(role)}, a class a row{some}, {n} images of each model{noise}, none chosen. Variety "
+        f"inside the classes (1: as real images): {listed(variety)}.{PICTURED.get(role, '')}",
         f"Rows: the classes; columns: {n} images each of {listed(names)}.",
         colors=256,
     )
@@ -306,8 +312,8 @@ def table2(study: Study) -> Table:
             )
     caption = (
         "Table 2's accuracies beside ours. Here each classifier is trained on one kind of images and "
-        "tested on others "
-        f"of the same kind. {_classifiers(study)} In brackets 95 % intervals, {study.seeds}."
+        f"tested on others of the same kind. {_classifiers(study)} In brackets 95 % intervals, "
+        f"{study.seeds}."
     )
     return Table("table2", rows, TABLE2, caption)
 
@@ -352,11 +358,11 @@ def looks(study: Study) -> Table:
             found = {m: _dash(cell(study, role, model, m)) for m in tuple(LOOKS)[2:]}
             rows.append({"model": f"{set_name(role)}, {name}"} | paper | found)
     caption = (
-        "Our KID in place of FID, which needs Inception and more images: lower is better, and data sets are "
-        "not compared by it. Normalised: 0 is the untrained G, 1 are real training images; by KID, and by "
-        "KID of outlines and colours, which rests on no network. For grey images, where the paper prints "
-        "N/A, also KID through a network that learnt from such images; no verdict rests on it. "
-        f"95 % intervals, {study.seeds}."
+        "Our KID in place of FID, which needs Inception and more images: lower is better, and data sets "
+        "are not compared by it. Normalised: 0 is the untrained G, 1 are real training images; by KID, and "
+        "by KID of outlines and colours, which rests on no network. For grey images, where the paper "
+        "prints N/A, also KID through a network that learnt from such images; no verdict rests on it. 95 % "
+        f"intervals, {study.seeds}."
     )
     return Table("looks", rows, LOOKS, caption, "cell")
 
@@ -383,9 +389,9 @@ def protocols(study: Study) -> tuple[Table, Table | None]:
     several = len(_roles(study)) > 1
     own, test, faith = (model_means(study, metric_of(*PROTOCOLS[p][0])) for p in PROTOCOLS)
     caption = (
-        "Accuracy by what a classifier learnt from and was asked about"
-        f"{', mean of the data sets' if several else ''}. Own kind (fakes teach and test): {own}. "
-        f"Real test (fakes teach, real images test): {test}. Real-trained (real images teach, fakes test): "
+        "Accuracy by what a classifier learnt from and was asked "
+        f"about{', mean of the data sets' if several else ''}. Own kind (fakes teach and test): {own}. Real "
+        f"test (fakes teach, real images test): {test}. Real-trained (real images teach, fakes test): "
         f"{faith}. The last row has no GAN in it. 95 % intervals, {study.seeds}."
     )
     table = Table("protocols", _protocol_rows(study, ACROSS), PROTOCOL_HEADS, caption, "cell")
@@ -429,9 +435,9 @@ def accuracy_differences(study: Study) -> Table:
     rows = _model_rows(study, _with_means(study), LESS_HEADS)
     order, test = (said(study, ACROSS, ALL, m) for m in ("cells_in_order", "cells_in_order_real_test"))
     caption = (
-        "Differences of accuracies inside a seed; above 0: better than real images alone. The printed order "
-        f"(fake above mixed above real) holds in a share of {order} of the cells on their own kind, and of "
-        f"{test} when real images test. {words.least_words(rows)}95 % intervals, {study.seeds}."
+        "Differences of accuracies inside a seed; above 0: better than real images alone. The printed "
+        f"order (fake above mixed above real) holds in a share of {order} of the cells on their own kind, "
+        f"and of {test} when real images test. {words.least_words(rows)}95 % intervals, {study.seeds}."
     )
     return Table("accuracy_differences", rows, LESS_HEADS, caption, "cell")
 
@@ -448,8 +454,7 @@ def cells(study: Study) -> Figure:
         "cells",
         plot.seed_dots(dots, xlabel="accuracy of a classifier trained on fakes"),
         "Trained on fakes: accuracy on fakes (upper half) and on real images (lower half), every seed. "
-        "Mean of the data "
-        f"sets {model_means(study, metric_of('fake', 'fake'))} on fakes, "
+        f"Mean of the data sets {model_means(study, metric_of('fake', 'fake'))} on fakes, "
         f"{model_means(study, metric_of('fake', 'real'))} on real images.",
         "A row for each data set, model and kind of test images; a dot a seed.",
     )
@@ -504,8 +509,8 @@ def acc_real(study: Study) -> Table | None:
     printed = {role: study.published["table2"].get(role, {}).get("real", "-") for role in roles}
     rows.insert(0, {"choice": "the paper, choices not stated"} | printed)
     caption = (
-        "Accuracy of a softmax regression trained on real images and tested on real test images, by how many "
-        "images it learnt from and for how many epochs; no GAN is in it. 95 % intervals, "
+        "Accuracy of a softmax regression trained on real images and tested on real test images, by how "
+        "many images it learnt from and for how many epochs; no GAN is in it. 95 % intervals, "
         f"{study.seeds} of the classifier."
     )
     return Table(
@@ -528,9 +533,8 @@ def variety(study: Study) -> Table:
     few = number(study.results.cell(ACROSS, FEW_A_CLASS, "class_diversity", "control"), ".2f")
     caption = (
         "Variety inside the classes: mean distance of two images of a class over that of real images; five "
-        "real images a "
-        f"class again and again have {few}. Blurred sides: texture does not count. 95 % intervals, "
-        f"{study.seeds}."
+        f"real images a class again and again have {few}. Blurred sides: texture does not count. 95 % "
+        f"intervals, {study.seeds}."
     )
     return Table("variety", rows, VARIETY, caption, "cell")
 
@@ -547,9 +551,8 @@ def diversity_accuracy(study: Study) -> Figure:
         "diversity_accuracy",
         plot.seed_dots(rows, xlabel="variety inside the classes (1: as real images)"),
         "Variety inside the classes of each model and data set, every seed, beside its accuracy trained "
-        "and tested on "
-        f"fakes. Their rank correlation over the cells of a seed is {rank} (below 0: less variety, higher "
-        "accuracy).",
+        f"and tested on fakes. Their rank correlation over the cells of a seed is {rank} (below 0: less "
+        "variety, higher accuracy).",
         "A row a data set and model: variety inside its classes, a dot a seed.",
     )
 
@@ -626,8 +629,8 @@ def spectra(study: Study) -> tuple[Figure, Table]:
     blur = number(study.results.cell(ACROSS, "slight blur", "spectrum_distance", "control"), ".1f")
     caption = (
         f"Distance of two power spectra (root mean square); slightly blurred real images have {blur} dB. "
-        "Below 0 in the last column: fine "
-        f"detail is lacking; above 0: too much of it, such as noise. 95 % intervals, {study.seeds}."
+        "Below 0 in the last column: fine detail is lacking; above 0: too much of it, such as noise. 95 % "
+        f"intervals, {study.seeds}."
     )
     return figure, Table("spectra_table", rows, SPECTRA, caption, "cell")
 
@@ -648,8 +651,8 @@ def similarity(study: Study) -> Table:
     rows = [r | asked if isinstance(r["nearest_class"], Missing) else r for r in found]
     caption = (
         "Real test images take the label that most of their ten nearest labelled images have, in the "
-        "features of EfficientNet-Lite0, which saw no "
-        f"label of these data. Sure: {SURE:.0%} of the ten agree. 95 % intervals, {study.seeds}."
+        f"features of EfficientNet-Lite0, which saw no label of these data. Sure: {SURE:.0%} of the ten "
+        f"agree. 95 % intervals, {study.seeds}."
     )
     return Table("similarity", rows, SIMILARITY, caption, "cell")
 
@@ -730,8 +733,8 @@ def label_controls(study: Study) -> Table:
     chance = 1 / len(study.facts["sets"][role].train.classes)
     caption = (
         f"{set_name(role)}: share of images that a classifier trained on real images names as they were "
-        "ordered, and whose nearest real image "
-        f"has that class. Chance: {chance:.2f}. 95 % intervals, {study.seeds}."
+        f"ordered, and whose nearest real image has that class. Chance: {chance:.2f}. 95 % intervals, "
+        f"{study.seeds}."
     )
     return Table("label_controls", rows, FAITH, caption, "cell")
 
@@ -745,8 +748,8 @@ def faithfulness(study: Study) -> Figure:
             xlabel="share of fakes that a classifier of real images names as ordered",
         ),
         "Trained on real images, tested on fakes: how often the class that was ordered is named. Mean of "
-        f"the data sets: {model_means(study, 'real_on_fake')}; "
-        f"on real images {said(study, ACROSS, REALS, 'real_on_real')}.",
+        f"the data sets: {model_means(study, 'real_on_fake')}; on real images "
+        f"{said(study, ACROSS, REALS, 'real_on_real')}.",
         "A row a data set and model: share of fakes named as ordered, a dot a seed.",
     )
 
@@ -768,8 +771,8 @@ def accuracy_controls(study: Study) -> Table:
     rows = _model_rows(study, _with_means(study), CONTROL_HEADS, arms, "control")
     caption = (
         "Real images handed in as fakes, one seed. Other real images must change nothing but for their "
-        "luck; five of each class must look easy to "
-        "themselves and teach little. Own kind cannot tell such images from good ones: that is its weakness."
+        "luck; five of each class must look easy to themselves and teach little. Own kind cannot tell such "
+        "images from good ones: that is its weakness."
     )
     return Table("accuracy_controls", rows, CONTROL_HEADS, caption, "cell")
 

@@ -11,13 +11,11 @@ from typing import Any
 from ...base import listed
 from ...stages.accuracy import metric_of
 from ...stages.classifier import ClassifierConfig
-from ...stages.tables import number
-from ..study import Study, told_of_choice
+from ..study import Study, said, told_of_choice
 
 # %% auto #0
-__all__ = ['MODEL_NAMES', 'SET_NAMES', 'CLASSIFIERS', 'ACROSS', 'MEASURES', 'set_name', 'names', 'classifier_words', 'cell',
-           'said', 'model_means', 'least_words', 'stand_ins', 'missing_words', 'fallback', 'notes', 'split_words',
-           'measured']
+__all__ = ['MODEL_NAMES', 'SET_NAMES', 'CLASSIFIERS', 'ACROSS', 'MEASURES', 'set_name', 'names', 'classifier_words',
+           'model_means', 'least_words', 'stand_ins', 'missing_words', 'fallback', 'notes', 'split_words', 'measured']
 
 # %% ../../../nbs/17_studies.conditional_gans.words.ipynb #30d11b12
 MODEL_NAMES = {"cgan": "cGAN", "cdcgan": "cDCGAN", "cdcgan2": "cDCGAN2"}  # in the paper's order
@@ -55,16 +53,6 @@ def classifier_words(cfg: ClassifierConfig) -> str:
     return f"{name}, all layers trained" if cfg.network != "softmax" else name
 
 # %% ../../../nbs/17_studies.conditional_gans.words.ipynb #07de630c
-def cell(study: Study, role: str, arm: str, metric: str, at: Any = "end") -> Any:
-    "A mean over the seeds with its interval."
-    return study.results.cell(role, arm, metric, at)
-
-
-def said(study: Study, role: str, arm: str, metric: str, at: Any = "end", form: str = ".2f") -> str:
-    "A mean in a sentence."
-    return number(cell(study, role, arm, metric, at), form)
-
-
 def model_means(study: Study, metric: str, form: str = ".2f", role: str = "all data sets") -> str:
     "`cGAN 0.41, cDCGAN 0.75 and cDCGAN2 0.52`: the mean over data sets of each model."
     return listed([f"{name} {said(study, role, m, metric, form=form)}" for m, name in MODEL_NAMES.items()])
@@ -77,8 +65,8 @@ def least_words(rows: Iterable[Mapping[str, Any]]) -> str:
         return ""
     half = sorted((high - low) / 2 for low, high in ends)
     return (
-        f"The smallest difference that these seeds can show is {half[len(half) // 2]:.2g} in the middle case "
-        f"and {half[-1]:.2g} in the widest: one that is smaller is not told from none. "
+        f"The smallest difference that these seeds can show is {half[len(half) // 2]:.2g} in the middle "
+        f"case and {half[-1]:.2g} in the widest: one that is smaller is not told from none. "
     )
 
 # %% ../../../nbs/17_studies.conditional_gans.words.ipynb #38d7d9f1
@@ -88,8 +76,8 @@ def stand_ins(study: Study) -> str | None:
         return None
     return (
         f"**None of the paper's data sets here.** This run trained on {listed(list(study.facts['sets']))}, "
-        "which "
-        "stand in for them. It shows how each claim is measured and says nothing about the paper's data."
+        "which stand in for them. It shows how each claim is measured and says nothing about the paper's "
+        "data."
     )
 
 
@@ -110,8 +98,7 @@ def fallback(study: Study) -> str | None:
     name = CLASSIFIERS[used.pop()]
     return (
         f"**{name[0].upper()}{name[1:]} classifies images of three channels, in place of the paper's "
-        "ResNet-18.** "
-        "Every accuracy of CIFAR-10 and of scenes on this page is this network's."
+        "ResNet-18.** Every accuracy of CIFAR-10 and of scenes on this page is this network's."
     )
 
 
@@ -136,8 +123,7 @@ def split_words(study: Study) -> str:
     ]
     return (
         "**The split comes first.** Images that train GANs and classifiers, that choose a classifier's "
-        "weights, "
-        f"and of the test part that nothing has seen: {'; '.join(parts)}."
+        f"weights, and of the test part that nothing has seen: {'; '.join(parts)}."
     )
 
 # %% ../../../nbs/17_studies.conditional_gans.words.ipynb #be9612fa
@@ -203,4 +189,4 @@ MEASURES = {  # measure of an open choice -> quantity, form, words -> where its 
 
 def measured(study: Study, measure: str | None) -> str:
     "What was measured of an open choice."
-    return told_of_choice(measure, MEASURES, lambda *where: cell(study, *where))
+    return told_of_choice(measure, MEASURES, study.results.cell)

@@ -5,22 +5,21 @@
 # %% ../../../nbs/17_studies.discriminator_features.rows.ipynb #69295382
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations, product
 from typing import Any
 
 import numpy as np
-import torch
 
 from ...base import GannbError, numpy_rng
 from ...classify import joined, with_shuffled_labels
 from ...config import split_spec
 from ...data import ImageSet
 from ...datasets.coco import class_shares
-from ...datasets.registry import here_or_fetched, info_of, load
+from ...datasets.registry import absent, info_of, load
 from ...datasets.rare import without_rare
-from ...extract import PROCEDURES, Extraction, width
+from ...extract import PROCEDURES, Extraction, depth, width
 from ...ledger.intervals import proportion_difference
 from ...models.dcgan import Discriminator, Generator
 from ...models.guidelines import guidelines
@@ -35,6 +34,7 @@ from gannb.stages.probes import (
     Looker,
     Target,
     ask_all,
+    ask_majority,
     identical_rows,
     judge,
     pixels,
@@ -51,12 +51,12 @@ from ..study import Study
 # %% auto #0
 __all__ = ['ALL', 'SHARE', 'NEAR', 'EQUAL_NUMBERS', 'UNEVEN', 'RBF', 'LINEAR', 'CHOSEN', 'BOTH', 'UNTRAINED', 'PIXELS',
            'IMAGENET', 'MAJORITY', 'RESNET', 'MEAN', 'LABEL_ADDED', 'SHUFFLED', 'KNOWN', 'NEAR_TARGETS',
-           'RULER_CONTROLS', 'N_TEST', 'ALL_TARGETS', 'WHOLE', 'images_of', 'some', 'missing_sets', 'here', 'width_arm',
-           'gan_arm', 'source_arms', 'near_arm', 'arms', 'uneven', 'uneven_role', 'target_images', 'targets_of',
-           'machines', 'only', 'looker_arm', 'lookers', 'imagenet_lookers', 'asked_of', 'target_rows', 'mean_of',
-           'means_of_sources', 'with_label', 'control_rows_of', 'known_target', 'known_rows', 'run_of', 'layer_arm',
-           'layer_rows', 'n_layers', 'width_of_layers', 'specific_rows', 'width_rows', 'classes_arm', 'images_arm',
-           'few_targets', 'few_rows', 'cnn_rows', 'gan_rows', 'rule_facts', 'printed_rows', 'network_rows', 'not_here',
+           'RULER_CONTROLS', 'N_TEST', 'ALL_TARGETS', 'images_of', 'some', 'missing_sets', 'here', 'width_arm',
+           'gan_arm', 'source_arms', 'near_arm', 'arms', 'uneven', 'uneven_role', 'target_images', 'first_near',
+           'targets_of', 'machines', 'only', 'looker_arm', 'lookers', 'imagenet_lookers', 'asked_of', 'target_rows',
+           'mean_of', 'means_of_sources', 'with_label', 'control_rows_of', 'known_target', 'known_rows', 'run_of',
+           'layer_arm', 'layer_rows', 'n_layers', 'specific_rows', 'width_rows', 'classes_arm', 'images_arm',
+           'few_targets', 'few_rows', 'cnn_rows', 'gan_rows', 'rule_facts', 'printed_rows', 'network_rows',
            'probed_rows', 'over_targets', 'rows']
 
 # %% ../../../nbs/17_studies.discriminator_features.rows.ipynb #686a3fc1
@@ -69,13 +69,12 @@ def images_of(
     spec: str,  # NAME or NAME@class+class
     split: str,
     limit: int = 0,  # at most so many, 0: all
-    whole: int | None = None,  # ... and then whole batches of so many
+    **more: Any,  # of `datasets.registry.load`
 ) -> ImageSet:
     "Images made square by stretching, as the paper's. Raises `GannbError` when they are missing."
     name, classes = split_spec(spec)
-    how = {"fit": "stretch", "on_error": cfg.on_error, "data_root": cfg.data_root}
-    how |= {"limit": limit or None, "whole_batches": whole, "classes": classes or None}
-    return load(name, split=split, size=cfg.size, **how)
+    how = {"fit": "stretch", "on_error": cfg.on_error, "data_root": cfg.data_root, "size": cfg.size}
+    return load(name, split=split, limit=limit or None, classes=classes or None, **how | more)
 
 
 def some(images: ImageSet, share: float, least: int) -> ImageSet:  # least: a batch
@@ -86,13 +85,7 @@ def some(images: ImageSet, share: float, least: int) -> ImageSet:  # least: a ba
 # %% ../../../nbs/17_studies.discriminator_features.rows.ipynb #0f787316
 def missing_sets(cfg: FeaturesConfig) -> dict[str, str]:  # name -> where to get it, in words
     "The data sets of the study that are not here."
-    out = {}
-    for name in [*cfg.data_sets, *([cfg.known] if cfg.known else [])]:
-        try:
-            here_or_fetched(name, data_root(cfg.data_root))
-        except GannbError as e:
-            out[name] = str(e)
-    return out
+    return absent([*cfg.data_sets, *filter(None, [cfg.known])], cfg.data_root)
 
 
 def here(cfg: FeaturesConfig, specs: Sequence[str]) -> list[str]:
@@ -130,7 +123,7 @@ def gan_arm(
 # %% ../../../nbs/17_studies.discriminator_features.rows.ipynb #2998ffa7
 def source_arms(cfg: FeaturesConfig, role: str, spec: str, limit: int) -> list[Arm]:
     "The GANs on one of the paper's three kinds of images."
-    data = images_of(cfg, spec, "train", limit, cfg.batch_size)
+    data = images_of(cfg, spec, "train", limit, whole_batches=cfg.batch_size)
     held, few = images_of(cfg, spec, "test"), some(data, cfg.share, cfg.batch_size)
     wider = [w for w in cfg.widths if w != cfg.ndf]
     return [
@@ -142,7 +135,7 @@ def source_arms(cfg: FeaturesConfig, role: str, spec: str, limit: int) -> list[A
 
 def near_arm(cfg: FeaturesConfig, spec: str) -> Arm:
     "A GAN on one of the data sets that are probed."
-    data = images_of(cfg, spec, "train", max(cfg.limits), cfg.batch_size)
+    data = images_of(cfg, spec, "train", max(cfg.limits), whole_batches=cfg.batch_size)
     return gan_arm(cfg, spec, NEAR, spec, data, images_of(cfg, spec, "test"))
 
 
@@ -177,19 +170,21 @@ def uneven_role(spec: str) -> str:
 def target_images(cfg: FeaturesConfig, spec: str) -> ImageSet:
     """Labelled images of a target that no GAN of the study has seen: its test part where GANs learn from the
     other, else all. Classes of a single image are left out: it cannot both teach and test."""
-    name, classes = split_spec(spec)
-    how = {"fit": "stretch", "on_error": cfg.on_error, "data_root": cfg.data_root, "size": cfg.size}
-    if info_of(name).label_rules:
-        how |= {"labels": cfg.label_rule}
-    unseen = "test" if spec in cfg.near or info_of(name).has_test else "all"
-    images = load(name, split=unseen, classes=classes or None, limit=cfg.target_images or None, **how)
-    return without_rare(images)
+    info = info_of(split_spec(spec)[0])
+    rule = {"labels": cfg.label_rule} if info.label_rules else {}
+    unseen = "test" if spec in cfg.near or info.has_test else "all"
+    return without_rare(images_of(cfg, spec, unseen, cfg.target_images, **rule))
+
+
+def first_near(cfg: FeaturesConfig, found: Collection[str]) -> str | None:  # found: targets that are here
+    "The target that is asked in further versions: the first that a GAN is trained on, too."
+    return next((spec for spec in cfg.near if spec in found), None)
 
 
 def targets_of(cfg: FeaturesConfig) -> dict[str, Target]:  # role -> what is asked
     "The targets that are here; of the first that GANs are trained on, too, its uneven version."
     found = {spec: target_images(cfg, spec) for spec in here(cfg, cfg.targets)}
-    first = next((spec for spec in cfg.near if spec in found), None)
+    first = first_near(cfg, found)
     if first is not None:
         found[uneven_role(first)] = uneven(found[first])
     return {role: Target(role, images, cfg.test_share) for role, images in found.items()}
@@ -229,16 +224,14 @@ def looker_arm(who: str, procedure: str) -> str:
 
 def lookers(study: Study, seed: int) -> dict[str, Looker]:  # arm -> looker
     "All that turn images into vectors with one seed, but for single layers and other widths."
-    out = {}
-    for t in (t for t in study if t.role in SOURCES and t.ledger_arm == ALL):
-        run = next((run for run in t.whole if run.seed == seed), None)
-        for name, how in PROCEDURES.items() if run else ():
-            out[looker_arm(t.role, name)] = trained_d(looker_arm(t.role, name), run, how)
-    for name in BOTH:
-        arm = looker_arm(UNTRAINED, name)
-        out[arm] = untrained_d(arm, study.first.first, PROCEDURES[name], seed)
-    out[PIXELS] = pixels(PIXELS)
-    return out | imagenet_lookers(study.cfg.device)
+    out = []
+    for role in SOURCES:
+        run = run_of(study, role, ALL, seed)
+        out += [trained_d(looker_arm(role, name), run, how) for name, how in PROCEDURES.items() if run]
+    like = study.first.first  # a run of the same architecture
+    out += [untrained_d(looker_arm(UNTRAINED, name), like, PROCEDURES[name], seed) for name in BOTH]
+    out.append(pixels(PIXELS))
+    return {looker.arm: looker for looker in out} | imagenet_lookers(study.cfg.device)
 
 
 def imagenet_lookers(device: str) -> dict[str, Looker]:
@@ -257,10 +250,8 @@ def asked_of(
     "What every machine answers about one target with one seed."
     cfg, out = study.cfg, {}
     for arm, looker in lookers(study, seed).items():
-        few = arm in (IMAGENET, RESNET) or arm.endswith(
-            "authors"
-        )  # what they show needs no machine of the paper
-        which = only(cfg, CHOSEN, "rbf_chosen") if few else machines(cfg)
+        beyond = arm in (IMAGENET, RESNET) or arm.endswith("authors")  # these need no machine of the paper
+        which = only(cfg, CHOSEN, "rbf_chosen") if beyond else machines(cfg)
         out[arm] = ask_all(looker, target, seed, which)
     return out
 
@@ -277,8 +268,7 @@ def target_rows(study: Study, target: Target, seed: int) -> list[dict]:
         pair = [asked[looker_arm(role, BOTH[0])] for role in (a, b)]
         out += identical_rows(f"{a} and {b}", target, seed, *pair)
     study.facts["asked"][target.role, seed] = asked
-    majority = ask_all(pixels(), target, seed, {"majority": Machine("majority")})
-    return out + probe_rows(MAJORITY, target, seed, majority) + means_of_sources(out)
+    return out + probe_rows(MAJORITY, target, seed, ask_majority(target, seed)) + means_of_sources(out)
 
 # %% ../../../nbs/17_studies.discriminator_features.rows.ipynb #0be53130
 def mean_of(values: Sequence[float]) -> float:
@@ -325,7 +315,7 @@ def control_rows_of(study: Study, target: Target) -> list[dict]:
     mixed = replace(target, images=with_shuffled_labels(images))
     out = probe_rows(LABEL_ADDED, target, seed, ask_all(found, target, seed, only(cfg, CHOSEN)))
     out += probe_rows(SHUFFLED, mixed, seed, ask_all(base, mixed, seed, only(cfg, RBF, LINEAR, CHOSEN)))
-    out += probe_rows(MAJORITY, target, seed, ask_all(base, target, seed, {"majority": Machine("majority")}))
+    out += probe_rows(MAJORITY, target, seed, ask_majority(target, seed))
     return [{**r, "seed": None, "step": "control"} for r in out]
 
 # %% ../../../nbs/17_studies.discriminator_features.rows.ipynb #1674c1df
@@ -335,25 +325,23 @@ KNOWN = {
 }
 
 
-def known_target(cfg: FeaturesConfig) -> tuple[ImageSet, int] | None:  # images, how many of them teach
-    "All of MNIST, training images first; None where it is not asked for, or not here."
+def known_target(cfg: FeaturesConfig) -> Target | None:
+    "All of MNIST, its training images teaching; None where it is not asked for, or not here."
     if not cfg.known or cfg.known in missing_sets(cfg):
         return None
     parts = [
         load(cfg.known, split=part, data_root=cfg.data_root, on_error=cfg.on_error)
         for part in ("train", "test")
     ]
-    return joined(parts, cfg.known), len(parts[0])
+    return Target(cfg.known, joined(parts, cfg.known), n_teach=len(parts[0]))
 
 
 def known_rows(cfg: FeaturesConfig) -> list[dict]:
     """The same machines on raw pixels of all of MNIST, where others have measured them: about 8 % of errors
     for a linear machine, about 3 % for neighbours (the table kept by LeCun, Cortes and Burges)."""
-    found = known_target(cfg)
-    if found is None:
+    target = known_target(cfg)
+    if target is None:
         return []
-    images, n_teach = found
-    target = Target(cfg.known, images, n_teach=n_teach)
     asked = ask_all(pixels(), target, 0, KNOWN)
     return [{**r, "seed": None, "step": "control"} for r in probe_rows(PIXELS, target, 0, asked)]
 
@@ -390,15 +378,7 @@ def layer_rows(study: Study, targets: Mapping[str, Target], seed: int) -> list[d
 
 def n_layers(size: int) -> int:
     "The hidden layers of a discriminator."
-    return len(width_of_layers(size))
-
-
-def width_of_layers(size: int) -> list[int]:  # numbers a layer, pooled to 4 x 4, at 64 feature maps
-    "Read off a discriminator."
-    D, shape = Discriminator(size, 3, 64), np.zeros((1, size, size, 3), np.uint8)
-    with torch.no_grad():
-        maps = D.eval().hidden(torch.zeros(shape.transpose(0, 3, 1, 2).shape))
-    return [16 * m.shape[1] for m in maps]
+    return depth(Discriminator(size, 3, 1))
 
 
 def specific_rows(rows: Sequence[Mapping], seed: int) -> list[dict]:
@@ -434,7 +414,7 @@ def width_rows(study: Study, target: Target, seed: int) -> list[dict]:
                 out += found[:1]
         if len(errors) == len(SOURCES):
             protocol = {"machine": CHOSEN, "reference": target.images.fingerprint}
-            values = {f"error_{CHOSEN}": float(np.mean(errors)), "source_spread": max(errors) - min(errors)}
+            values = {f"error_{CHOSEN}": mean_of(errors), "source_spread": max(errors) - min(errors)}
             out += [row(arm, target.role, seed, "end", metric, v, protocol) for metric, v in values.items()]
     return out
 
@@ -459,8 +439,7 @@ def few_targets(cfg: FeaturesConfig, target: Target) -> dict[str, Target]:  # ar
 
 
 def few_rows(study: Study, target: Target, seed: int) -> list[dict]:
-    "Errors with fewer classes and with fewer images: the mean of the three discriminators, and the"
-    "majority class."
+    "Errors with fewer classes and with fewer images: mean of the discriminators, and the majority class."
     runs = {role: run_of(study, role, ALL, seed) for role in SOURCES}
     if None in runs.values():
         return []
@@ -471,9 +450,8 @@ def few_rows(study: Study, target: Target, seed: int) -> list[dict]:
             for role, run in runs.items()
         ]
         found = [probe_rows(arm, small, seed, one)[0] for one in said]
-        out.append({**found[0], "value": float(np.mean([r["value"] for r in found]))})
-        majority = ask_all(pixels(), small, seed, {"majority": Machine("majority")})
-        out += probe_rows(arm, small, seed, majority)[:1]
+        out.append({**found[0], "value": mean_of([r["value"] for r in found])})
+        out += probe_rows(arm, small, seed, ask_majority(small, seed))[:1]
     return out
 
 # %% ../../../nbs/17_studies.discriminator_features.rows.ipynb #9e7e190d
@@ -515,11 +493,8 @@ def gan_rows(study: Study) -> list[dict]:
 
 # %% ../../../nbs/17_studies.discriminator_features.rows.ipynb #76450f69
 def rule_facts(cfg: FeaturesConfig) -> list[dict]:
-    "What each label rule makes of COCO's photographs here; none where they, or the file of their labels,"
-    "are not."
-    if "coco-val2017" not in {split_spec(spec)[0] for spec in here(cfg, cfg.targets)}:
-        return []
-    return [found for found in class_shares(data_root(cfg.data_root)) if "images" in found]
+    "What each label rule makes of COCO's photographs; none where they are not asked about, or not here."
+    return class_shares(data_root(cfg.data_root)) if "coco-val2017" in here(cfg, cfg.targets) else []
 
 # %% ../../../nbs/17_studies.discriminator_features.rows.ipynb #cfe03360
 N_TEST = 999  # of 4,992 images, a fifth as scikit-learn rounds it
@@ -554,7 +529,7 @@ def _as_printed(wrong: int, rate: float) -> bool:
     return round(100 * wrong / N_TEST, digits) == rate
 
 # %% ../../../nbs/17_studies.discriminator_features.rows.ipynb #cd28d102
-def network_rows(cfg: FeaturesConfig) -> list[dict]:
+def network_rows() -> list[dict]:
     "The real networks against Table 1, and how long the vectors of both procedures are."
     G, D = Generator(64, 3, 100, 64), Discriminator(64, 3, 64)
     met = sum(r["met"] for r in guidelines(G, D))
@@ -567,18 +542,6 @@ def network_rows(cfg: FeaturesConfig) -> list[dict]:
 
 # %% ../../../nbs/17_studies.discriminator_features.rows.ipynb #8fcd7452
 ALL_TARGETS = "all targets"
-WHOLE = 5_000  # COCO's validation photographs
-
-
-def not_here(study: Study) -> dict[str, str]:  # data set, arm or metric -> why it is not here
-    "What this run cannot know, and why."
-    out = {split: why for split, why in missing_sets(study.cfg).items()}
-    coco = study.facts["targets"].get("coco-val2017")
-    if coco is None or len(coco.images) < 0.9 * WHOLE:
-        n = 0 if coco is None else len(coco.images)
-        out["whole COCO"] = f"{n:,} of COCO's {WHOLE:,} validation photographs are here"
-    out["oxford-pets"] = out.get("oxford-pets", "") or "fruits stand in for pets here"
-    return out
 
 
 def probed_rows(study: Study) -> list[dict]:
@@ -587,11 +550,10 @@ def probed_rows(study: Study) -> list[dict]:
     for seed in study.cfg.seeds:
         for target in targets.values():
             out += target_rows(study, target, seed) + cnn_rows(study, target, seed)
-        own = {spec: targets[spec] for spec in study.cfg.targets if spec in targets}
-        for target in own.values():
-            out += width_rows(study, target, seed)
+        for spec in study.cfg.targets:
+            out += width_rows(study, targets[spec], seed) if spec in targets else []
         out += layer_rows(study, targets, seed)
-        first = next((spec for spec in study.cfg.near if spec in targets), None)
+        first = first_near(study.cfg, targets)
         out += few_rows(study, targets[first], seed) if first else []
     some = [r for r in out if r["dataset"] in study.cfg.targets]
     return out + over_targets(some, study.cfg.targets, targets)
@@ -611,8 +573,8 @@ def over_targets(rows: Sequence[Mapping], specs: Sequence[str], targets: Mapping
 def rows(study: Study) -> list[dict]:
     "Every row of the study."
     study.facts |= {"targets": targets_of(study.cfg), "asked": {}, "rules": rule_facts(study.cfg)}
-    study.facts["known missing"] = not_here(study)
-    out = printed_rows(study.published) + network_rows(study.cfg) + gan_rows(study)
+    study.facts["known missing"] = missing_sets(study.cfg)
+    out = printed_rows(study.published) + network_rows() + gan_rows(study)
     for target in study.facts["targets"].values():
         out += control_rows_of(study, target)
     return out + probed_rows(study) + known_rows(study.cfg)

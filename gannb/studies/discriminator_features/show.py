@@ -13,7 +13,7 @@ from ... import plot
 from ...base import Missing, listed
 from ...models.dcgan import Discriminator, Generator
 from ...stages import cards as cards_room
-from ...stages.ladder import LADDER_COLUMNS, LIKE_WITH_LIKE, ladder_rows, ladder_sentence
+from ...stages.ladder import LIKE_WITH_LIKE, ladder_sentence
 from ...stages.tables import number, stacked, window
 from . import words
 from .plan import SOURCES
@@ -35,6 +35,7 @@ from gannb.studies.discriminator_features.rows import (
     SHUFFLED,
     UNTRAINED,
     classes_arm,
+    first_near,
     images_arm,
     layer_arm,
     looker_arm,
@@ -47,9 +48,7 @@ from gannb.studies.discriminator_features.words import (
     PAPER_SETS,
     answers_words,
     brief,
-    cell,
     paper_target,
-    said,
     set_name,
     source_name,
 )
@@ -59,16 +58,19 @@ from gannb.studies.study import (
     Study,
     Table,
     architecture,
+    cell,
     controls_table,
     guidelines_table,
+    ladder_table,
     main_records,
+    said,
 )
 
 # %% auto #0
-__all__ = ['DATA', 'RULES', 'WRONG', 'AMOUNTS', 'TABLE2', 'TABLE3', 'MACHINES', 'WORTH', 'WIDTHS', 'FEW', 'CHECKS', 'notes',
-           'measured', 'names', 'records', 'hero', 'data', 'rules', 'wrong_of_999', 'networks', 'samples', 'losses',
-           'ladder', 'amounts', 'table2', 'table3', 'answers', 'machines', 'worth', 'worth_dots', 'layers', 'widths',
-           'few', 'controls_of_probes', 'cards']
+__all__ = ['DATA', 'RULES', 'WRONG', 'AMOUNTS', 'TABLE2', 'TABLE3', 'WORTH', 'WIDTHS', 'FEW', 'CHECKS', 'notes', 'measured',
+           'names', 'records', 'hero', 'data', 'rules', 'wrong_of_999', 'networks', 'samples', 'losses', 'ladder',
+           'amounts', 'table2', 'table3', 'answers', 'machines', 'worth', 'worth_dots', 'layers', 'widths', 'few',
+           'controls_of_probes', 'cards']
 
 # %% ../../../nbs/17_studies.discriminator_features.show.ipynb #addb2a61
 def _sources(study: Study) -> list[str]:
@@ -119,8 +121,7 @@ def data(study: Study) -> Table:
     rows.append({"data": "COCO, validation", "paper": sizes["coco"], "here": here, "what": "-"})
     caption = (
         "Images that GANs learn from, in whole batches, and COCO's photographs with a label that teach and "
-        "test. All "
-        "are made square by stretching."
+        "test. All are made square by stretching."
     )
     return Table("data", rows, DATA, caption)
 
@@ -135,9 +136,10 @@ RULES = {
 
 def rules(study: Study) -> Table:
     "The commonest class under each label rule, beside what the paper's rates need."
-    rows = [
-        {"rule": "what a constant guess at 82.18 % needs", "n": N_TEST, "classes": "-", "commonest": "0.178"}
-    ]
+    rate = study.published["table2"]["L2-SVM"]
+    needed = N_TEST - round(N_TEST * rate / 100)
+    needs = {"n": N_TEST, "classes": "-", "commonest": f"{needed / N_TEST:.3f}"}
+    rows = [{"rule": f"what a constant guess at {rate} % needs"} | needs]
     for found in study.facts["rules"]:
         if found["images"]:
             own = {"n": found["images"], "classes": found["classes"], "commonest": f"{found['share']:.3f}"}
@@ -147,11 +149,10 @@ def rules(study: Study) -> Table:
         own = {"n": len(target.images), "classes": len(target.images.classes), "commonest": f"{share:.3f}"}
         rows.append({"rule": f"probed here: {set_name(role)}"} | own)
     caption = (
-        "A constant guess is wrong on 82.18 % of 999 test images if its class has 178 of them, a share of "
-        "0.178. "
-        "With all of COCO's photographs this table says which label rule gives that: largest area, first "
-        "annotation, a single "
-        "category, stuff; photographs without a label left out or as a class of their own."
+        f"A constant guess is wrong on {rate} % of {N_TEST} test images if its class has {needed} of them, "
+        f"a share of {needed / N_TEST:.3f}. With all of COCO's photographs this table says which label rule "
+        "gives that: largest area, first annotation, a single category, stuff; photographs without a label "
+        "left out or as a class of their own."
     )
     return Table("rules", rows, RULES, caption)
 
@@ -171,8 +172,7 @@ def wrong_of_999(study: Study) -> Table:
     )
     caption = (
         "4,992 photographs split 80 to 20 leave 999 to test, and each printed rate is a whole number of "
-        "them. L2-SVM "
-        f"less KNN: 10 images, between {low} and {high} points (Newcombe 1998, method 10)."
+        f"them. L2-SVM less KNN: 10 images, between {low} and {high} points (Newcombe 1998, method 10)."
     )
     return Table("wrong_of_999", rows, WRONG, caption)
 
@@ -202,8 +202,7 @@ def _sample(study: Study, role: str, figure: str) -> Figure | None:
         f"samples_{role}",
         plot.beside({"real": [t.data.take(range(n))], "generated": [t.first.samples()[:n]]}, [name], n=n),
         f"{name[0].upper()}{name[1:]}, as the paper's {figure}: after {t.first.steps:,} steps normalised "
-        f"KID is {near} "
-        "(0: the untrained G, 1: real images). None chosen.",
+        f"KID is {near} (0: the untrained G, 1: real images). None chosen.",
         f"{n} real and {n} generated images.",
     )
 
@@ -223,8 +222,7 @@ def losses(study: Study) -> Figure:
             smooth=window(study.first.first),
         ),
         "Losses of D and G over the whole training, every seed (the paper's Figure 5 shows pets and "
-        "faces). 1.39 for D "
-        "and 0.69 for G: D cannot tell.",
+        "faces). 1.39 for D and 0.69 for G: D cannot tell.",
         "Loss of D and loss of G against the training step, a panel a data set, every seed.",
     )
 
@@ -232,15 +230,10 @@ def losses(study: Study) -> Figure:
 def ladder(study: Study) -> tuple[Table | None, Table, str]:
     "What the rulers see, and whether the network may judge."
     names = {role: source_name(study, role) for role in study.main}
-    heads = LADDER_COLUMNS | {"fruit": "Data set"}
-    columns = {key: head for key, head in heads.items() if key != "run"}
     rulers = {m: head for m, head in RULERS.items() if m in ("kid", "recall", "coverage", "diversity")}
-    caption = f"KID of real images, spoilt ones and an untrained G, through {study.net.name}."
     return (
         controls_table(study, rulers),
-        Table(
-            "ladder", ladder_rows(names, study.ladders, layout="data"), columns, caption, "cell", folded=True
-        ),
+        ladder_table(names, study.ladders, study.net.name, "Data set"),
         f"{ladder_sentence(study.net, names, study.ladders)} Asked was this: {LIKE_WITH_LIKE}.",
     )
 
@@ -271,8 +264,8 @@ def amounts(study: Study) -> Table:
             )
     caption = (
         f"After {study.first.steps:,} steps of both arms, against the same held-out images. KID: lower is "
-        "better; two sets are not "
-        f"compared by it. Normalised: 0 is the untrained G, 1 are real images. 95 % intervals, {study.seeds}."
+        "better; two sets are not compared by it. Normalised: 0 is the untrained G, 1 are real images. 95 "
+        f"% intervals, {study.seeds}."
     )
     return Table("amounts", rows, AMOUNTS, caption, "cell")
 
@@ -302,11 +295,10 @@ def table2(study: Study) -> Table:
         )
     knn, cnn = cell(study, role, PIXELS, "error_knn"), cell(study, role, "small CNN", "error_cnn")
     caption = (
-        f"Error on {set_name(role)}, procedure 1. Other machines: kNN on pixels {number(knn, '.3f')} "
-        "(paper 0.832), a small CNN "
-        f"{number(cnn, '.3f')} (paper 0.807), always the commonest class "
-        f"{said(study, role, MAJORITY, 'error_majority', form='.3f')}. "
-        f"In brackets 95 % intervals, {study.seeds}; each seed has its own GAN and its own split. {ALONE}"
+        f"Error on {set_name(role)}, procedure 1. Other machines: kNN on pixels {number(knn, '.3f')} (paper "
+        f"{printed['KNN'] / 100:.3f}), a small CNN {number(cnn, '.3f')} (paper {printed['CNN'] / 100:.3f}), "
+        f"always the commonest class {said(study, role, MAJORITY, 'error_majority', form='.3f')}. In "
+        f"brackets 95 % intervals, {study.seeds}; each seed has its own GAN and its own split. {ALONE}"
     )
     return Table("table2", rows, TABLE2, caption, "cell")
 
@@ -336,16 +328,17 @@ def table3(study: Study) -> Table:
     "Table 3 beside ours: both procedures, and how many answers they share."
     role, other, rows = paper_target(study), _other_target(study), []
     for source in _sources(study):
-        for name, called in zip(BOTH, ("procedure 1", "procedure 2")):
-            own = {"what": f"GAN of {source_name(study, source)}, {called}", "paper": "0.8218"}
+        for name, (called, rate) in zip(BOTH, study.published["table3"].items()):
+            paper = f"{rate / 100:.4f}"
+            own = {"what": f"GAN of {source_name(study, source)}, {called}", "paper": paper}
             rows.append(own | _both(study, looker_arm(source, name), "error", role, other))
         own = {"what": f"{source_name(study, source)}: same answers", "paper": "-"}
         rows.append(own | _both(study, looker_arm(source, "both procedures"), "identical", role, other))
     heads = TABLE3 | {head: f"{TABLE3[head]} {set_name(other)}" for head in ("other", "chosen")}
     heads["coco"] = f"{set_name(role)} here, paper's L2-SVM"
     caption = (
-        "Errors, and the share of test images to which both procedures give the same answer. "
-        f"95 % intervals, {study.seeds}. {ALONE}"
+        "Errors, and the share of test images to which both procedures give the same answer. 95 % "
+        f"intervals, {study.seeds}. {ALONE}"
     )
     return Table("table3", rows, heads, caption, "cell")
 
@@ -365,8 +358,7 @@ def _both(study: Study, arm: str, what: str, role: str, other: str) -> dict[str,
 
 # %% ../../../nbs/17_studies.discriminator_features.show.ipynb #e88dcaa6
 def answers(study: Study) -> Figure:
-    "How often each class is answered: by the paper's machine, and with C chosen, beside how often it is"
-    "right."
+    "How often each class is answered by the paper's machine, with C chosen, and how often it is right."
     panels = []
     for role in study.facts["targets"]:
         right, paper, chosen = _answer_shares(study, role)
@@ -398,8 +390,7 @@ def answers(study: Study) -> Figure:
 def _answer_shares(
     study: Study, role: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # (seeds, classes) each
-    "Shares of the classes, the commonest first: of the test images, of the paper's answers, of those with"
-    "C chosen."
+    "Shares of the classes, the commonest first: of test images, the paper's answers, those with C chosen."
     k = len(study.facts["targets"][role].images.classes)
     arm, out = looker_arm(_sources(study)[0], BOTH[0]), ([], [], [])
     for seed in study.cfg.seeds:
@@ -416,13 +407,10 @@ def _answer_shares(
     return tuple(np.array(part) for part in out)
 
 # %% ../../../nbs/17_studies.discriminator_features.show.ipynb #13a1ce4c
-MACHINES = {"machine": "Machine"}
-
-
 def machines(study: Study) -> Table:
     "Every machine on every target: error and share of the commonest answer, GAN features of procedure 1."
     roles, arm = list(study.facts["targets"]), looker_arm(MEAN, BOTH[0])
-    heads = dict(MACHINES)
+    heads = {"machine": "Machine"}
     for role in roles:
         heads |= {f"{role} error": f"{set_name(role)}: error", f"{role} share": "commonest answer"}
     rows = []
@@ -435,11 +423,9 @@ def machines(study: Study) -> Table:
     guess = listed([f"{set_name(role)} {said(study, role, MAJORITY, 'error_majority')}" for role in roles])
     caption = (
         "Every machine on every target: error, and the share of its commonest answer; mean of the three "
-        "GANs, "
-        "procedure 1. A tiny C makes every image count alike: then the machine names the commonest class "
-        "where one "
-        "is clearly commonest, and compares mean distances where none is. "
-        f"Always the commonest class: {guess}. 95 % intervals, {study.seeds}. {ALONE}"
+        "GANs, procedure 1. A tiny C makes every image count alike: then the machine names the commonest "
+        "class where one is clearly commonest, and compares mean distances where none is. Always the "
+        f"commonest class: {guess}. 95 % intervals, {study.seeds}. {ALONE}"
     )
     return Table("machines", rows, heads, caption, "cell", folded=True)
 
@@ -475,10 +461,8 @@ def worth(study: Study) -> Table:
     radford = study.published["radford"]["error"] / 100
     caption = (
         "Error of a linear L2-SVM on standardised numbers, C chosen on validation images; of the two "
-        "others as they are. "
-        f"Radford, Metz and Chintala report {radford:.3f} on CIFAR-10 with 50,000 images that teach and a "
-        "D trained on ImageNet. "
-        f"95 % intervals, {study.seeds}. {ALONE}"
+        f"others as they are. Radford, Metz and Chintala report {radford:.3f} on CIFAR-10 with 50,000 "
+        f"images that teach and a D trained on ImageNet. 95 % intervals, {study.seeds}. {ALONE}"
     )
     return Table("worth", rows, heads, caption, "cell")
 
@@ -520,9 +504,8 @@ def layers(study: Study) -> Figure | None:
     return Figure(
         "layers",
         plot.curves([{"title": "", "series": lines}], "layer of D", "error", cols=1, height=220),
-        "Two GANs, each asked about images of its own kind (near) and of the other's (far). What far "
-        f"costs rises by {rise} from "
-        "the first to the last layer.",
+        "Two GANs, each asked about images of its own kind (near) and of the other's (far). What far costs "
+        f"rises by {rise} from the first to the last layer.",
         "Error against the layer of D, for near and far images.",
     )
 
@@ -541,8 +524,8 @@ def widths(study: Study) -> Table:
         for width in study.cfg.widths
     ]
     caption = (
-        "Linear L2-SVM, C chosen, procedure 1, mean of the probed sets. A wider D also gives longer vectors. "
-        f"95 % intervals, {study.seeds}."
+        "Linear L2-SVM, C chosen, procedure 1, mean of the probed sets. A wider D also gives longer "
+        f"vectors. 95 % intervals, {study.seeds}."
     )
     return Table("widths", rows, WIDTHS, caption, "cell")
 
@@ -552,7 +535,7 @@ FEW = {"what": "What is asked", "error": "Error, GAN features", "guess": "Error,
 
 def few(study: Study) -> Table | None:
     "Fewer classes, and fewer images that teach."
-    first = next((spec for spec in study.cfg.near if spec in study.facts["targets"]), None)
+    first = first_near(study.cfg, study.facts["targets"])
     if first is None:
         return None
     arms = [*(classes_arm(k) for k in study.cfg.few_classes), *(images_arm(s) for s in study.cfg.few_images)]
@@ -566,9 +549,9 @@ def few(study: Study) -> Table | None:
         if study.results.values(first, arm, "error_majority")
     ]
     caption = (
-        f"{set_name(first)}: the first classes alone with all their images, and all classes with a share "
-        "of the images that teach. Linear L2-SVM, C chosen, "
-        f"procedure 1, mean of the three GANs. 95 % intervals, {study.seeds}."
+        f"{set_name(first)}: the first classes alone with all their images, and all classes with a share of "
+        "the images that teach. Linear L2-SVM, C chosen, procedure 1, mean of the three GANs. 95 % "
+        f"intervals, {study.seeds}."
     )
     return Table("few", rows, FEW, caption, "cell")
 
@@ -609,8 +592,7 @@ def controls_of_probes(study: Study) -> Table:
             )
     caption = (
         "Before a probe decides, it is asked what is known: a label among the numbers must be found, "
-        "labels without meaning must not. "
-        "One seed."
+        "labels without meaning must not. One seed."
     )
     return Table("controls_of_probes", rows, CHECKS, caption, "cell")
 

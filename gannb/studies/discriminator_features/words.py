@@ -11,7 +11,6 @@ import numpy as np
 
 from ...base import listed
 from ...config import split_spec
-from ...stages.tables import number
 from .plan import SOURCES
 from gannb.studies.discriminator_features.rows import (
     ALL_TARGETS,
@@ -23,11 +22,11 @@ from gannb.studies.discriminator_features.rows import (
     UNEVEN,
     looker_arm,
 )
-from ..study import Study, told_of_choice
+from ..study import Study, cell, said, told_of_choice
 
 # %% auto #0
-__all__ = ['PAPER_SETS', 'SET_NAMES', 'MACHINE_NAMES', 'ALONE', 'MEASURES', 'set_name', 'source_name', 'names', 'cell', 'brief',
-           'said', 'paper_target', 'stand_ins', 'target_words', 'notes', 'answers_words', 'commonest_share', 'measured']
+__all__ = ['PAPER_SETS', 'SET_NAMES', 'MACHINE_NAMES', 'ALONE', 'MEASURES', 'set_name', 'source_name', 'names', 'brief',
+           'paper_target', 'stand_ins', 'target_words', 'notes', 'answers_words', 'commonest_share', 'measured']
 
 # %% ../../../nbs/17_studies.discriminator_features.words.ipynb #cfc31332
 PAPER_SETS = {"pet": "oxford-pets", "face": "ffhq", "car": "compcars"}  # source -> the paper's data set
@@ -75,11 +74,6 @@ def names(study: Study) -> dict[str, str]:
     return called | {role: set_name(role) for role in study.facts["targets"]}
 
 # %% ../../../nbs/17_studies.discriminator_features.words.ipynb #28b2c8d3
-def cell(study: Study, role: str | None, arm: str, metric: str, at: Any = "end") -> Any:
-    "A mean over the seeds with its interval."
-    return study.results.cell(role, arm, metric, at)
-
-
 def brief(study: Study, role: str | None, arm: str, metric: str, at: Any = "end") -> Any:
     "A cell, but the number alone where it is the same in every seed."
     found = cell(study, role, arm, metric, at)
@@ -90,31 +84,29 @@ def brief(study: Study, role: str | None, arm: str, metric: str, at: Any = "end"
 ALONE = "A number without an interval is the same in every seed."
 
 
-def said(study: Study, role: str | None, arm: str, metric: str, at: Any = "end", form: str = ".2f") -> str:
-    "A mean in a sentence."
-    return number(cell(study, role, arm, metric, at), form)
-
-
 def paper_target(study: Study) -> str:
     "The target that stands for the paper's COCO: the first that is here."
     return next(iter(study.facts["targets"]))
 
 # %% ../../../nbs/17_studies.discriminator_features.words.ipynb #e220c661
-def stand_ins(study: Study) -> str | None:
-    "What a reader must know where images stand in for the paper's; None where all are the paper's."
-    pairs = zip(SOURCES, study.cfg.sources)
-    others = [
-        f"{set_name(spec)} for {set_name(PAPER_SETS[role])}"
-        for role, spec in pairs
+def _others(study: Study, between: str) -> list[str]:
+    "Each source that is not the paper's, and the one that it stands for, with words between."
+    return [
+        f"{set_name(spec)} {between} {set_name(PAPER_SETS[role])}"
+        for role, spec in zip(SOURCES, study.cfg.sources)
         if spec != PAPER_SETS[role]
     ]
+
+
+def stand_ins(study: Study) -> str | None:
+    "What a reader must know where images stand in for the paper's; None where all are the paper's."
+    others = _others(study, "for")
     if not others:
         return None
     if all(split_spec(spec)[0] == "digits" for spec in (*study.cfg.sources, *study.cfg.targets)):
         return (
             "**None of the paper's images here.** This run trains and asks on handwritten digits. It shows "
-            "how each "
-            "claim is measured and says nothing about the paper's data."
+            "how each claim is measured and says nothing about the paper's data."
         )
     return f"**Other images stand in for the paper's:** {listed(others)}."
 
@@ -131,11 +123,7 @@ def target_words(study: Study) -> str:
 
 def notes(study: Study) -> list[str]:
     "What stands in for what: the first line of the report says it."
-    out = [
-        f"{set_name(spec)} in place of {set_name(PAPER_SETS[role])}"
-        for role, spec in zip(SOURCES, study.cfg.sources)
-        if spec != PAPER_SETS[role]
-    ]
+    out = _others(study, "in place of")
     coco = study.facts["targets"].get("coco-val2017")
     if coco is not None:
         out.append(f"{len(coco.images):,} of COCO's 5,000 photographs")
@@ -152,8 +140,7 @@ def answers_words(study: Study) -> str:
     )
     return (
         f"On {set_name(role)} the paper's L2-SVM gives its commonest answer to {share} of the test images. "
-        f"It is wrong on {error} "
-        f"of them; who always names the commonest class is wrong on {guess}."
+        f"It is wrong on {error} of them; who always names the commonest class is wrong on {guess}."
     )
 
 
@@ -163,11 +150,6 @@ def commonest_share(study: Study, role: str) -> float:
     return float(counts.max() / counts.sum())
 
 # %% ../../../nbs/17_studies.discriminator_features.words.ipynb #502e15bd
-def _machine_cells(metric: str, machines: tuple[str, ...]) -> dict[str, tuple]:
-    arm = looker_arm(MEAN, BOTH[0])
-    return {MACHINE_NAMES[m]: (ALL_TARGETS, arm, f"{metric}_{m}", "end") for m in machines}
-
-
 MEASURES = {  # measure of an open choice -> quantity, form, words -> where its number stands
     "scaling": (
         "error of GAN features, mean of the probed sets",
@@ -187,4 +169,4 @@ def measured(study: Study, measure: str | None) -> str:
         role = paper_target(study)
         share = f"{commonest_share(study, role):.1%} of the images"
         return f"the commonest class of {set_name(role)} here has {share}; the paper's needs 17.8%"
-    return told_of_choice(measure, MEASURES, lambda *where: cell(study, *where))
+    return told_of_choice(measure, MEASURES, study.results.cell)

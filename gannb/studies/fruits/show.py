@@ -16,7 +16,7 @@ from ...datasets.fruits import varieties
 from ...models.dcgan import layer_table
 from ...stages import cards as cards_room
 from ...stages.arms import Trained
-from ...stages.ladder import LADDER_COLUMNS, LIKE_WITH_LIKE, ladder_rows, ladder_sentence
+from ...stages.ladder import LIKE_WITH_LIKE, ladder_sentence
 from ...stages.pictures import EARLY, film, strip
 from ...stages.score import fid_by_number, score
 from ...stages.tables import cell_of, middle, number
@@ -31,8 +31,9 @@ from gannb.studies.fruits.words import (
     part_words,
     percent,
     plural,
+    policy,
+    share_words,
 )
-from .words import policy, share_words
 from gannb.studies.study import (
     Figure,
     Film,
@@ -41,6 +42,7 @@ from gannb.studies.study import (
     architecture,
     closest_pairs,
     guidelines_table,
+    ladder_table,
     main_records,
     trained_networks,
 )
@@ -212,13 +214,8 @@ def controls(study: Study) -> Table:
 # %% ../../../nbs/17_studies.fruits.show.ipynb #cc7e30f2
 def ladder(study: Study) -> tuple[Table, str]:
     "May the network judge? KID on real images, spoilt ones and an untrained G; what follows, in words."
-    climbed = (
-        f"KID of real images, spoilt ones and an untrained G, through {study.net.name}, the judging network."
-    )
-    rows = ladder_rows(heads(study), study.ladders, layout="data")
-    columns = {key: head for key, head in LADDER_COLUMNS.items() if key != "run"}
     return (
-        Table("ladder", rows, columns, climbed, digits="cell", folded=True),
+        ladder_table(heads(study), study.ladders, f"{study.net.name}, the judging network"),
         f"{ladder_sentence(study.net, names(study), study.ladders)} Asked was this: {LIKE_WITH_LIKE}.",
     )
 

@@ -21,7 +21,7 @@ from ...stages.arms import Trained
 from ...stages.classes import PER_CLASS
 from ...stages.classifier import EPOCHS, STEPS, Fitted
 from ...stages.course import by_epoch
-from ...stages.ladder import LADDER_COLUMNS, LIKE_WITH_LIKE, ladder_rows, ladder_sentence
+from ...stages.ladder import LIKE_WITH_LIKE, ladder_sentence
 from ...stages.run import GanRun, kept
 from ...stages.score import score
 from ...stages.tables import cell_of, number, paired, score_curve
@@ -37,6 +37,7 @@ from gannb.studies.study import (
     architecture,
     controls_table,
     guidelines_table,
+    ladder_table,
     main_records,
     trained_networks,
 )
@@ -155,13 +156,10 @@ def classifier_network(study: Study) -> Table:
 def ladder(study: Study) -> tuple[Table | None, Table, str]:
     "What the rulers see, and whether the network may judge."
     names = {t.role: t.role for t in study.main.values()}
-    rows = ladder_rows(names, study.ladders, layout="data")
-    columns = {key: head for key, head in LADDER_COLUMNS.items() if key != "run"}
-    climbed = f"KID of real images, spoilt ones and an untrained G, through {study.net.name}."
     rulers = {m: head for m, head in RULERS.items() if m in ("kid", "gist_kid", "recall", "coverage")}
     return (
         controls_table(study, rulers),
-        Table("ladder", rows, columns, climbed, digits="cell", folded=True),
+        ladder_table(names, study.ladders, study.net.name),
         f"{ladder_sentence(study.net, names, study.ladders)} Asked was this: {LIKE_WITH_LIKE}.",
     )
 
