@@ -185,3 +185,15 @@ def test_a_number_that_is_the_same_in_every_seed_stands_alone():
     Study.results = Results([row("a", "x", 0, "end", "m", 0.4, {})])
     assert words.brief(Study, "x", "a", "m")["mean"] == 0.4, "one seed has no interval"
     assert str(words.brief(Study, "x", "b", "m")) == "n/a (not measured)"
+
+
+def test_what_is_not_asked_about_is_named(cfg, tmp_path):
+    class Study:
+        facts = {"targets": {"cifar10": None}}
+
+    Study.cfg = cfg
+    assert set(study.not_here(Study)) == {"coco-val2017", "intel-scenes"}
+    Study.cfg = checked(CONFIG, {"data_root": str(tmp_path)})
+    found = study.not_here(Study)
+    assert {"oxford-pets", "ffhq", "compcars", "mnist"} <= set(found)
+    assert "gannb data get coco-val2017" in found["coco-val2017"], "where to get it, not what stands in"

@@ -51,12 +51,12 @@ from ..study import Study
 # %% auto #0
 __all__ = ['ALL', 'SHARE', 'NEAR', 'EQUAL_NUMBERS', 'UNEVEN', 'RBF', 'LINEAR', 'CHOSEN', 'BOTH', 'UNTRAINED', 'PIXELS',
            'IMAGENET', 'MAJORITY', 'RESNET', 'MEAN', 'LABEL_ADDED', 'SHUFFLED', 'KNOWN', 'NEAR_TARGETS',
-           'RULER_CONTROLS', 'N_TEST', 'ALL_TARGETS', 'images_of', 'some', 'missing_sets', 'here', 'width_arm',
-           'gan_arm', 'source_arms', 'near_arm', 'arms', 'uneven', 'uneven_role', 'target_images', 'first_near',
-           'targets_of', 'machines', 'only', 'looker_arm', 'lookers', 'imagenet_lookers', 'asked_of', 'target_rows',
-           'mean_of', 'means_of_sources', 'with_label', 'control_rows_of', 'known_target', 'known_rows', 'run_of',
-           'layer_arm', 'layer_rows', 'n_layers', 'specific_rows', 'width_rows', 'classes_arm', 'images_arm',
-           'few_targets', 'few_rows', 'cnn_rows', 'gan_rows', 'rule_facts', 'printed_rows', 'network_rows',
+           'RULER_CONTROLS', 'N_TEST', 'ALL_TARGETS', 'PROBED', 'images_of', 'some', 'missing_sets', 'here',
+           'width_arm', 'gan_arm', 'source_arms', 'near_arm', 'arms', 'uneven', 'uneven_role', 'target_images',
+           'first_near', 'targets_of', 'machines', 'only', 'looker_arm', 'lookers', 'imagenet_lookers', 'asked_of',
+           'target_rows', 'mean_of', 'means_of_sources', 'with_label', 'control_rows_of', 'known_target', 'known_rows',
+           'run_of', 'layer_arm', 'layer_rows', 'n_layers', 'specific_rows', 'width_rows', 'classes_arm', 'images_arm',
+           'few_targets', 'few_rows', 'cnn_rows', 'gan_rows', 'rule_facts', 'printed_rows', 'network_rows', 'not_here',
            'probed_rows', 'over_targets', 'rows']
 
 # %% ../../../nbs/17_studies.discriminator_features.rows.ipynb #686a3fc1
@@ -544,6 +544,15 @@ def network_rows() -> list[dict]:
 ALL_TARGETS = "all targets"
 
 
+PROBED = ("coco-val2017", "cifar10", "intel-scenes")  # the data sets that claims name
+
+
+def not_here(study: Study) -> dict[str, str]:  # data set -> why it is not here
+    "What claims name and this run does not ask about."
+    others = {name: "other images stand in for it" for name in PROBED if name not in study.facts["targets"]}
+    return others | missing_sets(study.cfg)
+
+
 def probed_rows(study: Study) -> list[dict]:
     "Every probe of every target and seed, and the means over the targets."
     targets, out = study.facts["targets"], []
@@ -573,7 +582,7 @@ def over_targets(rows: Sequence[Mapping], specs: Sequence[str], targets: Mapping
 def rows(study: Study) -> list[dict]:
     "Every row of the study."
     study.facts |= {"targets": targets_of(study.cfg), "asked": {}, "rules": rule_facts(study.cfg)}
-    study.facts["known missing"] = missing_sets(study.cfg)
+    study.facts["known missing"] = not_here(study)
     out = printed_rows(study.published) + network_rows() + gan_rows(study)
     for target in study.facts["targets"].values():
         out += control_rows_of(study, target)

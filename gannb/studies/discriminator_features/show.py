@@ -165,7 +165,7 @@ def wrong_of_999(study: Study) -> Table:
     rows = []
     for machine, rate in study.published["table2"].items():
         wrong = round(N_TEST * rate / 100)
-        rows.append({"machine": machine, "rate": rate, "wrong": wrong, "right": N_TEST - wrong})
+        rows.append({"machine": machine, "rate": str(rate), "wrong": wrong, "right": N_TEST - wrong})
     low, high = (
         said(study, "coco-val2017", "printed numbers", f"svm_less_knn_{end}", None, ".1f")
         for end in ("low", "high")
@@ -485,28 +485,24 @@ def worth_dots(study: Study) -> Figure:
 # %% ../../../nbs/17_studies.discriminator_features.show.ipynb #af3c75ca
 def layers(study: Study) -> Figure | None:
     "The error of each layer on images of its own kind and of the other."
-    numbers = range(n_layers(study.cfg.size))
-    lines = []
-    for kind, color in (("near", "real"), ("far", "fake")):
-        found = [study.results.values(NEAR_TARGETS, layer_arm(kind, k), f"error_{CHOSEN}") for k in numbers]
-        if all(found) and len(set(map(len, found))) == 1:
-            lines.append(
-                {
-                    "label": kind,
-                    "x": np.array(numbers) + 1,
-                    "y": np.array(found).T,
-                    "color": plot.COLORS[color],
-                }
-            )
-    if not lines:
+    rows = [
+        {
+            "label": f"layer {k + 1}, images of {kind}",
+            "values": study.results.values(NEAR_TARGETS, layer_arm(arm, k), f"error_{CHOSEN}"),
+        }
+        for k in range(n_layers(study.cfg.size))
+        for arm, kind in (("near", "its own kind"), ("far", "the other kind"))
+    ]
+    rows = [r for r in rows if r["values"]]
+    if not rows:
         return None
-    rise = said(study, NEAR_TARGETS, "last layer against first", "specific_rise", form=".3f")
+    rise = said(study, NEAR_TARGETS, "last layer against first", "specific_rise", form="+.3f")
     return Figure(
         "layers",
-        plot.curves([{"title": "", "series": lines}], "layer of D", "error", cols=1, height=220),
-        "Two GANs, each asked about images of its own kind (near) and of the other's (far). What far costs "
-        f"rises by {rise} from the first to the last layer.",
-        "Error against the layer of D, for near and far images.",
+        plot.seed_dots(rows, xlabel="error, mean of both data sets"),
+        "Two GANs, on two data sets; each layer of both is asked about both. What images of the other kind "
+        f"cost more than those of its own changes by {rise} from the first to the last layer.",
+        "A row a layer and kind of images: error, a dot a seed.",
     )
 
 # %% ../../../nbs/17_studies.discriminator_features.show.ipynb #f54efdb6
