@@ -24,7 +24,9 @@ setup(
     packages=find_packages(include=[cfg["lib_name"], cfg["lib_name"] + ".*"]),
     package_data={cfg["lib_name"]: ["templates/**/*"]},
     install_requires=cfg["requirements"].split(),
-    extras_require={name: cfg[f"{name}_requirements"].split() for name in ("dev", "kaggle", "cluster")},
+    extras_require={
+        name: cfg[f"{name}_requirements"].split() for name in ("dev", "kaggle", "cluster", "classroom")
+    },
     entry_points={"console_scripts": cfg["console_scripts"].split("\n")},
     classifiers=[
         "Development Status :: 3 - Alpha",

@@ -3753,4 +3753,11 @@ d = { 'settings': { 'branch': 'main',
                              'gannb.train.loss_G': ('train.html#loss_g', 'gannb/train.py'),
                              'gannb.train.make_optimizers': ('train.html#make_optimizers', 'gannb/train.py'),
                              'gannb.train.state_tensors': ('train.html#state_tensors', 'gannb/train.py'),
-                             'gannb.train.train_gan': ('train.html#train_gan', 'gannb/train.py')}}}
+                             'gannb.train.train_gan': ('train.html#train_gan', 'gannb/train.py')},
+            'gannb.widgets.still': { 'gannb.widgets.still.Panel': ('widgets.still.html#panel', 'gannb/widgets/still.py'),
+                                     'gannb.widgets.still.Panel._repr_mimebundle_': ( 'widgets.still.html#panel._repr_mimebundle_',
+                                                                                      'gannb/widgets/still.py'),
+                                     'gannb.widgets.still.Panel.still': ('widgets.still.html#panel.still', 'gannb/widgets/still.py'),
+                                     'gannb.widgets.still._wrapped': ('widgets.still.html#_wrapped', 'gannb/widgets/still.py'),
+                                     'gannb.widgets.still.caption_under': ('widgets.still.html#caption_under', 'gannb/widgets/still.py'),
+                                     'gannb.widgets.still.png_bytes': ('widgets.still.html#png_bytes', 'gannb/widgets/still.py')}}}

@@ -53,6 +53,14 @@ def export() -> int:
     return tool("nbdev_export").returncode
 
 
+def without_dead_widgets(nb) -> None:
+    "A stored widget has no kernel and would hide the picture that stands in for it."
+    nb.metadata.pop("widgets", None)
+    for cell in nb.cells:
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+
+
 def clean() -> int:
     from execnb.nbio import read_nb, write_nb
     from nbdev.clean import clean_nb
@@ -60,6 +68,7 @@ def clean() -> int:
     for path in notebooks("nbs"):
         nb = read_nb(path)
         clean_nb(nb, allowed_cell_metadata_keys=["tags"])
+        without_dead_widgets(nb)
         write_nb(nb, path)
     papers = notebooks("papers")
     if not papers:
