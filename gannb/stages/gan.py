@@ -30,6 +30,7 @@ from ..models.dcgan import init_weights
 from ..models.registry import model_named
 from ..plot import tile
 from ..sample import sample
+from .live import Live
 from gannb.stages.run import (
     FIXED_SAMPLES,
     GAN_VERSION,
@@ -198,6 +199,10 @@ class Progress:
         left = fmt_time((self.steps - tick.step) / rate)
         print(f"{where}, {rate * self.batch:,.0f} images/s, about {left} left", flush=True)
 
+    def held(self, seconds: float) -> None:
+        "A pause is no part of the rate."
+        self.t0 += seconds
+
     def close(self) -> None:
         if self.bar is not None:
             self.bar.close()
@@ -215,27 +220,29 @@ class Interrupted(KeyboardInterrupt):
 # %% ../../nbs/15_stages.gan.ipynb #ecfe7aba
 @contextmanager
 def _stop_on_ctrl_c() -> Iterator[Callable[[], bool]]:
-    """Yields a question: was Ctrl-C pressed?
+    """Yields a question: was Ctrl-C pressed, or did the system ask the process to end (SIGTERM)?
 
-    The first one asks the loop to stop at the next step, a second one interrupts at once. Only the main
-    thread can catch it."""
+    The first one asks the loop to stop at the next step, a second one ends it at once. Only the main
+    thread can catch them."""
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
     asked: list[int] = []
-    old = signal.getsignal(signal.SIGINT)
+    old = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def on_signal(number: int, frame: Any) -> None:
         asked.append(1)
-        signal.signal(signal.SIGINT, old)
+        signal.signal(number, old[number])
         words = "\nStopping after this step and saving ... (Ctrl-C again to stop at once)"
         print(words, file=sys.stderr, flush=True)
 
-    signal.signal(signal.SIGINT, on_signal)
+    for number in old:
+        signal.signal(number, on_signal)
     try:
         yield lambda: bool(asked)
     finally:
-        signal.signal(signal.SIGINT, old)
+        for number, handler in old.items():
+            signal.signal(number, handler)
 
 # %% ../../nbs/15_stages.gan.ipynb #5db917d3
 CHECKPOINT_SECONDS = 120.0  # besides an epoch's end, a checkpoint at least this often
@@ -425,19 +432,20 @@ def _add_timing(path: Path, part: dict[str, Any]) -> None:
 
 # %% ../../nbs/15_stages.gan.ipynb #a6bbfb76
 @contextmanager
-def _timed(keeper: Keeper, batch: int) -> Iterator[None]:
-    "Adds how long this part of a training took to the timing of the run, however the part ends."
+def _timed(keeper: Keeper, live: Live) -> Iterator[None]:
+    "Adds how long this sitting took, without its pauses, to the timing of the run, however it ends."
     first, wall, cpu = len(keeper.rows()), time.monotonic(), time.process_time()
     try:
         yield
     finally:
-        last, wall, cpu = len(keeper.rows()), time.monotonic() - wall, time.process_time() - cpu
+        last, cpu = len(keeper.rows()), time.process_time() - cpu
+        wall = time.monotonic() - wall - live.paused_s
         part = {
             "from_step": first,
             "to_step": last,
             "wall_s": round(wall, 3),
             "cpu_s": round(cpu, 3),
-            "images_per_s": round((last - first) * batch / max(wall, 1e-9), 1),
+            "images_per_s": round((last - first) * live.batch / max(wall, 1e-9), 1),
             "peak_memory_bytes": store.peak_memory(),
         }
         _add_timing(keeper.folder / "timing.json", part)
@@ -484,6 +492,52 @@ def _how_to_go_on(title: str, step: int, steps: int, folder: Path) -> str:
         "Run the same command again to go on."
     )
 
+# %% ../../nbs/15_stages.gan.ipynb #0e04170f
+def _attend(tick: Tick, keeper: Keeper, live: Live, bar: Progress, stop: Callable[[], bool]) -> bool:
+    "Everything that happens at a tick, and a pause where one is wished, saved first. True: stop here."
+    bar(tick)
+    keeper.see(tick)
+    live.see(tick)
+    if live.wish() == "pause" and not stop():
+        keeper.save(tick)
+        before = live.paused_s
+        live.hold(stop)
+        bar.held(live.paused_s - before)
+    return stop() or live.wish() == "stop"
+
+
+def _loop(
+    cfg: GanConfig,
+    fields: Mapping[str, Any],
+    data: ImageSet,
+    state: tuple,  # G, D, their optimisers, steps done
+    keeper: Keeper,
+    bar: Progress,
+    live: Live,
+    stop: Callable[[], bool],
+    title: str,
+) -> bool:  # False: it diverged, which is recorded
+    "The steps of one sitting. Raises `Interrupted` where somebody asked to stop, after saving."
+    G, D, opts, start = state
+    spe = data.n_batches(cfg.batch_size, cfg.drop_last)
+    try:
+        for tick in train_gan(
+            *(G, D, _batches_of(cfg, fields, data)),
+            steps_per_epoch=spe,
+            start=start,
+            opts=opts,
+            is_tick=lambda step, epoch_ends: epoch_ends or stop() or keeper.due(),
+            **_loop_settings(cfg, fields),
+        ):
+            if _attend(tick, keeper, live, bar, stop):
+                keeper.save(tick)
+                raise Interrupted(_how_to_go_on(title, tick.step, cfg.epochs * spe, keeper.folder))
+    except Diverged as error:
+        keeper.diverged(error)
+        print(f"{title}: {error}", file=sys.stderr, flush=True)
+        return False
+    return True
+
 # %% ../../nbs/15_stages.gan.ipynb #815218ba
 def _train(
     cfg: GanConfig,
@@ -494,7 +548,7 @@ def _train(
     show: str,
     title: str,
 ) -> None:
-    "Train to `cfg.epochs`; a `Keeper` keeps what is made. Raises `Interrupted` on Ctrl-C, after saving."
+    "Train to `cfg.epochs`; a `Keeper` keeps what is made, `Live` tells of it. Raises `Interrupted` (saved)."
     _prepare_torch(cfg)
     G, D, opts, start, rows = _resume(cfg, fields, done)
     spe = data.n_batches(cfg.batch_size, cfg.drop_last)
@@ -503,26 +557,12 @@ def _train(
     if start in (0, cfg.epochs * spe):
         keeper.keep(start // spe, G)  # before training; or asked for just what a stopped run had reached
     bar = Progress(show, title, cfg.epochs, spe, start, cfg.batch_size)
-    with _timed(keeper, cfg.batch_size), bar, _stop_on_ctrl_c() as stop:
-        try:
-            for tick in train_gan(
-                *(G, D, _batches_of(cfg, fields, data)),
-                steps_per_epoch=spe,
-                start=start,
-                opts=opts,
-                is_tick=lambda step, epoch_ends: epoch_ends or stop() or keeper.due(),
-                **_loop_settings(cfg, fields),
-            ):
-                bar(tick)
-                keeper.see(tick)
-                if stop():  # asked once: a Ctrl-C after this line waits for the next tick
-                    keeper.save(tick)
-                    raise Interrupted(_how_to_go_on(title, tick.step, cfg.epochs * spe, folder))
-        except Diverged as error:
-            keeper.diverged(error)
-            print(f"{title}: {error}", file=sys.stderr, flush=True)
-            return
-    keeper.finish()
+    live = Live(folder, cfg.epochs, spe, cfg.batch_size, keeper.rows())
+    with live.told():
+        with _timed(keeper, live), bar, _stop_on_ctrl_c() as stop:
+            reached = _loop(cfg, fields, data, (G, D, opts, start), keeper, bar, live, stop, title)
+        if reached:
+            keeper.finish()
 
 # %% ../../nbs/15_stages.gan.ipynb #74172c23
 def _train_here(
