@@ -2,7 +2,7 @@
 #   make reproduce PAPERS=dataset_study PRESET=quick     make install PYTHON=python3.12
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install reproduce test lab bench prepare clean
+.PHONY: help install reproduce test test-browser lab bench prepare clean
 
 PYTHON ?=
 PINNED ?=
@@ -21,7 +21,8 @@ endif
 help:
 	@echo 'make reproduce   the reports, on handwritten digits, about 7 minutes for all (PAPERS=dataset_study PRESET=quick|desk|paper)'
 	@echo 'make test        everything that must hold: lint, notebooks, tests (up to 20 minutes)'
-	@echo 'make lab         JupyterLab in this folder'
+	@echo 'make lab         JupyterLab, at a page that says where to begin'
+	@echo 'make test-browser  the lab and the pages in a real browser (needs Chromium; screenshots in outputs/screenshots/)'
 	@echo 'make bench       speed, as ratios measured in one run'
 	@echo 'make prepare     after editing notebooks: export, clean, README, lint, test'
 	@echo 'make install     only the set-up: .venv with everything (PYTHON=python3.12 chooses the interpreter)'
@@ -62,8 +63,12 @@ test: install
 	@echo '== tests'
 	@$(BIN)/python -m pytest tests
 
+# Chromium is looked for, and installed where that can be done without asking; without it nothing is run, and that is said.
+test-browser: install
+	@$(BIN)/python tools/browser.py
+
 lab: install
-	@$(BIN)/jupyter lab
+	@$(BIN)/python tools/lab.py
 
 bench: install
 	@set -e; for file in bench/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done

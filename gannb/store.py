@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 __all__ = ['NUMBER_MAKERS', 'checkout', 'outputs_dir', 'store_dir', 'cache_dir', 'data_root', 'check_place', 'make_folder',
            'atomic_write', 'write_json', 'read_json', 'sha256_file', 'new_folder', 'verify_folder', 'save_tensors',
            'load_tensors', 'save_checkpoint', 'list_checkpoints', 'load_checkpoint', 'remove_leftovers', 'Held',
-           'folder_lock', 'artefact_folder', 'differing_fields', 'tree_bytes', 'code_commit', 'installed_version',
-           'provenance', 'peak_memory', 'check_free_disk']
+           'folder_lock', 'artefact_folder', 'slug', 'folder_name', 'differing_fields', 'tree_bytes', 'code_commit',
+           'installed_version', 'provenance', 'peak_memory', 'check_free_disk']
 
 # %% ../nbs/01_store.ipynb #dd5a2940
 def checkout(
@@ -404,6 +404,20 @@ def artefact_folder(
     "Where the artefact made by these inputs lives, whether or not it exists."
     key = stable_hash({"stage": stage, "version": version, "fields": fields}, 20)
     return Path(root or store_dir()) / stage / key
+
+# %% ../nbs/01_store.ipynb #8abdfe73
+def slug(text: str) -> str:
+    "A name or a path as a part of a file's name: letters and digits of any script, - and _."
+    return re.sub(r"[^\w-]+", "-", text)
+
+
+def folder_name(
+    name: str,  # of a data set, as it was typed
+    fields: dict,  # what decides the content of the folder
+) -> str:
+    "The data set's name, or that of its last folder, and a hash: where a command keeps what it makes."
+    last = slug(name.rstrip("/").rsplit("/", 1)[-1]).strip("-")[:40]
+    return f"{last or 'data'}-{stable_hash(fields, 8)}"
 
 # %% ../nbs/01_store.ipynb #4d6d9a61
 def differing_fields(old: dict, new: dict) -> list[str]:

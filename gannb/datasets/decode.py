@@ -49,6 +49,10 @@ class Decode:
         return {"size": self.size, "channels": self.channels, "fit": self.fit, **RULE, **source.settings}
 
 # %% ../../nbs/04_datasets.decode.ipynb #140cee3a
+# shown after a second: what is over sooner needs no bar
+_BAR = {"unit": " images", "file": sys.stderr, "leave": False, "delay": 1.0}
+
+
 def in_parallel(
     work: Callable[[int], Any],
     n: int,  # how many times
@@ -62,7 +66,7 @@ def in_parallel(
     chunks, results = [range(a, min(a + 64, n)) for a in range(0, n, 64)], []
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
-        tqdm(total=n, desc=title, unit=" images", file=sys.stderr, disable=not progress, leave=False) as bar,
+        tqdm(total=n, desc=title, disable=not progress, **_BAR) as bar,
     ):
         try:
             for part in pool.map(lambda chunk: [work(i) for i in chunk], chunks):

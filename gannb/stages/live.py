@@ -241,10 +241,10 @@ def look(
 def record(folder: str | Path) -> np.ndarray:  # (steps, 7) float32, columns as in `train.COLUMNS`
     "What a training recorded so far, wherever it stands."
     folder = Path(folder)
-    if (folder / LIVE / "rows.f32").is_file():
+    with suppress(FileNotFoundError):  # it may end between two lines of this
         raw = (folder / LIVE / "rows.f32").read_bytes()
         n = len(raw) // (4 * len(COLUMNS))
-        return np.frombuffer(raw, np.float32, n * len(COLUMNS)).reshape(n, -1)
+        return np.frombuffer(raw, np.float32, n * len(COLUMNS)).reshape(n, len(COLUMNS))
     if (folder / "history.npy").is_file():
         return np.load(folder / "history.npy", allow_pickle=False)
     if list_checkpoints(folder / "checkpoints"):

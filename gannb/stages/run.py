@@ -5,6 +5,7 @@
 # %% ../../nbs/15_stages.run.ipynb #557aeb7e
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,7 @@ from ..train import COLUMNS, History, load_net
 # %% auto #0
 __all__ = ['GAN_VERSION', 'FIXED_SAMPLES', 'SNAPSHOTS', 'resolve_device', 'new_generator', 'new_discriminator', 'fixed_noise',
            'GanRun', 'kept', 'epoch_near', 'window_rows', 'export_generator', 'load_generator', 'open_run',
-           'seed_folders', 'find_folder', 'open_runs']
+           'open_so_far', 'seed_folders', 'find_folder', 'open_runs']
 
 # %% ../../nbs/15_stages.run.ipynb #a0b1b43f
 GAN_VERSION = 1  # raise it when what this stage computes changes; a test holds the hash of its code
@@ -332,6 +333,21 @@ def open_run(
     run = GanRun(folder, fields, _done_epochs(folder), per_epoch, True, None, notes)
     _check_last_generator(run)
     return run
+
+# %% ../../nbs/15_stages.run.ipynb #e3b5e1c6
+def open_so_far(
+    folder: str | Path,  # a run folder: it holds run.json
+) -> GanRun:  # up to the last epoch at which G was kept
+    "A run that may still be training. Raises `GannbError` where nothing was kept yet."
+    folder = Path(folder)
+    if (folder / "diverged.json").is_file() or (folder / "done.json").is_file():
+        return open_run(folder)
+    record = _record(folder / "run.json", ("fields", "data"))
+    fields, notes = record["fields"], list(record["data"]["notes"])
+    kept_so_far = _epochs_of(folder / "snapshots", "G-epoch-*.safetensors", sys.maxsize)
+    if not kept_so_far:
+        raise GannbError(f"The training in {folder} has kept no generator yet.")
+    return GanRun(folder, fields, kept_so_far[-1], _steps_per_epoch(folder, fields), notes=notes)
 
 # %% ../../nbs/15_stages.run.ipynb #8e7635ba
 def seed_folders(folder: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import ipywidgets
 import numpy as np
+from IPython.display import display
 from PIL import Image, ImageDraw, ImageFont
 
 from ..base import GannbError
@@ -58,6 +59,8 @@ def png_bytes(
 class Panel(ipywidgets.VBox):
     "A widget that leaves a picture and one sentence where no kernel lives; each writes its `still`."
 
+    _shown: Any = None  # what IPython gave for the cell that shows it
+
     def still(self) -> tuple[np.ndarray, str]:  # picture (H, W, 3) uint8, one sentence
         raise NotImplementedError(f"{type(self).__name__} must say what it looks like.")
 
@@ -67,3 +70,12 @@ class Panel(ipywidgets.VBox):
         shown = png_bytes(caption_under(picture, sentence))
         bundle = super()._repr_mimebundle_(**kwargs)
         return bundle | {"image/png": base64.b64encode(shown).decode(), "text/plain": sentence}
+
+    def _ipython_display_(self, **kwargs: Any) -> None:
+        "Shown under a name, so that the stored picture can be made anew."
+        self._shown = display(self._repr_mimebundle_(**kwargs), raw=True, display_id=True)
+
+    def update_still(self) -> None:
+        "The stored picture as it is now, in the cell that shows the widget."
+        if self._shown is not None:
+            self._shown.update(self._repr_mimebundle_(), raw=True)
