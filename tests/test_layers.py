@@ -59,6 +59,7 @@ TABLE = {
     "stages.run": (15, BELOW_STAGES),
     "stages.live": (15, BELOW_STAGES),
     "stages.gan": (15, (*BELOW_STAGES, "stages.run", "stages.live")),
+    "stages.given": (15, (*BELOW_STAGES, "stages.run")),
     "stages.grid": (15, (*BELOW_STAGES, "stages.run", "stages.gan")),
     "stages.cluster": (15, (*BELOW_STAGES, *RUNS[:3])),
     "stages.arms": (15, (*BELOW_STAGES, *RUNS[:3], "stages.cluster")),

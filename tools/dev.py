@@ -1,5 +1,5 @@
 """What `make` does with notebooks. Usage: python tools/dev.py export | clean | readme [--check] |
-run | reference PAPER | summary PAPER
+run | reference PAPER | summary PAPER | scores
 
 export  nbs/ -> gannb/, and modules whose notebook is gone are removed
 clean   nbs/ without metadata and prompt numbers (outputs and tags stay), papers/ without outputs (tags stay)
@@ -8,6 +8,7 @@ run     every notebook in nbs/ from top to bottom, in parallel; fails unless all
 reference PAPER   outputs/PAPER/desk -> outputs/reference/PAPER (under 3 MB) and one generator of
                   each data set -> outputs/reference/generators; then its summary
 summary PAPER     outputs/reference/PAPER -> README.md and figures/forest.png beside it
+scores  the scores in all reference results -> the cards of the generators, and the README.md beside them
 """
 
 import json
@@ -208,9 +209,50 @@ def give_generators(paper: str, folder: Path) -> None:
         )
         if path.stat().st_size > 2_000_000:
             raise SystemExit(f"{path} is over 2 MB.")
+    give_scores(paper, folder)
+    generators_page(folder)
 
 
-COMMANDS = {"export": export, "clean": clean, "readme": readme, "run": run}
+def give_scores(paper: str, folder: Path) -> None:
+    "How the report scored the generators that it gives away, from its committed rows into their cards."
+    from gannb import store
+    from gannb.ledger.check import read_results
+    from gannb.stages.given import scores_of
+    from gannb.studies.registry import PLANS
+
+    rows = read_results(ROOT / "outputs" / "reference" / paper)
+    for role, arm in PLANS[paper].GIVEN:
+        for path in sorted(folder.glob(f"{role}-*px-w*.json")):
+            card = store.read_json(path)
+            judged = scores_of(rows, role, arm, card["settings"]["seed"])
+            card["scores"] = {"report": paper, "arm": arm, "dataset": role, "step": "end", "judged": judged}
+            store.write_json(path, card)
+            print(f"{path.name}: {sum(len(part['values']) for part in judged)} scores")
+
+
+def generators_page(folder: Path) -> None:
+    "README.md beside the generators, from their cards."
+    from gannb import store
+    from summary import generators_text
+
+    cards = {path.stem: store.read_json(path) for path in sorted(folder.glob("*.json"))}
+    (folder / "README.md").write_text(generators_text(cards), encoding="utf-8", newline="\n")
+    if (size := store.tree_bytes(folder)) > 10_000_000:
+        raise SystemExit(f"{folder} holds {size:,} bytes; together they must stay under 10,000,000.")
+
+
+def scores() -> int:
+    "The scores of every committed report, written into the cards of the generators that it gave away."
+    from summary import papers
+
+    folder = ROOT / "outputs" / "reference" / "generators"
+    for paper in papers():
+        give_scores(paper, folder)
+    generators_page(folder)
+    return 0
+
+
+COMMANDS = {"export": export, "clean": clean, "readme": readme, "run": run, "scores": scores}
 
 if __name__ == "__main__":
     match sys.argv[1:]:

@@ -176,3 +176,52 @@ WORDS = {  # {{name:PAPER}} in nbs/index.ipynb -> what stands there in README
     "hero": hero_picture,
     "time": run_time,
 }
+
+
+PLAY = """\
+# Generators to play with
+
+<!-- Made by tools/dev.py scores from the cards. -->
+
+One small trained generator of each data set, all of {size} x {size} pixels, first seed of its report.
+In a clone of this repository:
+
+```python
+from gannb.widgets.explorer import LatentExplorer
+LatentExplorer("mnist")  # in JupyterLab: samples, sliders, paths, classes
+```
+
+`gannb sample mnist --n 64` writes a sheet of pictures. `gannb.stages.given.load_given("mnist")` is the
+network itself.
+
+{table}
+
+KID and quality after the last epoch, as the report named last measured them: KID is a distance (0 is best),
+quality puts it between an untrained generator (0) and real training images (1). Do not compare the KID of two
+rows: each data set is measured against its own real images. The card beside each file (NAME.json) holds data,
+licence, settings, sha256, and seven scores with the network that judged and the number of images.
+
+**What the licence of the images allows holds for the pictures too.** Cars are for research only, faces for
+non-commercial research only ([the licences](../../../docs/data.md)).
+"""
+
+
+def generator_row(name: str, card: Mapping) -> list[str]:
+    "A generator in the table of those that are shipped."
+    settings, data, scores = card["settings"], card["data"], card["scores"]
+    values = {k: v for part in scores["judged"] for k, v in part["values"].items()}
+    told = f", {settings['n_classes']} classes to choose from" if "n_classes" in settings else ""
+    makes = f"{'grey' if settings['channels'] == 1 else 'colour'}{told}"
+    images = ", ".join(data["classes"]) if len(data["classes"]) == 1 else "all classes"
+    trained = f"{data['images']:,} images of {data['name']}" + (f" ({images})" if data["classes"] else "")
+    report = f"[{scores['report']}](../{scores['report']}/README.md)"
+    numbers = [f"{values['kid']:.2f}", f"{values['quality']:.2f}"]
+    return [f"`{name}`", makes, cell(trained), cell(data["licence"]), *numbers, report]
+
+
+def generators_text(cards: Mapping[str, Mapping]) -> str:  # name -> card
+    "The page beside the shipped generators."
+    heads = ["Name", "Makes", "Trained on", "Licence of the images", "KID", "Quality", "Report"]
+    rows = [generator_row(name, card) for name, card in cards.items()]
+    sizes = sorted({card["settings"]["size"] for card in cards.values()})
+    return PLAY.format(size=" or ".join(map(str, sizes)), table=table(heads, rows))

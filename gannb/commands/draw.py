@@ -17,7 +17,8 @@ from ..base import GannbError, draw_z
 from ..models.dcgan import Generator
 from ..plot import gif, png, tile
 from ..sample import cycled_labels, interpolate, sample, sample_seeded
-from ..stages.run import GanRun, _record, load_generator, open_runs
+from ..stages.given import given_file, given_words, is_given
+from ..stages.run import GanRun, _record, find_folder, load_generator, open_runs, seed_folders
 
 # %% auto #0
 __all__ = ['GAP', 'SIDE', 'MAX_WIDTH', 'MAX_SHEET', 'MAX_FRAMES', 'Source', 'sources', 'sheet', 'paths_of_noise', 'animation',
@@ -51,24 +52,44 @@ class Source:
         return self.run.generator(epoch)
 
 # %% ../../nbs/18_commands.draw.ipynb #77eef2dd
+def _of_file(path: Path) -> Source:
+    "The generator in a file. Raises `GannbError` when its card is missing or damaged."
+    card = _record(path.with_suffix(".json"), ("sha256", "settings"))
+    return Source(path.stem, card["settings"]["z_dist"], path=path)
+
+
+def _of_run(run: GanRun) -> Source:
+    "The generator of a run; several seeds of one training are named after it."
+    folder = run.folder.resolve()
+    name = f"{folder.parent.name}-{folder.name}" if run.folder.name.startswith("seed-") else folder.name
+    return Source(name, run.fields["z_dist"], run=run)
+
+
+def _is_run(name: str) -> bool:
+    "Whether a folder of that name holds a training: it goes before a shipped generator of the same name."
+    places = (Path(name).expanduser(), store.outputs_dir() / "runs" / name)
+    return any((p / "run.json").is_file() or seed_folders(p) for p in places if p.is_dir())
+
+
+def _folder_of(name: str) -> Path:
+    "The run that is meant. Raises `GannbError` with the nearest one, and says which generators are shipped."
+    try:
+        return find_folder(name)
+    except GannbError as e:
+        raise GannbError(f"{e} {given_words(name)}".strip()) from None
+
+
 def sources(name: str) -> list[Source]:  # one, or one a seed
-    """What a name lets us draw from: a run, its seeds, or a .safetensors file with its card. Raises
-    `GannbError` when there is nothing or it is damaged."""
+    """What a name lets us draw from: a run, its seeds, a .safetensors file with its card, or a generator that
+    comes with the repository ("mnist"). Raises `GannbError` when there is nothing or it is damaged."""
     path = Path(name).expanduser()
     if path.suffix == ".safetensors":
-        card = _record(path.with_suffix(".json"), ("sha256", "settings")) if path.is_file() else {}
-        if not card:
+        if not path.is_file():
             raise GannbError(f"RUN={name!r}: there is no such file.")
-        return [Source(path.stem, card["settings"]["z_dist"], path=path)]
-
-    def title(run: GanRun) -> str:
-        return (
-            f"{run.folder.resolve().parent.name}-{run.folder.name}"
-            if run.folder.name.startswith("seed-")
-            else run.folder.resolve().name
-        )
-
-    return [Source(title(r), r.fields["z_dist"], run=r) for r in open_runs(name)]
+        return [_of_file(path)]
+    if is_given(name) and not _is_run(name):
+        return [_of_file(given_file(name))]
+    return [_of_run(run) for run in open_runs(str(_folder_of(name)))]
 
 # %% ../../nbs/18_commands.draw.ipynb #7caa7ad0
 GAP, SIDE, MAX_WIDTH = (
@@ -177,7 +198,7 @@ def _title(n: int, seed: int, epoch: int | None, steps: int | None, animate: boo
 
 # %% ../../nbs/18_commands.draw.ipynb #eaa2f24d
 def draw(
-    name: str,  # a run, its seeds, or a generator file: see sources
+    name: str,  # a run, its seeds, a generator file or a shipped one: see sources
     n: int | None = None,  # images (64), or paths with `steps` (8)
     seed: int = 0,  # of the draw: the same seed gives the same bytes
     epoch: int | None = None,  # G after so many epochs; None: the last
