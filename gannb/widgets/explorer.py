@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import anywidget
 import ipywidgets
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from .. import store
 from ..base import GannbError, check_choice, draw_z
 from ..commands.draw import Source, sources
-from ..copies import NEIGHBOURS, low_passed, nearness
+from ..copies import NEIGHBOURS, low_passed
 from ..data import ImageSet
 from ..features import one_thread
 from ..plot import gif, tile
@@ -31,10 +31,10 @@ from .latent import principal_directions, random_directions, sample_mixed
 from .still import Panel, png_bytes
 
 # %% auto #0
-__all__ = ['DIRECTIONS', 'PUSH', 'SPREAD', 'WIDE', 'LABELS', 'DRAWN', 'NOTHING', 'STRIP', 'CELL', 'MOST_NUMBERS', 'SHOWN',
-           'MOST_SAMPLES', 'MOST_SEED', 'GRID', 'LARGE', 'HINT', 'Subject', 'explored', 'pictures_of', 'enlarged',
-           'ClickGrid', 'Sliders', 'Classes', 'show_strip', 'path_between', 'save_animation', 'PathStrip', 'check_data',
-           'Neighbours', 'NearestStrip', 'LatentExplorer']
+__all__ = ['DIRECTIONS', 'PUSH', 'SPREAD', 'WIDE', 'LABELS', 'DRAWN', 'NOTHING', 'STRIP', 'CELL', 'TIGHT', 'MOST_NUMBERS',
+           'SHOWN', 'MOST_SAMPLES', 'MOST_SEED', 'GRID', 'LARGE', 'HINT', 'Subject', 'explored', 'pictures_of',
+           'enlarged', 'ClickGrid', 'Sliders', 'Classes', 'show_strip', 'path_between', 'save_animation', 'PathStrip',
+           'check_data', 'Found', 'Neighbours', 'NearestStrip', 'LatentExplorer']
 
 # %% ../../nbs/19_widgets.explorer.ipynb #38988bf6
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ def enlarged(
 _GRID_CSS = """
 .gannb-grid { position: relative; display: grid; outline-offset: 2px; }
 .gannb-grid img { position: absolute; inset: 0; width: 100%; height: 100%; image-rendering: pixelated; }
-.gannb-grid button { position: relative; margin: 0; padding: 0; border: 1px solid #fff; background: none;
-  cursor: pointer; font: bold 13px sans-serif; text-align: left; vertical-align: top; }
+.gannb-grid button { position: relative; margin: 0; padding: 0; border: 1px solid #fff; border-radius: 0;
+  background: none; cursor: pointer; font: bold 13px sans-serif; text-align: left; vertical-align: top; }
 .gannb-grid button:hover { border-color: #888; }
 .gannb-grid button:focus-visible { outline: 3px dotted #222; outline-offset: -5px; }
 .gannb-grid button span { position: absolute; left: 0; top: 0; padding: 0 5px; color: #fff; }
@@ -219,7 +219,7 @@ class ClickGrid(anywidget.AnyWidget):
 # %% ../../nbs/19_widgets.explorer.ipynb #e8d6f1ec
 DIRECTIONS, PUSH = 5, 4.0  # sliders, and how far they go, in standard deviations of the noise
 SPREAD = {"normal": 1.0, "uniform": 3**-0.5}  # standard deviation of a number of the noise
-WIDE, LABELS = ipywidgets.Layout(width="280px"), {"description_width": "88px"}
+WIDE, LABELS = ipywidgets.Layout(width="276px"), {"description_width": "80px"}
 
 
 def _ways(subject: Subject) -> dict[str, Tensor]:  # kind -> (d, nz)
@@ -297,7 +297,10 @@ class Classes(ipywidgets.VBox):
         return (1 - self.share.value) * whole[labels] + self.share.value * whole[self.second.value]
 
 # %% ../../nbs/19_widgets.explorer.ipynb #35eb2810
-STRIP, CELL = 856, 64  # pixels on the screen: of a strip at most, of a picture in it
+STRIP, CELL = 828, 64  # pixels on the screen: of a strip at most, of a picture in it
+
+
+TIGHT = '<div style="line-height:1.35">'  # words over several lines
 
 
 def show_strip(image: ipywidgets.Image, pictures: np.ndarray) -> None:  # (N, size, size, C) uint8
@@ -348,9 +351,9 @@ class PathStrip(ipywidgets.VBox):
 
     def __init__(self, changed: Callable[[], None], save: Callable[[], None]):
         self.steps = ipywidgets.IntSlider(
-            9, min=3, max=25, description="Pictures on the path", style={"description_width": "130px"}
+            9, min=3, max=25, description="Pictures", style={"description_width": "70px"}
         )
-        self.steps.layout.width = "380px"
+        self.steps.layout.width = "320px"
         self.button = ipywidgets.Button(
             description="Save the path as GIF", icon="save", layout={"width": "180px"}
         )
@@ -393,31 +396,52 @@ def check_data(data: ImageSet, G: nn.Module) -> ImageSet:
     return data
 
 
+class Found(NamedTuple):
+    "The training images nearest to a picture."
+
+    rows: np.ndarray  # (SHOWN,) nearest first
+    distances: np.ndarray  # (SHOWN,) grey levels a pixel, both pictures slightly blurred
+    nearness: float | None  # as `gannb.copies.nearness`; None where no ten images of other groups are there
+
+
 class Neighbours:
     "The training images, ready to be searched. Raises `GannbError` as `check_data`."
 
     def __init__(self, data: ImageSet, G: nn.Module):
         self.data = check_data(data, G)
-        self.flat = low_passed(data.take(range(len(data))))
+        flat = low_passed(data.take(range(len(data))))
+        self.middle = flat.mean(0)
+        self.flat = flat - self.middle
+        self.squares = (self.flat**2).sum(1)
 
-    def find(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # image (size, size, C) uint8
-        "The rows of the nearest images, nearest first, and their distances in grey levels a pixel."
-        x = low_passed(image[None])[0]
-        distance = 255 * np.sqrt(((self.flat - x) ** 2).mean(1))
-        rows = np.argsort(distance, kind="stable")[:SHOWN]
-        return rows, distance[rows]
+    def find(self, image: np.ndarray) -> Found:  # image (size, size, C) uint8
+        "Every training image is searched."
+        x = low_passed(image[None])[0] - self.middle
+        square = np.maximum(self.squares - 2 * (self.flat @ x) + x @ x, 0)
+        near = np.argsort(square, kind="stable")[: 4 * SHOWN]
+        exact = np.sqrt(((self.flat[near] - x) ** 2).sum(1, dtype=np.float64))  # where squares cancel
+        order = np.argsort(exact, kind="stable")[:SHOWN]
+        levels = 255 / np.sqrt(len(x))
+        return Found(near[order], levels * exact[order], self._nearness(near[order[0]], exact.min(), square))
+
+    def _nearness(self, nearest: int, distance: float, square: np.ndarray) -> float | None:
+        "The distance over the mean distance to the ten nearest of other groups."
+        groups = self.data.groups
+        other = square[np.arange(len(square)) != nearest if groups is None else groups != groups[nearest]]
+        if len(other) < NEIGHBOURS:
+            return None
+        mean = np.sqrt(np.partition(other, NEIGHBOURS - 1)[:NEIGHBOURS]).mean()
+        return float(distance / mean) if mean > 0 else 0.0
 
 # %% ../../nbs/19_widgets.explorer.ipynb #d6a5da97
-def _nearness_words(neighbours: Neighbours, image: np.ndarray) -> str:
-    "How much nearer the nearest image is than others, and what that means; nothing for a handful of images."
-    data = neighbours.data
-    try:
-        near = nearness(low_passed(image[None]), neighbours.flat, data.groups)[0]
-    except GannbError:  # fewer than ten images of other groups
-        return ""
-    return (
-        f" That is {near:.2f} of the mean distance to the {NEIGHBOURS} nearest: 0 would be a copy, "
-        "about 1 means that no training image stands out."
+def _near_words(found: Found) -> str:
+    "How near the nearest image is, and what that means."
+    said = f"The first is {found.distances[0]:.1f} grey levels a pixel away, both pictures slightly blurred."
+    if found.nearness is None:
+        return said
+    return said + (
+        f" That is {found.nearness:.2f} of the mean distance to the {NEIGHBOURS} nearest: "
+        "0 would be a copy, about 1 means that no training image stands out."
     )
 
 
@@ -426,20 +450,19 @@ class NearestStrip(ipywidgets.VBox):
 
     def __init__(self, neighbours: Neighbours):
         self.neighbours, self.image, self.said = neighbours, ipywidgets.Image(format="png"), ipywidgets.HTML()
-        head = f"<b>Nearest to A</b> among {len(neighbours.data):,} training images of {neighbours.data.name}"
+        name = html.escape(neighbours.data.name)
+        head = f"<b>Nearest to A</b> among {len(neighbours.data):,} training images of {name}"
         super().__init__([ipywidgets.HTML(head), self.image, self.said])
 
     def show(self, image: np.ndarray) -> None:  # (size, size, C) uint8
-        rows, distance = self.neighbours.find(image)
-        show_strip(self.image, self.neighbours.data.take(rows))
-        self.said.value = html.escape(
-            f"The first is {distance[0]:.1f} grey levels a pixel away, both pictures slightly blurred."
-            + _nearness_words(self.neighbours, image)
-        )
+        "The images nearest to this picture."
+        found = self.neighbours.find(image)
+        show_strip(self.image, self.neighbours.data.take(found.rows))
+        self.said.value = f"{TIGHT}{html.escape(_near_words(found))}</div>"
 
 # %% ../../nbs/19_widgets.explorer.ipynb #ec2490ac
 MOST_SAMPLES, MOST_SEED = 64, 2**31 - 1
-GRID, LARGE = 288, 256  # pixels on the screen: of the grid's width, of A
+GRID, LARGE = 264, 256  # pixels on the screen: of the grid's width, of A
 
 
 def _whole(name: str, value: Any, least: int, most: int) -> int:
@@ -451,9 +474,9 @@ def _whole(name: str, value: Any, least: int, most: int) -> int:
 
 def _title(subject: Subject) -> str:
     "One line above everything: what is looked at."
-    kind = f"told one of {len(subject.classes)} classes" if subject.classes else "told nothing but noise"
+    kind = f", {len(subject.classes)} classes to choose from" if subject.classes else ""
     shape = f"{subject.G.size} x {subject.G.size}, {'grey' if subject.G.channels == 1 else 'colour'}"
-    rest = html.escape(f"{shape}, {kind}; {subject.about}")
+    rest = html.escape(f"{shape}{kind}; {subject.about}")
     return f"<b>{html.escape(subject.name)}</b>: {rest}"
 
 # %% ../../nbs/19_widgets.explorer.ipynb #9a4ef403
@@ -558,8 +581,8 @@ class LatentExplorer(Panel):
 
 # %% ../../nbs/19_widgets.explorer.ipynb #e9bdf4b8
 HINT = (
-    "Click a picture: it becomes <b>A</b>, and what was A becomes <b>B</b>. "
-    "Keys: Tab, arrows, Enter. The same seed gives the same pictures."
+    f"{TIGHT}Click a picture: it becomes <b>A</b>, and what was A becomes <b>B</b> "
+    "(keys: Tab, arrows, Enter).</div>"
 )
 
 
