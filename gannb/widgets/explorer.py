@@ -46,6 +46,7 @@ class Subject:
     z_dist: str  # "normal" or "uniform", as it was trained
     classes: tuple[str, ...] = ()  # names of the classes it can be told; none: it knows no labels
     about: str = ""  # what it was trained on, in words
+    trained_on: str = ""  # fingerprint of those images, where it is known
 
 
 def _numbered(G: nn.Module) -> tuple[str, ...]:
@@ -75,10 +76,10 @@ def _of_source(source: Source, seeds: int = 1) -> Subject:
         licence = f" ({data['licence']})" if data.get("licence") else ""
         about = f"trained on {data.get('images', 0):,} images of {data.get('name', 'unnamed data')}{licence}"
         names = tuple(card.get("classes", {}).values()) or _numbered(G)
-        return Subject(G, source.name, source.z_dist, names, about)
+        return Subject(G, source.name, source.z_dist, names, about, data.get("fingerprint", ""))
     data = store.read_json(source.run.folder / "run.json")["data"]
     about = f"{source.run.epochs} epochs on {data['n']:,} images of {data['name']}{more}"
-    return Subject(G, source.name, source.z_dist, _numbered(G), about)
+    return Subject(G, source.name, source.z_dist, _numbered(G), about, source.run.fields["data"])
 
 
 def explored(
@@ -441,17 +442,25 @@ def _near_words(found: Found) -> str:
         return said
     return said + (
         f" That is {found.nearness:.2f} of the mean distance to the {NEIGHBOURS} nearest: "
-        "0 would be a copy, about 1 means that no training image stands out."
+        "0 would be a copy, about 1 means that no image stands out."
     )
 
 
-class NearestStrip(ipywidgets.VBox):
-    "The training images nearest to A, and a sentence that says what near means."
+def _among(data: ImageSet, trained_on: str) -> str:
+    "Which images are searched, and whether G saw them."
+    if data.fingerprint == trained_on:
+        return f"among the {len(data):,} images that it was trained on"
+    others = ", not the very set that it was trained on" if trained_on else ""
+    return f"among {len(data):,} images of {data.title}{others}"
 
-    def __init__(self, neighbours: Neighbours):
-        self.neighbours, self.image, self.said = neighbours, ipywidgets.Image(format="png"), ipywidgets.HTML()
-        name = html.escape(neighbours.data.name)
-        head = f"<b>Nearest to A</b> among {len(neighbours.data):,} training images of {name}"
+
+class NearestStrip(ipywidgets.VBox):
+    "The images nearest to A, and a sentence that says what near means. Raises `GannbError` as `check_data`."
+
+    def __init__(self, data: ImageSet, subject: Subject):
+        self.neighbours = Neighbours(data, subject.G)
+        self.image, self.said = ipywidgets.Image(format="png"), ipywidgets.HTML()
+        head = f"<b>Nearest to A</b> {html.escape(_among(data, subject.trained_on))}"
         super().__init__([ipywidgets.HTML(head), self.image, self.said])
 
     def show(self, image: np.ndarray) -> None:  # (size, size, C) uint8
@@ -495,7 +504,7 @@ class LatentExplorer(Panel):
     ):
         self.n, seed = _whole("n", n, 2, MOST_SAMPLES), _whole("seed", seed, 0, MOST_SEED)
         self.subject = explored(what, z_dist)
-        self.nearest = None if data is None else NearestStrip(Neighbours(data, self.subject.G))
+        self.nearest = None if data is None else NearestStrip(data, self.subject)
         self.grid, self.seed, self.large = _grid(self.n), _seed_field(seed), _large(self.subject)
         self.sliders = Sliders(self.subject, self.refresh)
         names = self.subject.classes

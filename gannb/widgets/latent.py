@@ -39,6 +39,8 @@ def noise_weight(
             f"{type(G).__name__}: its first layer is no ConvTranspose2d or Linear that takes the noise, so "
             "it has no principal directions. Take random ones."
         )
+    if not torch.isfinite(rows).all():
+        raise GannbError(f"{type(G).__name__}: its weights hold NaN or infinity; its training has diverged.")
     return rows[: G.nz]  # behind the noise stands the label, where there is one
 
 # %% ../../nbs/19_widgets.latent.ipynb #a8031e35
@@ -46,14 +48,12 @@ def principal_directions(
     G: nn.Module,  # a generator
     n: int = 5,  # how many, 1 to nz
 ) -> Tensor:  # (n, nz) of length 1, at right angles, the strongest first
-    """The directions of the noise that the first layer stretches most: singular vectors of its weight
-    (Shen and Zhou 2021, equation 4). The largest number of each is positive. Raises `GannbError` for an n
-    that cannot be, or as `noise_weight`."""
+    """The directions of the noise that the first layer stretches most: eigenvectors of its weight times its
+    transpose (Shen and Zhou 2021). The largest number of each is positive. Raises `GannbError`
+    for an n that cannot be, or as `noise_weight`."""
+    weight = noise_weight(G).double()
     check_directions(n, G.nz)
-    ways = torch.linalg.svd(noise_weight(G).double(), full_matrices=False).U.T
-    if len(ways) < n:
-        raise GannbError(f"n={n}: the first layer has only {len(ways)} directions.")
-    ways = ways[:n]
+    ways = torch.linalg.eigh(weight @ weight.T).eigenvectors.T.flip(0)[:n]
     sign = ways.gather(1, ways.abs().argmax(1, keepdim=True)).sign()
     return (ways * sign).float()
 
