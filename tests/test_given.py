@@ -91,6 +91,14 @@ def test_they_are_found_from_other_folders(monkeypatch, tmp_path):
         assert given.given_names()
 
 
+def test_the_checkout_one_works_in_goes_first(monkeypatch, tmp_path):
+    (tmp_path / given.FOLDER).mkdir(parents=True)
+    (tmp_path / "settings.ini").write_text("lib_name = gannb\n")
+    (tmp_path / given.FOLDER / "toys-16px-w4.safetensors").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    assert given.given_names() == ["toys-16px-w4"] and given.is_given("toys")
+
+
 def test_outside_a_checkout_it_says_where_they_are(monkeypatch):
     monkeypatch.setattr(store, "checkout", lambda start=None: None)
     with pytest.raises(GannbError, match="part of the repository"):
@@ -130,7 +138,7 @@ def rows(**changes):
 
 def test_scores_are_taken_from_the_last_epoch_of_that_seed():
     others = rows(value=9.0, seed=1) + rows(value=9.0, step="half") + rows(value=9.0, arm="x")
-    (part,) = given.scores_of(others + rows(), "a", "dcgan", 0)
+    (part,) = given.scores_of(rows() + others, "a", "dcgan", 0)
     assert part == {"protocol": {"n_fake": 9}, "values": {m: float(i) for i, m in enumerate(given.SCORES)}}
 
 
