@@ -581,7 +581,7 @@ class LatentExplorer(Panel):
 
     def still(self) -> tuple[np.ndarray, str]:  # picture (H, W, 3) uint8, one sentence
         "The grid, and a sentence that says what it is."
-        side = max(self.subject.G.size, 480 // self.grid.columns)
+        side = max(self.subject.G.size, 512 // self.grid.columns)
         sheet = tile(enlarged(self.pictures, side), self.grid.columns)
         return sheet, (
             f"{self.n} pictures that {self.subject.name} makes of the noise of seed {self.seed.value}. "
