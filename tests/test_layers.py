@@ -14,7 +14,7 @@ GROUND = ("base",)
 STORES = ("base", "store")
 PARTS = "store plot fetch files data datasets augment models damage".split()
 PARTS += "train sample features metrics copies extract probes classify layers similar".split()
-LEDGER = "intervals words claims table said rules controls names judge network check distance".split()
+LEDGER = "intervals words claims table said rules controls names judge network check distance people".split()
 LEDGER = [f"ledger.{room}" for room in LEDGER]
 BELOW_STAGES = ("base", *PARTS, "ledger", "config")
 RUNS = ("stages.run", "stages.gan", "stages.grid", "stages.arms")
@@ -51,7 +51,8 @@ TABLE = {
     "ledger.rules": (13, (*GROUND, *LEDGER[:5])),
     "ledger.controls": (13, (*GROUND, *LEDGER[:6])),
     "ledger.names": (13, (*GROUND, *LEDGER[:7])),
-    "ledger.judge": (13, (*GROUND, *LEDGER[:8])),
+    "ledger.people": (13, (*GROUND, *LEDGER[:4])),
+    "ledger.judge": (13, (*GROUND, *LEDGER[:8], "ledger.people")),
     "ledger.network": (13, (*GROUND, *LEDGER[:9])),
     "ledger.check": (13, (*GROUND, *LEDGER[:10])),
     "ledger.distance": (13, (*GROUND, *LEDGER[:3])),

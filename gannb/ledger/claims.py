@@ -29,12 +29,12 @@ from .words import ABOUT, MIN_UNITS, VERDICTS
 
 # %% auto #0
 __all__ = ['Text', 'Names', 'Number', 'Amount', 'Share', 'Ends', 'Flag', 'Target', 'Step', 'Factor', 'Setting', 'Over', 'Seeds',
-           'Arm', 'Arms', 'Comparisons', 'Choices', 'Controls', 'MarginFrom', 'TESTS', 'KINDS', 'SINGLE_KINDS',
-           'SEVERAL_KINDS', 'NEVER_KINDS', 'ClaimTest', 'Published', 'ArmAt', 'Control', 'MarginIn', 'Never', 'People',
-           'Waits', 'Proposal', 'Shared', 'Single', 'AgainstBound', 'Bound', 'Difference', 'TheSame', 'Equivalence',
-           'NoHarm', 'Order', 'Line', 'Slope', 'Correlation', 'Events', 'Fact', 'Range', 'Memorisation', 'Several',
-           'Every', 'AtLeastOne', 'Artefact', 'Readings', 'Cell', 'PublishedValue', 'Claim', 'check_claim',
-           'load_claims', 'load_names']
+           'Arm', 'Arms', 'Comparisons', 'Choices', 'Controls', 'MarginFrom', 'DataSets', 'TESTS', 'KINDS',
+           'SINGLE_KINDS', 'SEVERAL_KINDS', 'NEVER_KINDS', 'ClaimTest', 'Published', 'ArmAt', 'Control', 'MarginIn',
+           'Never', 'Waits', 'Proposal', 'Shared', 'Single', 'Asked', 'People', 'AgainstBound', 'Bound', 'Difference',
+           'TheSame', 'Equivalence', 'NoHarm', 'Order', 'Line', 'Slope', 'Correlation', 'Events', 'Fact', 'Range',
+           'Memorisation', 'Several', 'Every', 'AtLeastOne', 'Artefact', 'Readings', 'Cell', 'PublishedValue', 'Claim',
+           'check_claim', 'load_claims', 'load_names']
 
 # %% ../../nbs/13_ledger.claims.ipynb #eb832317
 class _Wrong(ValueError):
@@ -367,11 +367,6 @@ class Never(_Schema):
     setting: Setting = None
     reason: Text = None
 
-# %% ../../nbs/13_ledger.claims.ipynb #4813626a
-class People(Never):
-    kind: Literal["people"]
-    question: Text
-
 # %% ../../nbs/13_ledger.claims.ipynb #b57582b0
 class Waits(Never):
     kind: Literal["waits"]
@@ -482,6 +477,63 @@ def _check_ends(field: str, target: Any, direction: str | None) -> None:
             f"must be [low, high] with direction between, and one number otherwise; this is {target!r}.",
             field,
         )
+
+# %% ../../nbs/13_ledger.claims.ipynb #4813626c
+_DATA_SETS = "a data set of the study or a list of different ones"
+_Raters = _told(Annotated[_Whole, Field(ge=MIN_UNITS)], f"a whole number of at least {MIN_UNITS}")
+DataSets = _told(_Word | _Words, _DATA_SETS)
+
+# %% ../../nbs/13_ledger.claims.ipynb #4813626d
+class Asked(_Schema):
+    "How people are asked, and which bound decides."
+
+    series: Literal["real", "better", "what"]
+    of: DataSets
+    arm: Text = None  # whose fakes; by default the main arm of the data set
+    against: DataSets = None  # of a series better; `real images`: of the same data set
+    ask: Text = None  # the question on the screen, where it is not the usual one
+    also: Names = None  # of a series what: answers that are never right
+    raters: _Raters = None
+    direction: Literal["above", "below", "between"]
+    bound: Target
+    reason: Text
+
+    @model_validator(mode="after")
+    def _ends(self):
+        _check_ends("asked.bound", self.bound, self.direction)
+        ends = self.bound if isinstance(self.bound, list) else [self.bound]
+        if not all(0 <= e <= 1 for e in ends):
+            raise _Wrong("must lie between 0 and 1: it is held against a share of answers.", "asked.bound")
+        return self
+
+    @model_validator(mode="after")
+    def _pairs(self):
+        if (self.series == "better") != (self.against is not None):
+            raise _Wrong(
+                "goes with series: better, and only with it: two things are compared.", "asked.against"
+            )
+        if self.series == "better" and isinstance(self.of, list):
+            raise _Wrong(
+                "must be one data set in a series better; what it is held against is a list.", "asked.of"
+            )
+        if self.series == "what" and isinstance(self.of, str) and self.also is None:
+            raise _Wrong("is missing: one data set alone leaves one answer; name others.", "asked.also")
+        return self
+
+# %% ../../nbs/13_ledger.claims.ipynb #4813626e
+def _asked(value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise _Wrong(f"must be {{series, of, direction, bound, reason}}; this is {value!r}.")
+    return value
+
+
+_INSIDE["asked"] = Asked
+
+# %% ../../nbs/13_ledger.claims.ipynb #4813626a
+class People(Never):
+    kind: Literal["people"]
+    question: Text
+    asked: Annotated[Asked, BeforeValidator(_asked)] = None
 
 # %% ../../nbs/13_ledger.claims.ipynb #4c300915
 class AgainstBound(Single):
@@ -844,10 +896,12 @@ def _locate(loc: tuple) -> tuple[list[str], type[_Schema] | None, list]:
 def _inside(
     schema: type[_Schema] | None, rest: list, of_a_field: bool
 ) -> tuple[str, type[_Schema] | None, list]:
-    "Into a control or the `margin_in` of a test: the words of the way there, its schema, the field in it."
+    "Into a control, `margin_in` or `asked`: the words of the way there, its schema, the field in it."
     name = rest[0] if rest else None
     listed = len(rest) > 1 and isinstance(rest[1], int)
-    whole = name == "margin_in" and len(rest) == 1 and not of_a_field  # the mapping itself is wrong
+    whole = (
+        name in ("margin_in", "asked") and len(rest) == 1 and not of_a_field
+    )  # the mapping itself is wrong
     if schema is None or name not in _INSIDE or (name == "controls" and not listed) or whole:
         return "", schema, rest
     at = f"{name}[{rest[1]}]." if listed else f"{name}."

@@ -34,6 +34,16 @@ from gannb.ledger.controls import (
 )
 from .intervals import holm
 from .names import check_names
+from gannb.ledger.people import (
+    as_test,
+    asked_parts,
+    asked_words,
+    asks_people,
+    left_words,
+    raters_in,
+    raters_needed,
+    too_few_words,
+)
 from gannb.ledger.rules import (
     _fact_words,
     _in,
@@ -412,6 +422,20 @@ def _through_others(out: dict, test: Mapping, table: Table, setting: str) -> dic
         out = through_second(out, leaves, second, _alone(second))
     return out
 
+# %% ../../nbs/13_ledger.judge.ipynb #e7fd17fb
+def _judge_people(claim: str, test: Mapping, table: Table, setting: str) -> dict:
+    "A claim for people: judged where enough of them answered; until then it needs people, and says so."
+    kept, out_of_it = raters_in(table, claim)
+    if not kept + out_of_it:
+        return _not_here(test)
+    needed = raters_needed(test)
+    if kept < needed:
+        text = f"{too_few_words(test, kept, out_of_it)} {test['question']}"
+        return _out(test, NOT_TESTABLE, text, ours=str(Missing(f"needs people: {kept} of {needed}")))
+    out = _judge_test(as_test(claim, test), table, setting)
+    also = f" ({_capital(left_words(out_of_it))} and {'is' if out_of_it == 1 else 'are'} not counted.)"
+    return {**out, "text": out["text"] + also} if out_of_it else out
+
 # %% ../../nbs/13_ledger.judge.ipynb #9ac621e8
 def _where_why(test: Mapping) -> str:
     "On which data sets, and why this bound."
@@ -424,11 +448,26 @@ def _where_why(test: Mapping) -> str:
 # %% ../../nbs/13_ledger.judge.ipynb #85ad1fdd
 def _never_rule(test: Mapping) -> str:
     "Why no run tests this."
+    if asks_people(test):
+        return _people_rule(test)
     if test["kind"] == "people":
         return "Only people can judge this."
     if test["kind"] == "waits":
         return f"This needs {test.get('what')}."
     return "A proposal that the paper did not try."
+
+
+def _people_rule(test: Mapping) -> str:
+    "How people are asked, and where the interval over them must lie."
+    asked = test["asked"]
+    one = as_test("any", test)
+    several = len(asked_parts(asked)) > 1
+    bound = one["tests"][0] if several else one
+    what, where = the(what_of(bound)), _region_words(region(bound))
+    each = ", for each of them" if several else ""
+    why = asked["reason"].rstrip(".")
+    how = asked_words(asked, test.get("names") or {})
+    return f"{how} The whole 95 % interval of {what} lies {where}{each}. Why: {why}.{rulers_rule(one)}"
 
 # %% ../../nbs/13_ledger.judge.ipynb #2c6f4430
 _NEED = {
@@ -506,12 +545,13 @@ _NOT_JUDGED = {
 
 # %% ../../nbs/13_ledger.judge.ipynb #898c40bc
 _SAID_ONLY = ("within", "says")  # fields of a test that change its words and no verdict
+_FIXED_BY_ANSWERS = ("asked",)  # how people are asked: every answer file bears its own hash of it
 
 
 def _as_fixed(x: Any) -> Any:
     "A test for its hash: 1 and 1.0 are the same, and what only changes words is left out."
     if isinstance(x, Mapping):
-        return {str(k): _as_fixed(v) for k, v in x.items() if k not in _SAID_ONLY}
+        return {str(k): _as_fixed(v) for k, v in x.items() if k not in (*_SAID_ONLY, *_FIXED_BY_ANSWERS)}
     if isinstance(x, (list, tuple)):
         return [_as_fixed(v) for v in x]
     return float(x) if _is_number(x) else x
@@ -617,6 +657,8 @@ def _outcome(claim: Mapping, table: Table, setting: str, names: Mapping) -> dict
     if "waits_for" in claim:
         ours = str(Missing(claim["waits_for"]))
         out = _out(test, NOT_TESTABLE, f"This needs {claim['waits_for']}.", ours=ours)
+    elif asks_people(test):
+        out = _judge_people(claim["id"], test, table, setting)
     else:
         out = _judge_test(test, table, setting)
     if setting not in JUDGING and _anything(out):

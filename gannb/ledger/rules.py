@@ -187,6 +187,11 @@ def _unit_word(test: Mapping) -> str:
     unit = test.get("units", "GAN")
     return "value" if unit == "none" else unit
 
+
+def _every_unit(test: Mapping) -> str:
+    "`every seed`, or `every rater` where people are the units."
+    return "every rater" if _unit_word(test) == "rater" else "every seed"
+
 # %% ../../nbs/13_ledger.rules.ipynb #10936841
 def _too_few(groups: Sequence[Mapping], test: Mapping) -> str | None:
     "Why there are too few units, in words; None when there are enough."
@@ -203,14 +208,14 @@ def _too_few(groups: Sequence[Mapping], test: Mapping) -> str | None:
     return f"The claim fixed its seeds, and {_seeds_words(gone)} {verb} missing."
 
 # %% ../../nbs/13_ledger.rules.ipynb #ca2e280c
-def _notes(groups: Sequence[Mapping], measured: Sequence[Measured]) -> str:
+def _notes(groups: Sequence[Mapping], measured: Sequence[Measured], every: str = "every seed") -> str:
     "What a reader should know about how the numbers were taken."
     notes = []
     if (most := max(m.rows for m in measured)) > 1:
         notes.append(f"Up to {most} rows of a seed were averaged into one value.")
     for m in measured:
         if len(m.values) >= MIN_UNITS and _same_number(m.values.values()):
-            notes.append(f"Every seed of {_name(m.cell)} gave the same value.")
+            notes.append(f"{_capital(every)} of {_name(m.cell)} gave the same value.")
     everyone = {s for m in measured for s in m.values}
     if len(groups) == 1 and (left := sorted(everyone - set(groups[0]))):
         stand = "stands" if len(left) == 1 else "stand"
@@ -290,7 +295,7 @@ def _along_steps(test: Mapping) -> bool:
 def _left_open(test: Mapping, failures: int, n: int) -> str | None:
     "Rule 22: what these seeds leave open; None where nothing is counted or a failed seed counts as a number."
     unit = _unit_word(test)
-    if unit == "value" or "if_diverged" in test or not 0 < n or failures > n:
+    if unit in ("value", "rater") or "if_diverged" in test or not 0 < n or failures > n:
         return None
     return open_words(failures, n, unit)
 
@@ -331,7 +336,8 @@ class Reading(NamedTuple):
         needed = f"the claim needs {needs_words(region(self.test))}"
         said = said_of(self.test, needs=needed if needs else None, why=why)
         told = [sentence({"said": {**said, "why": why if needs else None}, "ours": ours}), *more]
-        return {"ours": ours, "said": said, "text": " ".join(told) + _notes(self.groups, self.measured)}
+        notes = _notes(self.groups, self.measured, _every_unit(self.test))
+        return {"ours": ours, "said": said, "text": " ".join(told) + notes}
 
     def out(self, verdict: str, text: str = "", **more) -> dict:
         return _out(self.test, verdict, text, self.measured, **{**self.facts(), **more})
@@ -439,7 +445,11 @@ def _all_alike(read: Reading) -> str | None:
 def _may_be_alike(read: Reading) -> str:
     "The claim's own reason why equal numbers are no error, where they are equal; else nothing."
     own = read.test.get("alike")
-    return f"Every seed gave the same number: {own.rstrip('.')}." if own and _all_alike(read) else ""
+    return (
+        f"{_capital(_every_unit(read.test))} gave the same number: {own.rstrip('.')}."
+        if own and _all_alike(read)
+        else ""
+    )
 
 
 def _overruled(read: Reading) -> tuple[str, str, str] | None:
@@ -460,9 +470,9 @@ def _interval_said(read: Reading, i: Interval, shown: Sequence[float]) -> str:
         sizes = [abs(v) for m in read.measured for v in m.values.values()]
         mean, _ = cut_to(i.mean, i.mean, _within(read.test))  # an estimated share may lie below 0
         mean = 0.0 if abs(mean) <= 1e-12 * max(sizes) else mean
-        return fmt_interval(mean, mean, mean, unit)
+        return fmt_interval(mean, mean, mean, unit).replace("every seed", _every_unit(read.test))
     if shown[0] == shown[1]:  # estimates on or beyond an end of the range, as of a share that may be none
-        return f"{fmt_interval(shown[0], unit=unit)} in every seed"
+        return f"{fmt_interval(shown[0], unit=unit)} in {_every_unit(read.test)}"
     bounds = [t for t in region(read.test) if math.isfinite(t)]
     if min(map(len, read.groups)) < SHOWN_UNITS:  # an interval of two would fill any axis
         return fmt_interval(i.mean, unit=unit)

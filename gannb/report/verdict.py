@@ -66,12 +66,17 @@ def _leaf_lines(part: str, leaf: Mapping) -> list[dict]:
     return lines
 
 # %% ../../nbs/16_report.verdict.ipynb #032e61b4
+def _unit_head(claim: Mapping, seed: str) -> str:
+    "`Seed 3`, or `Rater 4` where people are the units (they are counted from one)."
+    return f"Rater {int(seed[5:]) + 1}" if claim["test"]["kind"] == "people" else seed.capitalize()
+
+
 def number_table(claim: Mapping) -> tuple[list[dict], dict[str, str]]:  # rows, columns
     "The numbers of a claim: a line for what decides each part, and for each arm. No rows: nothing measured."
     found = _comparisons(whole_parts(claim))
     rows = [row for path, leaf in found for row in _leaf_lines(path, leaf)]
     seeds = sorted({k for row in rows for k in row if k.startswith("seed ")}, key=lambda k: int(k[5:]))
-    columns = {"part": "Part", "what": "Line", "mean": "Mean"} | {s: s.capitalize() for s in seeds}
+    columns = {"part": "Part", "what": "Line", "mean": "Mean"} | {s: _unit_head(claim, s) for s in seeds}
     return [{**dict.fromkeys(seeds, Missing("none")), **row} for row in rows], columns
 
 # %% ../../nbs/16_report.verdict.ipynb #9190fd4c
@@ -117,9 +122,11 @@ def _ruler_details(claim: Mapping) -> dict[str, str]:
 # %% ../../nbs/16_report.verdict.ipynb #1b5279ff
 def _units(claim: Mapping) -> dict[str, str]:
     "How many trainings, splits or classifiers a verdict rests on, and what they leave open."
-    unit = claim["test"].get("units") or "GAN"
+    unit = "rater" if claim["test"]["kind"] == "people" else claim["test"].get("units") or "GAN"
     if not claim["n"] or unit == "none":
         return {}
+    if unit == "rater":
+        return {"Units": f"n = {claim['n']} raters, each with a random id"}
     facts = {"Units": f"n = {claim['n']} {unit}s (seeds {', '.join(map(str, claim['seeds']))})"}
     return facts | ({"Left open": f"{claim['open']}."} if claim.get("open") else {})
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +19,7 @@ from ..base import GannbError, Missing, check_choice, nearest
 from ..config import Report as Request
 from ..data import ImageSet
 from ..ledger.network import ABSENT, LADDER, absent_row, judge_study
+from ..ledger.people import people_rows, read_answers
 from ..ledger.table import CONTROL
 from ..models.dcgan import Discriminator, Generator, layer_table
 from ..models.guidelines import guidelines
@@ -33,9 +35,14 @@ from ..stages.score import score
 from ..stages.tables import Results, number
 
 # %% auto #0
-__all__ = ['RULERS', 'plain', 'Table', 'Figure', 'Film', 'Logs', 'Page', 'RowsRoom', 'ShowRoom', 'first_of_each_role', 'by_key',
-           'Study', 'scorers_of', 'main_records', 'architecture', 'trained_networks', 'guidelines_table',
-           'ladder_table', 'closest_pairs', 'cell', 'said', 'told_of_choice', 'controls_table']
+__all__ = ['RULERS', 'answers_folder', 'plain', 'Table', 'Figure', 'Film', 'Logs', 'Page', 'RowsRoom', 'ShowRoom',
+           'first_of_each_role', 'by_key', 'Study', 'scorers_of', 'main_records', 'architecture', 'trained_networks',
+           'guidelines_table', 'ladder_table', 'closest_pairs', 'cell', 'said', 'told_of_choice', 'controls_table']
+
+# %% ../../nbs/17_studies.study.ipynb #f0a5e0a1
+def answers_folder(paper: str) -> Path:
+    "Where the answers of people are looked for, one CSV a rater: `answers/PAPER` in the outputs folder."
+    return store.outputs_dir() / "answers" / paper
 
 # %% ../../nbs/17_studies.study.ipynb #cfb3e4bf
 def plain(value: Any) -> Any:
@@ -281,6 +288,15 @@ class Study:
         own = getattr(self.show_room, "names", lambda study: trained_on)
         return {**self.published.get("names", {}), **own(self)}
 
+    def answered(self) -> list[dict]:
+        "Rows of what people answered; none where nobody did. Files that do not count are named."
+        answers, faults = read_answers(answers_folder(self.request.paper))
+        claims, setting = self.published["claims"], self.request.setting
+        rows, foreign = people_rows(claims, answers, self.request.paper, setting)
+        for why in (*faults, *foreign):
+            self.say(f"Answers of people: {why}")
+        return rows
+
     def score(self) -> None:
         "The ladders, the rows and the verdicts."
         self.set_threads()
@@ -290,6 +306,7 @@ class Study:
         }
         rows = [*self.rows_room.rows(self), *ladder_passed_rows(self.ladders, self.nets)]
         rows += [absent_row(name, why) for name, why in self.facts.get("known missing", {}).items()]
+        rows += self.answered()
         self.results = Results(rows, getattr(self.rows_room, "RANGES", None))
         claims, before = self.published["claims"], previous_claims(self.request.paper)
         self.judged = judge_study(claims, rows, self.request.setting, before, names=self.names())
