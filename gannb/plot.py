@@ -720,6 +720,7 @@ def seed_dots(
     rows: Sequence[Mapping[str, Any]],
     xlabel: str = "",  # what is measured, with its unit
     color: str = COLORS["fake"],  # of circles and interval
+    unit: str = "seed",  # what a circle is
 ) -> Figure:
     """Every seed as a circle, mean and interval, the bound a claim must pass and the paper's value.
     Raises `GannbError` for no rows."""
@@ -732,7 +733,7 @@ def seed_dots(
     groups: dict[Any, list[int]] = {}
     for i, r in enumerate(rows):
         groups.setdefault(r.get("axis"), []).append(i)
-    parts = _dots_meaning(rows)
+    parts = _dots_meaning(rows, unit)
     notes = 20 * len(_wrap(parts, left).splitlines())
     height = each * len(rows) + 34 * len(groups) + 22 * bool(xlabel)
     fig, top = _figure(WIDTH, height + notes), 6
@@ -747,11 +748,11 @@ def seed_dots(
     return fig
 
 # %% ../nbs/02_plot.ipynb #80154780
-def _dots_meaning(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def _dots_meaning(rows: Sequence[Mapping[str, Any]], unit: str = "seed") -> list[str]:
     "What circles, bar, strip, red line and diamond mean, as far as they are there."
     n = {len(r.get("values") or []) for r in rows} - {0}
     parts = (
-        [f"circles: {'/'.join(str(k) for k in sorted(n))} seed{'s' if n != {1} else ''}", "bar: their mean"]
+        [f"circles: {'/'.join(str(k) for k in sorted(n))} {unit}{'s' if n != {1} else ''}", "bar: their mean"]
         if n
         else []
     )

@@ -222,6 +222,8 @@ def _wrong(a: Answers, lines: Sequence[Mapping[str, str]]) -> str | None:
     head = COLUMNS[: COLUMNS.index("place")]
     if any(line[f] != lines[0][f] for line in lines for f in head):
         return "it mixes several raters or series"
+    if not all(re.fullmatch(r"[a-z0-9_-]*", name) for name in (a.paper, a.claim, a.setting)):
+        return "its paper, claim or setting is no name"
     if a.kind not in KINDS or not re.fullmatch(r"[0-9a-f]{12}", a.rater):
         return "its kind or its rater is none of ours"
     if [i.place for i in a.items] != list(range(1, len(a.items) + 1)):

@@ -60,11 +60,9 @@ def _of(items: Sequence[tuple[str, bool]], *roles: str) -> tuple[int, int]:
 
 
 def _worth(right: int, n: int) -> str:
-    "`which is 75 % (so few answers allow anything from 57 % to 89 %)`."
+    "`which is 75 % (so few answers allow anything from 57 to 89 %)`."
     low, high = (100 * end for end in exact_interval(right, n))
-    return (
-        f"which is {100 * right / n:.0f} % (so few answers allow anything from {low:.0f} % to {high:.0f} %)"
-    )
+    return f"which is {100 * right / n:.0f} % (so few answers allow anything from {low:.0f} to {high:.0f} %)"
 
 # %% ../../nbs/19_widgets.eyes.ipynb #a4e3051e
 def _first_words(series: Series, items: Sequence[tuple[str, bool]]) -> list[str]:
@@ -178,7 +176,7 @@ _LOOKS = """
 .gannb-eyes p { margin: 6px 0; }
 .gannb-count { color: #555; font-size: 14px; text-align: right; }
 .gannb-ask { font-size: 20px; font-weight: 600; }
-.gannb-pictures { display: flex; gap: 24px; justify-content: center; min-height: 20px; }
+.gannb-pictures { display: flex; gap: 24px; justify-content: center; }
 .gannb-pictures img { width: 256px; height: 256px; image-rendering: pixelated; background: #eee; }
 .gannb-line { text-align: left; }
 .gannb-keys { display: flex; flex-wrap: wrap; gap: 12px; justify-content: center; margin-top: 12px; }
@@ -338,9 +336,9 @@ def eye_test_of(
     "The quiz of a claim. Raises `GannbError` for an unknown claim, or where its report has not run yet."
     return EyeTest(series_of_claim(paper, claim, setting, data_root), folder)
 
-# %% ../../nbs/19_widgets.eyes.ipynb #47e3b626
+# %% ../../nbs/19_widgets.eyes.ipynb #de0dce0a
 def digits_series(seed: int = 0) -> Series:
-    "Real or generated digits, for a first look: a small G, trained once in about ten seconds and then stored."
+    "Real or generated digits, for a first look: a small G, trained once in seconds and then stored."
     from gannb.config import gan_config
     from gannb.datasets.registry import load
     from gannb.sample import sample_seeded
