@@ -4,7 +4,6 @@ import csv
 import json
 import re
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -314,7 +313,7 @@ def test_a_folder_becomes_a_page(tmp_path):
     text = page.read_text(encoding="utf-8")
     assert page == folder / "page" / "answers.html"
     assert not re.search(r"(src|href)=[\"']?(https?:)?//", text), "it needs no network"
-    assert "Share told right by 8 who count" in text
+    assert "Share told right, by the 8 raters who count" in text
     assert "<img src=x>" not in text and "&lt;img src=x&gt;.csv" in text
     assert all(f"{k:012x}" in text for k in range(8))
     record = json.loads((folder / "page" / RECORD).read_text(encoding="utf-8"))

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..base import GannbError, Missing
 from .own_page import check_own_folder, heading, own_meta, show_head, write_page
-from ..ledger.intervals import cut_to, t_interval
+from ..ledger.intervals import shown_interval
 from ..ledger.judge import judge
 from gannb.ledger.people import (
     CAUGHT,
@@ -30,7 +30,7 @@ from gannb.ledger.people import (
     read_answers,
     shares,
 )
-from ..ledger.words import MIN_UNITS, SHOWN_UNITS, fmt_interval, verdict_words
+from ..ledger.words import MIN_UNITS, SHOWN_UNITS, _capital, _counted, fmt_interval, verdict_words
 from ..plot import png, seed_dots
 from ..report.blocks import block, png_block
 from ..report.page import Report, load_study
@@ -95,15 +95,18 @@ def _interval(values: Sequence[float]) -> tuple[float, float] | None:
     "The ledger's interval over raters, on the scale of a share; None of fewer than three."
     if len(values) < SHOWN_UNITS:
         return None
-    i = t_interval(values)
-    return cut_to(i.low, i.high, [0, 1])
+    return shown_interval(values, 0.95, [0, 1])
 
 
 def _numbers(asked: Asked) -> dict[str, list[float]]:  # part -> a share a rater who counts
     return {part: [shares(a)[part] for a in asked.counted] for part in parts_of(asked.first)}
 
 
-_MEANS = {"real": "told right", "better": "chose the first", "what": "named right"}
+_MEANS = {  # kind -> what a rater's number is
+    "real": "share told right",
+    "better": "share that chose the first",
+    "what": "share named right",
+}
 
 
 def _sentence(asked: Asked) -> str:
@@ -112,11 +115,13 @@ def _sentence(asked: Asked) -> str:
     for part, values in _numbers(asked).items():
         if values:
             ends = _interval(values) or (None, None)
-            said.append(f"{part} {fmt_interval(sum(values) / n, *ends)}")
+            number = fmt_interval(sum(values) / n, *ends).replace("every seed", "every rater")
+            said.append(f"{part} {number}")
     if not said:
         return f"{asked.title}: nobody who passes the catch pictures has answered."
     few = f" Fewer than {MIN_UNITS} raters: no conclusion." if n < MIN_UNITS else ""
-    return f"{asked.title} Share {_MEANS[asked.first.kind]} by {n} who count: {'; '.join(said)}.{few}"
+    raters = _counted(n, "rater")
+    return f"{_capital(_MEANS[asked.first.kind])}, by the {raters} who count: {'; '.join(said)}.{few}"
 
 # %% ../../nbs/18_commands.eyes_page.ipynb #c7a8b9d2
 _KEYS = {"reproduced": "yes", "not reproduced": "no"}
@@ -157,7 +162,7 @@ def _dots_block(asked: Asked) -> str:
     if not asked.counted:
         return ""
     alt = f"Each rater as a circle. {_sentence(asked)}"
-    label = f"share {_MEANS[asked.first.kind]}"
+    label = _MEANS[asked.first.kind]
     return png_block(png(seed_dots(dots_of(asked), label, unit="rater"), alt=alt), alt, "chart")
 
 # %% ../../nbs/18_commands.eyes_page.ipynb #c91c22dd
