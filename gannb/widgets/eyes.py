@@ -170,7 +170,7 @@ export default { render };
 _LOOKS = """
 .gannb-eyes { max-width: 720px; padding: 12px 16px; font: 16px/1.45 system-ui, sans-serif; color: #222;
   background: #fff; border: 1px solid #ccc; border-radius: 6px; text-align: center; }
-.gannb-eyes:focus { outline: 2px solid #1f6fb2; outline-offset: 1px; }
+.gannb-eyes:focus { outline: 2px solid #1f6fb2; outline-offset: -2px; }
 .gannb-bar { height: 6px; background: #e4e4e4; border-radius: 3px; }
 .gannb-done { height: 6px; background: #1f6fb2; border-radius: 3px; }
 .gannb-eyes p { margin: 6px 0; }
