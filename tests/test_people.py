@@ -4,6 +4,7 @@ rules do, and never stand for people."""
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -383,3 +384,35 @@ def test_a_question_needs_its_parts():
             check_claim(c)
     with pytest.raises(GannbError, match="must be {series, of"):
         check_claim({**claim(), "test": {"kind": "people", "question": "q", "asked": "yes"}})
+
+
+# ---- in a report
+
+
+def test_a_report_finds_the_answers_and_names_what_does_not_count(tmp_path, monkeypatch):
+    from gannb.studies.study import Study, answers_folder
+
+    monkeypatch.setenv("GANNB_OUTPUTS", str(tmp_path))
+    folder = answers_folder("example")
+    assert folder == tmp_path / "answers" / "example"
+    said = []
+    request = SimpleNamespace(paper="example", setting="desk")
+    study = SimpleNamespace(request=request, published={"claims": [claim()]}, say=said.append)
+    assert Study.answered(study) == [] and not said and not folder.exists()
+    folder.mkdir(parents=True)
+    written(folder, [rater(n) for n in range(8)])
+    written(folder, [rater(20, setting="quick")])
+    (folder / "note.csv").write_text("x\n", encoding="utf-8")
+    rows = Study.answered(study)
+    assert judge(claim(), rows, "desk")["verdict"] == "reproduced"
+    assert len(said) == 2 and "note.csv" in said[0] and "setting 'quick'" in said[1]
+
+
+def test_the_card_of_a_claim_shows_the_verdict_in_place_of_needs_people():
+    from gannb.report.verdict import claim_block
+
+    asked = claim_block(judged([rater(n) for n in range(8)]))
+    assert "reproduced" in asked and "needs people" not in asked
+    assert "n = 8 raters, each with a random id" in asked and "Rater 8" in asked and "GAN" not in asked
+    waiting = claim_block(judge(claim(), [], "desk"))
+    assert "needs people" in waiting and "Rater" not in waiting
