@@ -412,7 +412,7 @@ def test_the_card_of_a_claim_shows_the_verdict_in_place_of_needs_people():
     from gannb.report.verdict import claim_block
 
     asked = claim_block(judged([rater(n) for n in range(8)]))
-    assert "reproduced" in asked and "needs people" not in asked
+    assert "✓ reproduced" in asked and "Only people can judge this" not in asked
     assert "n = 8 raters, each with a random id" in asked and "Rater 8" in asked and "GAN" not in asked
     waiting = claim_block(judge(claim(), [], "desk"))
-    assert "needs people" in waiting and "Rater" not in waiting
+    assert "Only people can judge this: Can people tell?" in waiting and "Rater" not in waiting

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from gannb.stages.arms import Arm
 
 # %% auto #0
-__all__ = ['SINGLE', 'PAIRS', 'NEEDED', 'Series', 'Pool', 'make_series', 'Sitting', 'find_generator', 'untrained_images',
-           'series_of_generator', 'series_of_claim']
+__all__ = ['SINGLE', 'PAIRS', 'NEEDED', 'Series', 'Pool', 'make_series', 'Sitting', 'untrained_images', 'series_of_generator',
+           'series_of_claim']
 
 # %% ../../nbs/19_widgets.series.ipynb #8df6b033
 @dataclass(frozen=True)
@@ -232,14 +232,6 @@ class Sitting:
         head = (self.rater, s.paper, s.claim, s.setting, s.kind, s.asked)
         return Answers(*head, s.items, tuple(self.given), tuple(self.seconds))
 
-# %% ../../nbs/19_widgets.series.ipynb #2ea2ebbd
-def find_generator(name: str) -> str:  # what `commands.draw.sources` takes
-    "A shipped generator by its name, else the name itself. Raises `GannbError` where a shipped one is near."
-    root = store.checkout()
-    folder = root / "outputs" / "reference" / "generators" if root else None
-    here = {p.stem: p for p in folder.glob("*.safetensors")} if folder else {}
-    return str(here.get(name, name))
-
 # %% ../../nbs/19_widgets.series.ipynb #d3a78275
 def untrained_images(settings: Mapping[str, Any], n: int, seed: int = 0) -> np.ndarray:  # (n, H, W, C)
     "What the same network makes before its training: an obvious fake."
@@ -279,7 +271,7 @@ def series_of_generator(
     from gannb.sample import sample_seeded
     from gannb.stages.run import _record
 
-    source = sources(find_generator(name))[0]
+    source = sources(name)[0]
     settings = (
         source.run.fields
         if source.run
