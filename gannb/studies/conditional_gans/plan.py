@@ -38,6 +38,7 @@ class ConditionalConfig(ClassifyingReport):
     size_dataset: str = "intel-scenes"  # on it: early and late concatenation at other sizes
     sizes: list[int] = [16, 32, 64, 128]  # pixels of these arms
     mix: float = Field(1.0, gt=0, le=10)  # fakes for each real image where both are mixed
+    domain_images: int = Field(40_000, ge=1000)  # images that the network `domain` is shown in its training
     # the classifier's parameters are those of images of three channels; images of one channel have a softmax
     # regression, as in the paper
     # what the paper's accuracy on real images may rest on: numbers of training images (0: all) and epochs
@@ -120,6 +121,7 @@ QUICK = _DIGITS | {
     "choice_images": [50, 0],
     "choice_epochs": [1, 10],
     "judge_images": 200,
+    "domain_images": 12_000,
 }
 DESK = {
     "images": 3000,
