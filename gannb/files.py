@@ -24,14 +24,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from .base import GannbError, fmt_bytes, nearest
+from .layout import LAYOUT, PARTS, arranged, is_junk, junk_note
 
 if TYPE_CHECKING:
     from PIL import Image
 
 # %% auto #0
-__all__ = ['MAX_PIXELS', 'FORMATS', 'SUFFIXES', 'RULE', 'PARTS', 'BESIDE', 'MAX_MEMBER', 'MAX_RATIO', 'MAX_IDX', 'open_image',
-           'plain_image', 'to_square', 'Contents', 'Source', 'arrange', 'walk', 'folder_source', 'check_member',
-           'zip_members', 'zip_source', 'read_idx', 'from_arrays', 'idx_source', 'path_source', 'holds_idx']
+__all__ = ['MAX_PIXELS', 'FORMATS', 'SUFFIXES', 'RULE', 'MAX_MEMBER', 'MAX_RATIO', 'MAX_IDX', 'open_image', 'plain_image',
+           'to_square', 'Contents', 'Source', 'arrange', 'walk', 'folder_source', 'check_member', 'zip_members',
+           'zip_source', 'read_idx', 'from_arrays', 'idx_source', 'path_source', 'holds_idx']
 
 # %% ../nbs/03_files.ipynb #40c290c6
 MAX_PIXELS = 89_478_485  # Pillow's own warning limit; here it is an error
@@ -121,7 +122,7 @@ class Contents:
 
     files: list[str]  # a name for each image
     read: Callable[[int], Image.Image]  # image i; must be safe to call from several threads
-    labels: np.ndarray | None = None  # (N,) int64
+    labels: np.ndarray | None = None  # (N,) int64; -1 for images of a part without labels
     classes: tuple[str, ...] = ()
     groups: np.ndarray | None = None  # (N,) int64
     # part -> (first, one past the last); empty: no official parts
@@ -141,113 +142,17 @@ class Source:
     notes: tuple[str, ...] = ()  # what differs from the real data set
     settings: dict = field(default_factory=dict)  # part of the fingerprint
 
-# %% ../nbs/03_files.ipynb #724a7aa6
-PARTS = ("train", "val", "test")
-
-
-# folders that lie beside the parts of a published set (Fruits-360, Intel scenes) and belong to none
-BESIDE = ("test-multiple_fruits", "seg_pred")
-
-
-_PARTS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-    "seg_train": "train",  # Intel scenes
-    "seg_test": "test",
-}
-
-
-# COCO's folders: parts where several lie side by side; one alone is only the wrapper of its images
-_EDITIONS = {f"{part}{year}": part for part in PARTS for year in (2014, 2017)}
-
-# %% ../nbs/03_files.ipynb #0816f41c
-def _unwrap(paths: list[tuple[str, ...]], stem: str) -> tuple[list[tuple[str, ...]], str]:
-    "The paths without folders that merely wrap everything (`pack/train/...` in pack.zip), and those folders."
-    wrapper: list[str] = []
-    while True:
-        tops, depth = {p[0] for p in paths}, min(len(p) for p in paths)
-        top = next(iter(tops))
-        if len(tops) > 1 or depth < 2 or top.lower() in _PARTS or not (top == stem or depth >= 3):
-            return paths, "/".join(wrapper)
-        wrapper.append(top)
-        paths = [p[1:] for p in paths]
-
-# %% ../nbs/03_files.ipynb #363b99d1
-def _without_beside(paths: list[tuple[str, ...]], notes: list[str]) -> list[int]:
-    "The images that stay when folders of BESIDE lie next to parts; a note says what was left out."
-    apart = [i for i, p in enumerate(paths) if p[0] in BESIDE]
-    stay = [i for i, p in enumerate(paths) if p[0] not in BESIDE]
-    if not apart or not stay or not all(len(paths[i]) > 1 and paths[i][0].lower() in _PARTS for i in stay):
-        return list(range(len(paths)))
-    notes.append(f"{len(apart)} image(s) in {paths[apart[0]][0]}/ belong to no part and were left out")
-    return stay
-
-# %% ../nbs/03_files.ipynb #1a48a502
-def _are_parts(paths: Sequence[tuple[str, ...]], notes: list[str]) -> bool:
-    "Whether the folders on top are parts; a note says where some look like it and are taken as classes."
-    tops = {p[0] for p in paths if len(p) > 1}
-    known = _PARTS | _EDITIONS if len(tops) > 1 else _PARTS
-    if tops and all(len(p) > 1 and p[0].lower() in known for p in paths):
-        return True
-    if {"train", "test"} <= {known.get(t.lower()) for t in tops}:
-        other = next(p[0] for p in paths if len(p) == 1 or p[0].lower() not in known)
-        notes.append(
-            "the folders of the training and test part were taken as classes, "
-            f"because {other} lies beside them"
-        )
-    return False
-
-# %% ../nbs/03_files.ipynb #a79eb87a
-def _undoubled(paths: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    "The paths with `seg_train/seg_train/CLASS` as `seg_train/CLASS`: a part that only repeats its own name."
-    doubled = {p[0] for p in paths}
-    doubled -= {p[0] for p in paths if len(p) < 4 or p[1] != p[0]}
-    return [p[1:] if p[0] in doubled else p for p in paths]
-
-# %% ../nbs/03_files.ipynb #52aaa9c5
-def _classes_of(paths: Sequence[tuple[str, ...]], names: Sequence[str]) -> list[str]:
-    'The class folder of each image, "" for all without. Raises `GannbError` for images beside and inside.'
-    found = [p[0] if len(p) > 1 else "" for p in paths]
-    if "" in found and any(found):
-        loose, inside = names[found.index("")], next(n for n, k in zip(names, found) if k)
-        raise GannbError(
-            f"Images lie both beside and inside class folders ({loose} and {inside}): "
-            "put every image into a class folder, or none."
-        )
-    return found
-
-# %% ../nbs/03_files.ipynb #600fc004
-def _spans(part: Sequence[str]) -> dict[str, tuple[int, int]]:
-    "part -> (first, one past the last) of images whose parts lie together."
-    return {p: (part.index(p), part.index(p) + part.count(p)) for p in PARTS if p in part}
-
 # %% ../nbs/03_files.ipynb #917b909e
 def arrange(
     names: Sequence[str],  # paths of images, with forward slashes
-    stem: str,  # the folder's or zip's own name
+    stem: str,  # the folder's or archive's own name
+    choice: str = "",  # what `parts=` says; "" for what the names say
 ) -> tuple[np.ndarray, Contents]:  # order of `names`, and the contents without `read`
     """Parts and classes read off the paths of images.
-    Raises `GannbError` if images lie both beside and inside class folders."""
-    paths, wrapper = _unwrap([tuple(unicodedata.normalize("NFC", n).split("/")) for n in names], stem)
-    notes = [f"read from inside {wrapper}/"] if wrapper else []
-    stay = _without_beside(paths, notes)
-    paths, names = [paths[i] for i in stay], [names[i] for i in stay]
-    as_parts = _are_parts(paths, notes)
-    paths = _undoubled(paths) if as_parts else paths
-    part = [(_PARTS | _EDITIONS)[p[0].lower()] if as_parts else "" for p in paths]
-    klass = _classes_of([p[1:] if as_parts else p for p in paths], names)
-    rank = [PARTS.index(p) if p else 0 for p in part]
-    order = np.array(sorted(range(len(names)), key=lambda i: (rank[i], klass[i], paths[i])))
-    classes = tuple(sorted(set(klass) - {""}))
-    position = {c: k for k, c in enumerate(classes)}
-    labels = np.array([position[klass[i]] for i in order], np.int64) if classes else None
-    parts, listed = _spans([part[i] for i in order]), [names[i] for i in order]
-    return np.array(stay)[order], Contents(listed, _unread, labels, classes, None, parts, notes)
+    Raises `GannbError` for images both beside and inside class folders, or for a choice that does not fit."""
+    a = arranged(names, stem, choice)
+    listed = [names[i] for i in a.order]
+    return a.order, Contents(listed, _unread, a.labels, a.classes, None, a.parts, a.notes)
 
 # %% ../nbs/03_files.ipynb #05683b25
 def _unread(i: int) -> Image.Image:
@@ -260,10 +165,6 @@ def _other_files(others: list[str]) -> list[str]:
         return []
     some = ", ".join(sorted(others)[:5]) + (" ..." if len(others) > 5 else "")
     return [f"{len(others)} file(s) are not images by their names and were not read ({some})"]
-
-# %% ../nbs/03_files.ipynb #e9b844d9
-def _is_junk(part: str) -> bool:
-    return part[0:1] == "." or part in ("__MACOSX", "Thumbs.db", "desktop.ini")
 
 # %% ../nbs/03_files.ipynb #949a07d7
 def _is_image(name: str) -> bool:
@@ -281,7 +182,7 @@ def walk(root: Path) -> list[tuple[str, int, int]]:
         with os.scandir(folder) as entries:
             # 200,000 files in well under a second: this runs each time a cached folder is opened
             for e in entries:
-                if _is_junk(e.name):
+                if is_junk(e.name):
                     continue
                 if e.is_dir():
                     todo.append((f"{base}{e.name}/", e.path, above | {here}))
@@ -296,8 +197,37 @@ def walk(root: Path) -> list[tuple[str, int, int]]:
     found.sort()
     return found
 
+# %% ../nbs/03_files.ipynb #f15b0001
+def _hidden(root: Path) -> list[str]:
+    "Files below folders that a system made, and images that it hid, as paths below `root`."
+    found = []
+    for folder, _, files in os.walk(root):
+        inside = Path(folder).relative_to(root).as_posix()
+        below_junk = inside != "." and any(map(is_junk, inside.split("/")))
+        names = files if below_junk else [f for f in files if is_junk(f) and (_is_image(f) or f[0] != ".")]
+        found += [name if inside == "." else f"{inside}/{name}" for name in names]
+    return found
+
+# %% ../nbs/03_files.ipynb #f15b0002
+def _empty_folders(root: Path, files: Sequence[str]) -> list[str]:
+    "A note on folders without images where class folders lie, if there are any."
+    leaves = {f.rpartition("/")[0] for f in files} - {""}
+    full = {"/".join(leaf.split("/")[:d]) for leaf in leaves for d in range(1, leaf.count("/") + 2)}
+    found = []
+    for above in {leaf.rpartition("/")[0] for leaf in leaves}:
+        inside = [e.name for e in os.scandir(root / above) if e.is_dir() and not is_junk(e.name)]
+        found += [f"{n}/" for n in (f"{above}/{name}".lstrip("/") for name in inside) if n not in full]
+    if not found:
+        return []
+    some = ", ".join(sorted(found)[:5]) + (" ..." if len(found) > 5 else "")
+    return [f"{len(found)} folder(s) beside class folders hold no images and are no classes: {some}"]
+
 # %% ../nbs/03_files.ipynb #2b6ba2ea
-def folder_source(name: str, root: Path) -> Source:
+def folder_source(
+    name: str,
+    root: Path,
+    choice: str = "",  # what `parts=` says
+) -> Source:
     "A folder of images. Raises `GannbError` if it holds none."
     try:
         tree = walk(root)
@@ -308,12 +238,14 @@ def folder_source(name: str, root: Path) -> Source:
         raise GannbError(f"{root} holds no images (looked for {' '.join(SUFFIXES)}, in subfolders too).")
 
     def scan() -> Contents:
-        _, c = arrange(images, root.name)
+        _, c = arrange(images, root.name, choice)
         c.read = lambda i: open_image(root / c.files[i])
         c.notes += _other_files([f for f, _, _ in tree if not _is_image(f)])
+        c.notes += junk_note(_hidden(root)) + _empty_folders(root, images)
         return c
 
     key = {"folder": str(root), "tree": hashlib.sha256(repr(tree).encode()).hexdigest()}
+    key["layout"] = [LAYOUT, choice]
     return Source(name, str(root), key, scan)
 
 # %% ../nbs/03_files.ipynb #bed5f253
@@ -377,7 +309,7 @@ def zip_members(
     names = {_zip_name(i): i for i in z.infolist() if not i.is_dir()}
     for name, info in names.items():
         check_member(info, name, path)
-    names = {n: i for n, i in names.items() if not any(map(_is_junk, n.split("/")))}
+    names = {n: i for n, i in names.items() if not any(map(is_junk, n.split("/")))}
     if not inside:
         return z, names
     below = {n[len(inside) + 1 :]: i for n, i in names.items() if n.startswith(inside + "/")}
@@ -387,7 +319,7 @@ def zip_members(
     return z, below
 
 # %% ../nbs/03_files.ipynb #684591dc
-def _scan_zip(path: Path, inside: str) -> Contents:
+def _scan_zip(path: Path, inside: str, choice: str = "") -> Contents:
     "What a zip of images holds; it stays open until the contents are closed."
     z, members = zip_members(path, inside)
     images, lock = [n for n in members if _is_image(n)], threading.Lock()
@@ -395,7 +327,7 @@ def _scan_zip(path: Path, inside: str) -> Contents:
         z.close()
         where = f" in {inside}" if inside else ""
         raise GannbError(f"{path} holds no images{where} (looked for {' '.join(SUFFIXES)}).")
-    _, c = arrange(images, PurePosixPath(inside).name or path.stem)
+    _, c = arrange(images, PurePosixPath(inside).name or path.stem, choice)
 
     def read(i: int) -> Image.Image:
         with lock:
@@ -404,6 +336,7 @@ def _scan_zip(path: Path, inside: str) -> Contents:
 
     c.read, c.close = read, z.close
     c.notes += _other_files([n for n in members if not _is_image(n)])
+    c.notes += junk_note(n for n in map(_zip_name, z.infolist()) if n.startswith(inside) and n[-1:] != "/")
     return c
 
 # %% ../nbs/03_files.ipynb #47d8b536
@@ -411,12 +344,14 @@ def zip_source(
     name: str,
     path: Path,
     inside: str,  # a folder in it; "" for all
+    choice: str = "",  # what `parts=` says
 ) -> Source:
     "A zip of images, or the part of it below `inside`."
     s = path.stat()
     key = {"zip": str(path), "inside": inside, "bytes": s.st_size, "time": s.st_mtime_ns}
+    key["layout"] = [LAYOUT, choice]
     place = f"{path}!{inside}" if inside else str(path)
-    return Source(name, place, key, partial(_scan_zip, path, inside))
+    return Source(name, place, key, partial(_scan_zip, path, inside, choice))
 
 # %% ../nbs/03_files.ipynb #04a56e39
 _IDX = re.compile(
@@ -470,7 +405,7 @@ def _idx_sets(folder: Path) -> dict[str, dict[str, dict[str, Path]]]:
     found: dict[str, dict[str, dict[str, Path]]] = {}
     for f in sorted(folder.iterdir(), reverse=True):  # x.gz before x: the unpacked file wins
         m = _IDX.match(f.name)
-        if m and f.is_file():
+        if m and f.is_file() and not is_junk(f.name):
             part = "test" if m["part"] == "t10k" else m["part"]
             found.setdefault(m["prefix"].rstrip("-_."), {}).setdefault(part, {})[m["what"]] = f
     return found
@@ -584,9 +519,11 @@ def idx_source(
     def scan() -> Contents:
         arrays = _idx_arrays(files, transpose)
         try:
-            return from_arrays(arrays, _mapping(mappings) or names)
+            c = from_arrays(arrays, _mapping(mappings) or names)
         except GannbError as e:
             raise GannbError(f"{path}: {e}") from e
+        c.notes += junk_note(f.name for f in images.parent.iterdir() if _IDX.match(f.name))
+        return c
 
     watched = [*(f for pair in files.values() for f in pair.values()), *mappings]
     stats = [[str(f), f.stat().st_size, f.stat().st_mtime_ns] for f in watched]
@@ -602,15 +539,16 @@ def path_source(
     inside: str,  # a part inside a folder or zip; "" for all
     transpose: bool,  # of idx files
     names: Sequence[str] = (),  # class names of idx files
+    choice: str = "",  # what `parts=` says of a folder or zip
 ) -> Source:
     "The source at a path. Raises `GannbError` if there is nothing to read."
     if kind == "idx":
         return idx_source(name, path, transpose, names)
     if path.is_file():
-        return zip_source(name, path, inside)
+        return zip_source(name, path, inside, choice)
     folder = path / inside if inside else path
     if path.is_dir() and folder.is_dir():
-        return folder_source(name, folder)
+        return folder_source(name, folder, choice)
     return _no_such(folder if path.is_dir() else path)
 
 # %% ../nbs/03_files.ipynb #da08d1d6
@@ -620,4 +558,4 @@ def _no_such(path: Path) -> Source:
 
 # %% ../nbs/03_files.ipynb #832096d4
 def holds_idx(path: Path) -> bool:
-    return path.is_dir() and any(_IDX.match(p.name) for p in path.iterdir())
+    return path.is_dir() and any(_IDX.match(p.name) and not is_junk(p.name) for p in path.iterdir())

@@ -20,15 +20,39 @@ from gannb.files import (
     walk,
     zip_source,
 )
+from ..layout import read_choice
 from .info import PLAIN, Info, Layout
 
 # %% auto #0
-__all__ = ['FIELDS', 'parse_name', 'find_path', 'catalogue', 'catalogue_source', 'layout_source', 'own_source', 'named_source',
-           'find_source']
+__all__ = ['OPTIONS', 'FIELDS', 'split_options', 'parse_name', 'parts_told', 'find_path', 'catalogue', 'catalogue_source',
+           'layout_source', 'own_source', 'named_source', 'find_source']
+
+# %% ../../nbs/04_datasets.catalogue.ipynb #9a111001
+OPTIONS: dict[str, tuple[str, ...] | None] = {
+    "parts": None,  # see `layout.read_choice`
+    "near": ("apart", "together"),
+}  # behind folder:PATH?, with their values
+
+
+def split_options(
+    path: str,  # folder:PATH without `folder:`
+) -> tuple[str, dict[str, str]]:  # the path alone, option -> value
+    "A path and the options behind its last `?`, as in box?parts=none&near=together. Raises `GannbError`."
+    head, mark, tail = path.rpartition("?")
+    pairs = {k: v for k, _, v in (pair.partition("=") for pair in tail.split("&"))}
+    if not mark or not set(pairs) & set(OPTIONS):
+        return path, {}  # a question mark in a real name
+    for key, value in pairs.items():
+        values = OPTIONS[check_choice("option", key, OPTIONS)]
+        if values:
+            check_choice(key, value, values)
+    if "parts" in pairs:
+        read_choice(pairs["parts"])
+    return head, pairs
 
 # %% ../../nbs/04_datasets.catalogue.ipynb #976f6757
 def parse_name(
-    name: str,  # a name, folder:PATH, folder:PACK.zip!part, idx:PATH or idx:PATH?transpose
+    name: str,  # a name, folder:PATH, folder:PACK.zip!part, folder:PATH?parts=none, idx:PATH?transpose
 ) -> tuple[str, str, bool | None]:  # kind (name, folder, idx), path with its part inside (`!`), transpose
     "A name in its pieces. Raises `GannbError`; reads nothing."
     if not isinstance(name, str) or not name.strip():
@@ -36,7 +60,7 @@ def parse_name(
     kind, colon, rest = name.partition(":")
     if not colon or kind not in ("folder", "idx"):
         return "name", name, None
-    path, _, option = rest.partition("?") if kind == "idx" else (rest, "", "")
+    path, _, option = rest.partition("?") if kind == "idx" else (split_options(rest)[0], "", "")
     if option not in ("", "transpose", "transpose=true", "transpose=false"):
         raise GannbError(
             f"dataset={name!r}: {option!r} is not known after `?`. "
@@ -45,6 +69,12 @@ def parse_name(
     if not path.partition("!")[0]:
         raise GannbError(f"dataset={name!r} names no path: write {kind}:PATH.")
     return kind, path, None if not option else option != "transpose=false"
+
+# %% ../../nbs/04_datasets.catalogue.ipynb #f15e0001
+def parts_told(name: str) -> str:
+    'What a name says behind `?parts=`; "" for nothing.'
+    kind, _, rest = name.partition(":")
+    return split_options(rest)[1].get("parts", "") if kind == "folder" else ""
 
 # %% ../../nbs/04_datasets.catalogue.ipynb #1fb370c4
 def find_path(
@@ -110,7 +140,8 @@ def catalogue_source(name: str, entry: dict, root: Path, names: tuple[str, ...])
     "The source that a catalogue names. Raises `GannbError` if it is not there."
     kind, path, turned = parse_name(entry["source"])
     place, inside = find_path(path, root) if kind == "folder" else (root / Path(path).expanduser(), "")
-    source = path_source(name, kind, place, inside, entry.get("transpose", bool(turned)), names)
+    choice = parts_told(entry["source"])
+    source = path_source(name, kind, place, inside, entry.get("transpose", bool(turned)), names, choice)
     return replace(source, notes=_entry_notes(name, entry))
 
 # %% ../../nbs/04_datasets.catalogue.ipynb #fd9954eb
@@ -163,6 +194,16 @@ def named_source(name: str, root: Path, info: Info) -> Source | None:
         return in_layout
     return own_source(name, root / name, info) or in_layout
 
+# %% ../../nbs/04_datasets.catalogue.ipynb #f15e0002
+def _nist_note(source: Source, turned: bool | None) -> list[str]:
+    "A note where the files are named as NIST's and nobody said whether to turn them."
+    if turned is not None or not any("emnist-" in Path(f).name for f, *_ in source.key.get("idx", ())):
+        return []
+    return [
+        "files named emnist-*: NIST ships every image of them transposed, and they are read as they are; "
+        "?transpose behind the path turns them upright, ?transpose=false says that they are upright"
+    ]
+
 # %% ../../nbs/04_datasets.catalogue.ipynb #3ee1cb51
 def find_source(
     name: str,  # a name, folder:PATH or idx:PATH
@@ -176,4 +217,5 @@ def find_source(
     place, inside = find_path(path) if kind == "folder" else (Path(path).expanduser(), "")
     place = place.resolve()
     title = f"{kind}:{place.name}" + (f"!{inside}" if inside else "")
-    return path_source(title, kind, place, inside, bool(turned))
+    source = path_source(title, kind, place, inside, bool(turned), choice=parts_told(name))
+    return replace(source, notes=(*source.notes, *_nist_note(source, turned)))

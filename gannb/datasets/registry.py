@@ -15,7 +15,7 @@ from ..fetch import fetch
 from ..files import Source, holds_idx
 from ..store import cache_dir, check_free_disk, data_root as default_root, folder_lock, make_folder
 from .by_hand import COMPCARS, FFHQ
-from .catalogue import catalogue, find_path, find_source, parse_name
+from .catalogue import catalogue, find_path, find_source, parse_name, split_options
 from .celeba import CELEBA
 from .coco import COCO_VAL2017
 from .decode import Decode, cached
@@ -257,7 +257,7 @@ def _as_name(name_or_path: str, root: Path) -> str:
     known = name_or_path in DATASETS or name_or_path in catalogue(root)
     if parse_name(name_or_path)[0] != "name" or known:
         return name_or_path
-    path, _ = find_path(name_or_path)
+    path, _ = find_path(split_options(name_or_path)[0])
     if path.exists():
         return f"{'idx' if holds_idx(path) else 'folder'}:{name_or_path}"
     check_name(name_or_path, root)

@@ -117,7 +117,7 @@ def new_labels(
 # %% ../../nbs/04_datasets.selection.ipynb #f49df67f
 def class_names(labels: np.ndarray | None, classes: Sequence[str], n: int) -> list[str]:
     'The class name of each of `n` images, "" without labels.'
-    return [""] * n if labels is None else [classes[k] for k in labels]
+    return [""] * n if labels is None else ["" if k < 0 else classes[k] for k in labels]
 
 # %% ../../nbs/04_datasets.selection.ipynb #e0f2db2e
 def contradicted(
@@ -347,16 +347,36 @@ def open_part(source: Source, folder: Path, split: str, info: Info, on_error: st
         s.notes = (*s.notes, info.official_note)
     return s
 
+# %% ../../nbs/04_datasets.selection.ipynb #f15d0001
+def _gap_as_class(whole: ImageSet, folder: Path) -> ImageSet:
+    "The whole set with its labels, where only some parts have them: images without are of a class named ''."
+    path = folder / "labels.npy"
+    if whole.labels is not None or not path.is_file():
+        return whole
+    labels, classes = np.load(path), read_json(folder / "meta.json")["classes"]
+    labels = np.where(labels < 0, len(classes), labels)
+    return whole.rows(np.arange(len(whole)), labels=labels, classes=(*classes, ""))
+
+
+def _gap_taken_out(s: ImageSet) -> ImageSet:
+    "The set without the class of `_gap_as_class`: without labels, if an image is of it."
+    if s.classes[-1:] != ("",):
+        return s
+    gaps = (np.asarray(s.labels) == len(s.classes) - 1).any()
+    labels, classes = (None, ()) if gaps else (np.asarray(s.labels), s.classes[:-1])
+    return s.rows(np.arange(len(s)), labels=labels, classes=classes)
+
 # %% ../../nbs/04_datasets.selection.ipynb #1af9fd82
 def _part_of_changed(whole: ImageSet, folder: Path, choice: Choice) -> ImageSet:
     "The official part wanted of a set that was changed as a whole; all of it without official parts."
     parts = read_json(folder / "meta.json")["parts"]
-    changed, rows = change_set(whole, choice, parts)
+    changed, rows = change_set(_gap_as_class(whole, folder), choice, parts)
     check_part(whole.name, tuple(parts), choice.split)
     if choice.split not in parts:
-        return changed
+        return _gap_taken_out(changed)
     first, end = parts[choice.split]
-    return changed.rows(np.flatnonzero((rows >= first) & (rows < end)), part=choice.split)
+    part = np.flatnonzero((rows >= first) & (rows < end))
+    return _gap_taken_out(changed.rows(part, part=choice.split))
 
 # %% ../../nbs/04_datasets.selection.ipynb #97335567
 def choose(

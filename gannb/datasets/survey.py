@@ -68,7 +68,7 @@ def survey(
         c.close()
     good = [i for i, (_, why) in enumerate(looked) if not why]
     seen = [looked[i][0] for i in good]
-    labels = [c.classes[c.labels[i]] if c.labels is not None else "" for i in good]
+    labels = [c.classes[c.labels[i]] if c.labels is not None and c.labels[i] >= 0 else "" for i in good]
     every_part = _parts_of(c)
     parts = every_part[good]
     pixels = np.array([s.pixels for s in seen], np.uint64)
