@@ -21,7 +21,7 @@ from .base import GannbError, check_choice, fmt_bytes, fmt_time, stable_hash
 from .commands.augment_plan import AugmentConfig
 from .config import CHANGES_NO_RESULT, Checked, Report, TrainConfig, checked, parse_set
 from .datasets.registry import available, check, get, missing, table
-from .datasets.survey import format_check
+from .datasets.page import format_check
 from .studies.registry import PRESETS, REPORTS, report_config
 
 if TYPE_CHECKING:

@@ -509,7 +509,7 @@ def idx_source(
     name: str,
     path: Path,  # a folder, or a folder and the start of the file names
     transpose: bool,  # the files hold every image transposed, as NIST's do
-    names: Sequence[str] = (),  # class names by label, where no mapping.txt says them
+    names: Mapping[int, str] | Sequence[str] = (),  # class names by label, where no mapping.txt says them
 ) -> Source:
     "The four idx files at a path (two are enough)."
     files = _idx_files(path)

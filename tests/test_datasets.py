@@ -23,7 +23,7 @@ from PIL import Image
 from gannb.datasets import celeba, coco, decode, registry
 from gannb.datasets.emnist import EMNIST_BALANCED
 from gannb.datasets.fruits import OFFICIAL_TEST, fruit_arcs, fruit_counts
-from gannb.datasets.survey import format_check
+from gannb.datasets.page import format_check
 from gannb.datasets.registry import (
     available,
     check,

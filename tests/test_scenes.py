@@ -16,7 +16,8 @@ from gannb.datasets.registry import check, get, load
 from gannb.datasets.scenes import SCENE_CLASSES, SCENES_OFFICIAL, SCENES_PRINTED
 from gannb.datasets.selection import clean_rows
 from gannb.datasets.shares import nested_shares, train_and_validation
-from gannb.datasets.survey import balance, counts_beside, findings, format_check
+from gannb.datasets.page import format_check
+from gannb.datasets.survey import balance, counts_beside, findings
 from gannb.files import arrange
 
 LOADS = dict(size=16, progress=False)

@@ -24,8 +24,8 @@ from ..layout import read_choice
 from .info import PLAIN, Info, Layout
 
 # %% auto #0
-__all__ = ['OPTIONS', 'FIELDS', 'split_options', 'parse_name', 'parts_told', 'find_path', 'catalogue', 'catalogue_source',
-           'layout_source', 'own_source', 'named_source', 'find_source']
+__all__ = ['OPTIONS', 'FIELDS', 'split_options', 'parse_name', 'parts_told', 'near_told', 'find_path', 'catalogue',
+           'catalogue_source', 'layout_source', 'own_source', 'named_source', 'find_source']
 
 # %% ../../nbs/04_datasets.catalogue.ipynb #9a111001
 OPTIONS: dict[str, tuple[str, ...] | None] = {
@@ -71,10 +71,19 @@ def parse_name(
     return kind, path, None if not option else option != "transpose=false"
 
 # %% ../../nbs/04_datasets.catalogue.ipynb #f15e0001
+def _told(name: str, option: str) -> str:
+    kind, _, rest = name.partition(":")
+    return split_options(rest)[1].get(option, "") if kind == "folder" else ""
+
+
 def parts_told(name: str) -> str:
     'What a name says behind `?parts=`; "" for nothing.'
-    kind, _, rest = name.partition(":")
-    return split_options(rest)[1].get("parts", "") if kind == "folder" else ""
+    return _told(name, "parts")
+
+
+def near_told(name: str) -> str:
+    "What a name says behind `?near=`: whether near-copies stay together where a part is held out."
+    return _told(name, "near") or "apart"
 
 # %% ../../nbs/04_datasets.catalogue.ipynb #1fb370c4
 def find_path(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,17 +16,17 @@ from ..fetch import fetch
 from ..files import Source, holds_idx
 from ..store import cache_dir, check_free_disk, data_root as default_root, folder_lock, make_folder
 from .by_hand import COMPCARS, FFHQ
-from .catalogue import catalogue, find_path, find_source, parse_name, split_options
+from .catalogue import catalogue, find_path, find_source, near_told, parse_name, split_options
 from .celeba import CELEBA
 from .coco import COCO_VAL2017
 from .decode import Decode, cached
 from .digits import DIGITS
-from .emnist import EMNIST
+from .emnist import EMNISTS
 from .fruits import FRUITS360
-from .info import PLAIN, Info, LabelRule
+from .info import PLAIN, Info, LabelRule, count_notes
 from .pets import OXFORD_PETS
 from .scenes import INTEL_SCENES
-from .selection import Choice, check_before, choose, find_rule, read_rule
+from .selection import Choice, cached_counts, check_before, choose, find_rule, read_rule
 from .survey import survey
 from .torchvision_sets import CIFAR10, CIFAR100, FASHION_MNIST, MNIST
 
@@ -48,7 +49,7 @@ DATASETS: dict[str, Info] = {
     **DIGITS,
     "mnist": MNIST,
     "fashion-mnist": FASHION_MNIST,
-    "emnist-balanced": EMNIST,
+    **EMNISTS,
     "cifar10": CIFAR10,
     "cifar100": CIFAR100,
     "celeba": CELEBA,
@@ -178,6 +179,14 @@ def _as_names(classes: str | Sequence[str] | None) -> list[str] | None:
         return None
     return [str(c) for c in ([classes] if isinstance(classes, (str, int)) else classes)]
 
+# %% ../../nbs/04_datasets.registry.ipynb #f15d2001
+def _counts_said(name: str, root: Path, images: int, classes: Sequence[str]) -> list[str]:
+    "Notes on images and classes that lack, where the catalogue does not say so already."
+    info, entry = info_of(name), catalogue(root).get(name)
+    if info.embedded or (entry and not entry.get("complete", False)):
+        return []
+    return count_notes(info, images, classes)
+
 # %% ../../nbs/04_datasets.registry.ipynb #51e79b57
 def load(
     name: str,  # a name of DATASETS, folder:PATH, folder:PACK.zip!part, idx:PATH, idx:PATH?transpose
@@ -204,14 +213,17 @@ def load(
     check_name(name, root)
     info = info_of(name)
     rule = find_rule(labels, name, info.label_rules)
-    choice = Choice(split, _as_names(classes), limit, rule, duplicates, whole_batches)
+    near = near_told(name)
+    choice = Choice(split, _as_names(classes), limit, rule, duplicates, whole_batches, near)
     how = Decode(size, channels, fit, on_error).checked()
     source = here_or_fetched(name, root, download, progress)
     choice, source = read_rule(choice, source, root, catalogue(root).get(name, {}).get("labels", ""))
     if info.embedded and size is None:
         how = Decode(info.size, channels, fit, on_error)
     check = partial(check_before, name=source.name, choice=choice, info=info)
-    return choose(name, source, cached(source, how, progress, check), choice, info, on_error)
+    folder = cached(source, how, progress, check)
+    source = replace(source, notes=(*source.notes, *_counts_said(name, root, *cached_counts(folder))))
+    return choose(name, source, folder, choice, info, on_error)
 
 # %% ../../nbs/04_datasets.registry.ipynb #f4972a52
 def _size_words(info: Info | None) -> str:
@@ -273,4 +285,6 @@ def check(
     Raises `GannbError` if it is not there."""
     root = default_root(data_root)
     name = _as_name(name_or_path, root)
-    return survey(here_or_fetched(name, root), name, progress)
+    found = survey(here_or_fetched(name, root), name, progress)
+    said = _counts_said(name, root, found["images"] + len(found["unreadable"]), found["classes"])
+    return found | {"notes": [*found["notes"], *said]}

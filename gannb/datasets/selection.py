@@ -17,12 +17,13 @@ from ..data import ImageSet, open_cache, split_rows, unit_numbers
 from ..files import Contents, Source
 from ..store import read_json
 from .decode import undecodable
+from .near import near_units
 from .info import PLAIN, Face, FileRule, Info, LabelRule
 
 # %% auto #0
 __all__ = ['SPLITS', 'DUPLICATES', 'HELD_OUT', 'Choice', 'find_rule', 'read_rule', 'new_labels', 'class_names', 'contradicted',
            'rows_without_copies', 'clean_rows', 'change_set', 'members', 'merge_families', 'check_part', 'check_before',
-           'held_out', 'in_whole_batches', 'with_face', 'open_part', 'choose']
+           'held_out', 'in_whole_batches', 'with_face', 'cached_counts', 'open_part', 'choose']
 
 # %% ../../nbs/04_datasets.selection.ipynb #f8759010
 SPLITS = ("train", "val", "test", "all")
@@ -286,11 +287,12 @@ def check_before(c: Contents, name: str, choice: Choice, info: Info) -> None:
         )
 
 # %% ../../nbs/04_datasets.selection.ipynb #d2758f78
-def _held_note(whole: ImageSet, info: Info) -> str:
+def _held_note(whole: ImageSet, info: Info, near: bool) -> str:
     "How the part was held out, in words."
     by, kept = ("class" if whole.classes else ""), ("copies" if whole.groups is None else "whole groups")
     if info.held:
         by, kept = info.held.by, info.held.kept
+    kept = f"{kept} and near-copies" if near else kept
     return (
         f"{whole.name} has no test part here: {HELD_OUT['test']:.0%} were held out as test by a seeded split "
         f"(seed 0{', by ' if by else ''}{by}, {kept} kept together)"
@@ -299,19 +301,21 @@ def _held_note(whole: ImageSet, info: Info) -> str:
 # %% ../../nbs/04_datasets.selection.ipynb #a67f3080
 def held_out(whole: ImageSet, choice: Choice, info: Info) -> ImageSet:
     "One part of a set without official parts: always the same split, whatever classes are chosen."
-    wanted = choice.classes
+    wanted, near = choice.classes, choice.near == "together"
+    units = unit_numbers(whole.pixel_hashes(), whole.groups)
+    units = unit_numbers(near_units(whole), units) if near else units
     where = split_rows(
         whole.labels,
-        unit_numbers(whole.pixel_hashes(), whole.groups),
+        units,
         list(HELD_OUT.values()),
         0,
         whole.classes,
         None if wanted is None else members(whole.classes, wanted, info.family),
-        whole.groups is not None,
+        near or whole.groups is not None,
         info.held.strata(whole) if info.held else None,
     )
     index = np.flatnonzero(where == list(HELD_OUT).index(choice.split))
-    return whole.rows(index, part=choice.split, notes=(*whole.notes, _held_note(whole, info)))
+    return whole.rows(index, part=choice.split, notes=(*whole.notes, _held_note(whole, info, near)))
 
 # %% ../../nbs/04_datasets.selection.ipynb #c41ab7d9
 def in_whole_batches(s: ImageSet, choice: Choice) -> ImageSet:
@@ -330,6 +334,12 @@ def with_face(s: ImageSet, name: str, face: Face) -> ImageSet:
     "The same images with another look, under another name."
     settings = {**s.settings, "face": face.title}
     return replace(s, name=name, images=face.change(np.asarray(s.images)), hashes=None, settings=settings)
+
+# %% ../../nbs/04_datasets.selection.ipynb #f15d0002
+def cached_counts(folder: Path) -> tuple[int, list[str]]:  # images of the source, class names
+    "What a cached source holds in all parts, with the files that were left out."
+    meta = read_json(folder / "meta.json")
+    return len(np.load(folder / "files.npy", mmap_mode="r")) + len(meta["skipped"]), meta["classes"]
 
 # %% ../../nbs/04_datasets.selection.ipynb #123535e5
 def open_part(source: Source, folder: Path, split: str, info: Info, on_error: str) -> ImageSet:
