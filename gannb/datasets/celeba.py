@@ -73,7 +73,7 @@ def _unpack(root: Path) -> None:
 
 # %% ../../nbs/04_datasets.celeba.ipynb #f15d3001
 def _from_folder(own: Path) -> Source | None:
-    "The faces in a folder or zip of one's own, without classes; by Kaggle's or MMLAB's partition file beside them."
+    "The faces in a folder or zip of one's own, without classes; in parts where a partition file is there."
     plain = own_source(own.name, own, PLAIN)
     if plain is None:
         return None
@@ -95,7 +95,7 @@ def _parted(c: Contents, listed: Path) -> Contents:
     lacking = [f for f in c.files if f.rpartition("/")[2] not in part]
     if lacking:
         raise GannbError(f"{listed} does not say to which part {lacking[0]} belongs. Fetch it again.")
-    order, parts = partition_order("".join(f"{f} {part[f.rpartition('/')[2]]}\n" for f in c.files))
+    order, parts = partition_order("".join(f"- {part[f.rpartition('/')[2]]}\n" for f in c.files))
     files = [c.files[i] for i in order]
     note = f"parts as {listed.name} says"
     return replace(c, files=files, read=lambda i: c.read(order[i]), parts=parts, notes=[*c.notes, note])

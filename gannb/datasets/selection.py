@@ -52,6 +52,7 @@ class Choice:
     labels: LabelRule | FileRule | None = None  # None: the labels of the set; see `read_rule`
     duplicates: str = "keep"  # one of DUPLICATES
     whole_batches: int | None = None  # images in a batch: after `limit`, cut to whole batches
+    near: str = "apart"  # "together": near-copies stay in one part where we hold one out
 
     def __post_init__(self) -> None:
         check_choice("split", self.split, SPLITS)
