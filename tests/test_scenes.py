@@ -186,10 +186,8 @@ def test_balance_and_findings_name_things(tmp_path):
     assert rows["unreadable files"]["number"] == 1 and "cut.png" in rows["unreadable files"]["which"]
     assert rows["train: largest class / smallest"]["number"] == round(4 / 3, 2)
     text = format_check(found)
-    assert "across parts 1, within one part 1, with different labels 1" in text
-    assert (
-        "train: the largest class has 1.33 times the images of the smallest (forest 4, buildings 3)" in text
-    )
+    assert "2 files (1 group) are the same picture in two parts" in text
+    assert "2 files (1 group) are the same picture in two classes" in text
 
 
 def test_findings_of_loaded_sets_name_the_part():
