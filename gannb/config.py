@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .base import GannbError, check_dense_size, check_size, nearest, parse_policy, stable_hash
+from .datasets.catalogue import split_options
 from .datasets.registry import check_name
 from .store import data_root as default_root
 
@@ -282,7 +283,7 @@ def split_spec(spec: str) -> tuple[str, list[str]]:  # name, classes
     """`cifar10@airplane+ship` -> name and classes. The part after the last @ counts, unless the whole is a
     folder: or idx: path that exists."""
     kind, _, path = spec.partition(":")
-    if kind in ("folder", "idx") and Path(path).expanduser().exists():
+    if kind in ("folder", "idx") and Path(split_options(path)[0]).expanduser().exists():
         return spec, []  # an @ of the path's own
     name, at, classes = spec.rpartition("@")
     return (name, [c for c in classes.split("+") if c]) if at else (spec, [])

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from gannb.base import GannbError
+from gannb.config import split_spec
 from gannb.data import ImageSet
 from gannb.datasets import registry
 from gannb.datasets.emnist import EMNIST_PARTS, EMNISTS
@@ -384,6 +385,20 @@ def test_the_page_says_what_to_do_in_80_columns(tmp_path):
 def test_the_page_of_a_sound_folder(tmp_path):
     page = format_check(check(str(fill(tmp_path / "box", ["a.png", "b.png"])), progress=False))
     assert "No problems were found." in page and "unreadable files, exact copies, near-copies" in page
+
+
+def test_an_option_and_an_at_sign_in_a_folders_name(tmp_path):
+    box = fill(tmp_path / "me@home", both("a", "b"))
+    assert split_spec(f"folder:{box}?parts=train:a,test:b") == (f"folder:{box}?parts=train:a,test:b", [])
+    assert load(f"folder:{fill(tmp_path / 'really?', ['1.png', '2.png'])}", split="all").labels is None
+
+
+def test_classes_of_one_image_are_named_where_nothing_can_be_held_out(tmp_path):
+    box = fill(tmp_path / "box", ["cat/1.png", "cat/2.png", "dog/3.png", "dog/4.png", "newt/5.png"])
+    (row,) = problems(check(str(box), progress=False))
+    assert row.which == ["newt"] and "no part can be held out" in row.what
+    sound = fill(tmp_path / "sound", both("train", "test", ["cat/1.png", "dog/2.png"]))
+    assert not problems(check(str(sound), progress=False)), "one in each part is not one"
 
 
 def test_near_copies_without_parts_stand_at_the_top(tmp_path):

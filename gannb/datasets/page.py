@@ -127,7 +127,8 @@ def _unreadable(found: Mapping) -> list[Problem]:
 def _lone_classes(found: Mapping) -> list[Problem]:
     "Classes of one image, and parts of very uneven ones."
     rows, counts = [], found["counts"]
-    lone = sorted({k for c in counts.values() for k, n in c.items() if k and n == 1})
+    total = sum((Counter(of_part) for of_part in counts.values()), Counter())
+    lone = sorted(k for k, n in total.items() if k and n == 1)
     if lone and len(found["classes"]) > 1:
         title = f"{_n(len(lone), 'class', 'classes')} of one image"
         title += "" if len(counts) > 1 else ": no part can be held out of that"
