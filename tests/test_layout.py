@@ -382,6 +382,14 @@ def test_the_page_says_what_to_do_in_80_columns(tmp_path):
         assert said in page
 
 
+def test_a_group_is_shown_by_the_pair_that_tells(tmp_path):
+    box = fill(tmp_path / "box", both("train", "test", ["a/1.png", "a/2.png"]))
+    for name in ("train/a/1b.png", "train/a/1c.png", "test/a/z.png"):
+        blobs(0).save(box / name)
+    (row, *_) = problems(check(str(box), progress=False))
+    assert row.which == ["train/a/1.png = test/a/z.png (and 2 more)"] and row.what.startswith("4 files")
+
+
 def test_the_page_of_a_sound_folder(tmp_path):
     page = format_check(check(str(fill(tmp_path / "box", ["a.png", "b.png"])), progress=False))
     assert "No problems were found." in page and "unreadable files, exact copies, near-copies" in page

@@ -452,11 +452,11 @@ def test_domain_needs_labels():
 
 
 DOMAIN_ENTRIES = (("stages.features", "_domain"),)
-DOMAIN_KNOWN = {1: "24638928abdd5dbe"}
+DOMAIN_KNOWN = {1: "5fca74ce6ccbfb26"}
 FEATURES_ENTRIES = (("stages.features", "features"), ("stages.features", "network"))
-FEATURES_KNOWN = {1: "0d5b96a2cf2edb01"}
+FEATURES_KNOWN = {1: "bca940174dc64143"}
 FAKES_ENTRIES = (("stages.features", "fake_features"), ("stages.features", "network"))
-FAKES_KNOWN = {1: "4c3a79a181919845"}
+FAKES_KNOWN = {1: "7ed0c746954d7cc3"}
 
 
 def test_domain_version_names_this_code():

@@ -38,7 +38,10 @@ def _placed(m: Mapping) -> str:
 
 def _equal(group: Mapping, sign: str) -> str:
     "One group of copies: two of its files, and how many more; on two lines where one is too short."
-    files = [_placed(m) for m in group["images"]]
+    first, *others = group["images"]
+    differs = "part" if group["across"] else "label"
+    others.sort(key=lambda m: m[differs] == first[differs])  # the telling one beside the first
+    files = [_placed(m) for m in (first, *others)]
     more = f" (and {len(files) - 2} more)" if len(files) > 2 else ""
     line = f"{files[0]} {sign} {files[1]}{more}"
     return line if len(line) <= WIDTH - 6 else f"{files[0]}\n  {sign} {files[1]}{more}"
