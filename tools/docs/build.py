@@ -37,14 +37,30 @@ class Wing(NamedTuple):
 WINGS = (
     Wing(0, "ground", "Ground", "Conventions, files that are whole or absent, pictures, images in memory."),
     Wing(4, "data", "Data", "From a name to images: data sets, DiffAugment."),
-    Wing(6, "networks", "Networks and training", "Generators, discriminators, known faults, the loop, samples."),
-    Wing(10, "measures", "Features and measures", "Networks that judge, FID, KID, copies, classifiers, probes."),
+    Wing(
+        6, "networks", "Networks and training", "Generators, discriminators, known faults, the loop, samples."
+    ),
+    Wing(
+        10, "measures", "Features and measures", "Networks that judge, FID, KID, copies, classifiers, probes."
+    ),
     Wing(13, "ledger", "The ledger", "Intervals, claims, controls, verdicts."),
     Wing(14, "stages", "Stages", "Parameters, and one question each, asked of stored trainings."),
     Wing(16, "report", "Reports", "Numbers, blocks and pages."),
     Wing(17, "studies", "The five studies", "Each paper as data: plan, rows, tables, words."),
     Wing(18, "use", "In use", "What `gannb` does beside reports, widgets, the command line."),
 )
+GUIDE_IS = """# Guide
+
+Tutorials to read here, or to run: `make lab`, folder `nbs/tutorials`. Each ends with exercises whose answers a
+cell checks."""
+LESSONS_ARE = """# The package as lessons
+
+Every module is written in a notebook: the question, the smallest example by hand, the code, the call that must
+fail, a picture, limits. They were executed; what they show was computed."""
+REFERENCE_IS = """# Reference
+
+Every public function with its parameters, shapes, units and errors; *source* leads to its code. The search finds
+each by its name."""
 DOCS = {  # docs/NAME.md -> the section it stands in
     "commands": "using",
     "data": "using",
@@ -125,11 +141,7 @@ def write_lessons(src: Path, links: Links, modules: set[str]) -> None:
         write(src / "lessons" / lesson.name, nbformat.writes(nb))
     for wing in WINGS:
         write(src / "lessons" / f"{wing.key}.md", lessons_of(wing, links))
-    opening = (
-        "# The package as lessons\n\nEvery module is written in a notebook: the question, the smallest example by "
-        "hand, the code, the call that must fail, a picture, limits. They are executed; what they show was computed."
-    )
-    write(src / "lessons" / "index.md", f"{opening}\n\n{wing_table()}\n\n{wing_tree()}\n")
+    write(src / "lessons" / "index.md", f"{LESSONS_ARE}\n\n{wing_table()}\n\n{wing_tree()}\n")
 
 
 def wing_table() -> str:
@@ -157,15 +169,17 @@ def write_guide(src: Path, links: Links) -> None:
     rows = []
     for tutorial in tutorials():
         page = f"guide/{tutorial.stem}.html"
-        write(src / "guide" / tutorial.name, nbformat.writes(notebooks.page_of(tutorial, "nbs/tutorials", page, links)))
+        write(
+            src / "guide" / tutorial.name,
+            nbformat.writes(notebooks.page_of(tutorial, "nbs/tutorials", page, links)),
+        )
         title, quote = notebooks.title_and_quote(tutorial)
         rows.append(f'| <a href="{tutorial.stem}.html">{title}</a> | {quote.replace("|", "/")} |')
     listed = "\n".join(["| | |", "| --- | --- |", *rows]) if rows else ""
-    opening = (
-        "# Guide\n\nTutorials to read here, or to run: `make lab`, folder `nbs/tutorials`. "
-        "Each ends with exercises whose answers a cell checks."
+    write(
+        src / "guide" / "index.md",
+        f"{GUIDE_IS}\n\n{listed}\n\n{toctree([p.stem for p in tutorials()], 'hidden')}\n",
     )
-    write(src / "guide" / "index.md", f"{opening}\n\n{listed}\n\n{toctree([p.stem for p in tutorials()], 'hidden')}\n")
 
 
 # ---- reference
@@ -183,11 +197,7 @@ def write_reference(src: Path, links: Links) -> set[str]:
             write(src / "reference" / f"{name}.md", reference.page(found[name], to))
     for wing, names in own.items():
         write(src / "reference" / f"{wing.key}.md", reference_of(wing, [found[name] for name in names]))
-    opening = (
-        "# Reference\n\nEvery public function with its parameters, shapes, units and errors; *source* leads to its code. "
-        "The search finds each by its name."
-    )
-    write(src / "reference" / "index.md", f"{opening}\n\n{wing_table()}\n\n{wing_tree()}\n")
+    write(src / "reference" / "index.md", f"{REFERENCE_IS}\n\n{wing_table()}\n\n{wing_tree()}\n")
     return {name for names in own.values() for name in names}
 
 

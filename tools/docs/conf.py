@@ -34,7 +34,10 @@ html_css_files = ["look.css"]
 html_show_sourcelink = False
 html_copy_source = False
 html_show_search_summary = False  # it would be fetched, which a page opened from disk may not
-html_theme_options = {"navigation_with_keys": False}
+html_theme_options = {
+    "navigation_with_keys": False,
+    "light_css_variables": {"sidebar-item-spacing-vertical": "0.3rem"},
+}
 html_math_renderer = "mathml"
 pygments_style = "default"
 
@@ -78,7 +81,7 @@ def closed_branches(app, pagename, templatename, context, doctree) -> None:
 
 @cache
 def meant_by(module: str) -> dict[str, str]:
-    "The names that a module of the package has from the others, and its own: ImageSet -> gannb.data.ImageSet."
+    "The names of the package as a module uses them: ImageSet -> gannb.data.ImageSet."
     package = HERE.parents[1] / "gannb"
     path = package.parent.joinpath(*module.split(".")).with_suffix(".py")
     return reference.meanings(reference.read_module(path, package))

@@ -18,7 +18,9 @@ def section(text: str, heading: str) -> str:
     "What stands under a heading of README."
     found = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
     if not found:
-        raise SystemExit(f"README.md has no heading {heading!r} any more: tools/docs/front.py takes it from there.")
+        raise SystemExit(
+            f"README.md has no heading {heading!r} any more: tools/docs/front.py takes it from there."
+        )
     return found[1].strip()
 
 
@@ -40,7 +42,11 @@ def first_picture(text: str) -> str:
 
 def player() -> str:
     "The generator that draws, as HTML."
-    shown = [generators.facts(name, card) for name, card in generators.cards().items() if generators.is_drawable(card)]
+    shown = [
+        generators.facts(name, card)
+        for name, card in generators.cards().items()
+        if generators.is_drawable(card)
+    ]
     inside = (HERE / "player.html").read_text(encoding="utf-8").replace("{{cards}}", as_script(shown))
     return f"`````{{raw}} html\n{inside}\n`````"
 

@@ -19,7 +19,9 @@ FIRST = ("digits", "apple", "faces")  # the order of the buttons; then the other
 
 def cards() -> dict[str, dict[str, Any]]:
     "The card of every generator that lies in the repository, by its name."
-    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"))}
+    found = {
+        path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"))
+    }
     place = {name: i for i, name in enumerate(FIRST)}
     return dict(sorted(found.items(), key=lambda item: place.get(called(item[1]), len(place))))
 
@@ -51,6 +53,12 @@ def directions(path: Path, nz: int, n: int = DIRECTIONS) -> np.ndarray:  # (n, n
     return found * np.sign(largest)[:, None]
 
 
+def lacking(notes: list[str]) -> str:
+    "What of the data set was here, where a note says that it is not complete."
+    said = [note.partition("not complete here: ")[2] for note in notes]
+    return next(filter(None, said), "")
+
+
 def facts(name: str, card: dict[str, Any]) -> dict[str, Any]:
     "What the page says of a generator."
     data, settings = card["data"], card["settings"]
@@ -66,6 +74,7 @@ def facts(name: str, card: dict[str, Any]) -> dict[str, Any]:
         "images": data["images"],
         "licence": data["licence"],
         "notes": data["notes"],
+        "lacks": lacking(data["notes"]),
         "steps": card["steps"],
     }
 

@@ -104,7 +104,7 @@ def spaced(args: str) -> str:
 
 
 def told(node: Function, comments: dict[int, str]) -> tuple[list[tuple[str, str]], str, str]:
-    """What the comments say: of each parameter (name, words), of what comes back, and of a function on one line.
+    """What the comments say: of each parameter (name, words), of what comes back, of a function on one line.
 
     On one line it cannot be told which of them is meant."""
     args = parameters(node)
@@ -151,7 +151,7 @@ def function(module: Module, node: Function, kind: str = "function", code: str =
     rows += [("returns", returns)] if returns else []
     words = paragraphs(ast.get_docstring(node) or "")
     beside = f"*{line[0].upper() + line[1:]}.*" if line else ""
-    parts = [code, words, beside, table(rows, ("", "what"))]
+    parts = [code, words, beside, table(rows, ("parameter", "what it is"))]
     head = node.name if kind == "property" else node.name + signature(node)
     return directive(kind, head, module.name, parts)
 
@@ -190,8 +190,8 @@ def class_(module: Module, node: ast.ClassDef, code: str) -> str:
     parts = [
         code,
         paragraphs(ast.get_docstring(node) or ""),
-        table(rows, ("", "what")),
-        table(fields(module, node), ("field", "what")),
+        table(rows, ("parameter", "what it is")),
+        table(fields(module, node), ("field", "what it is")),
         *(function(module, m, "property" if is_property(m) else "method") for m in methods(node)),
     ]
     return directive("class", head, module.name, parts)
@@ -223,7 +223,9 @@ def entry(module: Module, name: str, node: ast.stmt, lesson: str) -> str:
 def page(module: Module, lesson: str) -> str:
     "The reference page of a module in Markdown; `lesson`: the address of its notebook's page."
     entries = [entry(module, name, node, lesson) for name, node in definitions(module)]
-    where = f'*<a href="{lesson}">The lesson</a> that this module is written in: why it is so, with examples.*'
+    where = (
+        f'*<a href="{lesson}">The lesson</a> that this module is written in: why it is so, with examples.*'
+    )
     return "\n\n".join([f"# {module.name}", module.words, where, *entries]) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""The pages of the five reports, the ledger over all papers, the generators, and how to make a report of one's own."""
+"""The pages of the five reports, the ledger over all papers, the generators, and how to make one's own report."""
 
 import html
 import json
@@ -35,8 +35,10 @@ def paper_page(paper: str, links: Links) -> str:
     text = (REFERENCE / paper / "README.md").read_text(encoding="utf-8")
     text = ON_A_REPOSITORY_PAGE.sub("", re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL))
     title, rest = text.split("\n", 1)
-    whole = "**[Open the whole report](report.html)**: every figure, and each claim with its seeds and its controls."
-    return links.rewrite(f"{title}\n\n{whole}\n\n{rest}", f"outputs/reference/{paper}", f"reports/{paper}.html")
+    whole = "**[Open the whole report](report.html)**: every figure, each claim with its seeds and controls."
+    return links.rewrite(
+        f"{title}\n\n{whole}\n\n{rest}", f"outputs/reference/{paper}", f"reports/{paper}.html"
+    )
 
 
 BAR = (
@@ -50,7 +52,9 @@ def lead_back(site: Path, paper: str) -> None:
     "A line at the head of a report that leads back to the site."
     path = site / "outputs" / "reference" / paper / "report.html"
     page = path.read_text(encoding="utf-8")
-    path.write_text(re.sub(r"(<body[^>]*>)", r"\1" + BAR.format(paper=paper), page, count=1), encoding="utf-8")
+    path.write_text(
+        re.sub(r"(<body[^>]*>)", r"\1" + BAR.format(paper=paper), page, count=1), encoding="utf-8"
+    )
 
 
 # ---- all papers
@@ -60,8 +64,8 @@ def reports_page(links: Links) -> str:
     "Every paper with its question answered in a sentence, its picture and its counts."
     parts = [
         "# Reports",
-        "Five student papers, run again. The committed results are at setting `desk`: the papers' data as far as "
-        "they could be had, fewer and smaller images, shorter trainings.",
+        "Five student papers, run again. The committed results are at setting `desk`: the papers' data as far "
+        "as they could be had, fewer and smaller images, shorter trainings.",
         '<a href="ledger.html">All claims on one page</a> · '
         '<a href="own.html">make a report of your own</a> · '
         '<a href="../docs/ledger.html">why a verdict can be believed</a>',
@@ -73,9 +77,13 @@ def reports_page(links: Links) -> str:
             f"## {done['title']}",
             summary.WORDS["headline"](paper),
             summary.hero(done, home),
-            f"{summary.verdict_counts(paper)}. [Summary]({home}README.md) · [whole report]({home}report.html)",
+            f"{summary.verdict_counts(paper)}. [Summary]({home}README.md) · "
+            f"[whole report]({home}report.html)",
         ]
-    names = [*papers(), "ledger", "generators", "own", "/docs/ledger"]
+    own = [
+        f"{paper.replace('_', ' ').capitalize().replace(' gans', ' GANs')} <{paper}>" for paper in papers()
+    ]
+    names = [*own, "ledger", "generators", "own", "/docs/ledger"]
     text = links.rewrite("\n\n".join(parts), ".", "reports/index.html")
     return text + "\n\n```{toctree}\n:hidden:\n\n" + "\n".join(names) + "\n```\n"
 
@@ -100,11 +108,14 @@ def ledger_page() -> str:
 
     section, script = whole_ledger()
     lines = [line.strip() for line in section.splitlines() if line.strip()]
-    inside = f"<style>{template_text('parts.css')}</style>\n<div class='g-glance ledger'>{chr(10).join(lines)}</div>"
-    return (
-        "---\nhide-toc: true\n---\n\n# The claims of all papers\n\n"
-        f"`````{{raw}} html\n{inside}\n<script>{script}</script>\n`````\n"
-    )
+    inside = [
+        f"<style>{template_text('parts.css')}</style>",
+        "<div class='g-glance ledger'>",
+        *lines,
+        "</div>",
+    ]
+    head = "---\nhide-toc: true\n---\n\n# The claims of all papers\n\n"
+    return head + "\n".join(["`````{raw} html", *inside, f"<script>{script}</script>", "`````\n"])
 
 
 # ---- generators
@@ -113,7 +124,7 @@ def ledger_page() -> str:
 def generators_page() -> str:
     "The cards of the generators that come with the repository."
     parts = [
-        "# Generators\n\nSmall trained generators that come with the repository, each with its data and licence. "
+        "# Generators\n\nSmall trained generators that come with the repository, with their data and licence. "
         'In Python: `gannb.stages.run.load_generator("outputs/reference/generators/NAME.safetensors")`.'
     ]
     for name, card in generators.cards().items():
@@ -125,9 +136,14 @@ def generators_page() -> str:
             ("data", f"{fact['data']}, {fact['images']:,} images"),
             ("licence of the data", fact["licence"]),
             ("trained for", f"{fact['steps']:,} steps"),
-            ("what the data lack", "; ".join(html.escape(note) for note in fact["notes"]) or "nothing"),
+            (
+                "what is to be known of them",
+                "; ".join(html.escape(note) for note in fact["notes"]) or "nothing",
+            ),
         ]
-        parts.append(f"## {name}\n\n{summary.table(['', ''], rows)}\n\n{draw if generators.is_drawable(card) else ''}")
+        parts.append(
+            f"## {name}\n\n{summary.table(['', ''], rows)}\n\n{draw if generators.is_drawable(card) else ''}"
+        )
     return "\n\n".join(parts) + "\n"
 
 

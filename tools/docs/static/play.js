@@ -85,11 +85,10 @@
   }
 
   function makeCard() {
-    const { called, size, data, images, licence, notes, steps, classes } = state.card;
+    const { called, size, data, images, licence, lacks, steps, classes } = state.card;
     const told = classes.length ? " It was told the class of each image." : "";
-    const lacks = notes.length ? ` (${notes[0]})` : "";
     part("card").textContent = `${called}, ${size} x ${size}: trained for ${steps.toLocaleString("en")} steps on `
-      + `${images.toLocaleString("en")} images of ${data}${lacks}. Licence of the data: ${licence}.${told}`;
+      + `${images.toLocaleString("en")} images of ${data}${lacks ? ` (here: ${lacks})` : ""}. Licence of the data: ${licence}.${told}`;
   }
 
   async function take(index) {
@@ -121,5 +120,6 @@
   part("back").addEventListener("click", () => { toTheMiddle(); show(); });
   const asked = () => Math.max(0, cards.findIndex(card => "#" + card.name === location.hash));
   window.addEventListener("hashchange", () => take(asked()).catch(failed));
+  window.gannb.turn = () => state.turn; // home.dataset.drawn names the turn that is painted in full
   take(asked()).catch(failed);
 })();
