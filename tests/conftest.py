@@ -76,7 +76,9 @@ def run_gannb():
 
 @pytest.fixture(scope="session")
 def docs_site(tmp_path_factory) -> Path:
-    "The documentation site, built once from the working tree."
+    "The documentation site, built once from the working tree; GANNB_SITE names one that was built before."
+    if built := os.environ.get("GANNB_SITE"):
+        return Path(built).resolve()
     folder = tmp_path_factory.mktemp("docs")
     command = [sys.executable, str(ROOT / "tools" / "docs" / "build.py"), str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

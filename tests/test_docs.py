@@ -92,7 +92,8 @@ def trouble(site: Path, read, name: str, address: str) -> str | None:
     target = posixpath.normpath(posixpath.join(posixpath.dirname(name), path)) if path else name
     if not (site / target).is_file():
         return f"{name}: {address} is not there"
-    if anchor and target.endswith(".html") and anchor not in read(target).ids:
+    places = {anchor, address.partition("#")[2]}  # a browser takes the anchor as it is, then decoded
+    if anchor and target.endswith(".html") and not places & read(target).ids:
         generator = target == "index.html" and (site / "_static" / "generators" / f"{anchor}.js").is_file()
         return None if generator else f"{name}: {address} has no such place"
     return None
@@ -229,15 +230,18 @@ class C:
 
 
 LIMIT = 7  # at most
+LOW, HIGH = 16, 256
 
-__all__ = ["f", "g", "C", "LIMIT"]
+__all__ = ["f", "g", "C", "LIMIT", "LOW", "HIGH"]
 '''
 
 
 def test_the_reference_is_read_from_the_source(tmp_path):
     (tmp_path / "gannb").mkdir()
     (tmp_path / "gannb" / "m.py").write_text(SOURCE)
-    [module] = site_reference.modules(tmp_path / "gannb")
+    (tmp_path / "gannb" / "n.py").write_text('from .m import f\n\n__all__ = ["f"]\n')
+    module, other = site_reference.modules(tmp_path / "gannb")
+    assert '<a href="gannb.m.html#gannb.m.f">' in site_reference.page(other, "n.html")
     page = site_reference.page(module, "m.html")
     assert "{py:function} f(x: int, y: float = 0.5, *, name: str = 'a') -> str" in page
     assert (
@@ -250,6 +254,7 @@ def test_the_reference_is_read_from_the_source(tmp_path):
     assert "{py:class} C(z: int)" in page and "| `a: int = 3` | how many |" in page
     assert "{py:method} use(q: int) -> None" in page and "Not for readers" not in page
     assert "{py:data} LIMIT" in page and "at most" in page
+    assert "```python\n256\n```" in page.split("{py:data} HIGH")[1]
 
 
 # ---- what a page is made of
@@ -284,7 +289,9 @@ def test_a_cell_is_shown_without_marks_and_without_a_dead_widget():
     assert blank.outputs == []
     still = site_notebooks.code_cell(cell("w", **{live: {}, "text/plain": "A grid.", "image/png": "aGk="}))
     assert set(still.outputs[0].data) == {"text/plain", "image/png"}
-    assert site_notebooks.made_in("a = 1\ndef f(): ...\nclass C: ...\nb: int = 2") == ["a", "f", "C", "b"]
+    assert site_notebooks.made_in("a = 1\ndef f(): ...\nclass C: ...\nb: int = 2\nc, d = 1, 2") == list(
+        "afCbcd"
+    )
 
 
 # ---- front page, reports, ledger

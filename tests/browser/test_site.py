@@ -1,4 +1,4 @@
-"""The documentation site in a real browser, opened from disk: it draws as torch does, is searched, and is readable."""
+"""The documentation site in a real browser, opened from disk: it draws as torch does, is found and read."""
 
 import os
 import shutil
@@ -34,8 +34,8 @@ def browser():
 
 @pytest.fixture
 def visit(browser, docs_site):
-    """A function that opens a page of the site from disk. At the end of the test there must have been no error on
-    the console, and no request to another machine."""
+    """A function that opens a page of the site from disk. At the end of the test there must have been no
+    error on the console, and no request to another machine."""
     wrong, contexts = [], []
 
     def told(message) -> None:

@@ -51,16 +51,16 @@ WINGS = (
 )
 GUIDE_IS = """# Guide
 
-Tutorials to read here, or to run: `make lab`, folder `nbs/tutorials`. Each ends with exercises whose answers a
-cell checks."""
+Tutorials to read here, or to run: `make lab`, folder `nbs/tutorials`. Each ends with exercises whose answers
+a cell checks."""
 LESSONS_ARE = """# The package as lessons
 
-Every module is written in a notebook: the question, the smallest example by hand, the code, the call that must
-fail, a picture, limits. They were executed; what they show was computed."""
+Every module is written in a notebook: the question, the smallest example by hand, the code, the call that
+must fail, a picture, limits. They were executed; what they show was computed."""
 REFERENCE_IS = """# Reference
 
-Every public function with its parameters, shapes, units and errors; *source* leads to its code. The search finds
-each by its name."""
+Every public function with its parameters, shapes, units and errors; *source* leads to its code. The search
+finds each by its name."""
 DOCS = {  # docs/NAME.md -> the section it stands in
     "commands": "using",
     "data": "using",

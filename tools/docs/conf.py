@@ -24,6 +24,7 @@ myst_links_external_new_tab = False
 python_maximum_signature_line_length = 88
 python_display_short_literal_types = True
 add_module_names = False
+smartquotes = False
 toc_object_entries_show_parents = "hide"
 suppress_warnings = ["myst.header", "misc.highlighting_failure"]
 

@@ -8,6 +8,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from links import Links
+from reference import assigned
 
 MARK = re.compile(r"^#\|[^\n]*\n?", re.MULTILINE)
 HIDDEN = re.compile(r"^#\|\s*(?:hide|default_exp)\b(?!_)", re.MULTILINE)
@@ -56,8 +57,9 @@ def made_in(source: str) -> list[str]:
     found = []
     for node in ast.parse(source).body:
         found += [node.name] if hasattr(node, "name") else []
-        targets = getattr(node, "targets", [getattr(node, "target", None)])
-        found += [target.id for target in targets if isinstance(target, ast.Name)]
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found += [name for target in targets for name in assigned(target)]
     return found
 
 

@@ -63,6 +63,20 @@ def modules(package: Path) -> list[Module]:
     return [module for path in paths if (module := read_module(path, package)).public]
 
 
+def assigned(target: ast.expr) -> list[str]:
+    "The names that an assignment makes: one, or those of `a, b = 1, 2`."
+    parts = target.elts if isinstance(target, ast.Tuple) else [target]
+    return [part.id for part in parts if isinstance(part, ast.Name)]
+
+
+def value_of(name: str, node: ast.Assign | ast.AnnAssign) -> str:
+    "What a name is assigned, as it is written."
+    target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+    if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+        return ast.unparse(node.value.elts[assigned(target).index(name)])
+    return ast.unparse(node.value) if node.value else ""
+
+
 def definitions(module: Module) -> list[tuple[str, ast.stmt]]:
     "The public names of a module and where they are made, in the order of the file."
     found = []
@@ -71,9 +85,11 @@ def definitions(module: Module) -> list[tuple[str, ast.stmt]]:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 names = [node.name]
             case ast.Assign():
-                names = [t.id for t in node.targets if isinstance(t, ast.Name)]
-            case ast.AnnAssign(target=ast.Name()):
-                names = [node.target.id]
+                names = [name for target in node.targets for name in assigned(target)]
+            case ast.AnnAssign():
+                names = assigned(node.target)
+            case ast.ImportFrom():
+                names = [alias.asname or alias.name for alias in node.names]
             case _:
                 names = []
         found += [(name, node) for name in names if name in module.public]
@@ -199,13 +215,21 @@ def class_(module: Module, node: ast.ClassDef, code: str) -> str:
 
 def constant(module: Module, name: str, node: ast.Assign | ast.AnnAssign, code: str) -> str:
     "A constant: its value, cut where it is long, and its comment."
-    value = ast.unparse(node.value) if node.value else ""
+    value = value_of(name, node)
     value = value if len(value) <= LONGEST else value[:LONGEST].rsplit(" ", 1)[0] + " ..."
     above = module.source.splitlines()[node.lineno - 2].strip() if node.lineno > 1 else ""
     above = above.lstrip("# ") if above.startswith("#") and not above.startswith("# %%") else ""
     words = module.comments.get(node.lineno, "") or above
     shown = f"```python\n{value}\n```" if value else ""
     return directive("data", name, module.name, [code, words, shown])
+
+
+def handed_on(module: Module, name: str) -> str:
+    "A public name that a module has from another one: where it is explained."
+    full = meanings(module)[name]
+    home = full.rpartition(".")[0]
+    words = f'The same as <a href="{home}.html#{full}"><code>{full}</code></a>.'
+    return directive("data", name, module.name, [words])
 
 
 def entry(module: Module, name: str, node: ast.stmt, lesson: str) -> str:
@@ -216,6 +240,8 @@ def entry(module: Module, name: str, node: ast.stmt, lesson: str) -> str:
             return class_(module, node, code)
         case ast.FunctionDef() | ast.AsyncFunctionDef():
             return function(module, node, code=code)
+        case ast.ImportFrom():
+            return handed_on(module, name)
         case _:
             return constant(module, name, node, code)
 

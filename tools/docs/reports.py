@@ -1,4 +1,4 @@
-"""The pages of the five reports, the ledger over all papers, the generators, and how to make one's own report."""
+"""The pages of the five reports, the ledger over all papers, the generators, and reports of one's own."""
 
 import html
 import json
@@ -48,13 +48,15 @@ BAR = (
 )
 
 
+ALL_REPORTS = 'href="../../index.html"'  # in a run's folder: outputs/index.html
+
+
 def lead_back(site: Path, paper: str) -> None:
     "A line at the head of a report that leads back to the site."
     path = site / "outputs" / "reference" / paper / "report.html"
-    page = path.read_text(encoding="utf-8")
-    path.write_text(
-        re.sub(r"(<body[^>]*>)", r"\1" + BAR.format(paper=paper), page, count=1), encoding="utf-8"
-    )
+    page = path.read_text(encoding="utf-8").replace(ALL_REPORTS, 'href="../../../reports/index.html"')
+    led = re.sub(r"(<body[^>]*>)", r"\1" + BAR.format(paper=paper), page, count=1)
+    path.write_text(led, encoding="utf-8")
 
 
 # ---- all papers
@@ -64,8 +66,8 @@ def reports_page(links: Links) -> str:
     "Every paper with its question answered in a sentence, its picture and its counts."
     parts = [
         "# Reports",
-        "Five student papers, run again. The committed results are at setting `desk`: the papers' data as far "
-        "as they could be had, fewer and smaller images, shorter trainings.",
+        "Five student papers, run again. The committed results are at setting `desk`: the papers' data as "
+        "far as they could be had, fewer and smaller images, shorter trainings.",
         '<a href="ledger.html">All claims on one page</a> · '
         '<a href="own.html">make a report of your own</a> · '
         '<a href="../docs/ledger.html">why a verdict can be believed</a>',
@@ -124,7 +126,7 @@ def ledger_page() -> str:
 def generators_page() -> str:
     "The cards of the generators that come with the repository."
     parts = [
-        "# Generators\n\nSmall trained generators that come with the repository, with their data and licence. "
+        "# Generators\n\nSmall trained generators that come with the repository, their data and licence. "
         'In Python: `gannb.stages.run.load_generator("outputs/reference/generators/NAME.safetensors")`.'
     ]
     for name, card in generators.cards().items():
