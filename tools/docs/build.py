@@ -102,7 +102,7 @@ def known_pages() -> dict[str, str]:
     pages |= {"papers": "reports/own.html", "gannb": "reference/index.html"}
     pages |= {"CONTRIBUTING.md": "docs/contributing.html", "CHANGELOG.md": "docs/changelog.html"}
     pages |= {f"outputs/reference/{end}".rstrip("/"): "reports/index.html" for end in ("", "README.md")}
-    pages |= {"outputs/reference/generators": "reports/generators.html"}
+    pages |= {f"outputs/reference/generators{end}": "reports/generators.html" for end in ("", "/README.md")}
     for paper in reports.papers():
         home, page = f"outputs/reference/{paper}", f"reports/{paper}.html"
         pages |= {home: page, f"{home}/README.md": page}

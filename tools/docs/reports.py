@@ -123,12 +123,11 @@ def ledger_page() -> str:
 # ---- generators
 
 
-def generators_page() -> str:
+def generators_page(links: Links) -> str:
     "The cards of the generators that come with the repository."
-    parts = [
-        "# Generators\n\nSmall trained generators that come with the repository, their data and licence. "
-        'In Python: `gannb.stages.run.load_generator("outputs/reference/generators/NAME.safetensors")`.'
-    ]
+    text = (REFERENCE / "generators" / "README.md").read_text(encoding="utf-8")
+    text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
+    parts = [links.rewrite(text, "outputs/reference/generators", "reports/generators.html")]
     for name, card in generators.cards().items():
         fact = generators.facts(name, card)
         classes = f", {len(fact['classes'])} classes to choose from" if fact["classes"] else ""
@@ -156,7 +155,7 @@ def write_pages(src: Path, links: Links) -> None:
     for paper in papers():
         write(folder / f"{paper}.md", paper_page(paper, links))
     write(folder / "ledger.md", ledger_page())
-    write(folder / "generators.md", generators_page())
+    write(folder / "generators.md", generators_page(links))
     own = (HERE / "own.md").read_text(encoding="utf-8")
     write(folder / "own.md", links.rewrite(own, "tools/docs", "reports/own.html"))
 
