@@ -230,9 +230,9 @@ class C:
 
 
 LIMIT = 7  # at most
-LOW, HIGH = 16, 256
+ENDS = LOW, HIGH = 16, 256
 
-__all__ = ["f", "g", "C", "LIMIT", "LOW", "HIGH"]
+__all__ = ["f", "g", "C", "LIMIT", "ENDS", "LOW", "HIGH"]
 '''
 
 
@@ -255,6 +255,7 @@ def test_the_reference_is_read_from_the_source(tmp_path):
     assert "{py:method} use(q: int) -> None" in page and "Not for readers" not in page
     assert "{py:data} LIMIT" in page and "at most" in page
     assert "```python\n256\n```" in page.split("{py:data} HIGH")[1]
+    assert "```python\n(16, 256)\n```" in page.split("{py:data} ENDS")[1]
 
 
 # ---- what a page is made of

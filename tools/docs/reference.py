@@ -71,7 +71,8 @@ def assigned(target: ast.expr) -> list[str]:
 
 def value_of(name: str, node: ast.Assign | ast.AnnAssign) -> str:
     "What a name is assigned, as it is written."
-    target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    target = next(t for t in targets if name in assigned(t))
     if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
         return ast.unparse(node.value.elts[assigned(target).index(name)])
     return ast.unparse(node.value) if node.value else ""
