@@ -2,7 +2,7 @@
 #   make reproduce PAPERS=dataset_study PRESET=quick     make install PYTHON=python3.12
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install reproduce test test-browser lab bench prepare clean
+.PHONY: help install reproduce test test-browser lab docs bench prepare clean
 
 PYTHON ?=
 PINNED ?=
@@ -23,6 +23,7 @@ help:
 	@echo 'make test        everything that must hold: lint, notebooks, tests (up to 20 minutes)'
 	@echo 'make lab         JupyterLab, at a page that says where to begin'
 	@echo 'make test-browser  the lab and the pages in a real browser (needs Chromium; screenshots in outputs/screenshots/)'
+	@echo 'make docs        the documentation site, offline, into _docs/site (a minute)'
 	@echo 'make bench       speed, as ratios measured in one run'
 	@echo 'make prepare     after editing notebooks: export, clean, README, lint, test'
 	@echo 'make install     only the set-up: .venv with everything (PYTHON=python3.12 chooses the interpreter)'
@@ -69,6 +70,9 @@ test-browser: install
 
 lab: install
 	@$(BIN)/python tools/lab.py
+
+docs: install
+	@$(BIN)/python tools/docs/build.py _docs
 
 bench: install
 	@set -e; for file in bench/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
