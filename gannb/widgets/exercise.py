@@ -68,7 +68,7 @@ def same_answer(
     if _kind(given) != _kind(right):
         return False
     if _is_number(right):
-        return math.isfinite(given) and abs(given - right) <= within + 1e-12 * abs(right)
+        return math.isfinite(given) and bool(abs(given - right) <= within + 1e-12 * abs(right))
     if isinstance(right, str):
         return "".join(given.split()).casefold() == "".join(right.split()).casefold()
     if isinstance(right, Mapping):
