@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import re
 import shlex
 import sys
 import time
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from . import store
-from .base import GannbError, check_choice, fmt_bytes, fmt_time, stable_hash
+from .base import GannbError, check_choice, fmt_bytes
 from .commands.augment_plan import AugmentConfig
 from .config import CHANGES_NO_RESULT, Checked, Report, TrainConfig, checked, parse_set
 from .datasets.registry import available, check, get, missing, table
