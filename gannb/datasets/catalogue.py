@@ -206,5 +206,5 @@ def find_source(
         return info.embedded() if info.embedded else named_source(name, root, info)
     place, inside = find_path(path) if kind == "folder" else (Path(path).expanduser(), "")
     place = place.resolve()
-    title = f"{kind}:{place.name}" + (f"!{inside}" if inside else "")
+    title = f"{kind}:{shown(place.name)}" + (f"!{inside}" if inside else "")
     return path_source(title, kind, place, inside, bool(turned))
