@@ -285,10 +285,14 @@ _TURNS = {
 def _turn_of(image: Image.Image, told: Told) -> str | None:
     "How a decoded image has to be turned. Damaged EXIF data turn nothing, and are told."
     try:
-        return _TURNS.get(image.getexif().get(0x0112, 1))
+        turn = _TURNS.get(image.getexif().get(0x0112, 1))
     except Exception:  # Pillow raises almost anything here, SyntaxError first
         told.mended.append("exif")
         return None
+    raw = image.info.get("exif")
+    if isinstance(raw, bytes) and not raw.removeprefix(b"Exif\0\0").startswith((b"II", b"MM")):
+        told.mended.append("exif")  # of a JPEG Pillow passes over it
+    return turn
 
 # %% ../nbs/03_pixels.ipynb #9a10c01a
 def _shrunk(image: Image.Image, side: int) -> Image.Image:
