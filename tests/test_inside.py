@@ -182,7 +182,7 @@ def test_dark_colours_of_sixteen_bits_are_told(tmp_path):
 
 
 def test_pictures_are_told_apart_by_their_own_range(tmp_path):
-    box = folder(tmp_path, a_tif=ramp(255, np.int32), b_tif=ramp(200, np.int32), c_tif=ramp(255, np.int32))
+    box = folder(tmp_path, a_tif=ramp(90, np.int32), b_tif=ramp(80, np.int32), c_tif=ramp(90, np.int32))
     found = check(str(box), progress=False)
     assert [[m["file"] for m in g["images"]] for g in found["copies"]] == [["a.tif", "c.tif"]]
 
@@ -369,7 +369,9 @@ def large(w, h, kind="JPEG", mode="RGB", **how):
 def test_photos_larger_than_memory_allows_are_made_smaller(kind, how, monkeypatch):
     monkeypatch.setattr(pixels, "FULL_PIXELS", 1_000_000)
     out, told = large(1600, 1200, kind, **how), Told()
-    x = to_square(open_image(out), 16, 3, "crop", None, told).astype(int)
+    image = open_image(out)
+    x = to_square(image, 16, 3, "crop", None, told).astype(int)
+    assert image.width == (200 if kind == "JPEG" else 1600)  # a JPEG's decoder gives fewer pixels
     assert told.size == (1600, 1200) and "large" in told.mended
     assert np.abs(x[:, 8, 0] - (np.arange(16) + 0.5) * 16).max() <= 3
     told = Told()
@@ -399,6 +401,15 @@ def test_limits_are_named(monkeypatch):
     with pytest.raises(GannbError, match="takes 1.2 GB, more than the 1.1 GB allowed"):
         check_memory(opened(15_500, 15_500))
     assert memory_needed(opened(9_400, 9_500)) <= pixels.MEMORY and memory_needed(opened(100, 100)) == 120_000
+
+
+def test_two_hundred_megapixels_are_opened_without_a_warning(recwarn):
+    ihdr = b"IHDR" + struct.pack(">IIBBBBB", 16_320, 12_240, 8, 0, 0, 0, 0)
+    crc = struct.pack(">I", zlib.crc32(ihdr))
+    start = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + ihdr + crc
+    limit = Image.MAX_IMAGE_PIXELS
+    image = open_image(io.BytesIO(start + b"\0\0\0\0IDAT"))
+    assert image.size == (16_320, 12_240) and not recwarn.list and Image.MAX_IMAGE_PIXELS == limit
 
 
 def test_decoders_share_the_memory():
@@ -437,6 +448,7 @@ def test_allocation_failures_are_undecodable_files(tmp_path, monkeypatch, error)
         raise error
 
     assert attempt(fails)(0)[1]
+    assert isinstance(error, MemoryError) == ("not enough memory" in attempt(fails)(0)[1])
     box = folder(tmp_path, a_png=noise())
     monkeypatch.setattr(decode, "to_square", fails)
     with pytest.raises(GannbError, match="a.png cannot be decoded: "):
