@@ -192,14 +192,14 @@ def _hidden_pictures(others: Sequence[str], start: Callable[[str], bytes]) -> li
     said = []
     heic = [n for n in others if n.lower().endswith(HEIF_SUFFIXES)]
     if heic:
-        said.append(f"{len(heic)} of them are HEIC pictures: {HEIF_REMEDY}")
+        said.append(f"HEIC pictures among them: {len(heic)}; {HEIF_REMEDY}")
     kinds = [(what_starts(start(n)), n) for n in others[:200] if n not in heic]
     found = [(what, n) for what, n in kinds if what.endswith("picture")]
     if found:
         what, first = found[0]
         few = "at least " if len(others) > 200 else ""
-        why = f"by their content ({first} is {what}): add the suffix"
-        said.append(f"{few}{len(found)} of them are pictures {why}")
+        why = f"({first} is {what}); add the suffix"
+        said.append(f"pictures by their content among them: {few}{len(found)} {why}")
     return said
 
 # %% ../nbs/03_files.ipynb #9a10e001

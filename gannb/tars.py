@@ -147,6 +147,9 @@ def tar_images(
     try:
         _one_pass(path, is_image, plain, p)
         return p
+    except GannbError:
+        file.close()
+        raise
     except _DAMAGED as e:
         file.close()
         raise GannbError(f"{path} is not a whole tar archive ({e}). Fetch it again.") from e

@@ -463,11 +463,11 @@ def test_heic_pictures_are_counted_and_the_remedy_named(tmp_path, monkeypatch):
     heic = b"\0\0\0\x18ftypheic" + bytes(30)
     box = folder(tmp_path, **{f"IMG{i}_HEIC": heic for i in range(12)})
     with pytest.raises(
-        GannbError, match=r"12 file\(s\).*12 of them are HEIC pictures: install.*gannb\[heif\]"
+        GannbError, match=r"12 file\(s\).*HEIC pictures among them: 12; install.*gannb\[heif\]"
     ):
         load(box)
     noise().save(box / "a.png")
-    assert "12 of them are HEIC pictures" in load(box).notes[0]
+    assert "HEIC pictures among them: 12" in load(box).notes[0]
     (box / "b.jpg").write_bytes(heic)
     with pytest.raises(GannbError, match=r"b.jpg .*it is a HEIC picture.*gannb\[heif\]"):
         load(box)
@@ -486,13 +486,13 @@ def test_pictures_without_a_suffix_are_counted(tmp_path):
     noise().save(out, "JPEG")
     box = folder(tmp_path, **{f"{i:06d}": out.getvalue() for i in range(12)}, labels=b"a text")
     with pytest.raises(
-        GannbError, match=r"13 file\(s\).*12 of them are pictures by their content \(000000 is a JPEG"
+        GannbError, match=r"13 file\(s\).*pictures by their content among them: 12 \(000000 is a JPEG"
     ):
         load(box)
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as z:
         z.writestr("a/000", out.getvalue())
         z.writestr("a/b.jpg", out.getvalue())
-    assert "1 of them are pictures by their content (a/000 is a JPEG picture)" in " ".join(
+    assert "pictures by their content among them: 1 (a/000 is a JPEG picture)" in " ".join(
         load(tmp_path / "a.zip").notes
     )
 
