@@ -5,12 +5,13 @@
 # %% ../nbs/03_pixels.ipynb #9a10c003
 from __future__ import annotations
 
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'FULL_PIXELS', 'MEMORY', 'FORMATS', 'SUFFIXES', 'HEIF_SUFFIXES', 'HEIF_REMEDY', 'RULE', 'DECODERS',
            'MENDED', 'BITS', 'OWN_BITS', 'heif_ready', 'is_image_name', 'what_starts', 'is_large', 'memory_needed',
-           'check_memory', 'Shared', 'open_image', 'pages_of', 'Told', 'bits_for', 'plain_image', 'to_square']
+           'check_memory', 'Shared', 'open_image', 'tiff_pages', 'pages_of', 'Told', 'bits_for', 'plain_image',
+           'to_square']
 
 # %% ../nbs/03_pixels.ipynb #40c290c6
 MAX_PIXELS = 2**28  # 268 million; telephones take 200
@@ -240,13 +242,33 @@ def open_image(file: Any) -> Image.Image:
     check_memory(image)
     return image
 
+# %% ../nbs/03_pixels.ipynb #9a10c02b
+def tiff_pages(file: BinaryIO) -> int:
+    "The pages of a TIFF, by its chain of headers: Pillow's own count takes the square of their number."
+    file.seek(0)
+    start = file.read(16)
+    order, big = ("<" if start[:2] == b"II" else ">"), start[2:4] in (b"+\0", b"\0+")
+    count, offset, entry = ("Q", "Q", 20) if big else ("H", "I", 12)
+    at, seen = struct.unpack_from(order + offset, start, 8 if big else 4)[0], set()
+    while at and at not in seen:
+        file.seek(at)
+        head = file.read(struct.calcsize(count))
+        if len(head) < struct.calcsize(count):
+            break  # cut off: what is before it counts
+        seen.add(at)
+        file.seek(struct.unpack(order + count, head)[0] * entry, 1)
+        link = file.read(struct.calcsize(offset))
+        at = struct.unpack(order + offset, link)[0] if len(link) == struct.calcsize(offset) else 0
+    return len(seen)
+
 # %% ../nbs/03_pixels.ipynb #9a10c015
 def pages_of(image: Image.Image) -> int:
     "Pages or frames in an image file. 1 for a JPEG with previews inside, and where they cannot be counted."
-    if image.format == "MPO":
+    if image.format == "MPO" or not getattr(image, "is_animated", False):
         return 1
     try:
-        return max(1, int(image.n_frames)) if getattr(image, "is_animated", False) else 1
+        file = getattr(image, "_fp", None) if image.format == "TIFF" else None
+        return max(1, tiff_pages(file) if hasattr(file, "seek") else int(image.n_frames))
     except Exception:  # a damaged chain of pages: the first is still there
         return 1
 

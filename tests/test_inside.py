@@ -745,3 +745,46 @@ def test_a_storm_of_damaged_files():
         [sys.executable, str(storm), "--files", "250"], capture_output=True, text=True, env=env
     )
     assert p.returncode == 0 and '"tracebacks": []' in p.stdout, p.stdout + p.stderr
+
+
+def tiff(n, loop=False, big=False, order="<"):
+    "A TIFF of `n` pages that share their pixels, as small as can be."
+    start = struct.pack(order + "2sHHHQ", b"II" if order == "<" else b"MM", 43, 8, 0, 24)
+    if not big:
+        start = struct.pack(order + "2sHI", b"II" if order == "<" else b"MM", 42, 24) + bytes(8)
+    out, size = io.BytesIO(start + b"\xff" * 8), 8 + 8 * 20 + 8 if big else 2 + 8 * 12 + 4
+    out.seek(24)
+    tags = [
+        (256, 3, 2),
+        (257, 3, 2),
+        (258, 3, 8),
+        (262, 3, 1),
+        (273, 4, 16),
+        (277, 3, 1),
+        (278, 3, 2),
+        (279, 4, 4),
+    ]
+    for k in range(n):
+        out.write(struct.pack(order + ("Q" if big else "H"), len(tags)))
+        for tag, kind, value in tags:
+            value = struct.pack(order + ("I" if kind == 4 else "HH"), *([value] if kind == 4 else [value, 0]))
+            out.write(
+                struct.pack(order + ("HHQ" if big else "HHI"), tag, kind, 1)
+                + value.ljust(8 if big else 4, b"\0")
+            )
+        after = 24 + size * (k + 1) if k < n - 1 else 24 if loop else 0
+        out.write(struct.pack(order + ("Q" if big else "I"), after))
+    return out
+
+
+@pytest.mark.parametrize("big, order", [(False, "<"), (False, ">"), (True, "<")])
+def test_pages_of_a_tiff_are_counted_in_one_walk(big, order):
+    for n in (1, 2, 7):
+        image = open_image(tiff(n, big=big, order=order))
+        assert pixels.pages_of(image) == image.n_frames == n
+    assert pixels.pages_of(open_image(tiff(5, loop=True, big=big, order=order))) == 5
+    cut = tiff(9, big=big, order=order).getvalue()[:500]
+    assert 1 <= pixels.pages_of(open_image(io.BytesIO(cut))) < 9
+    image, start = open_image(tiff(30_000, big=big, order=order)), time.perf_counter()
+    assert pixels.pages_of(image) == 30_000 and time.perf_counter() - start < 5
+    assert to_square(image, 16, 3, "crop").min() == 255
