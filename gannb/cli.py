@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # %% auto #0
 __all__ = ['RUN_HELP', 'STOPPED', 'train_command', 'watch_command', 'ask_command', 'score_command', 'find_template', 'reproduce',
            'reproduce_command', 'ledger_command', 'data_command', 'sample_command', 'compare_command', 'probe_command',
-           'augment_command', 'store_command', 'doctor_command', 'parser', 'main']
+           'augment_command', 'store_command', 'doctor_command', 'parser', 'speak_anywhere', 'main']
 
 # %% ../nbs/20_cli.ipynb #7419cee1
 def _say_run(run: GanRun) -> None:
@@ -746,6 +746,13 @@ def parser() -> argparse.ArgumentParser:
         add_options(sub)
     return top
 
+# %% ../nbs/20_cli.ipynb #9a113001
+def speak_anywhere() -> None:
+    "Lets any name be printed: what a console cannot show comes out as a backslash and digits."
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
 # %% ../nbs/20_cli.ipynb #c871048a
 STOPPED = "Stopped. What was finished and the last checkpoint are kept; run the same command again to go on."
 
@@ -753,6 +760,7 @@ STOPPED = "Stopped. What was finished and the last checkpoint are kept; run the 
 def main(argv: list[str] | None = None) -> int:
     """Run one command. Exit status: 0 done, 1 done but something diverged, differs or is unreadable, 2 a
     mistake to mend, 130 stopped by Ctrl-C."""
+    speak_anywhere()
     args = parser().parse_args(argv)
     try:
         return args.run(args)

@@ -152,7 +152,7 @@ def atomic_write(
     tmp = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         with open(tmp, "wb") as f:
-            f.write(content.encode() if isinstance(content, str) else content)
+            f.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
             f.flush()
             os.fsync(f.fileno())
         os.replace(tmp, path)

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 GROUND = ("base",)
 STORES = ("base", "store")
-PARTS = "store plot fetch files data datasets augment models damage".split()
+PARTS = "store plot fetch pixels tars files data datasets augment models damage".split()
 PARTS += "train sample features metrics copies extract probes classify layers similar".split()
 LEDGER = "intervals words claims table said rules controls names judge network check distance people".split()
 LEDGER = [f"ledger.{room}" for room in LEDGER]
@@ -27,9 +27,11 @@ TABLE = {
     "store": (1, GROUND),
     "plot": (2, STORES),
     "fetch": (3, STORES),
-    "files": (3, GROUND),
+    "pixels": (3, GROUND),
+    "tars": (3, STORES),
+    "files": (3, (*GROUND, "pixels", "tars")),
     "data": (3, (*STORES, "plot")),
-    "datasets": (4, (*STORES, "data", "files", "fetch")),
+    "datasets": (4, (*STORES, "data", "files", "fetch", "pixels")),
     "augment": (5, GROUND),
     "models": (6, GROUND),
     "damage": (7, GROUND),

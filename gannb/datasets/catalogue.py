@@ -17,18 +17,36 @@ from gannb.files import (
     holds_idx,
     idx_source,
     path_source,
+    shown,
     walk,
     zip_source,
 )
 from .info import PLAIN, Info, Layout
 
 # %% auto #0
-__all__ = ['FIELDS', 'parse_name', 'find_path', 'catalogue', 'catalogue_source', 'layout_source', 'own_source', 'named_source',
-           'find_source']
+__all__ = ['OPTIONS', 'FIELDS', 'split_options', 'parse_name', 'find_path', 'catalogue', 'decode_options', 'catalogue_source',
+           'layout_source', 'own_source', 'named_source', 'find_source']
+
+# %% ../../nbs/04_datasets.catalogue.ipynb #9a111001
+OPTIONS = {
+    "frames": ("first", "all"),
+    "bits": tuple(map(str, range(8, 33))),
+}  # behind folder:PATH?, with their values
+
+
+def split_options(
+    path: str,  # folder:PATH without `folder:`
+) -> tuple[str, dict[str, str]]:  # the path alone, option -> value
+    "A path and the options behind its last `?`, as in box?frames=all&bits=12. Raises `GannbError`."
+    head, mark, tail = path.rpartition("?")
+    pairs = [pair.partition("=") for pair in tail.split("&")]
+    if not mark or not any(key in OPTIONS for key, _, _ in pairs):
+        return path, {}  # a question mark in a real name
+    return head, {check_choice("option", k, OPTIONS): check_choice(k, v, OPTIONS[k]) for k, _, v in pairs}
 
 # %% ../../nbs/04_datasets.catalogue.ipynb #976f6757
 def parse_name(
-    name: str,  # a name, folder:PATH, folder:PACK.zip!part, idx:PATH or idx:PATH?transpose
+    name: str,  # a name, folder:PATH, folder:PACK.zip!part, folder:PATH?frames=all, idx:PATH?transpose
 ) -> tuple[str, str, bool | None]:  # kind (name, folder, idx), path with its part inside (`!`), transpose
     "A name in its pieces. Raises `GannbError`; reads nothing."
     if not isinstance(name, str) or not name.strip():
@@ -36,7 +54,9 @@ def parse_name(
     kind, colon, rest = name.partition(":")
     if not colon or kind not in ("folder", "idx"):
         return "name", name, None
-    path, _, option = rest.partition("?") if kind == "idx" else (rest, "", "")
+    if shown(rest) != rest:
+        raise GannbError(f"dataset: {kind}:{shown(rest)} is not UTF-8. Rename it, or name a link to it.")
+    path, _, option = rest.partition("?") if kind == "idx" else (split_options(rest)[0], "", "")
     if option not in ("", "transpose", "transpose=true", "transpose=false"):
         raise GannbError(
             f"dataset={name!r}: {option!r} is not known after `?`. "
@@ -94,6 +114,17 @@ def catalogue(
     for name, entry in entries.items():
         _check_entry(path, name, entry)
     return entries
+
+# %% ../../nbs/04_datasets.catalogue.ipynb #9a111002
+def decode_options(
+    name: str,
+    root: Path,  # the data root: a name's source may stand in its catalogue
+) -> dict:  # fields of `Decode`
+    "What a name says of how its files are decoded: frames, bits."
+    kind, _, _ = parse_name(name)
+    source = catalogue(root).get(name, {}).get("source", "") if kind == "name" else name
+    found = split_options(source.partition(":")[2])[1] if source.startswith("folder:") else {}
+    return found | ({"bits": int(found["bits"])} if "bits" in found else {})
 
 # %% ../../nbs/04_datasets.catalogue.ipynb #49ec253a
 def _entry_notes(name: str, entry: dict) -> tuple[str, ...]:
@@ -175,5 +206,5 @@ def find_source(
         return info.embedded() if info.embedded else named_source(name, root, info)
     place, inside = find_path(path) if kind == "folder" else (Path(path).expanduser(), "")
     place = place.resolve()
-    title = f"{kind}:{place.name}" + (f"!{inside}" if inside else "")
+    title = f"{kind}:{shown(place.name)}" + (f"!{inside}" if inside else "")
     return path_source(title, kind, place, inside, bool(turned))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,14 @@ from ..fetch import fetch
 from ..files import Source, holds_idx
 from ..store import cache_dir, check_free_disk, data_root as default_root, folder_lock, make_folder
 from .by_hand import COMPCARS, FFHQ
-from .catalogue import catalogue, find_path, find_source, parse_name
+from gannb.datasets.catalogue import (
+    catalogue,
+    decode_options,
+    find_path,
+    find_source,
+    parse_name,
+    split_options,
+)
 from .celeba import CELEBA
 from .coco import COCO_VAL2017
 from .decode import Decode, cached
@@ -180,7 +188,7 @@ def _as_names(classes: str | Sequence[str] | None) -> list[str] | None:
 
 # %% ../../nbs/04_datasets.registry.ipynb #51e79b57
 def load(
-    name: str,  # a name of DATASETS, folder:PATH, folder:PACK.zip!part, idx:PATH, idx:PATH?transpose
+    name: str,  # a name of DATASETS, folder:PATH, folder:PACK.zip!part, folder:PATH?frames=all, idx:PATH
     *,
     split: str = "train",  # "train", "val", "test" or "all"; a seeded fifth is the test where there is none
     size: int | None = None,  # side in pixels, one of base.SIZES; None: as the files are, if all are alike
@@ -189,6 +197,8 @@ def load(
     limit: int | None = None,  # at most so many images, in the proportions of the classes
     fit: str = "crop",  # non-square images: "crop" to the centre square, or "stretch"
     on_error: str = "raise",  # a file that cannot be decoded: "raise", or "skip" and list it in the notes
+    frames: str = "first",  # of files with several pages or frames: the "first", or "all" as images
+    bits: int | None = None,  # bits used by grey of more than 8; None: as many as the whole set needs
     labels: str
     | LabelRule
     | None = None,  # a rule, or the name of one that the set has; None: its own labels
@@ -205,11 +215,12 @@ def load(
     info = info_of(name)
     rule = find_rule(labels, name, info.label_rules)
     choice = Choice(split, _as_names(classes), limit, rule, duplicates, whole_batches)
-    how = Decode(size, channels, fit, on_error).checked()
+    asked = {"frames": frames, "bits": bits, **decode_options(name, root)}
+    how = Decode(size, channels, fit, on_error, **asked).checked()
     source = here_or_fetched(name, root, download, progress)
     choice, source = read_rule(choice, source, root, catalogue(root).get(name, {}).get("labels", ""))
     if info.embedded and size is None:
-        how = Decode(info.size, channels, fit, on_error)
+        how = replace(how, size=info.size)
     check = partial(check_before, name=source.name, choice=choice, info=info)
     return choose(name, source, cached(source, how, progress, check), choice, info, on_error)
 
@@ -257,7 +268,7 @@ def _as_name(name_or_path: str, root: Path) -> str:
     known = name_or_path in DATASETS or name_or_path in catalogue(root)
     if parse_name(name_or_path)[0] != "name" or known:
         return name_or_path
-    path, _ = find_path(name_or_path)
+    path, _ = find_path(split_options(name_or_path)[0])
     if path.exists():
         return f"{'idx' if holds_idx(path) else 'folder'}:{name_or_path}"
     check_name(name_or_path, root)
@@ -273,4 +284,5 @@ def check(
     Raises `GannbError` if it is not there."""
     root = default_root(data_root)
     name = _as_name(name_or_path, root)
-    return survey(here_or_fetched(name, root), name, progress)
+    how = Decode(**decode_options(name, root)).checked()
+    return survey(here_or_fetched(name, root), name, progress, how)
