@@ -25,14 +25,24 @@ __all__ = ['LOG', 'run_folder', 'check_folder', 'say_plan', 'prepare', 'train_se
 
 # %% ../../nbs/18_commands.train.ipynb #b0b38515
 def run_folder(cfg: TrainConfig, data: ImageSet) -> Path:
-    "Where `gannb train` keeps this training: data set, and a hash of what decides its bytes but the seed."
+    """Where `gannb train` keeps this training: data set, and a hash of what decides its bytes but the seed.
+    One that was begun with another number of threads (a part of its bytes) is found again."""
     decides = {k: v for k, v in gan.gan_fields(cfg, data, 0).items() if k != "seed"}
-    return store.outputs_dir() / "runs" / store.folder_name(cfg.dataset, decides)
+
+    def place(threads: int) -> Path:
+        name = store.folder_name(cfg.dataset, decides | {"threads": threads})
+        return store.outputs_dir() / "runs" / name
+
+    now = place(decides["threads"])
+    others = [] if cfg.threads or not decides["threads"] else range(os.cpu_count() or 1, 0, -1)
+    begun = (folder for folder in (now, *map(place, others)) if any(folder.glob("seed-*/run.json")))
+    return next(begun, now)
 
 # %% ../../nbs/18_commands.train.ipynb #7bcdb30e
 def check_folder(folder: Path, cfg: TrainConfig, data: ImageSet) -> None:
     "Raises `GannbError` unless every seed in a run folder, and every seed wanted, has these settings."
     names = (re.fullmatch(r"seed-(\d+)", p.parent.name) for p in folder.glob("seed-*/run.json"))
+    cfg = gan.settled(cfg, data, folder=folder)
     for seed in sorted({*cfg.seeds, *(int(m[1]) for m in names if m)}):
         gan.check_same_run(folder / f"seed-{seed}", gan.gan_fields(cfg, data, seed))
 
@@ -75,6 +85,7 @@ def train_seeds(
     "Train every seed in one run folder. Raises as `stages.gan.train_run` does."
     check_folder(store.make_folder(folder), cfg, data)
     store.write_json(folder / "config.json", cfg.model_dump())
+    cfg = gan.settled(cfg, data, folder=folder)
     return [
         gan.train_run(cfg, data, seed, folder / f"seed-{seed}", show, f"{data.name} seed {seed}")
         for seed in cfg.seeds

@@ -19,7 +19,7 @@ import numpy as np
 from ..base import GannbError, check_channels, check_choice, check_size, stable_hash
 from ..data import open_cache, seal_cache
 from ..files import RULE, Contents, Source, to_square
-from ..store import cache_dir, check_free_disk, folder_lock, new_folder
+from ..store import cache_dir, check_free_disk, folder_lock, new_folder, processors
 
 # %% auto #0
 __all__ = ['Decode', 'in_parallel', 'attempt', 'as_files_are', 'reserve', 'undecodable', 'decode', 'cached']
@@ -65,7 +65,7 @@ def in_parallel(
 
     chunks, results = [range(a, min(a + 64, n)) for a in range(0, n, 64)], []
     with (
-        ThreadPoolExecutor(os.cpu_count()) as pool,
+        ThreadPoolExecutor(processors()) as pool,
         tqdm(total=n, desc=title, disable=not progress, **_BAR) as bar,
     ):
         try:

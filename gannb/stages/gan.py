@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import sys
 import threading
@@ -48,8 +49,9 @@ from gannb.stages.run import (
 from ..train import COLUMNS, Diverged, Tick, load_state, log_line, make_optimizers, train_gan
 
 # %% auto #0
-__all__ = ['CHECKPOINT_SECONDS', 'GPU_PAUSE', 'LOOK_SECONDS', 'gan_fields', 'load_data', 'load_held_out', 'augmentation',
-           'build_networks', 'Progress', 'Interrupted', 'Keeper', 'is_done', 'check_same_run', 'train_run', 'estimate']
+__all__ = ['CHECKPOINT_SECONDS', 'GPU_PAUSE', 'LOOK_SECONDS', 'gan_fields', 'settled', 'load_data', 'load_held_out',
+           'augmentation', 'build_networks', 'Progress', 'Interrupted', 'Keeper', 'is_done', 'check_same_run',
+           'train_run', 'estimate']
 
 # %% ../../nbs/15_stages.gan.ipynb #5e0eea52
 # which pixels are trained on, their number and their size: the fingerprint of the images says it better
@@ -98,6 +100,39 @@ def gan_fields(cfg: GanConfig, data: ImageSet, seed: int) -> dict[str, Any]:
     if model_named(fields.get("model", "dcgan")).conditional:
         fields["n_classes"] = _count_classes(data)
     return fields
+
+# %% ../../nbs/15_stages.gan.ipynb #b66dae0f
+def _begun_with(folder: Path) -> int:
+    "CPU threads of the training in a run folder, or of its seeds; 0 where none was begun."
+    for record in (folder / "run.json", *sorted(folder.glob("seed-*/run.json"))):
+        if record.is_file():
+            return store.read_json(record)["fields"].get("threads", 0)
+    return 0
+
+
+def _stored_with(cfg: GanConfig, data: ImageSet, seed: int, now: int) -> int:
+    "CPU threads with which a training was begun in the store; `now` where it was not."
+    fields = gan_fields(cfg, data, seed)
+    for n in (now, *range(os.cpu_count() or 1, 0, -1)):
+        place = store.artefact_folder("gan", GAN_VERSION, fields | {"threads": n})
+        if (place / "run.json").is_file():
+            return n
+    return now
+
+
+def settled(
+    cfg: GanConfig,
+    data: ImageSet,
+    seed: int = 0,
+    folder: str | Path | None = None,  # where the run lives; None: its place in the store
+) -> GanConfig:
+    """The config with its number of CPU threads. A training that was begun goes on with the number that it was
+    begun with, though fewer or more processors are free now: the number is part of its bytes."""
+    if cfg.threads or resolve_device(cfg.device) != "cpu":
+        return cfg
+    now = _threads(cfg)
+    n = _stored_with(cfg, data, seed, now) if folder is None else _begun_with(Path(folder)) or now
+    return cfg.having(threads=n)
 
 # %% ../../nbs/15_stages.gan.ipynb #fbbf1e6b
 def _load_part(cfg: GanConfig, data_root: str | Path | None, **options: Any) -> ImageSet:
@@ -599,6 +634,7 @@ def train_run(
     """Train to `cfg.epochs`, or go on from where an earlier call ended.
 
     Raises `GannbError` (other settings, in use, disk full), `Interrupted` on Ctrl-C."""
+    cfg = settled(cfg, data, seed, folder)
     fields = gan_fields(cfg, data, seed)
     spe = data.n_batches(cfg.batch_size, cfg.drop_last)
     home = Path(folder) if folder else store.artefact_folder("gan", GAN_VERSION, fields)
