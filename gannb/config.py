@@ -130,24 +130,24 @@ def check_dataset(name: str, data_root: str | None) -> None:
 class Training(Checked):
     "What every training has, whatever its data: networks, noise, optimisers, augmentation, device."
 
-    size: int = 64  # pixels, m x 2^k
-    nz: int = Field(100, ge=1)
-    ngf: int = Field(64, ge=1)
-    ndf: int = Field(64, ge=1)
+    size: int = 64  # pixels of a side: 16, 28, 32, 48, 64, 96, 112, 128 ... (4 to 7 times a power of 2)
+    nz: int = Field(100, ge=1)  # numbers in the noise that goes into G
+    ngf: int = Field(64, ge=1)  # feature maps of G in its last hidden layer: how wide it is
+    ndf: int = Field(64, ge=1)  # feature maps of D in its first layer: how wide it is
     extra_convs: int = Field(0, ge=0, le=16)  # further 3x3 convolutions in each network
-    z_dist: Literal["normal", "uniform"] = "normal"
+    z_dist: Literal["normal", "uniform"] = "normal"  # what the noise is drawn from
     augment: str = ""  # DiffAugment: color, translation, cutout, any of them with commas; empty: none
-    lr_G: float = Field(2e-4, gt=0, lt=1)
-    lr_D: float = Field(2e-4, gt=0, lt=1)
-    beta1: float = Field(0.5, ge=0, lt=1)
-    beta2: float = Field(0.999, ge=0, lt=1)
+    lr_G: float = Field(2e-4, gt=0, lt=1)  # step size of G's optimiser, Adam
+    lr_D: float = Field(2e-4, gt=0, lt=1)  # step size of D's optimiser
+    beta1: float = Field(0.5, ge=0, lt=1)  # of Adam: memory of the gradient
+    beta2: float = Field(0.999, ge=0, lt=1)  # of Adam: memory of its square
     d_steps: int = Field(1, ge=1, le=100)  # updates of D per batch
     g_steps: int = Field(1, ge=1, le=100)  # updates of G per batch
-    precision: Literal["fp32", "bf16"] = "fp32"
-    memory_format: Literal["channels_last", "contiguous"] = "channels_last"
-    compile: bool = False
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: int = Field(0, ge=0)  # CPU threads; 0: one per core
+    precision: Literal["fp32", "bf16"] = "fp32"  # bf16: faster on a GPU, not to the bit
+    memory_format: Literal["channels_last", "contiguous"] = "channels_last"  # how tensors lie
+    compile: bool = False  # torch.compile: slow to begin, then faster; needs a C++ compiler
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU where there is one
+    threads: int = Field(0, ge=0)  # CPU threads; 0: OMP_NUM_THREADS, or one for each core that may be used
 
     @field_validator("augment", mode="before")
     @classmethod
@@ -161,14 +161,14 @@ class GanConfig(Training):
     # which networks are trained; the conditional ones (all but dcgan) need labelled images
     model: Literal["dcgan", "cgan", "cdcgan", "cdcgan2"] = "dcgan"
     concat_at: int = Field(1, ge=1, le=6)  # cdcgan2: blocks of layers before image and label are joined
-    dataset: str  # a name of `gannb data list`, folder:PATH or idx:PATH
+    dataset: str  # a name of `gannb data list`, or a folder or zip of images
     classes: list[str] = []  # only these classes; empty: all
-    split: Literal["train", "test", "val", "all"] = "train"
-    limit: int | None = Field(None, ge=2)  # at most this many images
+    split: Literal["train", "test", "val", "all"] = "train"  # which part is trained on
+    limit: int | None = Field(None, ge=2)  # at most this many images; none: all
     fit: Literal["crop", "stretch"] = "crop"  # how a non-square image becomes square
-    channels: int | None = None  # 1 or 3; None: as the data
-    epochs: int = Field(20, ge=1)  # total; no part of a training's key
-    batch_size: int = Field(128, ge=2)
+    channels: int | None = None  # 1 (grey) or 3 (colour); none: as the data
+    epochs: int = Field(20, ge=1)  # in all: asked for more, a training goes on from where it ended
+    batch_size: int = Field(128, ge=2)  # images in a step
     drop_last: bool = False  # leave out the last, smaller batch of an epoch
 
     @field_validator("channels")
@@ -206,10 +206,12 @@ class GanConfig(Training):
 class TrainConfig(GanConfig):
     "A `gannb train` command: a training, its seeds and where the data are."
 
-    seeds: list[int] = [0]
-    data_root: str | None = None
-    # an undecodable file stops the load, or is skipped and listed
+    seeds: list[int] = [0]  # one training each: 0,1,2 or 0-4
+    data_root: str | None = None  # folder of data sets; none: GANNB_DATA
+    # a file that cannot be decoded stops the load, or is skipped and listed
     on_error: Literal["raise", "skip"] = "raise"
+    # a fifth of the images is kept for judging where a folder has a train part, and neither test nor val
+    hold_out: bool = True
 
 # %% ../nbs/14_config.ipynb #6ba203cc
 def check_seeds(seeds: list[int]) -> list[int]:
@@ -251,14 +253,14 @@ class ReportConfig(Training):
 
     needs_every_set: ClassVar[bool] = True  # False: a data set that is not here is named and left out
 
-    preset: Literal["smoke", "quick", "desk", "paper"] = "quick"
+    preset: Literal["smoke", "quick", "desk", "paper"] = "quick"  # where the other values come from
     epochs: int = Field(10, ge=1)  # each arm is trained at least this long
-    # ... and at least this many steps, so that all can be compared there; 0: no such floor
+    # each arm is trained at least this many steps too, so that all can be compared there; 0: no such floor
     steps: int = Field(0, ge=0)
-    seeds: list[int] = [0, 1, 2, 3, 4]
+    seeds: list[int] = [0, 1, 2, 3, 4]  # one training of each arm for each: 0,1,2 or 0-4
     jobs: int = Field(0, ge=0)  # trainings side by side; 0: one a core; it changes no result
     executor: str = ""  # process (or empty): workers of this machine; dask://HOST:PORT; it changes no result
-    data_root: str | None = None
+    data_root: str | None = None  # folder of data sets; none: GANNB_DATA
     # an undecodable file stops the load, or is skipped and listed in the report
     on_error: Literal["raise", "skip"] = "raise"
     # whose features judge; Inception is added where its weights are here
@@ -282,11 +284,11 @@ class ClassifyingReport(ReportConfig):
 
     # auto: ResNet-18 where its ImageNet weights are here, else EfficientNet-Lite0
     clf_network: Literal["auto", "resnet18", "effnet-lite0", "cnn", "softmax"] = "auto"
-    clf_finetune: Literal["head", "all"] = "head"
-    clf_pretrained: bool = True
+    clf_finetune: Literal["head", "all"] = "head"  # which layers of the classifier learn
+    clf_pretrained: bool = True  # the classifier begins with ImageNet weights
     clf_input: int = Field(64, ge=0)  # pixels that a pre-trained network is shown; 0: the images' own
-    clf_epochs: int = Field(10, ge=1)
-    clf_batch_size: int = Field(64, ge=2)
+    clf_epochs: int = Field(10, ge=1)  # of the classifiers
+    clf_batch_size: int = Field(64, ge=2)  # images in a step of the classifiers
     clf_download: bool = False  # whether ImageNet weights of ResNet-18 may be fetched
 
 # %% ../nbs/14_config.ipynb #d6f376ed

@@ -211,7 +211,7 @@ def test_training_ones_own_images(capsys, tmp_path):
     folder = images(tmp_path / "my pictures ü")
     assert main(["train", f"folder:{folder}", *TINY, "--set", "seeds=0,1", "--show", "classic"]) == 0
     out = capsys.readouterr().out
-    assert "[0/1][0/2] Loss_D: " in out and "Run folder: " in out and "--set epochs=2" in out
+    assert "[0/1][0/2] Loss_D: " in out and "Run folder: " in out and "--epochs 2" in out
     run = Path(out.split("Run folder: ")[1].splitlines()[0])
     assert {p.name for p in run.iterdir()} >= {"config.json", "seed-0", "seed-1"} and (
         run / "seed-1" / "samples" / "epoch-0001.png"

@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ..base import GannbError, check_choice, fmt_bytes, nearest, stable_hash
 from ..data import ImageSet
 from ..fetch import fetch
 from ..files import Source, holds_idx
-from ..store import cache_dir, check_free_disk, data_root as default_root, folder_lock, make_folder
+from ..store import cache_dir, check_free_disk, data_root as default_root, folder_lock, make_folder, read_json
 from .by_hand import COMPCARS, FFHQ
 from .catalogue import catalogue, find_path, find_source, parse_name
 from .celeba import CELEBA
@@ -25,13 +27,13 @@ from .fruits import FRUITS360
 from .info import PLAIN, Info, LabelRule
 from .pets import OXFORD_PETS
 from .scenes import INTEL_SCENES
-from .selection import Choice, check_before, choose, find_rule, read_rule
+from .selection import Choice, check_before, choose, find_rule, members, read_rule
 from .survey import survey
 from .torchvision_sets import CIFAR10, CIFAR100, FASHION_MNIST, MNIST
 
 # %% auto #0
 __all__ = ['STANFORD_CARS', 'DATASETS', 'CLASS_NAMES', 'PACKED', 'info_of', 'check_name', 'as_name', 'available', 'missing',
-           'get', 'here_or_fetched', 'absent', 'load', 'table', 'check']
+           'get', 'here_or_fetched', 'absent', 'load', 'parts_of', 'check_classes', 'table', 'check']
 
 # %% ../../nbs/04_datasets.registry.ipynb #e858f909
 STANFORD_CARS = Info(
@@ -258,6 +260,41 @@ def load(
         how = Decode(info.size, channels, fit, on_error)
     check = partial(check_before, name=source.name, choice=choice, info=info)
     return choose(name, source, cached(source, how, progress, check), choice, info, on_error)
+
+# %% ../../nbs/04_datasets.registry.ipynb #35ea23d8
+def parts_of(
+    name: str,  # as `load` takes it
+    *,
+    data_root: str | Path | None = None,  # where to look; GANNB_DATA by default
+    **how: Any,  # size, channels, fit, on_error of `load`
+) -> tuple[str, ...]:
+    "The parts that a data set has by itself, of train, val and test; none where it is one heap of images."
+    root = default_root(data_root)
+    name = as_name(name, root)
+    check_name(name, root)
+    info = info_of(name)
+    decode = Decode(**how).checked()
+    if info.embedded and decode.size is None:
+        decode = replace(decode, size=info.size)
+    folder = cached(here_or_fetched(name, root), decode, False, lambda contents: None)
+    return tuple(read_json(folder / "meta.json")["parts"])
+
+# %% ../../nbs/04_datasets.registry.ipynb #c350af32
+def check_classes(
+    name: str,  # as `load` takes it
+    classes: Sequence[str],  # names of classes or families
+    data_root: str | Path | None = None,  # where to look; GANNB_DATA by default
+) -> None:
+    """Raises `GannbError` for a class that a data set does not have, before any image is decoded. A set whose
+    classes are not known from its files is not asked."""
+    root = default_root(data_root)
+    source = here_or_fetched(name, root)
+    contents = source.scan()
+    try:
+        if contents.classes:
+            members(contents.classes, classes, info_of(name).family)
+    finally:
+        contents.close()
 
 # %% ../../nbs/04_datasets.registry.ipynb #f4972a52
 def _size_words(info: Info | None) -> str:
