@@ -780,8 +780,8 @@ def main(argv: list[str] | None = None) -> int:
     mistake to mend, 130 stopped by Ctrl-C."""
     top = parser()
     complete(top)
-    args = top.parse_args(argv)
     try:
+        args = top.parse_args(argv)
         return args.run(args)
     except GannbError as e:
         print(f"gannb: {e}", file=sys.stderr)

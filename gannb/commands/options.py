@@ -222,7 +222,7 @@ class Parser(argparse.ArgumentParser):
         return next((a.choices[name] for a in kinds if name in a.choices), self)
 
     def error(self, message: str) -> Any:
-        self.exit(2, f"gannb: {message}\nAll options: {self.prog} --help\n")
+        raise GannbError(f"{message.rstrip('.')}. All options: {self.prog} --help")
 
 
 def _dashed(word: str) -> str:
