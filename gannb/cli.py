@@ -19,7 +19,14 @@ from . import __version__
 from . import store
 from .base import GannbError, check_choice, fmt_bytes, fmt_time, stable_hash
 from .commands.augment_plan import AugmentConfig
-from .commands.options import Parser, add_options, as_options, complete, given
+from gannb.commands.options import (
+    Parser,
+    add_options,
+    as_options,
+    complete,
+    given as given_values,
+    names_and_paths,
+)
 from gannb.config import (
     CHANGES_NO_RESULT,
     DATA_SETS,
@@ -30,7 +37,7 @@ from gannb.config import (
     split_spec,
     with_prefix,
 )
-from .datasets.registry import available, check, check_classes, get, missing, table
+from .datasets.registry import DATASETS, available, check, check_classes, get, missing, table
 from .datasets.survey import format_check
 from .studies.registry import REPORTS, report_config
 from .typed import number, whole_number
@@ -68,7 +75,7 @@ def _asked_for(model: type[Checked], dataset: str, args: argparse.Namespace, ver
         raise GannbError(
             f"the data set is the first argument ({dataset!r}); --set dataset=... would {verb} another."
         )
-    return checked(model, {"dataset": dataset} | given(args, model), "--set")
+    return checked(model, {"dataset": dataset} | given_values(args, model), "--set")
 
 
 def train_command(args: argparse.Namespace) -> int:
@@ -212,7 +219,7 @@ def _requests(args: argparse.Namespace) -> list[tuple[Report, dict[str, Any]]]:
         check_choice("paper", paper, REPORTS)
     found = []
     for paper in args.papers or exist or list(REPORTS):
-        values = given(args, REPORTS[paper])
+        values = given_values(args, REPORTS[paper])
         found.append((report_config(paper, **values), values))
     return found
 
@@ -488,7 +495,8 @@ def _train_options(sub: Any) -> None:
         ),
         usage="gannb train [options] DATASET",
     )
-    command.add_argument("dataset", metavar="DATASET", help="a name, or a folder or zip of images")
+    first = command.add_argument("dataset", metavar="DATASET", help="a name, or a folder or zip of images")
+    first.completer = names_and_paths(list(DATASETS))
     add_options(command, {"train": TrainConfig})
     command.add_argument("--out", help="run folder (default: outputs/runs/NAME-HASH)")
     command.add_argument(
@@ -504,14 +512,23 @@ def _train_options(sub: Any) -> None:
 RUN_HELP = "a run folder (one seed or all of them), its name in outputs/runs, or a key in the store"
 
 
+def _run_argument(command: argparse.ArgumentParser) -> None:
+    "The first argument of commands that ask about a training."
+    runs = store.outputs_dir() / "runs"
+    first = command.add_argument("run_name", metavar="RUN", help=RUN_HELP)
+    first.completer = names_and_paths(
+        [p.name for p in runs.glob("*")] if "_ARGCOMPLETE" in os.environ else []
+    )
+
+
 def _watch_options(sub: Any) -> None:
     "The options of `gannb watch` and `gannb ask`."
     command = sub.add_parser("watch", help="how far a training is, and whether it is alive")
-    command.add_argument("run_name", metavar="RUN", help=RUN_HELP)
+    _run_argument(command)
     command.add_argument("--follow", action="store_true", help="go on until nobody trains")
     command.set_defaults(run=watch_command)
     command = sub.add_parser("ask", help="ask a running training to pause, to go on or to stop")
-    command.add_argument("run_name", metavar="RUN", help=RUN_HELP)
+    _run_argument(command)
     command.add_argument("wish", choices=("pause", "go-on", "stop"), help="stop saves first")
     command.set_defaults(run=ask_command)
 
@@ -523,7 +540,7 @@ def _score_options(sub: Any) -> None:
         help="how the pictures of a training get better, epoch by epoch",
         description="Every kept generator against images that no training has seen.",
     )
-    command.add_argument("run_name", metavar="RUN", help=RUN_HELP)
+    _run_argument(command)
     command.add_argument("--n", type=_whole, default=500, help="fakes, and held-out images at most (500)")
     command.add_argument("--data", help="judging images: a name, folder:PATH or idx:PATH")
     command.add_argument("--follow", action="store_true", help="beside a training, until it ends")
@@ -602,7 +619,9 @@ def _sample_options(sub: Any) -> None:
     )
     command.add_argument("--n", type=_whole, help="how many images (64), or paths with --interpolate (8)")
     command.add_argument("--seed", type=_whole, default=0, help="of the draw (0)")
-    command.add_argument("--epoch", type=_whole, metavar="E", help="G after so many epochs (default: the last)")
+    command.add_argument(
+        "--epoch", type=_whole, metavar="E", help="G after so many epochs (default: the last)"
+    )
     command.add_argument(
         "--interpolate",
         type=_whole,
@@ -654,7 +673,9 @@ def _compare_options(sub: Any) -> None:
     command.add_argument(
         "--n", type=_whole, default=1000, help="fakes a seed, and held-out images at most (1000)"
     )
-    command.add_argument("--margin", type=_number, default=0.0, help="differences up to this do not matter (0)")
+    command.add_argument(
+        "--margin", type=_number, default=0.0, help="differences up to this do not matter (0)"
+    )
     command.add_argument(
         "--out", metavar="FOLDER", help="where the page goes (default: outputs/compare/A-vs-B-METRIC)"
     )
@@ -749,12 +770,10 @@ def _doctor_options(sub: Any) -> None:
 # %% ../nbs/20_cli.ipynb #4f111afc
 def parser() -> argparse.ArgumentParser:
     "The whole command line."
-    top = Parser(
-        prog="gannb", description="DCGAN studies reproduced so that the numbers can be believed."
-    )
+    top = Parser(prog="gannb", description="DCGAN studies reproduced so that the numbers can be believed.")
     top.add_argument("--version", action="version", version=f"gannb {__version__}")
     sub = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add_options in (
+    for add in (
         _train_options,
         _watch_options,
         _score_options,
@@ -768,7 +787,7 @@ def parser() -> argparse.ArgumentParser:
         _store_options,
         _doctor_options,
     ):
-        add_options(sub)
+        add(sub)
     return top
 
 # %% ../nbs/20_cli.ipynb #c871048a

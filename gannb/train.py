@@ -290,9 +290,9 @@ def _on_host(rows: list[Tensor], step: int) -> np.ndarray:  # (n, 7) float32
 def _other_length(epoch: int, steps_per_epoch: int, came: str) -> GannbError:
     "The error for an epoch that has other than so many batches; `came`: how many, in words."
     return GannbError(
-        f"steps_per_epoch={steps_per_epoch}, but epoch {epoch + 1} has {came} batches: `batches(epoch, start)` "
-        "must give those of one epoch from number `start` on. Give the number that the loader has "
-        "(len(loader)), and a loader that begins anew in each epoch."
+        f"steps_per_epoch={steps_per_epoch}, but epoch {epoch + 1} has {came} batches: "
+        "`batches(epoch, start)` must give those of one epoch from number `start` on. "
+        "Give the number that the loader has (len(loader)), and a loader that begins anew in each epoch."
     )
 
 # %% ../nbs/08_train.ipynb #31af7b39

@@ -50,11 +50,13 @@ _PART = re.compile(r"""\s*("[^"]*"|'[^']*'|[^,]*?)\s*(?:,|$)""")
 def _parts(text: str) -> list[str]:
     "What stands between the commas, without the quotes around it."
     found = [part for part in _PART.findall(text) if part]
-    return [part[1:-1] if len(part) > 1 and part[0] == part[-1] and part[0] in "\"'" else part for part in found]
+    return [
+        part[1:-1] if len(part) > 1 and part[0] == part[-1] and part[0] in "\"'" else part for part in found
+    ]
 
 
 def as_list(v: Any) -> Any:
-    "Comma-separated text, one value or a sequence, as a list: `'0,1,2'`, `'[0,1,2]'`, `0` and `[0]` all work."
+    "Comma-separated text, one value or a sequence, as a list: `'0,1'`, `'[0,1]'`, `0` and `[0]` all work."
     if isinstance(v, str):
         text = v.strip()
         bracketed = text.startswith("[") and text.endswith("]")
@@ -101,7 +103,9 @@ def number(v: Any) -> float:
     found = None
     if isinstance(v, (int, float)):
         found = float(v)
-    elif isinstance(v, str) and re.fullmatch(r"[+-]?([0-9][0-9_]*\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", v.strip()):
+    elif isinstance(v, str) and re.fullmatch(
+        r"[+-]?([0-9][0-9_]*\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", v.strip()
+    ):
         found = float(v)
     if found is None or not math.isfinite(found):
         raise ValueError("a number is wanted, with a decimal point, for example 0.5 or 2e-4")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gannb import config, store
+from gannb import config
 from gannb.base import GannbError
 from gannb.cli import main
 from gannb.stages import gan
@@ -89,7 +89,9 @@ def test_options_and_set_say_the_same(capsys, tmp_path):
     plan = ["train", "pics", *SMALL, "--seeds", "0-2,7", "--dry-run"]
     assert "4 training(s) of 1 epochs" in said(capsys, *plan)
     assert "4 training(s)" in said(capsys, *plan, "--set", "seeds=[0, 1, 2, 7]", "--set", "epochs=01")
-    assert "--epochs 1 and --set epochs=2 say two things" in said(capsys, *plan, "--set", "epochs=2", status=2)
+    assert "--epochs 1 and --set epochs=2 say two things" in said(
+        capsys, *plan, "--set", "epochs=2", status=2
+    )
     assert "--batch-size is given twice: 8 and 4" in said(capsys, *plan, "--batch_size", "4", status=2)
     assert "Did you mean --epochs?" in said(capsys, "train", "pics", "--epohcs", "3", status=2)
     assert "Did you mean --seeds?" in said(capsys, "train", "pics", "--seed", "3", status=2)
@@ -116,8 +118,10 @@ def test_every_parameter_is_an_option_with_help():
                 if field == "dataset" and name != "reproduce":
                     continue
                 option = command._option_string_actions[f"--{field.replace('_', '-')}"]
-                assert comments(model)[field] and comments(model)[field] in option.help.replace("%%", "%") or (
-                    name == "reproduce" and len(option.help) > 20
+                assert (
+                    comments(model)[field]
+                    and comments(model)[field] in option.help.replace("%%", "%")
+                    or (name == "reproduce" and len(option.help) > 20)
                 ), (name, field)
                 assert "(default: " in option.help
         assert command.format_help().startswith(f"usage: gannb {name} ")
@@ -135,7 +139,12 @@ def test_a_path_is_a_path_in_every_command(capsys, tmp_path, monkeypatch):
     said(capsys, *"augment pics --shares 1,0.9 --dry-run --size 16 --network softmax --ordinary crop".split())
     said(capsys, "sample", "~/run", "--out=~/sheet.png")
     assert (tmp_path / "sheet.png").is_file() and not Path("~").exists()
-    for command in (["train", "no/such"], ["data", "check", "no/such"], ["augment", "~/none"], ["train", "x.zip"]):
+    for command in (
+        ["train", "no/such"],
+        ["data", "check", "no/such"],
+        ["augment", "~/none"],
+        ["train", "x.zip"],
+    ):
         assert "there is no folder or file" in said(capsys, *command, status=2)
     assert "is not known, and there is no folder" in said(capsys, "train", "picz", status=2)
 
@@ -148,7 +157,9 @@ def test_a_batch_that_fits(capsys, tmp_path):
     assert json.loads((tmp_path / "run" / "config.json").read_text())["batch_size"] == 8
     assert "already done" in said(capsys, "train", "pics", *small, "--out", "run")
     for way in (["--batch-size", "128"], ["--set", "batch_size=128"]):
-        assert "batch_size=128 is larger than the data" in said(capsys, "train", "pics", *small, *way, status=2)
+        assert "batch_size=128 is larger than the data" in said(
+            capsys, "train", "pics", *small, *way, status=2
+        )
 
 
 def test_after_a_training_the_next_lines_can_be_typed(capsys, tmp_path):
@@ -257,13 +268,14 @@ def test_figures_do_not_depend_on_the_users_settings(tmp_path):
         return plot.png(plot.seed_dots(rows, xlabel="loss_D"))
 
     plain = picture()
-    with matplotlib.rc_context({"text.usetex": True, "font.size": 30, "axes.facecolor": "red", "savefig.dpi": 30}):
+    with matplotlib.rc_context(
+        {"text.usetex": True, "font.size": 30, "axes.facecolor": "red", "savefig.dpi": 30}
+    ):
         assert picture() == plain
         assert matplotlib.rcParams["font.size"] == 30, "the user's own figures stay as they are"
 
 
 def test_compile_without_a_compiler_is_refused_before_work(capsys, tmp_path, monkeypatch):
-    import sys
 
     images(tmp_path / "pics", 30)
     monkeypatch.setattr("shutil.which", lambda name, *a, **k: None)
@@ -280,7 +292,9 @@ def test_impossible_classes_stop_a_report_before_any_work(capsys, tmp_path, monk
         text = said(capsys, "reproduce", *words.split(), "--preset", "smoke", status=2)
         assert "'eleven' is not known" in text
     sets = "digits@eleven,digits,digits"
-    assert "'eleven'" in said(capsys, "reproduce", "dataset_study", "--preset", "smoke", "--datasets", sets, status=2)
+    assert "'eleven'" in said(
+        capsys, "reproduce", "dataset_study", "--preset", "smoke", "--datasets", sets, status=2
+    )
     assert not (tmp_path / "cache" / "images").exists()
 
 

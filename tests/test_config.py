@@ -226,7 +226,9 @@ def test_seeds_mean_what_people_mean(typed, seeds):
         assert config.parse_set([f"seeds={typed}"]) == {"seeds": seeds}
 
 
-@pytest.mark.parametrize("typed", ["-1", "0,-4", "True", "true", True, [True], "0x10", "1:30", "4-0", "0-", "1.5", "0..4"])
+@pytest.mark.parametrize(
+    "typed", ["-1", "0,-4", "True", "true", True, [True], "0x10", "1:30", "4-0", "0-", "1.5", "0..4"]
+)
 def test_seeds_that_mean_nothing_are_refused_in_words(typed):
     for ask in (lambda: training(seeds=typed), lambda: report_config("dataset_study", seeds=typed)):
         with pytest.raises(GannbError, match=r"seeds=.*(0-4|a list as 0,1,2|not True or False)"):
@@ -236,7 +238,9 @@ def test_seeds_that_mean_nothing_are_refused_in_words(typed):
 @pytest.mark.parametrize("name", ["epochs", "limit", "batch_size", "nz", "size"])
 def test_whole_numbers_are_read_in_one_way(name):
     for typed in ("020", " 20 ", "2e1", "20.", 20, 20.0):
-        given = {name: typed} if name != "size" else {name: str(typed).replace("20", "32").replace("2e1", "32")}
+        given = (
+            {name: typed} if name != "size" else {name: str(typed).replace("20", "32").replace("2e1", "32")}
+        )
         assert getattr(training(**given), name) in (20, 32)
     for wrong in (True, "True", "0x14", "1:30", "2.5", 2.5, "20 images", "1,000", "twenty", float("nan")):
         with pytest.raises(GannbError, match=f"{name}="):
@@ -247,7 +251,13 @@ def test_other_values_are_read_in_one_way():
     assert training(compile="yes").compile is True and training(compile=0).compile is False
     assert training(limit="none").limit is None and training(lr_G="2e-4").lr_G == 2e-4
     assert training(classes="[a,b]").classes == training(classes="a, b").classes == ["a", "b"]
-    for wrong in ({"lr_G": "nan"}, {"lr_G": "0,1"}, {"compile": "perhaps"}, {"classes": [True]}, {"beta1": True}):
+    for wrong in (
+        {"lr_G": "nan"},
+        {"lr_G": "0,1"},
+        {"compile": "perhaps"},
+        {"classes": [True]},
+        {"beta1": True},
+    ):
         with pytest.raises(GannbError, match=next(iter(wrong))):
             training(**wrong)
     with pytest.raises(GannbError, match="fractions"):
@@ -260,7 +270,10 @@ def test_an_existing_path_needs_no_prefix(tmp_path, monkeypatch):
     assert training(dataset="pics").dataset == "folder:pics"
     assert training(dataset=str(tmp_path / "pics")).dataset == f"folder:{tmp_path}/pics"
     (tmp_path / "digits").mkdir()
-    assert training(dataset="digits").dataset == "digits" and training(dataset="./digits").dataset == "folder:./digits"
+    assert (
+        training(dataset="digits").dataset == "digits"
+        and training(dataset="./digits").dataset == "folder:./digits"
+    )
     sets = report_config("dataset_study", datasets="pics,digits,pics@a").config.datasets
     assert sets == ["folder:pics", "digits", "folder:pics@a"]
     for missing in ("no/such", "~/no-such", "x.zip", "folder:no/such/x.zip"):

@@ -255,7 +255,10 @@ def test_history_mean_does_not_hide_nan():
         h["loss_d"]
 
 
-@pytest.mark.parametrize("lengths, words", [((5, 5), "only 5"), ((0, 0), "only 0"), ((7, 7), "more"), ((6, 0), "epoch 2 has only 0")])
+@pytest.mark.parametrize(
+    "lengths, words",
+    [((5, 5), "only 5"), ((0, 0), "only 0"), ((7, 7), "more"), ((6, 0), "epoch 2 has only 0")],
+)
 def test_an_epoch_of_another_length_is_refused(lengths, words):
     "A short, a long and an empty loader, and one that can be walked through once only."
     G, D = Generator(16, 1, 4, 4), Discriminator(16, 1, 4)
@@ -274,4 +277,6 @@ def test_an_epoch_of_another_length_is_refused(lengths, words):
     with pytest.raises(GannbError, match=f"steps_per_epoch=6, but .*{words}.*batches"):
         for tick in ticks:
             steps.append(tick.step)
-    assert steps == list(range(1, min(lengths[0], 6) + 1)), "what came before is right; nothing is trained beyond"
+    assert steps == list(range(1, min(lengths[0], 6) + 1)), (
+        "what came before is right; nothing is trained beyond"
+    )

@@ -39,7 +39,9 @@ class AugmentConfig(Checked):
     ndf: int = Field(16, ge=1)  # how wide D is
     lr: float | None = Field(None, gt=0, lt=1)  # of both networks; none: 0.001 below 32 pixels, else 0.0005
     augment: str = "color,translation,cutout"  # DiffAugment of the GANs; empty: none, the papers' way
-    network: Literal["softmax", "cnn", "resnet18", "effnet-lite0"] | None = None  # the classifier; none: effnet-lite0, for grey images cnn
+    network: Literal["softmax", "cnn", "resnet18", "effnet-lite0"] | None = (
+        None  # the classifier; none: effnet-lite0, for grey images cnn
+    )
     ordinary: str | None = None  # flip, crop, or both with a comma; none: both, for grey images crop
     clf_epochs: int = Field(10, ge=1)  # of the classifier that has most images; all make as many steps
     margin: float = Field(1.0, gt=0, lt=100)  # points of accuracy: smaller differences do not matter

@@ -122,8 +122,8 @@ def _training_images(cfg: TrainConfig, run: GanRun) -> ImageSet:
 
 
 def _known_images(cfg: TrainConfig | None, run: GanRun, given: str) -> ImageSet | None:
-    """What a run was trained on, where it is still there, or where `given` is the same folder in another place;
-    None where neither is so."""
+    """What a run was trained on, where it is still there, or where `given` is the same folder in another
+    place; None where neither is so."""
     places = [] if cfg is None else [cfg, cfg.having(dataset=given)]
     for place in places:
         try:
@@ -156,7 +156,8 @@ def held_out_images(
     try:
         return load_held_out(cfg, cfg.data_root, on_error=cfg.on_error), trained
     except GannbError as e:
-        raise GannbError(f"No image of {cfg.dataset} was held out: {e} Name other images with --data.") from None
+        why = f"No image of {cfg.dataset} was held out: {e}"
+        raise GannbError(f"{why} Name other images with --data.") from None
 
 # %% ../../nbs/18_commands.compare.ipynb #1abdf7bf
 def _given_images(name: str, run: GanRun, data_root: str | None) -> ImageSet:

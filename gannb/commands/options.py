@@ -13,8 +13,9 @@ import os
 import sys
 import textwrap
 import tokenize
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -24,7 +25,8 @@ from ..base import GannbError, nearest
 from ..config import Checked, parse_set
 
 # %% auto #0
-__all__ = ['PREFIX', 'GROUPS', 'comments', 'in_text', 'add_options', 'pairs', 'given', 'as_options', 'Parser', 'complete']
+__all__ = ['PREFIX', 'GROUPS', 'comments', 'in_text', 'add_options', 'pairs', 'given', 'as_options', 'Parser', 'names_and_paths',
+           'complete']
 
 # %% ../../nbs/18_commands.options.ipynb #0b3cac7b
 def _remarks(source: str) -> dict[int, tuple[str, bool]]:
@@ -39,9 +41,9 @@ def _remarks(source: str) -> dict[int, tuple[str, bool]]:
 
 def _comment(node: ast.stmt, remarks: Mapping[int, tuple[str, bool]]) -> str:
     "The comment behind a field, or the lines of comment above it."
-    behind = remarks.get(node.end_lineno or 0)
-    if behind and not behind[1]:
-        return behind[0]
+    inside = (remarks.get(n, ("", True)) for n in range(node.end_lineno or 0, node.lineno - 1, -1))
+    if behind := next((text for text, alone in inside if not alone), ""):
+        return behind
     lines, at = [], node.lineno - 1
     while at in remarks and remarks[at][1]:
         lines.insert(0, remarks[at][0])
@@ -126,11 +128,15 @@ def _add_option(group: Any, model: type[Checked], name: str, text: str) -> None:
     if annotation is bool:
         group.add_argument(flag, dest=dest, action=argparse.BooleanOptionalAction, default=None, help=text)
         return
-    group.add_argument(flag, dest=dest, action=_Once, metavar=_metavar(annotation), help=text)
+    shown = _metavar(annotation)
+    option = group.add_argument(flag, dest=dest, action=_Once, metavar=shown, help=text)
+    if "|" in shown:
+        option.completer = lambda **_: shown.split("|")  # for `complete`
 
 # %% ../../nbs/18_commands.options.ipynb #64160b81
 _GROUPS = {
-    "how long, how often": "epochs steps seeds batch_size batch_sizes drop_last grey_epochs side_steps preset",
+    "how long, how often": """preset epochs steps seeds batch_size batch_sizes drop_last grey_epochs
+        side_steps""",
     "images": """dataset datasets sources targets near classes split hold_out limit limits images fit size
         channels duplicates on_error data_root label_dataset size_dataset sizes fruits known""",
     "networks": "model concat_at nz ngf ndf extra_convs z_dist widths more_convs",
@@ -169,8 +175,9 @@ def given(
     args: argparse.Namespace,
     model: type[Checked],
 ) -> dict[str, Any]:
-    "The parameters that a command was given, as options and by `--set`. Raises `GannbError` for contradictions."
-    by_set, by_option = parse_set(args.set, model), parse_set([f"{k}={v}" for k, v in pairs(args).items()], model)
+    "The parameters that a command was given, either way. Raises `GannbError` for contradictions."
+    by_set = parse_set(args.set, model)
+    by_option = parse_set([f"{k}={v}" for k, v in pairs(args).items()], model)
     for name, value in by_option.items():
         if name in by_set and by_set[name] != value:
             raise GannbError(
@@ -231,6 +238,19 @@ def _dashed(word: str) -> str:
     return name.replace("_", "-") + eq + value if name.startswith("--") else word
 
 # %% ../../nbs/18_commands.options.ipynb #e0965c2b
+def names_and_paths(names: Sequence[str]) -> Callable[..., list[str]]:
+    "What a shell may complete where a name or a path is wanted: the names, folders, and zip files."
+
+    def found(prefix: str, **_: Any) -> list[str]:
+        beside = Path(prefix).expanduser().parent if "/" in prefix else Path()
+        start = prefix.rpartition("/")[0] + "/" if "/" in prefix else ""
+        places = [p for p in beside.glob("*") if p.is_dir() or p.suffix == ".zip"]
+        paths = [f"{start}{p.name}{'/' * p.is_dir()}" for p in places]
+        return [word for word in (*names, *paths) if word.startswith(prefix)]
+
+    return found
+
+
 def complete(parser: argparse.ArgumentParser) -> None:
     "Answer a shell that asks for completion, where argcomplete is installed; see docs/commands.md."
     if "_ARGCOMPLETE" not in os.environ:

@@ -82,11 +82,15 @@ def fitted(
     free, notes, root = "batch_size" not in cfg.model_fields_set, [], store.data_root(cfg.data_root)
     if gan.holds_out(cfg, root, on_error=cfg.on_error) and _begun_with_all(cfg, out):
         cfg = cfg.having(hold_out=False)
-        notes.append("this training was begun with all images: none is held out, --data names those that judge")
+        notes.append(
+            "this training was begun with all images: none is held out, --data names those that judge"
+        )
     n = len(gan.load_images(cfg, root, on_error=cfg.on_error))
     if free and n < cfg.batch_size:
         size = max(2, 2 ** int(math.log2(max(n // 2, 2))))
-        notes.append(f"batch_size={size}: the usual {cfg.batch_size} is more than the {n} images (--batch-size)")
+        notes.append(
+            f"batch_size={size}: the usual {cfg.batch_size} is more than the {n} images (--batch-size)"
+        )
         cfg = cfg.having(batch_size=size)
     return cfg, notes
 

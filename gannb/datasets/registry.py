@@ -15,7 +15,14 @@ from ..base import GannbError, check_choice, fmt_bytes, nearest, stable_hash
 from ..data import ImageSet
 from ..fetch import fetch
 from ..files import Source, holds_idx
-from ..store import cache_dir, check_free_disk, data_root as default_root, folder_lock, make_folder, read_json
+from gannb.store import (
+    cache_dir,
+    check_free_disk,
+    data_root as default_root,
+    folder_lock,
+    make_folder,
+    read_json,
+)
 from .by_hand import COMPCARS, FFHQ
 from .catalogue import catalogue, find_path, find_source, parse_name
 from .celeba import CELEBA
@@ -118,7 +125,7 @@ def as_name(
     name_or_path: str,  # a name, folder:PATH, idx:PATH, or simply a path; perhaps with @CLASS+CLASS after it
     root: str | Path | None,  # whose catalogue.yaml has names of its own
 ) -> str:
-    "A data set as `load` takes it: a path that exists becomes folder:PATH or idx:PATH; a known name comes first."
+    "A data set as `load` takes it: a path that exists becomes folder:PATH or idx:PATH. A name comes first."
     base, at, classes = name_or_path.rpartition("@")
     if not name_or_path.strip() or parse_name(name_or_path)[0] != "name":
         return name_or_path

@@ -132,8 +132,8 @@ def settled(
     seed: int = 0,
     folder: str | Path | None = None,  # where the run lives; None: its place in the store
 ) -> GanConfig:
-    """The config with its number of CPU threads. A training that was begun goes on with the number that it was
-    begun with, though fewer or more processors are free now: the number is part of its bytes."""
+    """The config with its number of CPU threads. A training that was begun goes on with the number that it
+    was begun with, though fewer or more processors are free now: the number is part of its bytes."""
     if cfg.threads or resolve_device(cfg.device) != "cpu":
         return cfg
     now = _threads(cfg)
@@ -147,7 +147,9 @@ def _load_part(cfg: GanConfig, data_root: str | Path | None, **options: Any) -> 
     return load(cfg.dataset, classes=cfg.classes or None, data_root=data_root, **shape, **options)
 
 # %% ../../nbs/15_stages.gan.ipynb #11325e14
-def _parts(cfg: GanConfig, data_root: str | Path | None, on_error: str = "raise", **_: Any) -> tuple[str, ...]:
+def _parts(
+    cfg: GanConfig, data_root: str | Path | None, on_error: str = "raise", **_: Any
+) -> tuple[str, ...]:
     "The parts that a config's data set has by itself: train, val, test; none of them where it is one heap."
     shape = {k: getattr(cfg, k) for k in ("size", "channels", "fit")}
     return parts_of(cfg.dataset, data_root=data_root, on_error=on_error, **shape)
@@ -158,7 +160,7 @@ def holds_out(
     data_root: str | Path | None = None,
     **options: Any,  # of `datasets.registry.load`
 ) -> bool:
-    "Is a part split off before training? Where a set of one's own has a train part, and neither test nor val."
+    "Is a part split off before training? So where a set of one's own has a train part, no test and no val."
     own = cfg.dataset.startswith(("folder:", "idx:"))
     if not own or cfg.split != "train" or not getattr(cfg, "hold_out", False):
         return False
@@ -172,7 +174,7 @@ def _side(cfg: GanConfig, data_root: str | Path | None, split: str, **options: A
     try:
         side = held_out(whole, Choice(split, cfg.classes or None), PLAIN)
     except GannbError as e:
-        raise GannbError(f"{e} Or give --no-hold-out: then --data has to name the images that judge.") from None
+        raise GannbError(f"{e} Or give --no-hold-out: then --data has to name the judging images.") from None
     return side.select(cfg.classes or None)
 
 # %% ../../nbs/15_stages.gan.ipynb #f07b2099
@@ -203,8 +205,8 @@ def load_held_out(
     data_root: str | Path | None = None,
     **options: Any,  # of `datasets.registry.load`
 ) -> ImageSet:
-    """The images that judge a training of `cfg`, of the same classes, size and channels: the test part; the val
-    part where there is none; what was split off where there is neither. Raises `GannbError` for none of them."""
+    """The images that judge a training of `cfg`, of the same classes, size and channels: the test part; the
+    val part where there is none; what was split off where there is neither. Raises `GannbError` for none."""
     if holds_out(cfg, data_root, **options):
         return _side(cfg, data_root, "test", **options)
     parts = _parts(cfg, data_root, **options)
@@ -587,8 +589,8 @@ def check_compiler(cfg: GanConfig) -> None:
     wanted = (os.environ[variable],) if os.environ.get(variable) else usual
     if not any(shutil.which(name) for name in wanted):
         raise GannbError(
-            f"compile=true needs a C++ compiler, and {' or '.join(wanted)} is not found here (the environment "
-            f"variable {variable} may name another one). Leave compile out: it changes the speed, nothing else."
+            f"compile=true needs a C++ compiler, and {' or '.join(wanted)} is not found here (the variable "
+            f"{variable} of the environment may name another). Leave compile out: it only changes the speed."
         )
 
 # %% ../../nbs/15_stages.gan.ipynb #4c247238
