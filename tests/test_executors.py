@@ -280,7 +280,7 @@ def test_where_it_runs_changes_no_result(address):
 
 @pytest.mark.parametrize("given", ["process", "dask://127.0.0.1:8786"])
 def test_executor_on_the_command_line(given):
-    line = ["reproduce", "fruits", "--executor", given, "--set", "executor=process"]
+    line = ["reproduce", "fruits", "--executor", given, "--set", f"executor={given}"]
     (request, parameters), *_ = _requests(parser().parse_args(line))
     assert request.config.executor == parameters["executor"] == given
     (request, parameters), *_ = _requests(parser().parse_args(["reproduce", "fruits"]))
