@@ -16,7 +16,7 @@ PARTS = "store plot fetch pixels tars files data datasets augment models damage"
 PARTS += "train sample features metrics copies extract probes classify layers similar".split()
 LEDGER = "intervals words claims table said rules controls names judge network check distance people".split()
 LEDGER = [f"ledger.{room}" for room in LEDGER]
-BELOW_STAGES = ("base", *PARTS, "ledger", "config")
+BELOW_STAGES = ("base", *PARTS, "ledger", "typed", "config")
 RUNS = ("stages.run", "stages.gan", "stages.grid", "stages.arms")
 SCORES = (*RUNS, "stages.features", "stages.judges", "stages.score")
 REPORT = ("base", "store", "plot", "ledger", "config")
@@ -58,7 +58,8 @@ TABLE = {
     "ledger.network": (13, (*GROUND, *LEDGER[:9])),
     "ledger.check": (13, (*GROUND, *LEDGER[:10])),
     "ledger.distance": (13, (*GROUND, *LEDGER[:3])),
-    "config": (14, (*STORES, "datasets")),
+    "typed": (14, ()),
+    "config": (14, (*STORES, "datasets", "typed")),
     "stages.run": (15, BELOW_STAGES),
     "stages.live": (15, BELOW_STAGES),
     "stages.gan": (15, (*BELOW_STAGES, "stages.run", "stages.live")),
@@ -113,7 +114,7 @@ for _paper in PAPERS:
     TABLE["studies.registry"] = (_number, (*_rooms, f"studies.{_paper}.plan"))
 NUMBER = {room: number for room, (number, _) in TABLE.items()}
 MAY_IMPORT = {room: rooms for room, (_, rooms) in TABLE.items()}
-WITHOUT_TORCH = {"base", "store", "plot", "data", "files", "fetch", "datasets", "damage", "config"}
+WITHOUT_TORCH = {"base", "store", "plot", "data", "files", "fetch", "datasets", "damage", "typed", "config"}
 WITHOUT_TORCH |= {"studies.registry"}
 WITHOUT_TORCH |= set(LEDGER) | {room for room in TABLE if room.endswith(".plan")}
 NEEDS_TORCH = {"torch", "torchvision", "torchmetrics", "torch_fidelity", "timm", "safetensors.torch"}

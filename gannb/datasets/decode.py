@@ -21,7 +21,7 @@ from ..base import GannbError, check_channels, check_choice, check_size, stable_
 from ..data import open_cache, seal_cache
 from ..files import Contents, Source
 from ..pixels import DECODERS, MENDED, RULE, Told, bits_for, memory_needed, pages_of, to_square
-from ..store import cache_dir, check_free_disk, folder_lock, new_folder
+from ..store import cache_dir, check_free_disk, folder_lock, new_folder, processors
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -91,7 +91,7 @@ def in_parallel(
 
     chunks, results = [range(a, min(a + 64, n)) for a in range(0, n, 64)], []
     with (
-        ThreadPoolExecutor(os.cpu_count()) as pool,
+        ThreadPoolExecutor(processors()) as pool,
         tqdm(total=n, desc=title, disable=not progress, **_BAR) as bar,
     ):
         try:
