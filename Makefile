@@ -2,7 +2,7 @@
 #   make reproduce PAPERS=dataset_study PRESET=quick     make install PYTHON=python3.12
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install reproduce test test-browser lab bench prepare clean
+.PHONY: help install reproduce test test-browser test-storm lab docs bench prepare clean
 
 PYTHON ?=
 PINNED ?=
@@ -21,8 +21,10 @@ endif
 help:
 	@echo 'make reproduce   the reports, on handwritten digits, about 7 minutes for all (PAPERS=dataset_study PRESET=quick|desk|paper)'
 	@echo 'make test        everything that must hold: lint, notebooks, tests (up to 20 minutes)'
+	@echo 'make test-storm    damaged files by the thousand, trainings killed at every file operation (slow)'
 	@echo 'make lab         JupyterLab, at a page that says where to begin'
 	@echo 'make test-browser  the lab and the pages in a real browser (needs Chromium; screenshots in outputs/screenshots/)'
+	@echo 'make docs        the documentation site, offline, into _docs/site (a minute)'
 	@echo 'make bench       speed, as ratios measured in one run'
 	@echo 'make prepare     after editing notebooks: export, clean, README, lint, test'
 	@echo 'make install     only the set-up: .venv with everything (PYTHON=python3.12 chooses the interpreter)'
@@ -67,8 +69,15 @@ test: install
 test-browser: install
 	@$(BIN)/python tools/browser.py
 
+# Slow, and no part of `make test`: damaged files by the thousand, and trainings killed at every file operation.
+test-storm: install
+	@set -e; for file in tests/storm/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
 lab: install
 	@$(BIN)/python tools/lab.py
+
+docs: install
+	@$(BIN)/python tools/docs/build.py _docs
 
 bench: install
 	@set -e; for file in bench/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done

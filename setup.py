@@ -25,7 +25,7 @@ setup(
     package_data={cfg["lib_name"]: ["templates/**/*"]},
     install_requires=cfg["requirements"].split(),
     extras_require={
-        name: cfg[f"{name}_requirements"].split() for name in ("dev", "kaggle", "cluster", "classroom")
+        name: cfg[f"{name}_requirements"].split() for name in ("dev", "kaggle", "cluster", "classroom", "heif")
     },
     entry_points={"console_scripts": cfg["console_scripts"].split("\n")},
     classifiers=[

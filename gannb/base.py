@@ -240,4 +240,4 @@ def stable_hash(
     import json
 
     text = json.dumps(x, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:digits]
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:digits]

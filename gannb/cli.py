@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import re
 import shlex
 import sys
 import time
@@ -17,21 +16,38 @@ from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from . import store
-from .base import GannbError, check_choice, fmt_bytes, fmt_time, stable_hash
+from .base import GannbError, check_choice, fmt_bytes
 from .commands.augment_plan import AugmentConfig
-from .config import CHANGES_NO_RESULT, Checked, Report, TrainConfig, checked, parse_set
-from .datasets.registry import available, check, get, missing, table
+from gannb.commands.options import (
+    Parser,
+    add_options,
+    as_options,
+    complete,
+    given as given_values,
+    names_and_paths,
+)
+from gannb.config import (
+    CHANGES_NO_RESULT,
+    DATA_SETS,
+    Checked,
+    Report,
+    TrainConfig,
+    checked,
+    split_spec,
+    with_prefix,
+)
+from .datasets.registry import DATASETS, available, check, check_classes, get, missing, table
 from .datasets.page import format_check
-from .studies.registry import PRESETS, REPORTS, report_config
+from .studies.registry import REPORTS, report_config
+from .typed import number, whole_number
 
 if TYPE_CHECKING:
-    from gannb.data import ImageSet
     from gannb.stages.run import GanRun
 
 # %% auto #0
 __all__ = ['RUN_HELP', 'STOPPED', 'train_command', 'watch_command', 'ask_command', 'score_command', 'find_template', 'reproduce',
            'reproduce_command', 'ledger_command', 'data_command', 'sample_command', 'compare_command', 'probe_command',
-           'augment_command', 'store_command', 'doctor_command', 'parser', 'main']
+           'augment_command', 'store_command', 'doctor_command', 'parser', 'speak_anywhere', 'main']
 
 # %% ../nbs/20_cli.ipynb #7419cee1
 def _say_run(run: GanRun) -> None:
@@ -44,36 +60,38 @@ def _say_run(run: GanRun) -> None:
 # %% ../nbs/20_cli.ipynb #a4839476
 def _train_again(args: argparse.Namespace, epochs: int) -> str:
     "The command that goes on to so many epochs."
-    settings = [word for pair in args.set if not pair.startswith("epochs=") for word in ("--set", pair)]
-    out = ["--out", args.out] if args.out else []
-    return shlex.join(["gannb", "train", args.dataset, *settings, *out, "--set", f"epochs={epochs}"])
+    out = ["--out", str(Path(args.out).expanduser())] if args.out else []
+    return shlex.join(
+        ["gannb", "train", args.dataset, *as_options(args, ("epochs",)), *out, "--epochs", str(epochs)]
+    )
 
 # %% ../nbs/20_cli.ipynb #559ea748
-def _asked_for(model: type[Checked], dataset: str, pairs: list[str], verb: str) -> Any:
+def _asked_for(model: type[Checked], dataset: str, args: argparse.Namespace, verb: str) -> Any:
     """What a command was asked for; `dataset`: its first argument.
     Raises `GannbError` for an unknown name or a value that cannot be."""
-    if any(p.partition("=")[0].strip() == "dataset" for p in pairs):
+    if any(p.partition("=")[0].strip() == "dataset" for p in args.set):
         raise GannbError(
             f"the data set is the first argument ({dataset!r}); --set dataset=... would {verb} another."
         )
-    return checked(model, {"dataset": dataset} | parse_set(pairs, model), "--set")
+    return checked(model, {"dataset": dataset} | given_values(args, model), "--set")
 
 
 def train_command(args: argparse.Namespace) -> int:
     "Train with every seed, in one run folder."
-    cfg: TrainConfig = _asked_for(TrainConfig, args.dataset, args.set, "train")
+    cfg: TrainConfig = _asked_for(TrainConfig, args.dataset, args, "train")
     from gannb.commands import train
 
+    cfg, notes = train.fitted(cfg, args.out)
     data, folder = train.prepare(cfg, args.out)
     disk = train.say_plan(cfg, data, folder)
+    print(*(f"note: {note}\n" for note in notes), sep="", end="")
     if args.dry_run:
         return 0
     store.check_free_disk(folder, disk)
     runs = train.train_seeds(cfg, data, folder, args.show)
     for run in runs:
         _say_run(run)
-    again = _train_again(args, cfg.epochs * 2)
-    print(f"Run folder: {folder}\nMore epochs (goes on from here): {again}")
+    print(*train.next_steps(runs, folder, _train_again(args, cfg.epochs * 2)), sep="\n")
     return 1 if any(r.diverged for r in runs) else 0
 
 # %% ../nbs/20_cli.ipynb #f7b1384a
@@ -199,23 +217,34 @@ def _requests(args: argparse.Namespace) -> list[tuple[Report, dict[str, Any]]]:
         check_choice("paper", paper, REPORTS)
     found = []
     for paper in args.papers or exist or list(REPORTS):
-        given = parse_set(args.set, REPORTS[paper])
-        if args.preset:
-            given["preset"] = args.preset
-        if args.executor is not None:
-            given["executor"] = args.executor
-        found.append((report_config(paper, **given), given))
+        values = given_values(args, REPORTS[paper])
+        found.append((report_config(paper, **values), values))
     return found
+
+# %% ../nbs/20_cli.ipynb #b3666f71
+def _classes_of(config: Any) -> list[tuple[str, list[str]]]:  # data set, classes
+    "Which classes of which data set a report names."
+    found = []
+    for field in config.__class__.model_fields.keys() & set(DATA_SETS):
+        value = getattr(config, field)
+        found += [split_spec(spec) for spec in (value if isinstance(value, list) else [value]) if spec]
+    for field in ("classes", "share_classes", "fruits"):
+        if names := getattr(config, field, []):
+            found.append((config.dataset, names))
+    return [(name, classes) for name, classes in found if classes]
 
 # %% ../nbs/20_cli.ipynb #733d641d
 def _check_request(request: Report) -> None:
-    "Raises `GannbError` where the notebook, the data or the place for the outputs is missing."
+    "Raises `GannbError` where the notebook, the data, a class or the place for the outputs is missing."
     find_template(request.paper)
     root = store.data_root(request.config.data_root)
     store.check_place(store.outputs_dir() / request.paper)
     gone = [name for name in dict.fromkeys(request.config.data_sets) if available(name, root) is None]
     if gone and (request.config.needs_every_set or len(gone) == len(set(request.config.data_sets))):
         raise missing(gone[0], root)
+    for name, classes in _classes_of(request.config):
+        if name not in gone:
+            check_classes(name, classes, root)
 
 # %% ../nbs/20_cli.ipynb #38174505
 def reproduce_command(args: argparse.Namespace) -> int:
@@ -349,7 +378,7 @@ def probe_command(args: argparse.Namespace) -> int:
     from gannb.commands.probe import lines, picture_place, probe_run, save_picture, sentence
 
     out = picture_place(args.out or default)
-    found = probe_run(args.run_name, args.dataset, args.split, args.limit)
+    found = probe_run(args.run_name, with_prefix(args.dataset, None), args.split, args.limit)
     for note in found.images.notes:
         print(f"note: {note}")
     print(*lines(found), sep="\n")
@@ -365,15 +394,14 @@ def _augment_folder(cfg: AugmentConfig) -> Path:
 
 def _augment_again(args: argparse.Namespace) -> str:
     "The command that gives an answer again."
-    settings = [word for pair in args.set for word in ("--set", pair)]
     places = [w for name in ("out", "export") if (v := getattr(args, name)) for w in (f"--{name}", v)]
-    return shlex.join(["gannb", "augment", args.source, *settings, *places])
+    return shlex.join(["gannb", "augment", args.source, *as_options(args), *places])
 
 # %% ../nbs/20_cli.ipynb #augcli02
 def augment_command(args: argparse.Namespace) -> int:
     "Say whether fakes help, and write the page."
     started = time.monotonic()
-    cfg: AugmentConfig = _asked_for(AugmentConfig, args.source, args.set, "take")
+    cfg: AugmentConfig = _asked_for(AugmentConfig, args.source, args, "take")
     store.data_root(cfg.data_root)
     folder = store.check_place(Path(args.out).expanduser() if args.out else _augment_folder(cfg))
     from gannb.commands.augment import augment, check_export, write_fakes
@@ -437,29 +465,37 @@ def doctor_command(args: argparse.Namespace) -> int:
 
     return doctor(args.golden, lambda line: print(line, flush=True))
 
+# %% ../nbs/20_cli.ipynb #b01b76ab
+def _whole(text: str) -> int:
+    "A whole number of an option. Raises argparse's own error with words that say how to write it."
+    try:
+        return whole_number(text)
+    except ValueError as e:
+        raise argparse.ArgumentTypeError(f"{e}; this is {text!r}") from None
+
+
+def _number(text: str) -> float:
+    "A number of an option. Raises as `_whole`."
+    try:
+        return number(text)
+    except ValueError as e:
+        raise argparse.ArgumentTypeError(f"{e}; this is {text!r}") from None
+
 # %% ../nbs/20_cli.ipynb #4d5ae281
-def _set_option(command: argparse.ArgumentParser, text: str) -> None:
-    "`--set NAME=VALUE`, any number of times."
-    command.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help=text)
-
-
-def _names_of(model: type[Checked]) -> str:
-    "The parameters that `--set` takes, for a help text."
-    return f"one of: {', '.join(name for name in model.model_fields if name != 'dataset')}"
-
-
 def _train_options(sub: Any) -> None:
     "The options of `gannb train`."
     command = sub.add_parser(
         "train",
         help="train a DCGAN on a data set or on your own images",
         description=(
-            "Train on anything `gannb data list` names, on folder:PATH (a folder or zip of images) or "
-            "idx:PATH. Killed or stopped, the same command goes on."
+            "Train on anything `gannb data list` names, or on a folder or zip of your own images. "
+            "Killed or stopped, the same command goes on."
         ),
+        usage="gannb train [options] DATASET",
     )
-    command.add_argument("dataset", help="a name, folder:PATH or idx:PATH")
-    _set_option(command, _names_of(TrainConfig))
+    first = command.add_argument("dataset", metavar="DATASET", help="a name, or a folder or zip of images")
+    first.completer = names_and_paths(list(DATASETS))
+    add_options(command, {"train": TrainConfig})
     command.add_argument("--out", help="run folder (default: outputs/runs/NAME-HASH)")
     command.add_argument(
         "--show",
@@ -474,14 +510,23 @@ def _train_options(sub: Any) -> None:
 RUN_HELP = "a run folder (one seed or all of them), its name in outputs/runs, or a key in the store"
 
 
+def _run_argument(command: argparse.ArgumentParser) -> None:
+    "The first argument of commands that ask about a training."
+    runs = store.outputs_dir() / "runs"
+    first = command.add_argument("run_name", metavar="RUN", help=RUN_HELP)
+    first.completer = names_and_paths(
+        [p.name for p in runs.glob("*")] if "_ARGCOMPLETE" in os.environ else []
+    )
+
+
 def _watch_options(sub: Any) -> None:
     "The options of `gannb watch` and `gannb ask`."
     command = sub.add_parser("watch", help="how far a training is, and whether it is alive")
-    command.add_argument("run_name", metavar="RUN", help=RUN_HELP)
+    _run_argument(command)
     command.add_argument("--follow", action="store_true", help="go on until nobody trains")
     command.set_defaults(run=watch_command)
     command = sub.add_parser("ask", help="ask a running training to pause, to go on or to stop")
-    command.add_argument("run_name", metavar="RUN", help=RUN_HELP)
+    _run_argument(command)
     command.add_argument("wish", choices=("pause", "go-on", "stop"), help="stop saves first")
     command.set_defaults(run=ask_command)
 
@@ -493,8 +538,8 @@ def _score_options(sub: Any) -> None:
         help="how the pictures of a training get better, epoch by epoch",
         description="Every kept generator against images that no training has seen.",
     )
-    command.add_argument("run_name", metavar="RUN", help=RUN_HELP)
-    command.add_argument("--n", type=int, default=500, help="fakes, and held-out images at most (500)")
+    _run_argument(command)
+    command.add_argument("--n", type=_whole, default=500, help="fakes, and held-out images at most (500)")
     command.add_argument("--data", help="judging images: a name, folder:PATH or idx:PATH")
     command.add_argument("--follow", action="store_true", help="beside a training, until it ends")
     command.set_defaults(run=score_command)
@@ -509,17 +554,10 @@ def _reproduce_options(sub: Any) -> None:
             "Run report notebooks: all that exist, or those named. Run again, only what is missing is "
             "computed."
         ),
+        usage="gannb reproduce [options] [PAPER ...]",
     )
     command.add_argument("papers", nargs="*", metavar="PAPER", help=f"one or more of: {', '.join(REPORTS)}")
-    command.add_argument(
-        "--preset", help=f"one of: {', '.join(next(iter(PRESETS.values())))} (default quick)"
-    )
-    command.add_argument(
-        "--executor",
-        metavar="WHERE",
-        help="where trainings run: process (this machine, the default) or dask://HOST:PORT, a Dask scheduler",
-    )
-    _set_option(command, "override one parameter of the report, for example epochs=3")
+    add_options(command, REPORTS, ())
     command.set_defaults(run=reproduce_command)
 
 # %% ../nbs/20_cli.ipynb #27d9fad0
@@ -577,12 +615,14 @@ def _sample_options(sub: Any) -> None:
             "generator (.safetensors with its card)"
         ),
     )
-    command.add_argument("--n", type=int, help="how many images (64), or paths with --interpolate (8)")
-    command.add_argument("--seed", type=int, default=0, help="of the draw (0)")
-    command.add_argument("--epoch", type=int, metavar="E", help="G after so many epochs (default: the last)")
+    command.add_argument("--n", type=_whole, help="how many images (64), or paths with --interpolate (8)")
+    command.add_argument("--seed", type=_whole, default=0, help="of the draw (0)")
+    command.add_argument(
+        "--epoch", type=_whole, metavar="E", help="G after so many epochs (default: the last)"
+    )
     command.add_argument(
         "--interpolate",
-        type=int,
+        type=_whole,
         metavar="K",
         help="paths of K images from one point of the noise to another",
     )
@@ -629,9 +669,11 @@ def _compare_options(sub: Any) -> None:
         ),
     )
     command.add_argument(
-        "--n", type=int, default=1000, help="fakes a seed, and held-out images at most (1000)"
+        "--n", type=_whole, default=1000, help="fakes a seed, and held-out images at most (1000)"
     )
-    command.add_argument("--margin", type=float, default=0.0, help="differences up to this do not matter (0)")
+    command.add_argument(
+        "--margin", type=_number, default=0.0, help="differences up to this do not matter (0)"
+    )
     command.add_argument(
         "--out", metavar="FOLDER", help="where the page goes (default: outputs/compare/A-vs-B-METRIC)"
     )
@@ -661,7 +703,7 @@ def _probe_options(sub: Any) -> None:
         choices=("train", "test", "val", "all"),
         help="which part is asked about (default: test for the set that the GAN learnt from, else all)",
     )
-    command.add_argument("--limit", type=int, metavar="N", help="at most so many images")
+    command.add_argument("--limit", type=_whole, metavar="N", help="at most so many images")
     command.add_argument("--out", metavar="FILE", help="where the picture goes (default: outputs/probes)")
     command.set_defaults(run=probe_command)
 
@@ -676,9 +718,10 @@ def _augment_options(sub: Any) -> None:
             "images that nothing has seen. Needs labels: a folder a class. Killed or stopped, the same "
             "command goes on."
         ),
+        usage="gannb augment [options] SOURCE",
     )
-    command.add_argument("source", metavar="SOURCE", help="a name, folder:PATH or idx:PATH, with labels")
-    _set_option(command, _names_of(AugmentConfig))
+    command.add_argument("source", metavar="SOURCE", help="a name, or a folder or zip with a folder a class")
+    add_options(command, {"augment": AugmentConfig})
     command.add_argument("--out", metavar="FOLDER", help="where the page goes (default: outputs/augment/...)")
     command.add_argument("--export", metavar="FOLDER", help="also write the fakes, labelled, as PNG files")
     command.add_argument("--dry-run", action="store_true", help="print the plan and its cost, train nothing")
@@ -697,7 +740,7 @@ def _store_options(sub: Any) -> None:
     gc = deeds.add_parser("gc", help="remove what no result needs: leftovers, old checkpoints, damaged files")
     gc.add_argument(
         "--keep-days",
-        type=float,
+        type=_number,
         default=0,
         metavar="N",
         help="leave alone what was written in the last N days",
@@ -725,12 +768,10 @@ def _doctor_options(sub: Any) -> None:
 # %% ../nbs/20_cli.ipynb #4f111afc
 def parser() -> argparse.ArgumentParser:
     "The whole command line."
-    top = argparse.ArgumentParser(
-        prog="gannb", description="DCGAN studies reproduced so that the numbers can be believed."
-    )
+    top = Parser(prog="gannb", description="DCGAN studies reproduced so that the numbers can be believed.")
     top.add_argument("--version", action="version", version=f"gannb {__version__}")
     sub = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add_options in (
+    for add in (
         _train_options,
         _watch_options,
         _score_options,
@@ -744,8 +785,15 @@ def parser() -> argparse.ArgumentParser:
         _store_options,
         _doctor_options,
     ):
-        add_options(sub)
+        add(sub)
     return top
+
+# %% ../nbs/20_cli.ipynb #9a113001
+def speak_anywhere() -> None:
+    "Lets any name be printed: what a console cannot show comes out as a backslash and digits."
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 # %% ../nbs/20_cli.ipynb #c871048a
 STOPPED = "Stopped. What was finished and the last checkpoint are kept; run the same command again to go on."
@@ -754,8 +802,11 @@ STOPPED = "Stopped. What was finished and the last checkpoint are kept; run the 
 def main(argv: list[str] | None = None) -> int:
     """Run one command. Exit status: 0 done, 1 done but something diverged, differs or is unreadable, 2 a
     mistake to mend, 130 stopped by Ctrl-C."""
-    args = parser().parse_args(argv)
+    speak_anywhere()
+    top = parser()
+    complete(top)
     try:
+        args = top.parse_args(argv)
         return args.run(args)
     except GannbError as e:
         print(f"gannb: {e}", file=sys.stderr)

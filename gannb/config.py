@@ -9,20 +9,21 @@ import os
 import re
 from collections.abc import MutableMapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .base import GannbError, check_dense_size, check_size, nearest, parse_policy, stable_hash
 from .datasets.catalogue import split_options
-from .datasets.registry import check_name
-from .store import data_root as default_root
+from .datasets.registry import as_name, check_name
+from .store import data_root as default_root, processors
+from .typed import as_list, as_names, read_as
 
 # %% auto #0
-__all__ = ['CHANGES_NO_RESULT', 'let_threads_sleep', 'Checked', 'checked', 'as_list', 'as_names', 'as_policy', 'falling_shares',
-           'check_dataset', 'Training', 'GanConfig', 'TrainConfig', 'check_seeds', 'gan_config', 'resolve_threads',
-           'check_executor', 'ReportConfig', 'ClassifyingReport', 'split_spec', 'Report', 'text_fields', 'parse_set']
+__all__ = ['DATA_SETS', 'CHANGES_NO_RESULT', 'let_threads_sleep', 'Checked', 'checked', 'as_policy', 'falling_shares',
+           'with_prefix', 'check_dataset', 'Training', 'GanConfig', 'TrainConfig', 'check_seeds', 'gan_config',
+           'resolve_threads', 'check_executor', 'ReportConfig', 'ClassifyingReport', 'split_spec', 'Report',
+           'parse_set']
 
 # %% ../nbs/14_config.ipynb #0072a151
 def let_threads_sleep(env: MutableMapping[str, str] = os.environ) -> None:
@@ -33,18 +34,27 @@ def let_threads_sleep(env: MutableMapping[str, str] = os.environ) -> None:
 let_threads_sleep()
 
 # %% ../nbs/14_config.ipynb #ba18e800
+# parameters that name data sets: an existing folder or file among them needs no prefix
+DATA_SETS = ("dataset", "datasets", "sources", "targets", "near", "label_dataset", "size_dataset", "known")
+
+
 class Checked(BaseModel):
     "A frozen set of parameters that knows no others than its own."
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _paths(cls, values: Any) -> Any:
+        named = {k: v for k, v in values.items() if k in DATA_SETS and k in cls.model_fields}
+        many = {k: cls.model_fields[k].annotation is not str for k in named}
+        root = values.get("data_root")
+        return values | {k: with_prefix(as_list(v) if many[k] else v, root) for k, v in named.items()}
+
     @field_validator("*", mode="before")
     @classmethod
-    def _no_bool_as_number(cls, v: Any, info: Any) -> Any:
-        wants_bool = cls.model_fields[info.field_name].annotation is bool
-        if isinstance(v, bool) and not wants_bool:
-            raise ValueError("a number or a word is wanted, not True or False")
-        return v
+    def _typed(cls, v: Any, info: Any) -> Any:
+        return read_as(cls.model_fields[info.field_name].annotation, v)
 
     def having(self, **changes: Any) -> Self:
         "A checked copy with other values. Raises `GannbError` for an unknown name or an impossible value."
@@ -57,11 +67,6 @@ class Checked(BaseModel):
         if v is not None:
             check_size(v)
         return v
-
-    @field_validator("seeds", mode="before", check_fields=False)
-    @classmethod
-    def _list(cls, v: Any) -> list:
-        return as_list(v)
 
     @field_validator("seeds", check_fields=False)
     @classmethod
@@ -87,19 +92,7 @@ def _in_words(model: type[Checked], err: Any, what: str) -> str:
     why = err["msg"].removeprefix("Value error, ")
     return f"{name}={err['input']!r}: {why}." if name else why
 
-# %% ../nbs/14_config.ipynb #78e2a348
-def as_list(v: Any) -> Any:
-    "Comma-separated text, one value or a sequence, as a list: `'0,1,2'`, `0` and `[0]` all work."
-    if isinstance(v, str):
-        return [p.strip() for p in v.split(",") if p.strip()]
-    return list(v) if isinstance(v, (list, tuple)) else [v]
-
 # %% ../nbs/14_config.ipynb #700fcb43
-def as_names(v: Any) -> list[str]:
-    "What `as_list` gives, as texts; none for None."
-    return [] if v is None else [str(name) for name in as_list(v)]
-
-
 def as_policy(v: Any) -> str:
     "The policies of DiffAugment in their order, with commas. Raises `GannbError` for an unknown one."
     return ",".join(parse_policy([] if v is None else as_list(v)))
@@ -111,37 +104,51 @@ def falling_shares(v: list[float]) -> list[float]:
         raise ValueError("shares are wanted that fall from 1 towards 0, for example 1,0.5,0.25")
     return v
 
+# %% ../nbs/14_config.ipynb #9bdd568b
+def with_prefix(
+    v: Any,  # a data set, or a list of them
+    data_root: str | None,
+) -> Any:
+    "Data sets as `datasets.registry.load` takes them: a path that exists gets its `folder:` or `idx:`."
+    if isinstance(v, list):
+        return [with_prefix(name, data_root) for name in v]
+    return as_name(v, _root(data_root)) if isinstance(v, str) else v
+
+
+def _root(data_root: str | None) -> Path | None:
+    "The data root; None where there is no such folder, which is said where data are opened."
+    try:
+        return default_root(data_root)
+    except GannbError:
+        return None
+
 # %% ../nbs/14_config.ipynb #10896cf7
 def check_dataset(name: str, data_root: str | None) -> None:
     "Raises `GannbError` unless `name` is a known data set, one of the root's own catalogue, folder: or idx:."
-    try:
-        root = default_root(data_root)
-    except GannbError:
-        root = None  # no such folder: said where data are opened
-    check_name(name, root)
+    check_name(name, _root(data_root))
 
 # %% ../nbs/14_config.ipynb #07e479f6
 class Training(Checked):
     "What every training has, whatever its data: networks, noise, optimisers, augmentation, device."
 
-    size: int = 64  # pixels, m x 2^k
-    nz: int = Field(100, ge=1)
-    ngf: int = Field(64, ge=1)
-    ndf: int = Field(64, ge=1)
+    size: int = 64  # pixels of a side: 16, 28, 32, 48, 64, 96, 112, 128 ... (4 to 7 times a power of 2)
+    nz: int = Field(100, ge=1)  # numbers in the noise that goes into G
+    ngf: int = Field(64, ge=1)  # feature maps of G in its last hidden layer: how wide it is
+    ndf: int = Field(64, ge=1)  # feature maps of D in its first layer: how wide it is
     extra_convs: int = Field(0, ge=0, le=16)  # further 3x3 convolutions in each network
-    z_dist: Literal["normal", "uniform"] = "normal"
+    z_dist: Literal["normal", "uniform"] = "normal"  # what the noise is drawn from
     augment: str = ""  # DiffAugment: color, translation, cutout, any of them with commas; empty: none
-    lr_G: float = Field(2e-4, gt=0, lt=1)
-    lr_D: float = Field(2e-4, gt=0, lt=1)
-    beta1: float = Field(0.5, ge=0, lt=1)
-    beta2: float = Field(0.999, ge=0, lt=1)
+    lr_G: float = Field(2e-4, gt=0, lt=1)  # step size of G's optimiser, Adam
+    lr_D: float = Field(2e-4, gt=0, lt=1)  # step size of D's optimiser
+    beta1: float = Field(0.5, ge=0, lt=1)  # of Adam: memory of the gradient
+    beta2: float = Field(0.999, ge=0, lt=1)  # of Adam: memory of its square
     d_steps: int = Field(1, ge=1, le=100)  # updates of D per batch
     g_steps: int = Field(1, ge=1, le=100)  # updates of G per batch
-    precision: Literal["fp32", "bf16"] = "fp32"
-    memory_format: Literal["channels_last", "contiguous"] = "channels_last"
-    compile: bool = False
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: int = Field(0, ge=0)  # CPU threads; 0: one per core
+    precision: Literal["fp32", "bf16"] = "fp32"  # bf16: faster on a GPU, not to the bit
+    memory_format: Literal["channels_last", "contiguous"] = "channels_last"  # how tensors lie
+    compile: bool = False  # torch.compile: slow to begin, then faster; needs a C++ compiler
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU where there is one
+    threads: int = Field(0, ge=0)  # CPU threads; 0: OMP_NUM_THREADS, or one for each core that may be used
 
     @field_validator("augment", mode="before")
     @classmethod
@@ -155,14 +162,14 @@ class GanConfig(Training):
     # which networks are trained; the conditional ones (all but dcgan) need labelled images
     model: Literal["dcgan", "cgan", "cdcgan", "cdcgan2"] = "dcgan"
     concat_at: int = Field(1, ge=1, le=6)  # cdcgan2: blocks of layers before image and label are joined
-    dataset: str  # a name of `gannb data list`, folder:PATH or idx:PATH
+    dataset: str  # a name of `gannb data list`, or a folder or zip of images
     classes: list[str] = []  # only these classes; empty: all
-    split: Literal["train", "test", "val", "all"] = "train"
-    limit: int | None = Field(None, ge=2)  # at most this many images
+    split: Literal["train", "test", "val", "all"] = "train"  # which part is trained on
+    limit: int | None = Field(None, ge=2)  # at most this many images; none: all
     fit: Literal["crop", "stretch"] = "crop"  # how a non-square image becomes square
-    channels: int | None = None  # 1 or 3; None: as the data
-    epochs: int = Field(20, ge=1)  # total; no part of a training's key
-    batch_size: int = Field(128, ge=2)
+    channels: int | None = None  # 1 (grey) or 3 (colour); none: as the data
+    epochs: int = Field(20, ge=1)  # in all: asked for more, a training goes on from where it ended
+    batch_size: int = Field(128, ge=2)  # images in a step
     drop_last: bool = False  # leave out the last, smaller batch of an epoch
 
     @field_validator("channels")
@@ -200,18 +207,22 @@ class GanConfig(Training):
 class TrainConfig(GanConfig):
     "A `gannb train` command: a training, its seeds and where the data are."
 
-    seeds: list[int] = [0]
-    data_root: str | None = None
-    # an undecodable file stops the load, or is skipped and listed
+    seeds: list[int] = [0]  # one training each: 0,1,2 or 0-4
+    data_root: str | None = None  # folder of data sets; none: GANNB_DATA
+    # a file that cannot be decoded stops the load, or is skipped and listed
     on_error: Literal["raise", "skip"] = "raise"
+    # a fifth of the images is kept for judging where a folder has a train part, and neither test nor val
+    hold_out: bool = True
 
 # %% ../nbs/14_config.ipynb #6ba203cc
-def check_seeds(seeds: list) -> list:
-    "`seeds` if there is at least one and none twice; otherwise a `ValueError`."
+def check_seeds(seeds: list[int]) -> list[int]:
+    "`seeds` if there is at least one, none twice and none below 0; otherwise a `ValueError`."
     if not seeds:
-        raise ValueError("at least one seed is needed, for example seeds=0,1,2")
+        raise ValueError("at least one seed is needed, for example seeds=0,1,2 or seeds=0-4")
     if len(set(seeds)) < len(seeds):
         raise ValueError("a seed is named twice; each seed is one independent training")
+    if min(seeds) < 0:
+        raise ValueError("seeds are whole numbers of 0 or more, for example 0,1,2 or 0-4")
     return seeds
 
 # %% ../nbs/14_config.ipynb #86b7f55c
@@ -221,8 +232,11 @@ def gan_config(**values: Any) -> GanConfig:
 
 # %% ../nbs/14_config.ipynb #dcc77c88
 def resolve_threads(threads: int) -> int:
-    "The number of CPU threads a run uses: as given, or one per core."
-    return threads or os.cpu_count() or 1
+    """The number of CPU threads a run uses: as given, else what OMP_NUM_THREADS says, else one for each
+    processor that this process may use."""
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # one number for each level
+    wished = int(first) if first.isdecimal() and first.isascii() and len(first) < 6 else 0
+    return threads or wished or processors()
 
 # %% ../nbs/14_config.ipynb #e1d00003
 def check_executor(v: str) -> str:
@@ -240,14 +254,14 @@ class ReportConfig(Training):
 
     needs_every_set: ClassVar[bool] = True  # False: a data set that is not here is named and left out
 
-    preset: Literal["smoke", "quick", "desk", "paper"] = "quick"
+    preset: Literal["smoke", "quick", "desk", "paper"] = "quick"  # where the other values come from
     epochs: int = Field(10, ge=1)  # each arm is trained at least this long
-    # ... and at least this many steps, so that all can be compared there; 0: no such floor
+    # each arm is trained at least this many steps too, so that all can be compared there; 0: no such floor
     steps: int = Field(0, ge=0)
-    seeds: list[int] = [0, 1, 2, 3, 4]
+    seeds: list[int] = [0, 1, 2, 3, 4]  # one training of each arm for each: 0,1,2 or 0-4
     jobs: int = Field(0, ge=0)  # trainings side by side; 0: one a core; it changes no result
     executor: str = ""  # process (or empty): workers of this machine; dask://HOST:PORT; it changes no result
-    data_root: str | None = None
+    data_root: str | None = None  # folder of data sets; none: GANNB_DATA
     # an undecodable file stops the load, or is skipped and listed in the report
     on_error: Literal["raise", "skip"] = "raise"
     # whose features judge; Inception is added where its weights are here
@@ -271,11 +285,11 @@ class ClassifyingReport(ReportConfig):
 
     # auto: ResNet-18 where its ImageNet weights are here, else EfficientNet-Lite0
     clf_network: Literal["auto", "resnet18", "effnet-lite0", "cnn", "softmax"] = "auto"
-    clf_finetune: Literal["head", "all"] = "head"
-    clf_pretrained: bool = True
+    clf_finetune: Literal["head", "all"] = "head"  # which layers of the classifier learn
+    clf_pretrained: bool = True  # the classifier begins with ImageNet weights
     clf_input: int = Field(64, ge=0)  # pixels that a pre-trained network is shown; 0: the images' own
-    clf_epochs: int = Field(10, ge=1)
-    clf_batch_size: int = Field(64, ge=2)
+    clf_epochs: int = Field(10, ge=1)  # of the classifiers
+    clf_batch_size: int = Field(64, ge=2)  # images in a step of the classifiers
     clf_download: bool = False  # whether ImageNet weights of ResNet-18 may be fetched
 
 # %% ../nbs/14_config.ipynb #d6f376ed
@@ -312,35 +326,20 @@ class Report(BaseModel):
         kept = {k: v for k, v in self.overrides.items() if k not in CHANGES_NO_RESULT}
         return self.config.preset + (f"-{stable_hash(kept, 8)}" if kept else "")
 
-# %% ../nbs/14_config.ipynb #29b329c6
-def text_fields(model: type[BaseModel]) -> set[str]:
-    "The parameters of a model that are texts or lists of texts: never read as numbers or truth values."
-
-    def holds_text(kind: Any) -> bool:
-        return kind is str or any(holds_text(k) for k in get_args(kind) if not isinstance(k, str))
-
-    return {name for name, field in model.model_fields.items() if holds_text(field.annotation)}
-
-# %% ../nbs/14_config.ipynb #42519cc5
-def _read_value(text: str) -> Any:
-    "A value as YAML reads it; a list without brackets stays text."
-    try:
-        value = yaml.safe_load(text) if text.strip() else ""
-    except yaml.YAMLError:
-        return text
-    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
-        return float(value)  # YAML 1.1 reads 2e-4 as text
-    if isinstance(value, (dict, list)) and "," in text and not text.strip().startswith("["):
-        return text.strip()
-    return value
-
 # %% ../nbs/14_config.ipynb #09d4c458
+def _read(model: type[BaseModel], name: str, text: str) -> Any:
+    "A text as a parameter takes it; the text itself where it cannot be read, or the parameter is not known."
+    try:
+        return read_as(model.model_fields[name].annotation, text) if name in model.model_fields else text
+    except ValueError:
+        return text
+
+
 def parse_set(
-    pairs: list[str],  # ["epochs=20", "seeds=0,1"]
+    pairs: list[str],  # ["epochs=20", "seeds=0-4"]
     model: type[BaseModel] | None = None,  # whose parameters they are; by default those of `gannb train`
 ) -> dict[str, Any]:
     "The pairs as a dictionary. Raises `GannbError` for anything but name=value, or a name given twice."
-    texts = text_fields(model or TrainConfig)
     out: dict[str, Any] = {}
     for pair in pairs:
         name, eq, text = pair.partition("=")
@@ -349,6 +348,5 @@ def parse_set(
             raise GannbError(f"--set {pair!r} is not of the form name=value, for example --set epochs=20.")
         if name in out:
             raise GannbError(f"--set {name} is given twice.")
-        # yes, 001 and 1e3 may be names of classes or folders
-        out[name] = text.strip() if name in texts else _read_value(text)
+        out[name] = _read(model or TrainConfig, name, text.strip())
     return out

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import matplotlib.style
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.markers import CARETLEFTBASE, CARETRIGHTBASE
@@ -29,6 +31,17 @@ __all__ = ['COLORS', 'WIDTH', 'DPI', 'SMALL', 'TEXT', 'HEAD', 'MAX_IMAGES', 'GAP
            'FOREST_TEXT', 'tile', 'untile', 'png', 'save_png', 'grid', 'beside', 'hero', 'curves', 'losses',
            'probabilities', 'seed_dots', 'gan_diagram', 'training_diagram', 'architecture', 'forest', 'filters',
            'feature_maps', 'gif']
+
+# %% ../nbs/02_plot.ipynb #e04c22a0
+def _by_our_settings(draw: Callable) -> Callable:
+    "The same function under matplotlib's own defaults: no figure depends on a user's matplotlibrc or style."
+
+    @wraps(draw)
+    def drawn(*args: Any, **options: Any) -> Any:
+        with matplotlib.style.context("default"):
+            return draw(*args, **options)
+
+    return drawn
 
 # %% ../nbs/02_plot.ipynb #71f5e9a1
 COLORS = {
@@ -110,6 +123,7 @@ def untile(
     return images[:n]
 
 # %% ../nbs/02_plot.ipynb #50ac81fa
+@_by_our_settings
 def _pixels(picture: Figure | np.ndarray, max_width: int) -> Image.Image:
     "The picture as an RGB or grey image, at most `max_width` wide."
     if isinstance(picture, Figure):
@@ -205,6 +219,7 @@ def _place(fig: Figure, sheet: np.ndarray, left: float, top: float) -> None:
     ax.axis("off")
 
 # %% ../nbs/02_plot.ipynb #a4bbbab6
+@_by_our_settings
 def grid(
     images: np.ndarray,  # (N,H,W,C) uint8; at most 64 are shown
     rows: int | None = None,  # rows shown; all images by default
@@ -272,6 +287,7 @@ def _sets(
     return sets
 
 # %% ../nbs/02_plot.ipynb #8152bb4f
+@_by_our_settings
 def beside(
     columns: Mapping[str, Sequence[np.ndarray]],  # heading -> one (N,H,W,C) uint8 array a data set
     names: Sequence[str],  # one a data set
@@ -318,6 +334,7 @@ def _beside(blocks: list[list[np.ndarray]], words: Sequence[str], names: Sequenc
 HERO = (210, 24)  # most page pixels of its rows together, and the gap between real and generated
 
 
+@_by_our_settings
 def hero(
     real: Sequence[np.ndarray],  # one (N,H,W,C) uint8 array a data set
     fake: Sequence[np.ndarray],  # generated images, as many arrays
@@ -544,6 +561,7 @@ def _shared_limits(first: Any, log: bool, ylim: tuple[float, float] | None) -> N
     first.margins(x=0.01)
 
 # %% ../nbs/02_plot.ipynb #6ecabf5a
+@_by_our_settings
 def curves(
     # {title, series: [{label, y (n_seeds, n) or (n,), x, color, style}], paper: {label: value}}
     panels: Sequence[Mapping[str, Any]],
@@ -617,6 +635,7 @@ def _history_panels(
     ]
 
 # %% ../nbs/02_plot.ipynb #ade80d6e
+@_by_our_settings
 def losses(
     history: Mapping[
         str, Any
@@ -629,6 +648,7 @@ def losses(
     return curves(_history_panels(history, LOSSES, paper), ylabel="cross-entropy, nats", smooth=smooth, **kw)
 
 # %% ../nbs/02_plot.ipynb #9be932d5
+@_by_our_settings
 def probabilities(
     history: Mapping[
         str, Any
@@ -713,6 +733,7 @@ def _dots_axis(ax: Any, labels: Sequence[str]) -> None:
     ax.ticklabel_format(axis="x", useOffset=False)
 
 # %% ../nbs/02_plot.ipynb #50b7ac24
+@_by_our_settings
 def seed_dots(
     # {label, values, interval (low, high), bound, direction, paper, axis}; all but label may be missing.
     # `direction`: "above" or "below"; a `bound` (low, high) asks for what lies between;
@@ -818,6 +839,7 @@ def _arrow(
     )
 
 # %% ../nbs/02_plot.ipynb #ad37ba49
+@_by_our_settings
 def gan_diagram() -> Figure:
     "The parts of a GAN and what passes between them."
     fig, ax = _canvas(250)
@@ -873,6 +895,7 @@ def _step(ax: Any, left: float, title: str, train: str, loss: str) -> None:
     )
 
 # %% ../nbs/02_plot.ipynb #1f32f707
+@_by_our_settings
 def training_diagram() -> Figure:
     "Which network each of the two steps changes, and where the gradient runs (dashed)."
     fig, ax = _canvas(300)
@@ -924,6 +947,7 @@ def _lanes(layers: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, A
 LANE = 264  # page pixels that one path of a network takes
 
 
+@_by_our_settings
 def architecture(
     # {name, out_shape (C,H,W), params, norm, activation, kernel, stride}, first to last; in a network with
     # branches also {branch, joins}: the name of a layer's path ("" for the main one) and where it flows in
@@ -1047,6 +1071,7 @@ def _forest_key(groups: Sequence[tuple[str, Sequence[Mapping]]]) -> str:
     return f"{_FOREST_KEY}\n" + "     ".join(signs[key] for key in VERDICT_COLORS if key in signs)
 
 # %% ../nbs/02_plot.ipynb #f0e50006
+@_by_our_settings
 def forest(
     groups: Sequence[
         tuple[str, Sequence[Mapping]]
@@ -1079,6 +1104,7 @@ def _stretch(maps: np.ndarray) -> np.ndarray:
     ).astype(np.uint8)
 
 # %% ../nbs/02_plot.ipynb #bf3fb702
+@_by_our_settings
 def filters(
     # (O,I,k,k): weights of a convolution; shown in colour when I = 3, else input channel 0
     weights: np.ndarray,
@@ -1112,6 +1138,7 @@ def _numbers(n: int, cols: int, numbered: bool) -> dict[str, list[str]]:
     return {k: [str(i + 1) for i in range(v)] for k, v in labels.items()} if numbered else {}
 
 # %% ../nbs/02_plot.ipynb #c98ddfe2
+@_by_our_settings
 def feature_maps(
     maps: np.ndarray,  # (C,H,W): one image's activations at a layer
     cols: int = 8,  # maps in a row

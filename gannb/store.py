@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import platform
 import re
@@ -29,7 +30,7 @@ __all__ = ['NUMBER_MAKERS', 'checkout', 'outputs_dir', 'store_dir', 'cache_dir',
            'atomic_write', 'write_json', 'read_json', 'sha256_file', 'new_folder', 'verify_folder', 'save_tensors',
            'load_tensors', 'save_checkpoint', 'list_checkpoints', 'load_checkpoint', 'remove_leftovers', 'Held',
            'folder_lock', 'artefact_folder', 'slug', 'folder_name', 'differing_fields', 'tree_bytes', 'code_commit',
-           'installed_version', 'provenance', 'peak_memory', 'check_free_disk']
+           'installed_version', 'provenance', 'peak_memory', 'processors', 'check_free_disk']
 
 # %% ../nbs/01_store.ipynb #dd5a2940
 def checkout(
@@ -152,7 +153,7 @@ def atomic_write(
     tmp = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         with open(tmp, "wb") as f:
-            f.write(content.encode() if isinstance(content, str) else content)
+            f.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
             f.flush()
             os.fsync(f.fileno())
         os.replace(tmp, path)
@@ -509,6 +510,44 @@ def peak_memory() -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+# %% ../nbs/01_store.ipynb #73e56be0
+def _quota_of(folder: Path) -> float | None:
+    "Processors that one control group may use, by its files of version 2 or 1; None without a limit."
+    try:
+        if (folder / "cpu.max").is_file():
+            quota, period = (folder / "cpu.max").read_text().split()
+        else:
+            names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+            quota, period = ((folder / name).read_text().strip() for name in names)
+        return int(quota) / int(period) if quota != "max" and int(quota) > 0 else None
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
+
+
+def _groups(cgroups: Path, of_process: Path) -> list[Path]:
+    "The folders of a process's control group for processors and of all groups around it."
+    try:
+        lines = [line.split(":", 2) for line in of_process.read_text().splitlines()]
+    except OSError:
+        lines = []
+    found = []
+    for _, controllers, path in (line for line in lines if len(line) == 3):
+        if not controllers or "cpu" in controllers.split(","):
+            base = cgroups / "cpu" if controllers else cgroups
+            inner = base / path.strip("/")
+            found += [p for p in (inner, *inner.parents) if p == base or base in p.parents]
+    return [*found, cgroups, cgroups / "cpu"]  # inside a container its own group is shown as the root
+
+# %% ../nbs/01_store.ipynb #d510324e
+def processors(
+    cgroups: Path = Path("/sys/fs/cgroup"),
+    of_process: Path = Path("/proc/self/cgroup"),
+) -> int:
+    "How many processors this process may use: its affinity, and the quota of its container."
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quotas = [q for folder in _groups(cgroups, of_process) if (q := _quota_of(folder)) is not None]
+    return max(1, min([allowed, *(math.ceil(q) for q in quotas)]))
 
 # %% ../nbs/01_store.ipynb #b4c06364
 def check_free_disk(folder: str | Path, need: int) -> int:  # free bytes

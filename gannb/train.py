@@ -286,6 +286,15 @@ def _on_host(rows: list[Tensor], step: int) -> np.ndarray:  # (n, 7) float32
         raise Diverged(step - len(host) + first + 1, host[: first + 1])
     return host
 
+# %% ../nbs/08_train.ipynb #0f3733f7
+def _other_length(epoch: int, steps_per_epoch: int, came: str) -> GannbError:
+    "The error for an epoch that has other than so many batches; `came`: how many, in words."
+    return GannbError(
+        f"steps_per_epoch={steps_per_epoch}, but epoch {epoch + 1} has {came} batches: "
+        "`batches(epoch, start)` must give those of one epoch from number `start` on. "
+        "Give the number that the loader has (len(loader)), and a loader that begins anew in each epoch."
+    )
+
 # %% ../nbs/08_train.ipynb #31af7b39
 def train_gan(
     G: nn.Module,
@@ -310,7 +319,8 @@ def train_gan(
 ) -> Iterator[Tick]:
     """Train G and D in place, yielding at every tick.
 
-    Raises `Diverged` when a loss is not finite, `GannbError` for impossible settings."""
+    Raises `Diverged` when a loss is not finite, `GannbError` for impossible settings, and for epochs that
+    have more or fewer batches than `steps_per_epoch`."""
     check_steps(d_steps, g_steps)
     check_choice("precision", precision, ("fp32", "bf16"))
     device = next(G.parameters()).device
@@ -325,7 +335,10 @@ def train_gan(
     G.train()
     D.train()
     for epoch in range(start // steps_per_epoch, epochs):
+        ends = (epoch + 1) * steps_per_epoch
         for x, y in batches(epoch, step - epoch * steps_per_epoch):
+            if step == ends:
+                raise _other_length(epoch, steps_per_epoch, "more")
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
                 seen = update(x, y, step)
             rows.append(_record(*seen))
@@ -336,3 +349,5 @@ def train_gan(
                 rows = []
                 G.train()
                 D.train()
+        if step != ends:
+            raise _other_length(epoch, steps_per_epoch, f"only {step - epoch * steps_per_epoch}")

@@ -72,3 +72,15 @@ def run_gannb():
         return Result(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def docs_site(tmp_path_factory) -> Path:
+    "The documentation site, built once from the working tree; GANNB_SITE names one that was built before."
+    if built := os.environ.get("GANNB_SITE"):
+        return Path(built).resolve()
+    folder = tmp_path_factory.mktemp("docs")
+    command = [sys.executable, str(ROOT / "tools" / "docs" / "build.py"), str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return folder / "site"

@@ -211,7 +211,7 @@ def test_training_ones_own_images(capsys, tmp_path):
     folder = images(tmp_path / "my pictures ü")
     assert main(["train", f"folder:{folder}", *TINY, "--set", "seeds=0,1", "--show", "classic"]) == 0
     out = capsys.readouterr().out
-    assert "[0/1][0/2] Loss_D: " in out and "Run folder: " in out and "--set epochs=2" in out
+    assert "[0/1][0/2] Loss_D: " in out and "Run folder: " in out and "--epochs 2" in out
     run = Path(out.split("Run folder: ")[1].splitlines()[0])
     assert {p.name for p in run.iterdir()} >= {"config.json", "seed-0", "seed-1"} and (
         run / "seed-1" / "samples" / "epoch-0001.png"
@@ -467,9 +467,7 @@ def test_outputs_given_to_others_are_not_touched(monkeypatch, tmp_path):
 def test_ledger_check_needs_a_folder(capsys, tmp_path):
     text = refused(capsys, "ledger", "check", str(tmp_path / "nowhere"))
     assert "nowhere" in text and "fruits" in text
-    with pytest.raises(SystemExit) as stopped:
-        main(["ledger", "chekc", "fruits"])
-    assert stopped.value.code == 2
+    assert "invalid choice: 'chekc'" in refused(capsys, "ledger", "chekc", "fruits")
 
 
 def test_ledger_check_of_an_empty_folder_is_told(capsys, tmp_path):

@@ -295,7 +295,7 @@ def test_mistakes(sides, tmp_path, capsys, monkeypatch):
         ((a, b, "--metric", "kidd"), "Did you mean 'kid'?"),
         ((a, b, "--n", 5), "10 or more"),
         ((a, b, "--margin", -1), "zero or more"),
-        ((a, b, "--margin", "nan"), "zero or more"),
+        ((a, b, "--margin", "nan"), "a number is wanted"),
         ((a, b, "--data", "celebb"), "celeba"),
         ((a, b, "--data", "folder:/no/such"), "does not exist"),
         ((a, b, "--out", tmp_path / "file"), "a file stands"),

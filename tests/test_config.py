@@ -186,9 +186,9 @@ def test_template_has_every_parameter():
 def test_set_pairs():
     assert config.parse_set(["lr_G=2e-4", "seeds=0,1", "compile=false", "limit=", "dataset=folder:a b"]) == {
         "lr_G": 2e-4,
-        "seeds": "0,1",
+        "seeds": [0, 1],
         "compile": False,
-        "limit": "",
+        "limit": None,
         "dataset": "folder:a b",
     }
     for bad in (["x"], ["=1"], ["a=1", "a=2"], ["a-b=1"]):
@@ -198,22 +198,116 @@ def test_set_pairs():
 
 def test_texts_are_told_by_the_model():
     fruits = config.parse_set(["fruits=yes,001", "dataset=1e3", "limits=0,0", "jobs=2"], REPORTS["fruits"])
-    assert fruits == {"fruits": "yes,001", "dataset": "1e3", "limits": "0,0", "jobs": 2}
-    assert config.parse_set(["datasets=1,2,3"], REPORTS["dataset_study"]) == {"datasets": "1,2,3"}
-    numbers = {
-        "seeds",
-        "limits",
-        "fractions",
-        "epochs",
-        "compile",
-        "limit",
-        "channels",
-        "batch_sizes",
-        "precision",
-    }
-    for model in (config.TrainConfig, *REPORTS.values()):
-        texts = config.text_fields(model)
-        assert {"data_root", "augment"} <= texts and not texts & numbers
+    assert fruits == {"fruits": ["yes", "001"], "dataset": "1e3", "limits": [0, 0], "jobs": 2}
+    assert config.parse_set(["datasets=1,2,3"], REPORTS["dataset_study"]) == {"datasets": ["1", "2", "3"]}
+
+
+def training(**given):
+    return config.checked(config.TrainConfig, {"dataset": "digits"} | given)
+
+
+@pytest.mark.parametrize(
+    "typed, seeds",
+    [
+        ("0-4", [0, 1, 2, 3, 4]),
+        ("0-2,7", [0, 1, 2, 7]),
+        ("[0-1, 5]", [0, 1, 5]),
+        (["0-1", 5], [0, 1, 5]),  # a list of YAML
+        ("010", [10]),
+        ("1_000", [1000]),
+        ("1e3", [1000]),
+        (1000.0, [1000]),  # papermill's 1e3
+    ],
+)
+def test_seeds_mean_what_people_mean(typed, seeds):
+    assert training(seeds=typed).seeds == seeds
+    assert report_config("dataset_study", seeds=typed).config.seeds == seeds
+    if isinstance(typed, str):
+        assert config.parse_set([f"seeds={typed}"]) == {"seeds": seeds}
+
+
+@pytest.mark.parametrize(
+    "typed", ["-1", "0,-4", "True", "true", True, [True], "0x10", "1:30", "4-0", "0-", "1.5", "0..4"]
+)
+def test_seeds_that_mean_nothing_are_refused_in_words(typed):
+    for ask in (lambda: training(seeds=typed), lambda: report_config("dataset_study", seeds=typed)):
+        with pytest.raises(GannbError, match=r"seeds=.*(0-4|a list as 0,1,2|not True or False)"):
+            ask()
+
+
+@pytest.mark.parametrize("name", ["epochs", "limit", "batch_size", "nz", "size"])
+def test_whole_numbers_are_read_in_one_way(name):
+    for typed in ("020", " 20 ", "2e1", "20.", 20, 20.0):
+        given = (
+            {name: typed} if name != "size" else {name: str(typed).replace("20", "32").replace("2e1", "32")}
+        )
+        assert getattr(training(**given), name) in (20, 32)
+    for wrong in (True, "True", "0x14", "1:30", "2.5", 2.5, "20 images", "1,000", "twenty", float("nan")):
+        with pytest.raises(GannbError, match=f"{name}="):
+            training(**{name: wrong})
+
+
+def test_other_values_are_read_in_one_way():
+    assert training(compile="yes").compile is True and training(compile=0).compile is False
+    assert training(limit="none").limit is None and training(lr_G="2e-4").lr_G == 2e-4
+    assert training(classes="[a,b]").classes == training(classes="a, b").classes == ["a", "b"]
+    for wrong in (
+        {"lr_G": "nan"},
+        {"lr_G": "0,1"},
+        {"compile": "perhaps"},
+        {"classes": [True]},
+        {"beta1": True},
+    ):
+        with pytest.raises(GannbError, match=next(iter(wrong))):
+            training(**wrong)
+    with pytest.raises(GannbError, match="fractions"):
+        report_config("fruits", fractions="1,nan")
+
+
+def test_an_existing_path_needs_no_prefix(tmp_path, monkeypatch):
+    (tmp_path / "pics" / "a").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert training(dataset="pics").dataset == "folder:pics"
+    assert training(dataset=str(tmp_path / "pics")).dataset == f"folder:{tmp_path}/pics"
+    (tmp_path / "digits").mkdir()
+    assert (
+        training(dataset="digits").dataset == "digits"
+        and training(dataset="./digits").dataset == "folder:./digits"
+    )
+    sets = report_config("dataset_study", datasets="pics,digits,pics@a").config.datasets
+    assert sets == ["folder:pics", "digits", "folder:pics@a"]
+    for missing in ("no/such", "~/no-such", "x.zip", "folder:no/such/x.zip"):
+        if not missing.startswith("folder"):
+            with pytest.raises(GannbError, match="there is no folder or file"):
+                training(dataset=missing)
+    with pytest.raises(GannbError, match="Did you mean 'pics'"):
+        training(dataset="picz")
+
+
+def test_threads_are_those_that_may_be_used(tmp_path, monkeypatch):
+    from gannb import store
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(store.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    groups, mine = tmp_path / "cgroup", tmp_path / "self"
+    (groups / "a" / "b").mkdir(parents=True)
+    mine.write_text("0::/a/b\n")
+    assert store.processors(groups, mine) == 8, "no limit"
+    (groups / "a" / "cpu.max").write_text("150000 100000\n")
+    (groups / "a" / "b" / "cpu.max").write_text("max 100000\n")
+    assert store.processors(groups, mine) == 2, "the quota of a group around it"
+    old = tmp_path / "old"
+    (old / "cpu" / "x").mkdir(parents=True)
+    (old / "cpu" / "x" / "cpu.cfs_quota_us").write_text("300000")
+    (old / "cpu" / "x" / "cpu.cfs_period_us").write_text("100000")
+    mine.write_text("5:memory:/x\n4:cpu,cpuacct:/x\n")
+    assert store.processors(old, mine) == 3, "version 1"
+    assert store.processors(old, tmp_path / "none") == 8
+    monkeypatch.setattr(config, "processors", lambda: 4)
+    assert (config.resolve_threads(0), config.resolve_threads(3)) == (4, 3)
+    for said, threads in (("1", 1), ("2,1", 2), ("0", 4), ("many", 4)):
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+        assert config.resolve_threads(0) == threads
 
 
 def test_a_path_with_an_at_sign_that_exists_is_whole(tmp_path):

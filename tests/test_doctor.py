@@ -178,11 +178,15 @@ def test_no_disk(monkeypatch, place):
 def test_threads_beyond_the_cores(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr(doctor.os, "sched_getaffinity", lambda pid: {0, 1}, raising=False)
-    monkeypatch.setattr(doctor.os, "cpu_count", lambda: 2)
-    assert check_device().state == "ok"
     monkeypatch.setattr(doctor.os, "cpu_count", lambda: 16)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     c = check_device()
-    assert c.state == "warning" and "threads=2" in c.todo
+    assert c.state == "ok" and "16 cores, of which this process may use 2; a training uses 2" in c.found
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert "uses 1 thread(s) (OMP_NUM_THREADS)" in check_device().found
+    monkeypatch.setenv("OMP_NUM_THREADS", "9")
+    c = check_device()
+    assert c.state == "warning" and "OMP_NUM_THREADS=2" in c.todo
 
 
 def test_a_gpu_that_cannot_compute(monkeypatch):

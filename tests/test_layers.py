@@ -12,11 +12,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 GROUND = ("base",)
 STORES = ("base", "store")
-PARTS = "store plot fetch layout files data datasets augment models damage".split()
+PARTS = "store plot fetch layout pixels tars files data datasets augment models damage".split()
 PARTS += "train sample features metrics copies extract probes classify layers similar".split()
 LEDGER = "intervals words claims table said rules controls names judge network check distance people".split()
 LEDGER = [f"ledger.{room}" for room in LEDGER]
-BELOW_STAGES = ("base", *PARTS, "ledger", "config")
+BELOW_STAGES = ("base", *PARTS, "ledger", "typed", "config")
 RUNS = ("stages.run", "stages.gan", "stages.grid", "stages.arms")
 SCORES = (*RUNS, "stages.features", "stages.judges", "stages.score")
 REPORT = ("base", "store", "plot", "ledger", "config")
@@ -27,10 +27,12 @@ TABLE = {
     "store": (1, GROUND),
     "plot": (2, STORES),
     "fetch": (3, STORES),
+    "pixels": (3, GROUND),
+    "tars": (3, STORES),
     "layout": (3, GROUND),
-    "files": (3, (*GROUND, "layout")),
+    "files": (3, (*GROUND, "layout", "pixels", "tars")),
     "data": (3, (*STORES, "plot", "layout")),
-    "datasets": (4, (*STORES, "data", "files", "fetch", "layout")),
+    "datasets": (4, (*STORES, "data", "files", "fetch", "pixels", "layout")),
     "augment": (5, GROUND),
     "models": (6, GROUND),
     "damage": (7, GROUND),
@@ -57,7 +59,8 @@ TABLE = {
     "ledger.network": (13, (*GROUND, *LEDGER[:9])),
     "ledger.check": (13, (*GROUND, *LEDGER[:10])),
     "ledger.distance": (13, (*GROUND, *LEDGER[:3])),
-    "config": (14, (*STORES, "datasets")),
+    "typed": (14, ()),
+    "config": (14, (*STORES, "datasets", "typed")),
     "stages.run": (15, BELOW_STAGES),
     "stages.live": (15, BELOW_STAGES),
     "stages.gan": (15, (*BELOW_STAGES, "stages.run", "stages.live")),
@@ -112,7 +115,8 @@ for _paper in PAPERS:
     TABLE["studies.registry"] = (_number, (*_rooms, f"studies.{_paper}.plan"))
 NUMBER = {room: number for room, (number, _) in TABLE.items()}
 MAY_IMPORT = {room: rooms for room, (_, rooms) in TABLE.items()}
-WITHOUT_TORCH = {"base", "store", "plot", "layout", "data", "files", "fetch", "datasets", "damage", "config"}
+WITHOUT_TORCH = {"base", "store", "plot", "layout", "data", "files", "fetch", "datasets", "damage", "typed"}
+WITHOUT_TORCH |= {"config"}
 WITHOUT_TORCH |= {"studies.registry"}
 WITHOUT_TORCH |= set(LEDGER) | {room for room in TABLE if room.endswith(".plan")}
 NEEDS_TORCH = {"torch", "torchvision", "torchmetrics", "torch_fidelity", "timm", "safetensors.torch"}

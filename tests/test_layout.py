@@ -2,8 +2,9 @@
 
 import gzip
 import io
-import zipfile
+import shutil
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -129,6 +130,15 @@ def test_a_loose_picture_beside_classes_is_an_error(tmp_path):
         load(f"folder:{box}")
 
 
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_parts_of_an_archive_can_be_chosen(tmp_path, kind):
+    box = fill(tmp_path / "box", both("old", "new"))
+    packed = shutil.make_archive(str(tmp_path / "packed"), kind, box)
+    assert load(f"folder:{packed}", split="all").classes == ("new", "old")
+    s = load(f"folder:{packed}?parts=train:old,test:new")
+    assert s.classes == ("cats", "dogs") and len(s) == 4
+
+
 def test_other_parts_are_decoded_again_where_the_choice_changes(tmp_path):
     box = fill(tmp_path / "box", both("a", "b"))
     assert load(f"folder:{box}", split="all").classes == ("a", "b")
@@ -171,7 +181,7 @@ def test_a_test_part_without_labels(tmp_path, test):
         "System Volume Information/1.png",
     ],
 )
-@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("packed", ["", "zip", "tar"])
 def test_what_a_system_made_is_left_out_and_counted(tmp_path, junk, packed):
     box = fill(tmp_path / "box", ["cat/1.png", "cat/2.png", "dog/3.png", "dog/4.png"])
     for place in ("", "cat/"):
@@ -179,10 +189,7 @@ def test_what_a_system_made_is_left_out_and_counted(tmp_path, junk, packed):
         path.parent.mkdir(parents=True, exist_ok=True)
         blobs(9).save(path, "PNG")
     if packed:
-        with zipfile.ZipFile(tmp_path / "box.zip", "w") as z:
-            for f in sorted(p for p in box.rglob("*") if p.is_file()):
-                z.write(f, f.relative_to(box).as_posix())
-        box = tmp_path / "box.zip"
+        box = Path(shutil.make_archive(str(tmp_path / "packed"), packed, box))
     s = load(f"folder:{box}", split="all")
     assert s.counts() == {"cat": 2, "dog": 2} and any("2 file(s) made by a system" in n for n in s.notes)
 
@@ -351,6 +358,8 @@ def test_near_copies_stay_together_where_that_is_asked_for(tmp_path):
     assert parted[""] > 0 and parted["?near=together"] == 0
     s = load(f"folder:{box}?near=together", split="test")
     assert "near-copies kept together" in s.notes[-1]
+    both_options = load(f"folder:{box}?frames=first&near=together", split="test")
+    assert both_options.fingerprint == s.fingerprint, "options of decoding stand beside it"
     pixels = np.stack([np.asarray(blobs(i, 32, 32)) for i in (0, 1, 0, 2)])
     assert len(set(near_units(ImageSet("x", pixels)).tolist())) == 3
 
@@ -407,6 +416,10 @@ def test_classes_of_one_image_are_named_where_nothing_can_be_held_out(tmp_path):
     assert row.which == ["newt"] and "no part can be held out" in row.what
     sound = fill(tmp_path / "sound", both("train", "test", ["cat/1.png", "dog/2.png"]))
     assert not problems(check(str(sound), progress=False)), "one in each part is not one"
+    fill(box, [f"cat/{i}.jpg" for i in range(10, 40)])
+    blobs(99).save(box / "newt" / "6.png")
+    (row,) = (p for p in problems(check(str(box), progress=False)) if "times the images" in p.what)
+    assert row.which == ["cat 32", "dog 2"] and "16 times" in row.what
 
 
 def test_near_copies_without_parts_stand_at_the_top(tmp_path):

@@ -101,9 +101,18 @@ def test_metadata_comes_from_settings(wheel):
         map(str, map(Requirement, cfg["requirements"].split()))
     )
     assert not any(r.startswith(("nbdev", "fastcore")) for r in required)
-    assert set(meta.get_all("Provides-Extra")) == {"dev", "kaggle", "cluster", "classroom"}
+    assert set(meta.get_all("Provides-Extra")) == {"dev", "kaggle", "cluster", "classroom", "heif"}
     assert "gannb = gannb.cli:main" in archive.read(f"{info}/entry_points.txt").decode()
     assert "Apache License" in archive.read(f"{info}/licenses/LICENSE").decode()
+
+
+OF_EXTRAS = {"pillow_heif": "heif"}  # imported where it is installed, and declared in that extra alone
+
+
+def test_what_an_extra_brings_is_declared_in_it():
+    for module, extra in OF_EXTRAS.items():
+        wanted = [canonicalize_name(Requirement(r).name) for r in metadata()[f"{extra}_requirements"].split()]
+        assert canonicalize_name(module) in wanted
 
 
 def third_party_imports() -> dict[str, str]:
@@ -117,7 +126,7 @@ def third_party_imports() -> dict[str, str]:
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and not node.level:
                 names = [node.module]
-            for name in {n.split(".")[0] for n in names} - sys.stdlib_module_names - {"gannb"}:
+            for name in {n.split(".")[0] for n in names} - sys.stdlib_module_names - {"gannb", *OF_EXTRAS}:
                 assert name in owner, f"{path.name} imports {name}, which is not installed"
                 found[canonicalize_name(owner[name][0])] = path.name
     return found

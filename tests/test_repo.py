@@ -469,7 +469,20 @@ def test_reproduce_without_reports_says_so(setup):
 
 @needs_make
 @pytest.mark.parametrize(
-    "target", ["install", "reproduce", "test", "test-browser", "lab", "bench", "prepare", "clean", "help"]
+    "target",
+    [
+        "install",
+        "reproduce",
+        "test",
+        "test-browser",
+        "test-storm",
+        "docs",
+        "lab",
+        "bench",
+        "prepare",
+        "clean",
+        "help",
+    ],
 )
 def test_make_knows(setup, target):
     assert setup.make("-n", target).returncode == 0

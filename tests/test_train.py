@@ -253,3 +253,30 @@ def test_history_mean_does_not_hide_nan():
     assert np.isnan(h.mean("loss_D", 2)) and h.mean("loss_D", 1) == 3 and len(COLUMNS) == 7
     with pytest.raises(GannbError, match="loss_D"):
         h["loss_d"]
+
+
+@pytest.mark.parametrize(
+    "lengths, words",
+    [((5, 5), "only 5"), ((0, 0), "only 0"), ((7, 7), "more"), ((6, 0), "epoch 2 has only 0")],
+)
+def test_an_epoch_of_another_length_is_refused(lengths, words):
+    "A short, a long and an empty loader, and one that can be walked through once only."
+    G, D = Generator(16, 1, 4, 4), Discriminator(16, 1, 4)
+    x, steps = torch.zeros(2, 1, 16, 16), []
+
+    def batches(epoch, start):
+        return [(x, None)] * (lengths[epoch] - start)
+
+    ticks = train_gan(
+        *(G, D, batches),
+        steps_per_epoch=6,
+        epochs=2,
+        opts=make_optimizers(G, D),
+        is_tick=lambda step, epoch_ends: True,
+    )
+    with pytest.raises(GannbError, match=f"steps_per_epoch=6, but .*{words}.*batches"):
+        for tick in ticks:
+            steps.append(tick.step)
+    assert steps == list(range(1, min(lengths[0], 6) + 1)), (
+        "what came before is right; nothing is trained beyond"
+    )

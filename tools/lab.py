@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-START = "nbs/tutorials/0_start_here.ipynb"
+START = "nbs/tutorials/start_here.ipynb"
 QUIET = ("--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",)
 
 

@@ -24,23 +24,25 @@ class AugmentConfig(Checked):
     "A `gannb augment` command."
 
     dataset: str  # a name of `gannb data list`, folder:PATH or idx:PATH
-    size: int | None = None  # pixels; None: 32, or the only size that a set has
+    size: int | None = None  # pixels; none: 32, or the only size that a set has
     classes: list[str] = []  # only these classes; empty: all
     limit: int | None = Field(None, ge=2)  # at most so many images that train, and as many that judge
     duplicates: Literal["keep", "drop", "drop-contradictory", "clean"] = "clean"  # see `gannb data check`
     on_error: Literal["raise", "skip"] = "raise"  # a file that cannot be decoded
-    data_root: str | None = None
+    data_root: str | None = None  # folder of data sets; none: GANNB_DATA
     shares: list[float] = [1, 0.5, 0.25, 0.1]  # of the real images kept; 1 is all of them
     seeds: list[int] = [0, 1, 2, 3, 4]  # one GAN a class and share, one classifier a training set, for each
-    steps: int | None = Field(None, ge=1)  # of each GAN at least; None: what fits, see `steps_for`
-    batch_size: int | None = Field(None, ge=2)  # of the GANs; None: 32, or what the smallest class allows
-    nz: int = Field(64, ge=1)
-    ngf: int = Field(16, ge=1)
-    ndf: int = Field(16, ge=1)
-    lr: float | None = Field(None, gt=0, lt=1)  # of both networks; None: see `learning_rate`
+    steps: int | None = Field(None, ge=1)  # of each GAN at least; none: what fits
+    batch_size: int | None = Field(None, ge=2)  # of the GANs; none: 32, or what the smallest class allows
+    nz: int = Field(64, ge=1)  # numbers in the noise that goes into G
+    ngf: int = Field(16, ge=1)  # how wide G is
+    ndf: int = Field(16, ge=1)  # how wide D is
+    lr: float | None = Field(None, gt=0, lt=1)  # of both networks; none: 0.001 below 32 pixels, else 0.0005
     augment: str = "color,translation,cutout"  # DiffAugment of the GANs; empty: none, the papers' way
-    network: Literal["softmax", "cnn", "resnet18", "effnet-lite0"] | None = None  # None: see `network_for`
-    ordinary: str | None = None  # flip, crop, or both with a comma; None: both, for grey images crop
+    network: Literal["softmax", "cnn", "resnet18", "effnet-lite0"] | None = (
+        None  # the classifier; none: effnet-lite0, for grey images cnn
+    )
+    ordinary: str | None = None  # flip, crop, or both with a comma; none: both, for grey images crop
     clf_epochs: int = Field(10, ge=1)  # of the classifier that has most images; all make as many steps
     margin: float = Field(1.0, gt=0, lt=100)  # points of accuracy: smaller differences do not matter
     jobs: int = Field(0, ge=0)  # trainings side by side; 0: one a core; it changes no result

@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import store
 from ..base import GannbError, Missing, check_choice
-from ..config import ReportConfig, TrainConfig, checked
+from ..config import ReportConfig, TrainConfig, checked, with_prefix
 from ..data import ImageSet
 from ..datasets.registry import check_name, load
 from ..ledger.judge import judge
@@ -98,18 +98,39 @@ def check_same_data(names: Sequence[str], a: GanRun, b: GanRun) -> None:
 def training_config(run: GanRun) -> TrainConfig | None:
     "The command that trained a run, where `gannb train` left it beside the seeds."
     path = run.folder.resolve().parent / "config.json"
-    return checked(TrainConfig, store.read_json(path), str(path)) if path.is_file() else None
+    if not path.is_file():
+        return None
+    before = {"hold_out": False}  # what a training without this parameter did
+    return checked(TrainConfig, before | store.read_json(path), str(path))
 
 # %% ../../nbs/18_commands.compare.ipynb #9e86d0e6
+_WHERE_NOW = "Where the images lie elsewhere now, name them with --data."
+
+
 def _training_images(cfg: TrainConfig, run: GanRun) -> ImageSet:
-    "What a run was trained on, loaded again. Raises `GannbError` when it changed since."
-    trained = load_data(cfg, cfg.data_root, on_error=cfg.on_error)
+    "What a run was trained on, loaded again. Raises `GannbError` when it is gone or changed since."
+    try:
+        trained = load_data(cfg, cfg.data_root, on_error=cfg.on_error)
+    except GannbError as e:
+        raise GannbError(f"{run.folder} was trained on {cfg.dataset}. {e} {_WHERE_NOW}") from None
     if trained.fingerprint != run.fields["data"]:
         raise GannbError(
             f"{cfg.dataset} is no longer what {run.folder} was trained on: "
-            f"its fingerprint is {trained.fingerprint}, that of the run is {run.fields['data']}."
+            f"its fingerprint is {trained.fingerprint}, that of the run is {run.fields['data']}. {_WHERE_NOW}"
         )
     return trained
+
+
+def _known_images(cfg: TrainConfig | None, run: GanRun, given: str) -> ImageSet | None:
+    """What a run was trained on, where it is still there, or where `given` is the same folder in another
+    place; None where neither is so."""
+    places = [] if cfg is None else [cfg, cfg.having(dataset=given)]
+    for place in places:
+        try:
+            return _training_images(place, run)
+        except GannbError:
+            continue
+    return None
 
 # %% ../../nbs/18_commands.compare.ipynb #7c557d15
 def held_out_images(
@@ -119,24 +140,29 @@ def held_out_images(
     """Images that the training has not seen.
     Raises `GannbError` when none were held out, or when the training's data changed since."""
     cfg = training_config(run)
-    if cfg is None and given is None:
+    if given is not None:
+        return _given_images(given, run, cfg.data_root if cfg else None), _known_images(cfg, run, given)
+    if cfg is None:
         raise GannbError(
             f"{run.folder} does not say where its images came from (no config.json beside the seeds); "
             "name the judging images with --data."
         )
-    trained = _training_images(cfg, run) if cfg else None
-    if given is not None:
-        return _given_images(given, run, cfg.data_root if cfg else None), trained
+    trained = _training_images(cfg, run)
     if cfg.split in ("test", "all"):
         raise GannbError(
             f"{run.folder} was trained on split={cfg.split}, so no image of {cfg.dataset} was held out. "
             "Name other images with --data."
         )
-    return load_held_out(cfg, cfg.data_root, on_error=cfg.on_error), trained
+    try:
+        return load_held_out(cfg, cfg.data_root, on_error=cfg.on_error), trained
+    except GannbError as e:
+        why = f"No image of {cfg.dataset} was held out: {e}"
+        raise GannbError(f"{why} Name other images with --data.") from None
 
 # %% ../../nbs/18_commands.compare.ipynb #1abdf7bf
 def _given_images(name: str, run: GanRun, data_root: str | None) -> ImageSet:
     "The images named with --data, in the shape of the run's: all of a folder, the test part of a data set."
+    name = with_prefix(name, data_root)
     split = "all" if name.startswith(("folder:", "idx:")) else "test"
     size, channels = run.fields["size"], run.fields["channels"]
     return load(name, split=split, size=size, channels=channels, data_root=data_root)
@@ -183,7 +209,7 @@ def make_scorer(
     fresh, n_copies = _without_copies(judging["held-out"], np.concatenate([learnt, net.seen]))
     check_unseen(net, fresh)
     scorer = Scorer(net, some_images(fresh, n), n)
-    known = n_copies if trained is not None else "not known: the training images are not named"
+    known = n_copies if trained is not None else "not known: the training images are not at hand"
     return scorer, scorer.protocol() | {
         "real images": held.title,
         "copies of training images taken out": known,
@@ -477,7 +503,7 @@ def _check_request(metric: str, data: str | None, n: int, margin: float) -> None
     if not (math.isfinite(margin) and margin >= 0):
         raise GannbError(f"margin must be zero or more; this is {margin!r}.")
     if data is not None:
-        check_name(data, store.data_root())
+        check_name(with_prefix(data, None), store.data_root())
 
 # %% ../../nbs/18_commands.compare.ipynb #d397f255
 def _open_sides(

@@ -21,6 +21,7 @@ from typing import Any
 
 from .. import store
 from ..base import GannbError, fmt_bytes
+from ..config import resolve_threads
 from ..datasets.registry import DATASETS, available, catalogue, load
 from ..studies.registry import PRESETS, report_config
 
@@ -173,18 +174,13 @@ def check_device() -> Check:
 
     if torch.cuda.is_available():
         return _check_gpu()
-    every = os.cpu_count() or 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else every
-    if every > cores:
-        found = (
-            f"cpu: {every} cores, of which this process may use {cores}; gannb would start {every} threads"
-        )
-        return Check("device", "warning", found, f"give --set threads={cores}")
-    found = (
-        f"cpu, {cores} core{'s' * (cores != 1)}, torch uses {torch.get_num_threads()} thread(s) "
-        "(no GPU: the presets smoke, quick and desk are made for this)"
-    )
-    return Check("device", "ok", found)
+    every, mine, threads = os.cpu_count() or 1, store.processors(), resolve_threads(0)
+    some = f", of which this process may use {mine}" if every > mine else ""
+    by = " (OMP_NUM_THREADS)" if threads != mine else ""
+    found = f"cpu: {every} core{'s' * (every != 1)}{some}; a training uses {threads} thread(s){by}"
+    if threads > mine:
+        return Check("device", "warning", found, f"set OMP_NUM_THREADS={mine}, or give --threads {mine}")
+    return Check("device", "ok", f"{found} (no GPU: the presets smoke, quick and desk are made for this)")
 
 # %% ../../nbs/18_commands.doctor.ipynb #6c1aea28
 MEMORY_FAIL, MEMORY_WARNING = 1_000_000_000, 3_000_000_000  # bytes; a desk report takes about 1 GB in all

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +124,34 @@ def paths_of_noise(
     ends = draw_z(2 * rows, G.nz, seed, "interpolate", 0, dist)
     return torch.cat([interpolate(a, b, steps, dist) for a, b in zip(ends[::2], ends[1::2])])
 
+# %% ../../nbs/18_commands.draw.ipynb #b5e90fc0
+def _not_taken(path: Path) -> Iterator[Path]:
+    "A file or folder, then the same with -2, -3 ... after its name."
+    yield path
+    for n in count(2):
+        yield path.with_name(f"{path.stem}-{n}{path.suffix}")
+
+
+def _keep(path: Path, content: bytes) -> Path:
+    "Write a picture where nothing else stands: an earlier, different one is left alone."
+    for place in _not_taken(path):
+        if not place.exists():
+            return store.atomic_write(place, content)
+        if place.is_file() and place.read_bytes() == content:
+            return place
+    raise AssertionError("unreachable: there is always another number")
+
+
+def _keep_all(folder: Path, contents: Mapping[str, bytes]) -> Path:
+    "Write single pictures into a folder that holds no other ones of these names."
+    for place in _not_taken(folder):
+        old = {name: place / name for name in contents if (place / name).exists()}
+        if all(path.is_file() and path.read_bytes() == contents[name] for name, path in old.items()):
+            for name in contents.keys() - old.keys():
+                store.atomic_write(place / name, contents[name])
+            return place
+    raise AssertionError("unreachable: there is always another number")
+
 # %% ../../nbs/18_commands.draw.ipynb #06f88c92
 def animation(run: GanRun, path: Path, n: int, epoch: int | None = None) -> Path:
     """The fixed-noise pictures epoch by epoch, as a GIF of at most 120 frames. Raises `GannbError`
@@ -145,7 +175,7 @@ def animation(run: GanRun, path: Path, n: int, epoch: int | None = None) -> Path
 
     with tempfile.TemporaryDirectory() as box:
         content = gif([frame(e) for e in chosen], Path(box) / "a.gif").read_bytes()
-    return store.atomic_write(path, content)
+    return _keep(path, content)
 
 # %% ../../nbs/18_commands.draw.ipynb #3f16cb7d
 def _target(out: str | Path | None, source: Source, many: bool, title: str, suffix: str) -> Path:
@@ -252,7 +282,5 @@ def _write(
         images = sample(G, paths_of_noise(G, n, steps, seed, source.z_dist), labels)
     if not each:
         picture = png(sheet(images, _columns(G, n, steps)), max_width=4 * MAX_WIDTH, colors=0)
-        return store.atomic_write(target, picture)
-    for i, image in enumerate(images):
-        store.atomic_write(target / f"{i:05d}.png", png(image, colors=0))
-    return target
+        return _keep(target, picture)
+    return _keep_all(target, {f"{i:05d}.png": png(image, colors=0) for i, image in enumerate(images)})

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ..base import GannbError, Missing
+from ..base import GannbError
 from .own_page import check_own_folder, heading, own_meta, show_head, write_page
 from ..ledger.intervals import shown_interval
 from ..ledger.judge import judge

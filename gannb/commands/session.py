@@ -13,7 +13,7 @@ from typing import Any
 
 from .. import store
 from ..base import GannbError
-from .train import LOG, prepare, start_process
+from .train import LOG, fitted, prepare, start_process
 from .watch import trainings_of
 from ..config import TrainConfig, checked
 from ..datasets.registry import check_name
@@ -74,7 +74,9 @@ class Session:
         self.alive_at = time.monotonic()
         self.cfg: TrainConfig | None
         if is_data(what):
-            self.cfg, self.title = checked(TrainConfig, {"dataset": what} | settings), what
+            self.title = what
+            self.cfg, notes = fitted(checked(TrainConfig, {"dataset": what} | settings), out)
+            print(*(f"note: {note}" for note in notes), sep="\n", end="\n" * bool(notes))
             _, self.folder = prepare(self.cfg, out)
             self.start()
         else:

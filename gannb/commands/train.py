@@ -5,34 +5,46 @@
 # %% ../../nbs/18_commands.train.ipynb #8ab65af7
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from .. import store
 from ..base import fmt_bytes, fmt_time
 from ..config import TrainConfig
+from .options import in_text
 from ..data import ImageSet
 from ..stages import gan
 from ..stages.run import GanRun
 
 # %% auto #0
-__all__ = ['LOG', 'run_folder', 'check_folder', 'say_plan', 'prepare', 'train_seeds', 'command_of', 'start_process']
+__all__ = ['LOG', 'run_folder', 'check_folder', 'say_plan', 'fitted', 'prepare', 'train_seeds', 'next_steps', 'command_of',
+           'start_process']
 
 # %% ../../nbs/18_commands.train.ipynb #b0b38515
 def run_folder(cfg: TrainConfig, data: ImageSet) -> Path:
-    "Where `gannb train` keeps this training: data set, and a hash of what decides its bytes but the seed."
+    """Where `gannb train` keeps this training: data set, and a hash of what decides its bytes but the seed.
+    One that was begun with another number of threads (a part of its bytes) is found again."""
     decides = {k: v for k, v in gan.gan_fields(cfg, data, 0).items() if k != "seed"}
-    return store.outputs_dir() / "runs" / store.folder_name(cfg.dataset, decides)
+
+    def place(threads: int) -> Path:
+        name = store.folder_name(cfg.dataset, decides | {"threads": threads})
+        return store.outputs_dir() / "runs" / name
+
+    now = place(decides["threads"])
+    others = [] if cfg.threads or not decides["threads"] else range(os.cpu_count() or 1, 0, -1)
+    begun = (folder for folder in (now, *map(place, others)) if any(folder.glob("seed-*/run.json")))
+    return next(begun, now)
 
 # %% ../../nbs/18_commands.train.ipynb #7bcdb30e
 def check_folder(folder: Path, cfg: TrainConfig, data: ImageSet) -> None:
     "Raises `GannbError` unless every seed in a run folder, and every seed wanted, has these settings."
     names = (re.fullmatch(r"seed-(\d+)", p.parent.name) for p in folder.glob("seed-*/run.json"))
+    cfg = gan.settled(cfg, data, folder=folder)
     for seed in sorted({*cfg.seeds, *(int(m[1]) for m in names if m)}):
         gan.check_same_run(folder / f"seed-{seed}", gan.gan_fields(cfg, data, seed))
 
@@ -51,6 +63,37 @@ def say_plan(cfg: TrainConfig, data: ImageSet, folder: Path) -> int:  # bytes of
     return disk * n
 
 # %% ../../nbs/18_commands.train.ipynb #d908c795
+def _begun_with_all(cfg: TrainConfig, out: str | Path | None) -> bool:
+    "Was a training begun here with the images that would be held out now?"
+    whole = cfg.having(hold_out=False)
+    data = gan.load_images(whole, store.data_root(cfg.data_root), on_error=cfg.on_error)
+    folder = Path(out).expanduser() if out else run_folder(whole, data)
+    records = (store.read_json(path) for path in folder.glob("seed-*/run.json"))
+    return any(record["fields"]["data"] == data.fingerprint for record in records)
+
+
+def fitted(
+    cfg: TrainConfig,
+    out: str | Path | None = None,  # see `prepare`
+) -> tuple[TrainConfig, list[str]]:  # the config as it will be trained, and what was changed in words
+    """A config that fits its images: the default batch size is made smaller where there are fewer images,
+    and a training that was begun with all images goes on with them."""
+    free, notes, root = "batch_size" not in cfg.model_fields_set, [], store.data_root(cfg.data_root)
+    if gan.holds_out(cfg, root, on_error=cfg.on_error) and _begun_with_all(cfg, out):
+        cfg = cfg.having(hold_out=False)
+        notes.append(
+            "this training was begun with all images: none is held out, --data names those that judge"
+        )
+    n = len(gan.load_images(cfg, root, on_error=cfg.on_error))
+    if free and n < cfg.batch_size:
+        size = max(2, 2 ** int(math.log2(max(n // 2, 2))))
+        notes.append(
+            f"batch_size={size}: the usual {cfg.batch_size} is more than the {n} images (--batch-size)"
+        )
+        cfg = cfg.having(batch_size=size)
+    return cfg, notes
+
+
 def prepare(
     cfg: TrainConfig,
     out: str | Path | None = None,  # None: its own place, see `run_folder`
@@ -75,19 +118,32 @@ def train_seeds(
     "Train every seed in one run folder. Raises as `stages.gan.train_run` does."
     check_folder(store.make_folder(folder), cfg, data)
     store.write_json(folder / "config.json", cfg.model_dump())
+    cfg = gan.settled(cfg, data, folder=folder)
     return [
         gan.train_run(cfg, data, seed, folder / f"seed-{seed}", show, f"{data.name} seed {seed}")
         for seed in cfg.seeds
     ]
 
+# %% ../../nbs/18_commands.train.ipynb #c4b92cc9
+def next_steps(
+    runs: list[GanRun],
+    folder: Path,  # the run folder
+    longer: str,  # the command that goes on
+) -> list[str]:
+    "Where the pictures are, and what can be done with a training, as lines to copy."
+    place, good = shlex.quote(str(folder)), [run for run in runs if run.diverged is None]
+    lines = [f"Run folder: {folder}"]
+    if good:
+        name = repr(str(good[0].folder))
+        lines += [
+            f"Pictures of its course: {good[0].folder / 'samples'}",
+            f"Look at more (a sheet of 64): gannb sample {place}",
+            f"How good, epoch by epoch: gannb score {place}",
+            f"In Python: from gannb.stages.run import open_run; G = open_run({name}).generator()",
+        ]
+    return [*lines, f"More epochs (goes on from here): {longer}"]
+
 # %% ../../nbs/18_commands.train.ipynb #f5210b61
-def _typed(value: Any) -> str:
-    "A value as --set takes it."
-    if isinstance(value, list):
-        return ",".join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def command_of(
     cfg: TrainConfig,
     out: str | Path | None = None,
@@ -95,7 +151,7 @@ def command_of(
     "The `gannb train` command of a config: only what differs from the defaults."
     defaults = {name: field.default for name, field in TrainConfig.model_fields.items()}
     changed = {k: v for k, v in cfg.model_dump().items() if k != "dataset" and v != defaults[k]}
-    pairs = [word for name, value in changed.items() for word in ("--set", f"{name}={_typed(value)}")]
+    pairs = [word for name, value in changed.items() for word in ("--set", f"{name}={in_text(value)}")]
     return ["gannb", "train", cfg.dataset, *pairs, *(["--out", str(out)] if out else [])]
 
 # %% ../../nbs/18_commands.train.ipynb #7aeb5958

@@ -17,6 +17,7 @@ from gannb.files import (
     holds_idx,
     idx_source,
     path_source,
+    shown,
     walk,
     zip_source,
 )
@@ -25,10 +26,12 @@ from .info import PLAIN, Info, Layout
 
 # %% auto #0
 __all__ = ['OPTIONS', 'FIELDS', 'split_options', 'parse_name', 'parts_told', 'near_told', 'find_path', 'catalogue',
-           'catalogue_source', 'layout_source', 'own_source', 'named_source', 'find_source']
+           'decode_options', 'catalogue_source', 'layout_source', 'own_source', 'named_source', 'find_source']
 
 # %% ../../nbs/04_datasets.catalogue.ipynb #9a111001
 OPTIONS: dict[str, tuple[str, ...] | None] = {
+    "frames": ("first", "all"),
+    "bits": tuple(map(str, range(8, 33))),
     "parts": None,  # see `layout.read_choice`
     "near": ("apart", "together"),
 }  # behind folder:PATH?, with their values
@@ -37,18 +40,18 @@ OPTIONS: dict[str, tuple[str, ...] | None] = {
 def split_options(
     path: str,  # folder:PATH without `folder:`
 ) -> tuple[str, dict[str, str]]:  # the path alone, option -> value
-    "A path and the options behind its last `?`, as in box?parts=none&near=together. Raises `GannbError`."
+    "A path and the options behind its last `?`, as in box?frames=all&parts=none. Raises `GannbError`."
     head, mark, tail = path.rpartition("?")
-    pairs = {k: v for k, _, v in (pair.partition("=") for pair in tail.split("&"))}
-    if not mark or not set(pairs) & set(OPTIONS):
+    pairs = [pair.partition("=") for pair in tail.split("&")]
+    if not mark or not any(key in OPTIONS for key, _, _ in pairs):
         return path, {}  # a question mark in a real name
-    for key, value in pairs.items():
+    for key, _, value in pairs:
         values = OPTIONS[check_choice("option", key, OPTIONS)]
         if values:
             check_choice(key, value, values)
-    if "parts" in pairs:
-        read_choice(pairs["parts"])
-    return head, pairs
+        elif key == "parts":
+            read_choice(value)
+    return head, {key: value for key, _, value in pairs}
 
 # %% ../../nbs/04_datasets.catalogue.ipynb #976f6757
 def parse_name(
@@ -60,6 +63,8 @@ def parse_name(
     kind, colon, rest = name.partition(":")
     if not colon or kind not in ("folder", "idx"):
         return "name", name, None
+    if shown(rest) != rest:
+        raise GannbError(f"dataset: {kind}:{shown(rest)} is not UTF-8. Rename it, or name a link to it.")
     path, _, option = rest.partition("?") if kind == "idx" else (split_options(rest)[0], "", "")
     if option not in ("", "transpose", "transpose=true", "transpose=false"):
         raise GannbError(
@@ -133,6 +138,18 @@ def catalogue(
     for name, entry in entries.items():
         _check_entry(path, name, entry)
     return entries
+
+# %% ../../nbs/04_datasets.catalogue.ipynb #9a111002
+def decode_options(
+    name: str,
+    root: Path,  # the data root: a name's source may stand in its catalogue
+) -> dict:  # fields of `Decode`
+    "What a name says of how its files are decoded: frames, bits."
+    kind, _, _ = parse_name(name)
+    source = catalogue(root).get(name, {}).get("source", "") if kind == "name" else name
+    told = split_options(source.partition(":")[2])[1] if source.startswith("folder:") else {}
+    found = {key: told[key] for key in ("frames", "bits") if key in told}
+    return found | ({"bits": int(found["bits"])} if "bits" in found else {})
 
 # %% ../../nbs/04_datasets.catalogue.ipynb #49ec253a
 def _entry_notes(name: str, entry: dict) -> tuple[str, ...]:
@@ -225,6 +242,6 @@ def find_source(
         return info.embedded() if info.embedded else named_source(name, root, info)
     place, inside = find_path(path) if kind == "folder" else (Path(path).expanduser(), "")
     place = place.resolve()
-    title = f"{kind}:{place.name}" + (f"!{inside}" if inside else "")
+    title = f"{kind}:{shown(place.name)}" + (f"!{inside}" if inside else "")
     source = path_source(title, kind, place, inside, bool(turned), choice=parts_told(name))
     return replace(source, notes=(*source.notes, *_nist_note(source, turned)))

@@ -7,22 +7,39 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..base import GannbError, check_channels, check_choice, check_size, stable_hash
 from ..data import open_cache, seal_cache
-from ..files import RULE, Contents, Source, to_square
-from ..store import cache_dir, check_free_disk, folder_lock, new_folder
+from ..files import Contents, Source
+from ..pixels import DECODERS, MENDED, RULE, Told, bits_for, memory_needed, pages_of, to_square
+from ..store import cache_dir, check_free_disk, folder_lock, new_folder, processors
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 # %% auto #0
-__all__ = ['Decode', 'in_parallel', 'attempt', 'as_files_are', 'reserve', 'undecodable', 'decode', 'cached']
+__all__ = ['RULES', 'check_bits', 'Decode', 'in_parallel', 'attempt', 'as_files_are', 'in_pages', 'reserve', 'undecodable',
+           'set_bits', 'inside_notes', 'decode', 'cached']
+
+# %% ../../nbs/04_datasets.decode.ipynb #9a10f001
+RULES = 2  # of `pixels`: raised where some files get other pixels or notes; copies are then made anew
+
+
+def check_bits(bits: int | None) -> None:
+    "Raise `GannbError` for what cannot be a number of bits."
+    if bits is None:
+        return
+    if isinstance(bits, bool) or not isinstance(bits, int) or not 8 <= bits <= 32:
+        raise GannbError(f"bits must be a whole number from 8 to 32; this is {bits!r}.")
 
 # %% ../../nbs/04_datasets.decode.ipynb #02b9c914
 @dataclass(frozen=True)
@@ -33,11 +50,15 @@ class Decode:
     channels: int | None = None  # 1 grey, 3 RGB; None: as the files are
     fit: str = "crop"  # non-square images: "crop" to the centre square, or "stretch"
     on_error: str = "raise"  # a file that cannot be decoded: "raise", or "skip" and list it
+    frames: str = "first"  # of files with several pages or frames: the "first", or "all" as images
+    bits: int | None = None  # bits used by grey of more than 8; None: as many as the whole set needs
 
     def checked(self) -> Decode:
         "Itself, if a user may ask for it. Raises `GannbError` for what is not allowed."
         check_choice("fit", self.fit, ("crop", "stretch"))
         check_choice("on_error", self.on_error, ("raise", "skip"))
+        check_choice("frames", self.frames, ("first", "all"))
+        check_bits(self.bits)
         if self.size is not None:
             check_size(self.size)
         if self.channels is not None:
@@ -45,8 +66,13 @@ class Decode:
         return self
 
     def settings(self, source: Source) -> dict:
-        "What decides the pixels, as plain data: part of the cache key and of the fingerprint."
+        "What decides the pixels, as plain data: part of the key of the copy and of the fingerprint."
         return {"size": self.size, "channels": self.channels, "fit": self.fit, **RULE, **source.settings}
+
+    def key(self, source: Source) -> str:
+        "The name of the decoded copy: other rules, another copy."
+        asked = {k: v for k, v in (("frames", self.frames), ("bits", self.bits)) if v not in ("first", None)}
+        return stable_hash({"source": source.key, "rules": RULES, **asked, **self.settings(source)}, 20)
 
 # %% ../../nbs/04_datasets.decode.ipynb #140cee3a
 # shown after a second: what is over sooner needs no bar
@@ -65,7 +91,7 @@ def in_parallel(
 
     chunks, results = [range(a, min(a + 64, n)) for a in range(0, n, 64)], []
     with (
-        ThreadPoolExecutor(os.cpu_count()) as pool,
+        ThreadPoolExecutor(processors()) as pool,
         tqdm(total=n, desc=title, disable=not progress, **_BAR) as bar,
     ):
         try:
@@ -84,8 +110,8 @@ def attempt(work: Callable[[int], Any]) -> Callable[[int], tuple[Any, str]]:
     def attempted(i: int) -> tuple[Any, str]:
         try:
             return work(i), ""
-        except MemoryError:
-            raise
+        except MemoryError:  # a header that announces more than there is
+            return None, "there is not enough memory for what its header announces"
         except Exception as e:
             return None, str(e) or type(e).__name__
 
@@ -128,6 +154,49 @@ def as_files_are(
 def _is_grey(mode: str) -> bool:
     return mode in ("1", "L", "LA", "La") or mode.startswith("I")
 
+# %% ../../nbs/04_datasets.decode.ipynb #9a10f003
+class _PageReader:
+    "Reads image i of files with several pages. A thread that asks for the next page has its file open."
+
+    def __init__(self, read: Callable[[int], Image.Image], which: np.ndarray, page: np.ndarray):
+        self.read, self.which, self.page, self.mine = read, which, page, threading.local()
+
+    def __call__(self, i: int) -> Image.Image:
+        file, page = int(self.which[i]), int(self.page[i])
+        at, image = getattr(self.mine, "at", (-1, 0)), getattr(self.mine, "image", None)
+        self.mine.at = (-1, 0)
+        if at != (file, page - 1):
+            image = self.read(file)
+        if page:
+            image.seek(page)
+        self.mine.at, self.mine.image = (file, page), image
+        return image
+
+# %% ../../nbs/04_datasets.decode.ipynb #9a10f004
+def in_pages(c: Contents, source: Source, progress: bool) -> Contents:
+    "The contents with every page or frame as an image of its own; those of one file are one group."
+    n = len(c.files)
+    counted = in_parallel(attempt(lambda i: pages_of(c.read(i))), n, f"counting {source.name}", progress)
+    counts = np.array([pages or 1 for pages, _ in counted], np.int64)
+    if counts.max(initial=1) == 1:
+        return c
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    which = np.repeat(np.arange(n), counts)
+    page = np.arange(len(which)) - starts[which]
+    files = [c.files[k] + (f"#{p + 1}" if counts[k] > 1 else "") for k, p in zip(which, page)]
+    return replace(
+        c,
+        files=files,
+        read=_PageReader(c.read, which, page),
+        labels=None if c.labels is None else c.labels[which],
+        groups=which if c.groups is None else c.groups[which],
+        parts={p: (int(starts[a]), int(starts[b])) for p, (a, b) in c.parts.items()},
+        notes=[
+            *c.notes,
+            f"{(counts > 1).sum():,} file(s) have several pages or frames: all {len(files):,} are images",
+        ],
+    )
+
 # %% ../../nbs/04_datasets.decode.ipynb #c2ae0dae
 def reserve(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     "A writable uint8 array file whose disk space is taken now: a full disk is an error, not a crash later."
@@ -139,10 +208,10 @@ def reserve(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 # %% ../../nbs/04_datasets.decode.ipynb #ca143163
 def _where_in(source: Source, file: str) -> str:
-    if not {"zip", "folder"} & set(source.key):
+    if not {"zip", "tar", "folder"} & set(source.key):
         return f"{source.place}: {file}"
-    inside_zip = "zip" in source.key and not source.key["inside"]
-    return f"{source.place}{'!' if inside_zip else '/'}{file}"
+    whole_archive = source.key.get("inside") == ""
+    return f"{source.place}{'!' if whole_archive else '/'}{file}"
 
 # %% ../../nbs/04_datasets.decode.ipynb #285cf318
 def undecodable(
@@ -159,32 +228,96 @@ def undecodable(
     )
 
 # %% ../../nbs/04_datasets.decode.ipynb #1b81f9af
+def _one(c: Contents, how: Decode, bits: int | None, out: np.ndarray) -> Callable[[int], Told]:
+    "The work of decoding image i into row i; what it gives is what the image told."
+
+    def work(i: int) -> Told:
+        told, image = Told(), c.read(i)
+        with DECODERS.hold(memory_needed(image)):
+            out[i] = to_square(image, how.size, how.channels, how.fit, bits, told)
+        if how.frames == "first":
+            told.pages = pages_of(image)
+        return told
+
+    return work
+
+# %% ../../nbs/04_datasets.decode.ipynb #9a10f005
+def set_bits(told: Sequence[Told | None]) -> int:
+    "The bits that grey of more than 8 uses in a whole set; 16 without any."
+    peaks = [t.peak for t in told if t and t.peak is not None]
+    return bits_for(min(max(peaks), 65535)) if peaks else 16
+
+# %% ../../nbs/04_datasets.decode.ipynb #9a10f006
 def _pixels_to(
     path: Path, source: Source, c: Contents, how: Decode, progress: bool
-) -> list[tuple[bool | None, str]]:  # for each file: is it square, and why it cannot be decoded
+) -> tuple[
+    list[tuple[Told | None, str]], int
+]:  # for each file what it told and why it failed; bits of the set
     "Decode every file into the array file at `path`, which is closed on return: Windows insists."
     out = reserve(path, (len(c.files), how.size, how.size, how.channels))
-
-    def work(i: int) -> bool:
-        image = c.read(i)
-        out[i] = to_square(image, how.size, how.channels, how.fit)
-        return image.width == image.height
-
-    results = in_parallel(attempt(work), len(c.files), f"decoding {source.name}", progress)
+    title, first = f"decoding {source.name}", attempt(_one(c, how, how.bits, out))
+    results = in_parallel(first, len(c.files), title, progress)
+    bits = how.bits or set_bits([told for told, _ in results])
+    if how.bits is None and bits != 16:
+        again, work = (
+            [i for i, (t, _) in enumerate(results) if t and t.peak is not None],
+            _one(c, how, bits, out),
+        )
+        done = in_parallel(attempt(lambda k: work(again[k])), len(again), title, progress)
+        for i, result in zip(again, done):
+            results[i] = result
     out.flush()
-    return results
+    return results, bits
 
 # %% ../../nbs/04_datasets.decode.ipynb #57204007
-def _said(oblong: int, n: int, bad: Sequence[tuple[str, str]], fit: str) -> list[str]:
+def _said(told: Sequence[Told], bad: Sequence[tuple[str, str]], fit: str) -> list[str]:
     "The notes of a decoding: what was not square, what was left out."
-    notes = []
+    notes, oblong = [], sum(t.size[0] != t.size[1] for t in told)
     if oblong:
         done = "the centre square was kept" if fit == "crop" else "they were stretched to a square"
-        notes.append(f"{oblong:,} of {n:,} images are not square: {done}")
+        notes.append(f"{oblong:,} of {len(told) + len(bad):,} images are not square: {done}")
     if bad:
         shown = "; ".join(f"{f} ({why})" for f, why in bad[:50]) + (" ..." if len(bad) > 50 else "")
         notes.append(f"{len(bad)} file(s) could not be decoded and were left out: {shown}")
     return notes
+
+# %% ../../nbs/04_datasets.decode.ipynb #9a10f007
+def _bits_note(told: Sequence[Told], bits: int, asked: bool) -> list[str]:
+    "What is said of grey of more than 8 bits that does not use all 16."
+    peaks = [t.peak for t in told if t.peak is not None]
+    if not peaks or bits == 16:
+        return []
+    why = "as bits= says" if asked else f"because their largest value is {max(peaks):,}"
+    other = "" if asked else "; if that is wrong, say bits=16 (folder:PATH?bits=16)"
+    return [f"{len(peaks):,} grey image(s) of 16 or 32 bits are read as {bits} bits, {why}{other}"]
+
+# %% ../../nbs/04_datasets.decode.ipynb #9a10f008
+def _dark_note(told: Sequence[Told]) -> list[str]:
+    "What is said of colours in 16 bits of which only lower bits are used."
+    tops = [t.dark for t in told if t.dark is not None]
+    if not tops or max(tops) >= 64:
+        return []
+    return [
+        f"{len(tops):,} colour image(s) of 16 bits come out dark: none is over {max(tops)} of 255. "
+        "Save them with 8 bits first"
+    ]
+
+# %% ../../nbs/04_datasets.decode.ipynb #9a10f009
+def inside_notes(
+    told: Sequence[Told],  # of every image that could be decoded
+    bits: int,  # the bits of the set, see `set_bits`
+    how: Decode,
+) -> list[str]:
+    "What was decided because of what is inside the files."
+    notes, paged = [], [t.pages for t in told if t.pages > 1]
+    if paged:
+        notes.append(
+            f"{len(paged):,} file(s) have several pages or frames, {sum(paged):,} in all: only the first of "
+            "each is used; frames=all takes them all (folder:PATH?frames=all)"
+        )
+    notes += _bits_note(told, bits, how.bits is not None) + _dark_note(told)
+    counts = Counter(key for t in told for key in t.mended)
+    return notes + [text.format(n=f"{counts[key]:,}") for key, text in MENDED.items() if counts[key]]
 
 # %% ../../nbs/04_datasets.decode.ipynb #f2059f83
 def _without(c: Contents, bad: set[str], path: Path) -> Contents:
@@ -229,15 +362,17 @@ def decode(
     n = len(c.files)
     check_free_disk(final, n * how.size * how.size * how.channels)
     with new_folder(final) as tmp:
-        results = _pixels_to(tmp / "images.npy", source, c, how, progress)
+        results, bits = _pixels_to(tmp / "images.npy", source, c, how, progress)
         bad = [(f, why) for f, (_, why) in zip(c.files, results) if why]
         if bad and (how.on_error == "raise" or len(bad) == n):
             raise undecodable(source, bad, whole=len(bad) == n)
-        oblong = sum(square is False for square, _ in results)
-        notes = [*c.notes, *_said(oblong, n, bad, how.fit)]
+        told = [t for t, why in results if not why]
+        settings = {**how.settings(source), **({"bits": bits} if bits != 16 else {})}
+        if isinstance(c.read, _PageReader):
+            settings["frames"] = "all"
         if bad:
             c = _without(c, {f for f, _ in bad}, tmp / "images.npy")
-        settings = how.settings(source)
+        notes = [*c.notes, *inside_notes(told, bits, how), *_said(told, bad, how.fit)]
         seal_cache(tmp, c.parts, c.labels, c.classes, c.groups, c.files, settings, notes, bad)
 
 # %% ../../nbs/04_datasets.decode.ipynb #087576c9
@@ -264,8 +399,7 @@ def cached(
 ) -> Path:  # a folder for `data.open_cache`
     """The folder with the decoded pixels, made now if it is not there.
     Two processes may ask at once: one decodes, the other waits."""
-    key = stable_hash({"source": source.key, **how.settings(source)}, 20)
-    final = cache_dir() / "images" / key
+    final = cache_dir() / "images" / how.key(source)
     if _is_whole(final, source):
         return final
     with folder_lock(cache_dir() / "locks" / final.name, wait=24 * 3600):
@@ -274,6 +408,7 @@ def cached(
         c = source.scan()
         try:
             check(c)
+            c = in_pages(c, source, progress) if how.frames == "all" else c
             decode(source, c, final, as_files_are(how, c, source, progress), progress)
         finally:
             c.close()

@@ -9,14 +9,30 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from ..base import GannbError, check_choice, fmt_bytes, stable_hash
+from ..base import GannbError, check_choice, fmt_bytes, nearest, stable_hash
 from ..data import ImageSet
 from ..fetch import fetch
 from ..files import Source, holds_idx
-from ..store import cache_dir, check_free_disk, data_root as default_root, folder_lock, make_folder
+from gannb.store import (
+    cache_dir,
+    check_free_disk,
+    data_root as default_root,
+    folder_lock,
+    make_folder,
+    read_json,
+)
 from .by_hand import COMPCARS, FFHQ
-from .catalogue import catalogue, find_path, find_source, near_told, parse_name, split_options
+from gannb.datasets.catalogue import (
+    catalogue,
+    decode_options,
+    find_path,
+    find_source,
+    near_told,
+    parse_name,
+    split_options,
+)
 from .celeba import CELEBA
 from .coco import COCO_VAL2017
 from .decode import Decode, cached
@@ -26,13 +42,21 @@ from .fruits import FRUITS360
 from .info import PLAIN, Info, LabelRule, count_notes
 from .pets import OXFORD_PETS
 from .scenes import INTEL_SCENES
-from .selection import Choice, cached_counts, check_before, choose, find_rule, read_rule
+from gannb.datasets.selection import (
+    Choice,
+    cached_counts,
+    check_before,
+    choose,
+    find_rule,
+    members,
+    read_rule,
+)
 from .survey import survey
 from .torchvision_sets import CIFAR10, CIFAR100, FASHION_MNIST, MNIST
 
 # %% auto #0
-__all__ = ['STANFORD_CARS', 'DATASETS', 'CLASS_NAMES', 'info_of', 'check_name', 'available', 'missing', 'get', 'here_or_fetched',
-           'absent', 'load', 'table', 'check']
+__all__ = ['STANFORD_CARS', 'DATASETS', 'CLASS_NAMES', 'PACKED', 'info_of', 'check_name', 'as_name', 'available', 'missing',
+           'get', 'here_or_fetched', 'absent', 'load', 'parts_of', 'check_classes', 'table', 'check']
 
 # %% ../../nbs/04_datasets.registry.ipynb #e858f909
 STANFORD_CARS = Info(
@@ -66,9 +90,29 @@ DATASETS: dict[str, Info] = {
 CLASS_NAMES = {name: info.names for name, info in DATASETS.items() if info.names}
 
 # %% ../../nbs/04_datasets.registry.ipynb #6ad47ad9
+PACKED = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")  # how files of images are packed
+
+
 def info_of(name: str) -> Info:
     "What is known about a name; an entry without figures and hooks for any other name and for a path."
     return DATASETS.get(name, PLAIN)
+
+# %% ../../nbs/04_datasets.registry.ipynb #254fd917
+def _unknown(name: str, allowed: Sequence[str]) -> GannbError:
+    "The error for a name that is no data set: a missing path, or a word with the nearest right one."
+    looks_like_a_path = any(c in name for c in "/\\~") or Path(name).suffix.lower() in PACKED
+    if looks_like_a_path:
+        place = find_path(name)[0]
+        return GannbError(
+            f"there is no folder or file {str(place)!r} (from {Path.cwd()}). Give a folder or zip of images, "
+            "or a name of `gannb data list`."
+        )
+    hint = nearest(name, [*allowed, *(p.name for p in Path.cwd().glob("*") if p.is_dir())])
+    meant = f" Did you mean {hint!r}?" if hint else ""
+    return GannbError(
+        f"dataset={name!r} is not known, and there is no folder or file of that name here.{meant} "
+        f"Allowed: {', '.join(allowed)}."
+    )
 
 # %% ../../nbs/04_datasets.registry.ipynb #fb012dc4
 def check_name(
@@ -82,15 +126,40 @@ def check_name(
     more = catalogue(data_root) if data_root is not None else {}
     if name not in DATASETS and name not in more:
         others = [k for k in more if k not in DATASETS]
-        check_choice("dataset", name, [*DATASETS, *others, "folder:PATH", "idx:PATH"])
+        raise _unknown(name, [*DATASETS, *others, "folder:PATH", "idx:PATH"])
+
+# %% ../../nbs/04_datasets.registry.ipynb #9974a8db
+def _prefixed(path: str) -> str | None:
+    "A path that exists with its `folder:` or `idx:`; None where there is none."
+    place = find_path(split_options(path)[0])[0] if path.strip("! ") else None
+    if place is None or not place.exists():
+        return None
+    return f"{'idx' if holds_idx(place) else 'folder'}:{path}"
+
+
+def as_name(
+    name_or_path: str,  # a name, folder:PATH, idx:PATH, or simply a path; perhaps with @CLASS+CLASS after it
+    root: str | Path | None,  # whose catalogue.yaml has names of its own
+) -> str:
+    "A data set as `load` takes it: a path that exists becomes folder:PATH or idx:PATH. A name comes first."
+    base, at, classes = name_or_path.rpartition("@")
+    if not name_or_path.strip() or parse_name(name_or_path)[0] != "name":
+        return name_or_path
+    if {base, name_or_path} & {*DATASETS, *(catalogue(root) if root is not None else ())}:
+        return name_or_path
+    if whole := _prefixed(name_or_path):
+        return whole
+    found = _prefixed(base)
+    return f"{found}@{classes}" if found else name_or_path
 
 # %% ../../nbs/04_datasets.registry.ipynb #a7bc0416
 def available(
-    name: str,  # a name, folder:PATH or idx:PATH
+    name: str,  # a name, folder:PATH, idx:PATH, or simply a path
     data_root: str | Path | None = None,  # where to look; GANNB_DATA by default
 ) -> str | None:
     "Where the data set would be read from, or None. Raises `GannbError` for an unknown name."
     root = default_root(data_root)
+    name = as_name(name, root)
     check_name(name, root)
     try:
         source = find_source(name, root, info_of(name))
@@ -189,7 +258,7 @@ def _counts_said(name: str, root: Path, images: int, classes: Sequence[str]) -> 
 
 # %% ../../nbs/04_datasets.registry.ipynb #51e79b57
 def load(
-    name: str,  # a name of DATASETS, folder:PATH, folder:PACK.zip!part, idx:PATH, idx:PATH?transpose
+    name: str,  # a name of DATASETS, folder:PATH, folder:PATH?frames=all, idx:PATH, idx:PATH?transpose
     *,
     split: str = "train",  # "train", "val", "test" or "all"; a seeded fifth is the test where there is none
     size: int | None = None,  # side in pixels, one of base.SIZES; None: as the files are, if all are alike
@@ -198,6 +267,8 @@ def load(
     limit: int | None = None,  # at most so many images, in the proportions of the classes
     fit: str = "crop",  # non-square images: "crop" to the centre square, or "stretch"
     on_error: str = "raise",  # a file that cannot be decoded: "raise", or "skip" and list it in the notes
+    frames: str = "first",  # of files with several pages or frames: the "first", or "all" as images
+    bits: int | None = None,  # bits used by grey of more than 8; None: as many as the whole set needs
     labels: str
     | LabelRule
     | None = None,  # a rule, or the name of one that the set has; None: its own labels
@@ -210,20 +281,57 @@ def load(
     """The data set as an `ImageSet`, decoded once and then memory-mapped.
     Raises `GannbError` for anything unknown, missing or undecodable."""
     root = default_root(data_root)
+    name = as_name(name, root)
     check_name(name, root)
     info = info_of(name)
     rule = find_rule(labels, name, info.label_rules)
     near = near_told(name)
     choice = Choice(split, _as_names(classes), limit, rule, duplicates, whole_batches, near)
-    how = Decode(size, channels, fit, on_error).checked()
+    asked = {"frames": frames, "bits": bits, **decode_options(name, root)}
+    how = Decode(size, channels, fit, on_error, **asked).checked()
     source = here_or_fetched(name, root, download, progress)
     choice, source = read_rule(choice, source, root, catalogue(root).get(name, {}).get("labels", ""))
     if info.embedded and size is None:
-        how = Decode(info.size, channels, fit, on_error)
+        how = replace(how, size=info.size)
     check = partial(check_before, name=source.name, choice=choice, info=info)
     folder = cached(source, how, progress, check)
     source = replace(source, notes=(*source.notes, *_counts_said(name, root, *cached_counts(folder))))
     return choose(name, source, folder, choice, info, on_error)
+
+# %% ../../nbs/04_datasets.registry.ipynb #35ea23d8
+def parts_of(
+    name: str,  # as `load` takes it
+    *,
+    data_root: str | Path | None = None,  # where to look; GANNB_DATA by default
+    **how: Any,  # size, channels, fit, on_error of `load`
+) -> tuple[str, ...]:
+    "The parts that a data set has by itself, of train, val and test; none where it is one heap of images."
+    root = default_root(data_root)
+    name = as_name(name, root)
+    check_name(name, root)
+    info = info_of(name)
+    decode = Decode(**how).checked()
+    if info.embedded and decode.size is None:
+        decode = replace(decode, size=info.size)
+    folder = cached(here_or_fetched(name, root), decode, False, lambda contents: None)
+    return tuple(read_json(folder / "meta.json")["parts"])
+
+# %% ../../nbs/04_datasets.registry.ipynb #c350af32
+def check_classes(
+    name: str,  # as `load` takes it
+    classes: Sequence[str],  # names of classes or families
+    data_root: str | Path | None = None,  # where to look; GANNB_DATA by default
+) -> None:
+    """Raises `GannbError` for a class that a data set does not have, before any image is decoded. A set whose
+    classes are not known from its files is not asked."""
+    root = default_root(data_root)
+    source = here_or_fetched(name, root)
+    contents = source.scan()
+    try:
+        if contents.classes:
+            members(contents.classes, classes, info_of(name).family)
+    finally:
+        contents.close()
 
 # %% ../../nbs/04_datasets.registry.ipynb #f4972a52
 def _size_words(info: Info | None) -> str:
@@ -263,18 +371,6 @@ def table(
     names = [*DATASETS, *(n for n in entries if n not in DATASETS)]
     return [_row(name, entries.get(name, {}), root) for name in names]
 
-# %% ../../nbs/04_datasets.registry.ipynb #9974a8db
-def _as_name(name_or_path: str, root: Path) -> str:
-    "A name as `load` takes it: an existing path becomes folder:PATH or idx:PATH."
-    known = name_or_path in DATASETS or name_or_path in catalogue(root)
-    if parse_name(name_or_path)[0] != "name" or known:
-        return name_or_path
-    path, _ = find_path(split_options(name_or_path)[0])
-    if path.exists():
-        return f"{'idx' if holds_idx(path) else 'folder'}:{name_or_path}"
-    check_name(name_or_path, root)
-    return name_or_path
-
 # %% ../../nbs/04_datasets.registry.ipynb #6f230a1a
 def check(
     name_or_path: str,  # a name, folder:PATH, idx:PATH, or simply a path
@@ -284,7 +380,9 @@ def check(
     """Counts, sizes, unreadable files and exact copies of a data set, read afresh at its own size.
     Raises `GannbError` if it is not there."""
     root = default_root(data_root)
-    name = _as_name(name_or_path, root)
-    found = survey(here_or_fetched(name, root), name, progress)
+    name = as_name(name_or_path, root)
+    check_name(name, root)
+    how = Decode(**decode_options(name, root)).checked()
+    found = survey(here_or_fetched(name, root), name, progress, how)
     said = _counts_said(name, root, found["images"] + len(found["unreadable"]), found["classes"])
     return found | {"notes": [*found["notes"], *said]}

@@ -9,14 +9,18 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ..data import ImageSet, find_copies
-from ..files import Contents, Source, plain_image
-from .decode import attempt, in_parallel
+from ..files import Contents, Source
+from ..pixels import DECODERS, OWN_BITS, Told, memory_needed, pages_of, plain_image
+from .decode import Decode, attempt, in_pages, in_parallel, inside_notes, set_bits
 from .near import SIDE, near_copies, small_picture
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 # %% auto #0
 __all__ = ['Look', 'survey', 'balance', 'findings', 'counts_beside']
@@ -28,15 +32,29 @@ class Look(NamedTuple):
     pixels: int  # equal for equal pictures
     size: str  # as "64x48"
     mode: str  # Pillow's
+    told: Told  # what else it told
     small: np.ndarray  # see `near.small_picture`
 
 # %% ../../nbs/04_datasets.survey.ipynb #e46717bb
-def _look(c: Contents, i: int) -> Look:
-    image = c.read(i)
-    mode, plain = image.mode, plain_image(image)
-    told = repr(plain.size).encode() + plain.convert("RGB").tobytes()
-    digest = hashlib.blake2b(told, digest_size=8).digest()
-    return Look(int.from_bytes(digest, "little"), f"{plain.width}x{plain.height}", mode, small_picture(plain))
+def _digest(image: Image.Image) -> int:
+    "A number that is equal for equal pictures, whatever their mode; made strip by strip, for large ones."
+    told, high = hashlib.blake2b(repr(image.size).encode(), digest_size=8), max(1, 2**20 // image.width)
+    for y in range(0, image.height, high):
+        strip = image.crop((0, y, image.width, min(y + high, image.height)))
+        told.update(strip.convert("RGB").tobytes())
+    return int.from_bytes(told.digest(), "little")
+
+
+def _look(c: Contents, how: Decode, i: int) -> Look:
+    image, told = c.read(i), Told()
+    mode = image.mode
+    with DECODERS.hold(memory_needed(image)):
+        plain = plain_image(image, how.bits or OWN_BITS, told)
+        digest, small = _digest(plain), small_picture(plain)
+    if how.frames == "first":
+        told.pages = pages_of(image)
+    width, height = told.size if "large" in told.mended else plain.size
+    return Look(digest, f"{width}x{height}", mode, told, small)
 
 # %% ../../nbs/04_datasets.survey.ipynb #32d73187
 def _counts(
@@ -61,15 +79,20 @@ def survey(
     source: Source,
     name: str,  # as it was asked for
     progress: bool = True,  # a bar on stderr
+    how: Decode | None = None,  # frames and bits, where asked for
 ) -> dict:  # counts, sizes, modes, unreadable, and what `find_copies` and `near_copies` give
     "A source read afresh, each image at its own size. Raises `GannbError` if it cannot be listed."
-    c = source.scan()
+    c, how = source.scan(), how or Decode()
     try:
-        looked = in_parallel(attempt(partial(_look, c)), len(c.files), f"checking {source.name}", progress)
+        c = in_pages(c, source, progress) if how.frames == "all" else c
+        looked = in_parallel(
+            attempt(partial(_look, c, how)), len(c.files), f"checking {source.name}", progress
+        )
     finally:
         c.close()
     good = [i for i, (_, why) in enumerate(looked) if not why]
     seen = [looked[i][0] for i in good]
+    inside = [s.told for s in seen]
     labels = [c.classes[c.labels[i]] if c.labels is not None and c.labels[i] >= 0 else "" for i in good]
     every_part = _parts_of(c)
     parts = every_part[good]
@@ -84,7 +107,7 @@ def survey(
         "sizes": dict(Counter(s.size for s in seen).most_common()),
         "modes": dict(Counter(s.mode for s in seen).most_common()),
         "unreadable": [[c.files[i], why] for i, (_, why) in enumerate(looked) if why],
-        "notes": [*source.notes, *c.notes],
+        "notes": [*source.notes, *c.notes, *inside_notes(inside, how.bits or set_bits(inside), how)],
         **find_copies(pixels, parts, labels, files),
         **near_copies(np.stack(small), pixels, parts, labels, files),
     }

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..base import GannbError, check_choice, stable_hash
+from ..base import GannbError, stable_hash
 from .table import CONTROL, Table
 from .words import MIN_UNITS, _counted, _listed, _number_word
 

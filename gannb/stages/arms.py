@@ -18,7 +18,7 @@ from ..base import fmt_bytes, fmt_time
 from ..config import GanConfig, resolve_threads
 from ..data import ImageSet
 from .cluster import executors
-from .gan import estimate, gan_fields, is_done, train_run
+from .gan import estimate, gan_fields, is_done, settled, train_run
 from .grid import Grid, Task, cores
 from .run import GAN_VERSION, GanRun, resolve_device
 
@@ -99,7 +99,7 @@ class _Cell:
         return f"{self.arm.name} seed {self.seed}"
 
     def args(self) -> tuple[GanConfig, ImageSet, int]:
-        return self.arm.config, self.arm.data, self.seed
+        return settled(self.arm.config, self.arm.data, self.seed), self.arm.data, self.seed
 
     def home(self) -> Path:
         return store.artefact_folder("gan", GAN_VERSION, gan_fields(*self.args()))
@@ -112,7 +112,7 @@ class _Cell:
         """The training as a unit of work; only one in this process can show a bar.
         What depends on the machine (threads, device, the folder) is settled here: another may train it."""
         show = "lines" if show == "bar" and jobs > 1 else show
-        cfg, threads = self.arm.config, resolve_threads(self.arm.config.threads)
+        cfg, threads = self.args()[0], resolve_threads(self.args()[0].threads)
         cfg = cfg.having(threads=threads, device=resolve_device(cfg.device))
         return Task(
             self.title,

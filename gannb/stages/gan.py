@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +28,9 @@ from ..augment import diff_augment
 from ..base import GannbError, check_choice, fmt_time, parse_policy
 from ..config import GanConfig, resolve_threads
 from ..data import ImageSet
-from ..datasets.registry import load
+from ..datasets.info import PLAIN
+from ..datasets.registry import load, parts_of
+from ..datasets.selection import Choice, held_out
 from ..models.dcgan import init_weights
 from ..models.registry import model_named
 from ..plot import tile
@@ -48,12 +53,15 @@ from gannb.stages.run import (
 from ..train import COLUMNS, Diverged, Tick, load_state, log_line, make_optimizers, train_gan
 
 # %% auto #0
-__all__ = ['CHECKPOINT_SECONDS', 'GPU_PAUSE', 'LOOK_SECONDS', 'gan_fields', 'load_data', 'load_held_out', 'augmentation',
-           'build_networks', 'Progress', 'Interrupted', 'Keeper', 'is_done', 'check_same_run', 'train_run', 'estimate']
+__all__ = ['CHECKPOINT_SECONDS', 'GPU_PAUSE', 'LOOK_SECONDS', 'gan_fields', 'settled', 'holds_out', 'load_images', 'load_data',
+           'load_held_out', 'augmentation', 'build_networks', 'Progress', 'Interrupted', 'Keeper', 'is_done',
+           'check_same_run', 'check_compiler', 'train_run', 'estimate']
 
 # %% ../../nbs/15_stages.gan.ipynb #5e0eea52
 # which pixels are trained on, their number and their size: the fingerprint of the images says it better
-_IN_THE_PIXELS = {"dataset", "classes", "split", "limit", "fit", "size", "channels", "data_root", "on_error"}
+_IN_THE_PIXELS = {
+    *("dataset", "classes", "split", "limit", "fit", "size", "channels", "data_root", "on_error", "hold_out")
+}
 
 # how long, how often and where: another value is the same training, or it is added as it was resolved
 _NOT_IN_KEY = _IN_THE_PIXELS | {"epochs", "seeds", "device", "threads"}
@@ -99,31 +107,113 @@ def gan_fields(cfg: GanConfig, data: ImageSet, seed: int) -> dict[str, Any]:
         fields["n_classes"] = _count_classes(data)
     return fields
 
+# %% ../../nbs/15_stages.gan.ipynb #b66dae0f
+def _begun_with(folder: Path) -> int:
+    "CPU threads of the training in a run folder, or of its seeds; 0 where none was begun."
+    for record in (folder / "run.json", *sorted(folder.glob("seed-*/run.json"))):
+        if record.is_file():
+            return store.read_json(record)["fields"].get("threads", 0)
+    return 0
+
+
+def _stored_with(cfg: GanConfig, data: ImageSet, seed: int, now: int) -> int:
+    "CPU threads with which a training was begun in the store; `now` where it was not."
+    fields = gan_fields(cfg, data, seed)
+    for n in (now, *range(os.cpu_count() or 1, 0, -1)):
+        place = store.artefact_folder("gan", GAN_VERSION, fields | {"threads": n})
+        if (place / "run.json").is_file():
+            return n
+    return now
+
+
+def settled(
+    cfg: GanConfig,
+    data: ImageSet,
+    seed: int = 0,
+    folder: str | Path | None = None,  # where the run lives; None: its place in the store
+) -> GanConfig:
+    """The config with its number of CPU threads. A training that was begun goes on with the number that it
+    was begun with, though fewer or more processors are free now: the number is part of its bytes."""
+    if cfg.threads or resolve_device(cfg.device) != "cpu":
+        return cfg
+    now = _threads(cfg)
+    n = _stored_with(cfg, data, seed, now) if folder is None else _begun_with(Path(folder)) or now
+    return cfg.having(threads=n)
+
 # %% ../../nbs/15_stages.gan.ipynb #fbbf1e6b
 def _load_part(cfg: GanConfig, data_root: str | Path | None, **options: Any) -> ImageSet:
     "A part of a config's data set, as the config wants its images."
     shape = {k: getattr(cfg, k) for k in ("size", "channels", "fit")}
     return load(cfg.dataset, classes=cfg.classes or None, data_root=data_root, **shape, **options)
 
-# %% ../../nbs/15_stages.gan.ipynb #f01e3b71
+# %% ../../nbs/15_stages.gan.ipynb #11325e14
+def _parts(
+    cfg: GanConfig, data_root: str | Path | None, on_error: str = "raise", **_: Any
+) -> tuple[str, ...]:
+    "The parts that a config's data set has by itself: train, val, test; none of them where it is one heap."
+    shape = {k: getattr(cfg, k) for k in ("size", "channels", "fit")}
+    return parts_of(cfg.dataset, data_root=data_root, on_error=on_error, **shape)
+
+
+def holds_out(
+    cfg: GanConfig,
+    data_root: str | Path | None = None,
+    **options: Any,  # of `datasets.registry.load`
+) -> bool:
+    "Is a part split off before training? So where a set of one's own has a train part, no test and no val."
+    own = cfg.dataset.startswith(("folder:", "idx:"))
+    if not own or cfg.split != "train" or not getattr(cfg, "hold_out", False):
+        return False
+    return _parts(cfg, data_root, **options) == ("train",)
+
+
+def _side(cfg: GanConfig, data_root: str | Path | None, split: str, **options: Any) -> ImageSet:
+    "One side of a train part that was split by us: train or test. Raises `GannbError` for too few images."
+    shape = {k: getattr(cfg, k) for k in ("size", "channels", "fit")}
+    whole = load(cfg.dataset, split="train", data_root=data_root, **shape, **options)
+    try:
+        side = held_out(whole, Choice(split, cfg.classes or None), PLAIN)
+    except GannbError as e:
+        raise GannbError(f"{e} Or give --no-hold-out: then --data has to name the judging images.") from None
+    return side.select(cfg.classes or None)
+
+# %% ../../nbs/15_stages.gan.ipynb #f07b2099
+def load_images(
+    cfg: GanConfig,
+    data_root: str | Path | None = None,
+    **options: Any,  # of `datasets.registry.load`: progress, on_error
+) -> ImageSet:
+    "The images that a config trains on. Raises `GannbError` when they are missing or unreadable."
+    if holds_out(cfg, data_root, **options):
+        return _side(cfg, data_root, "train", **options).select(limit=cfg.limit)
+    return _load_part(cfg, data_root, split=cfg.split, limit=cfg.limit, **options)
+
+
 def load_data(
     cfg: GanConfig,
     data_root: str | Path | None = None,
     **options: Any,  # of `datasets.registry.load`: progress, on_error
 ) -> ImageSet:
-    "The images of a config. Raises `GannbError` when they are missing, unreadable, or fewer than a batch."
-    data = _load_part(cfg, data_root, split=cfg.split, limit=cfg.limit, **options)
+    "As `load_images`; raises `GannbError` also when they are fewer than a batch."
+    data = load_images(cfg, data_root, **options)
     data.check_batch(cfg.batch_size)
     return data
 
-# %% ../../nbs/15_stages.gan.ipynb #11325e14
+# %% ../../nbs/15_stages.gan.ipynb #f76b29d1
 def load_held_out(
     cfg: GanConfig,
     data_root: str | Path | None = None,
     **options: Any,  # of `datasets.registry.load`
 ) -> ImageSet:
-    "The images that judge a training of `cfg`: the test part, of the same classes, size and channels."
-    return _load_part(cfg, data_root, split="test", **options)
+    """The images that judge a training of `cfg`, of the same classes, size and channels: the test part; the
+    val part where there is none; what was split off where there is neither. Raises `GannbError` for none."""
+    if holds_out(cfg, data_root, **options):
+        return _side(cfg, data_root, "test", **options)
+    parts = _parts(cfg, data_root, **options)
+    if "test" in parts or "val" not in parts or cfg.split == "val":
+        return _load_part(cfg, data_root, split="test", **options)
+    found = _load_part(cfg, data_root, split="val", **options)
+    return replace(found, notes=(*found.notes, f"{found.name} has no test part: its val part judges"))
 
 # %% ../../nbs/15_stages.gan.ipynb #6d275bad
 def augmentation(cfg: GanConfig, seed: int) -> Callable[[Tensor, str, int], Tensor] | None:
@@ -143,12 +233,20 @@ def build_networks(fields: Mapping[str, Any]) -> tuple[nn.Module, nn.Module]:
     return G, D
 
 # %% ../../nbs/15_stages.gan.ipynb #65cce8b9
+def _has_terminal() -> bool:
+    "Does a terminal show what is said? One of 0 columns (a new pseudo-terminal, a serial line) shows no bar."
+    try:
+        return sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    except (OSError, ValueError):
+        return False
+
+
 def _bar(title: str, steps: int, start: int) -> Any:
     "tqdm's bar over all steps; silent where no terminal shows it."
     from tqdm import tqdm
 
     look = {"unit": "step", "dynamic_ncols": True, "mininterval": 0.5}
-    return tqdm(total=steps, initial=start, desc=title, disable=not sys.stderr.isatty(), **look)
+    return tqdm(total=steps, initial=start, desc=title, disable=not _has_terminal(), **look)
 
 # %% ../../nbs/15_stages.gan.ipynb #19f43b5a
 class Progress:
@@ -479,9 +577,26 @@ def _loop_settings(cfg: GanConfig, fields: Mapping[str, Any]) -> dict[str, Any]:
     seed = fields["seed"]
     return {name: getattr(cfg, name) for name in names} | {"seed": seed, "augment": augmentation(cfg, seed)}
 
+# %% ../../nbs/15_stages.gan.ipynb #5d60e730
+def check_compiler(cfg: GanConfig) -> None:
+    "Raises `GannbError` where compile=true was asked for, and there is no compiler that torch.compile needs."
+    if not cfg.compile:
+        return
+    on_gpu = resolve_device(cfg.device) == "cuda"
+    variable, usual = ("CC", ("gcc", "clang")) if on_gpu else ("CXX", ("g++",))
+    if not on_gpu and sys.platform in ("win32", "darwin"):
+        usual = ("cl",) if sys.platform == "win32" else ("clang++",)
+    wanted = (os.environ[variable],) if os.environ.get(variable) else usual
+    if not any(shutil.which(name) for name in wanted):
+        raise GannbError(
+            f"compile=true needs a C++ compiler, and {' or '.join(wanted)} is not found here (the variable "
+            f"{variable} of the environment may name another). Leave compile out: it only changes the speed."
+        )
+
 # %% ../../nbs/15_stages.gan.ipynb #4c247238
 def _prepare_torch(cfg: GanConfig) -> None:
     "Threads as the key says, and no choice of algorithms that depends on the clock."
+    check_compiler(cfg)
     torch.set_num_threads(_threads(cfg))
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
 
@@ -599,6 +714,7 @@ def train_run(
     """Train to `cfg.epochs`, or go on from where an earlier call ended.
 
     Raises `GannbError` (other settings, in use, disk full), `Interrupted` on Ctrl-C."""
+    cfg = settled(cfg, data, seed, folder)
     fields = gan_fields(cfg, data, seed)
     spe = data.n_batches(cfg.batch_size, cfg.drop_last)
     home = Path(folder) if folder else store.artefact_folder("gan", GAN_VERSION, fields)
@@ -627,6 +743,7 @@ def estimate(
     steps: int = 3,  # how many are timed
 ) -> tuple[float, int]:  # seconds a step, bytes of a finished run
     "Time of one step, measured here and now on throw-away networks, and the disk that a run takes."
+    check_compiler(cfg)
     torch.set_num_threads(_threads(cfg))
     fields = gan_fields(cfg, data, 0)
     G, D = build_networks(fields)

@@ -52,9 +52,7 @@ class Task:
 # %% ../../nbs/15_stages.grid.ipynb #70e2567b
 def cores() -> int:
     "The cores that this process may use."
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return store.processors()
 
 # %% ../../nbs/15_stages.grid.ipynb #e25fec7f
 MAPPED_FROM = 2**20  # bytes; smaller arrays travel as they are

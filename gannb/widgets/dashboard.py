@@ -20,15 +20,15 @@ from ..base import GannbError, fmt_time
 from ..commands.score import scores_of
 from ..commands.session import Session, score_beside, wait_for
 from ..commands.watch import seconds_left
-from ..plot import COLORS
+from ..plot import COLORS, tile, untile
 from ..stages.live import Seen, look, record
 from ..train import COLUMNS
 from .charts import Line, chart, moving_mean
 from .still import Panel, png_bytes
 
 # %% auto #0
-__all__ = ['BADGES', 'SHOWN', 'GRID', 'LOOK_EVERY', 'heading', 'progress_words', 'Status', 'record_chart', 'score_chart',
-           'Curves', 'picture_epochs', 'epoch_picture', 'Pictures', 'Buttons', 'TrainingDashboard']
+__all__ = ['BADGES', 'SHOWN', 'GRID', 'COLUMNS_SHOWN', 'LOOK_EVERY', 'heading', 'progress_words', 'Status', 'record_chart',
+           'score_chart', 'Curves', 'picture_epochs', 'epoch_picture', 'Pictures', 'Buttons', 'TrainingDashboard']
 
 # %% ../../nbs/19_widgets.dashboard.ipynb #c1326940
 BADGES = {  # state -> color, word
@@ -143,7 +143,8 @@ class Curves(W.VBox):
         self.score.value = score_chart(found)
 
 # %% ../../nbs/19_widgets.dashboard.ipynb #0c7730c8
-GRID = 320  # pixels: the fixed-noise pictures are shown at most so wide
+GRID = 320  # pixels: the fixed-noise pictures are shown about so wide
+COLUMNS_SHOWN = 8  # tiles in a row of a stored sheet
 
 
 def picture_epochs(folder: Path) -> list[int]:
@@ -152,12 +153,14 @@ def picture_epochs(folder: Path) -> list[int]:
 
 
 def epoch_picture(folder: Path, epoch: int) -> np.ndarray:  # (H, W, 3) uint8
-    "The fixed-noise pictures of an epoch, enlarged by a whole number without smoothing."
+    "The fixed-noise pictures of an epoch, apart from each other, enlarged by a whole number."
     with Image.open(folder / "samples" / f"epoch-{epoch:04d}.png") as file:
-        picture = file.convert("RGB")
-    factor = max(1, GRID // picture.width)
-    size = (picture.width * factor, picture.height * factor)
-    return np.asarray(picture.resize(size, Image.Resampling.NEAREST))
+        sheet = np.asarray(file.convert("RGB"))
+    side = sheet.shape[1] // COLUMNS_SHOWN
+    factor = max(1, GRID // sheet.shape[1])
+    tiles = untile(sheet, side).repeat(factor, axis=1).repeat(factor, axis=2)
+    apart = np.pad(tiles, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=255)
+    return tile(apart, COLUMNS_SHOWN)
 
 # %% ../../nbs/19_widgets.dashboard.ipynb #e1c221d9
 class Pictures(W.VBox):
@@ -190,7 +193,9 @@ class Pictures(W.VBox):
             self.slider.value = self.slider.max
         after = "before training" if self.epoch == 0 else f"after epoch {self.epoch}"
         self.title.value = f"<b>The same 64 points of noise, {after}</b>"
-        self.grid.value = png_bytes(epoch_picture(folder, self.epoch))
+        picture = epoch_picture(folder, self.epoch)
+        self.grid.layout.height, self.grid.layout.width = (f"{side}px" for side in picture.shape[:2])
+        self.grid.value = png_bytes(picture)
 
 # %% ../../nbs/19_widgets.dashboard.ipynb #7a7be331
 class Buttons(W.HBox):

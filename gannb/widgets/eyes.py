@@ -24,7 +24,6 @@ from ..ledger.intervals import exact_interval
 from gannb.ledger.people import (
     AGAIN,
     ASKED,
-    CAUGHT,
     REAL,
     REAL_IMAGES,
     SAME,

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .. import store
 from ..base import GannbError, check_choice, listed, nearest, numpy_rng, stable_hash
 from ..data import ImageSet
 from gannb.ledger.people import (

@@ -16,6 +16,7 @@ from IPython.display import display
 from PIL import Image, ImageDraw, ImageFont
 
 from ..base import GannbError
+from ..plot import png
 
 # %% auto #0
 __all__ = ['FONT_SIZE', 'LINE_HEIGHT', 'EDGE', 'caption_under', 'png_bytes', 'Panel']
@@ -67,7 +68,7 @@ class Panel(ipywidgets.VBox):
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         "What Jupyter shows: the live widget; the picture where it cannot; the sentence in a terminal."
         picture, sentence = self.still()
-        shown = png_bytes(caption_under(picture, sentence))
+        shown = png(caption_under(picture, sentence), max_width=1200)
         bundle = super()._repr_mimebundle_(**kwargs)
         return bundle | {"image/png": base64.b64encode(shown).decode(), "text/plain": sentence}
 

@@ -24,6 +24,7 @@ class ConditionalConfig(ClassifyingReport):
 
     needs_every_set: ClassVar[bool] = False
 
+    # three GANs on each
     datasets: list[str] = ["mnist", "fashion-mnist", "cifar10", "cifar100", "intel-scenes"]
     images: int = Field(
         0, ge=0
@@ -32,7 +33,7 @@ class ConditionalConfig(ClassifyingReport):
     train_share: float = Field(0.85, gt=0, lt=1)  # of the training images; the others validate classifiers
     epochs: int = Field(100, ge=1)  # of images of three channels
     grey_epochs: int = Field(10, ge=1)  # of images of one channel
-    batch_size: int = Field(128, ge=2)
+    batch_size: int = Field(128, ge=2)  # images in a step
     concat_at: int = Field(1, ge=1, le=6)  # cdcgan2: blocks of layers before image and label are joined
     label_dataset: str = "mnist"  # on it: a GAN with shuffled labels, and one without labels
     size_dataset: str = "intel-scenes"  # on it: early and late concatenation at other sizes
@@ -41,9 +42,10 @@ class ConditionalConfig(ClassifyingReport):
     domain_images: int = Field(40_000, ge=1000)  # images that the network `domain` is shown in its training
     # the classifier's parameters are those of images of three channels; images of one channel have a softmax
     # regression, as in the paper
-    # what the paper's accuracy on real images may rest on: numbers of training images (0: all) and epochs
+
+    # what the paper's accuracy on real images may rest on: numbers of training images, 0: all
     choice_images: list[int] = [100, 300, 1000, 3000, 10000, 0]
-    choice_epochs: list[int] = [1, 3, 10]
+    choice_epochs: list[int] = [1, 3, 10]  # ... and epochs
 
     @property
     def data_sets(self) -> list[str]:

@@ -39,10 +39,10 @@ class FeaturesConfig(ReportConfig):
     test_share: float = Field(0.2, gt=0, lt=1)  # of a target's images
     few_classes: list[int] = [2, 5, 10]  # of one target, fewer classes ...
     few_images: list[float] = [1.0, 0.5, 0.25, 0.1]  # ... and shares of the images that teach
-    neighbours: int = Field(5, ge=1)
+    neighbours: int = Field(5, ge=1)  # of the nearest-neighbour probe
     known: str = "mnist"  # its raw pixels are probed too, for others have measured them; empty: no such check
     epochs: int = Field(100, ge=1)
-    batch_size: int = Field(128, ge=2)
+    batch_size: int = Field(128, ge=2)  # images in a step
 
     @property
     def data_sets(self) -> list[str]:

@@ -18,12 +18,12 @@ __all__ = ['CONFIG', 'SMOKE', 'QUICK', 'DESK', 'GIVEN', 'PRESETS', 'FruitsConfig
 class FruitsConfig(ReportConfig):
     "Parameters of `papers/fruits.ipynb`: one GAN for each fruit, all else equal."
 
-    dataset: str = "fruits360"
+    dataset: str = "fruits360"  # with the fruits as classes
     # classes; the first carries the studies on amounts of data and on networks
     fruits: list[str] = ["Apple", "Banana", "Grape", "Tomato"]
     limits: list[int] = [0, 0, 0, 0]  # at most so many training images of each fruit; 0: all
     epochs: int = Field(50, ge=1)
-    batch_size: int = Field(64, ge=2)
+    batch_size: int = Field(64, ge=2)  # images in a step
     z_dist: Literal["normal", "uniform"] = "uniform"
     augment: str = "color,translation,cutout"
     # shares of the first fruit's arcs, with and without DiffAugment

@@ -32,17 +32,17 @@ VARIANTS: dict[str, dict[str, Any]] = {
 class ScenesConfig(ClassifyingReport):
     "Parameters of `papers/scene_augmentation.ipynb`: a GAN a class; classifiers on real, fake and both."
 
-    dataset: str = "intel-scenes"
+    dataset: str = "intel-scenes"  # labelled images
     classes: list[str] = []  # empty: all
     train_share: float = Field(0.85, gt=0, lt=1)  # of the training images; the others validate
     epochs: int = Field(150, ge=1)
-    batch_size: int = Field(128, ge=2)
-    # shares of the real images that are kept, and the classes of these arms (empty: all)
+    batch_size: int = Field(128, ge=2)  # images in a step
+    # shares of the real images that are kept
     shares: list[float] = [1.0, 0.5, 0.25, 0.1, 0.05]
-    share_classes: list[str] = []
-    clf_optimiser: Literal["adam", "sgd", "rmsprop"] = "adam"
-    clf_lr: float | None = Field(None, gt=0, lt=1)  # None: a usual one for the optimiser
-    clf_schedule: Literal["none", "cosine", "step"] = "cosine"
+    share_classes: list[str] = []  # the classes of the arms with such a share; empty: all
+    clf_optimiser: Literal["adam", "sgd", "rmsprop"] = "adam"  # of the classifiers
+    clf_lr: float | None = Field(None, gt=0, lt=1)  # its step size; none: a usual one for the optimiser
+    clf_schedule: Literal["none", "cosine", "step"] = "cosine"  # of its step size
     clf_variants: list[str] = list(VARIANTS)  # further settings, each tried once on real images
 
     @property
