@@ -424,10 +424,10 @@ def _scan_tar(path: Path, inside: str, choice: str = "") -> Contents:
     )
     c.read = lambda i: open_image(io.BytesIO(packed.read(images[raw[order[i]]])))
     c.close = packed.file.close
-    c.notes += _other_files(list(others), start) + _odd_files(packed.left_out, "links or devices")
     c.notes += junk_note(
         n for n in (*packed.where, *packed.others) if not inside or n.startswith(f"{inside}/")
     )
+    c.notes += _other_files(list(others), start) + _odd_files(packed.left_out, "links or devices")
     return c
 
 # %% ../nbs/03_files.ipynb #9a10e00c

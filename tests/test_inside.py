@@ -23,7 +23,7 @@ from gannb.datasets import catalogue, decode, registry
 from gannb.datasets.catalogue import parse_name, split_options
 from gannb.datasets.decode import Decode, attempt
 from gannb.datasets.registry import check
-from gannb.datasets.survey import format_check
+from gannb.datasets.page import format_check
 from gannb.pixels import Shared, Told, check_memory, memory_needed, open_image, plain_image, to_square
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -233,7 +233,8 @@ def format_check(
 ) -> str:
     "The findings as a page for a terminal of 80 columns."
     kinds = _n(len(found["classes"]), "class", "classes") if found["classes"] else "no classes"
-    lines = _wrapped(f"{found['name']}: {_n(found['images'], 'image')}, {kinds}", "", "  ")
+    head = f"{found['name']}: {_n(found['images'], 'image')}, {kinds}"
+    lines = [head] if len(head) <= WIDTH else head.rsplit(": ", 1)
     lines += [f"from {found['place']}", "", *_counts_table(found, shown), ""]
     listed = problems(found)
     if listed:
