@@ -70,6 +70,8 @@ class Checked(BaseModel):
 # %% ../nbs/14_config.ipynb #23017e6f
 def checked(model: type[Checked], values: dict[str, Any], what: str = "parameter") -> Any:
     "`model(**values)`; a `GannbError` that names each wrong parameter, what is allowed and what came."
+    if not isinstance(values, dict):
+        raise GannbError(f"{what} is damaged: it holds no names with values. Delete it, or put it back.")
     try:
         return model(**values)
     except ValidationError as e:

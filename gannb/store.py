@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['NUMBER_MAKERS', 'checkout', 'outputs_dir', 'store_dir', 'cache_dir', 'data_root', 'check_place', 'make_folder',
-           'atomic_write', 'write_json', 'read_json', 'sha256_file', 'new_folder', 'verify_folder', 'save_tensors',
-           'load_tensors', 'save_checkpoint', 'list_checkpoints', 'load_checkpoint', 'remove_leftovers', 'Held',
-           'folder_lock', 'artefact_folder', 'slug', 'folder_name', 'differing_fields', 'tree_bytes', 'code_commit',
-           'installed_version', 'provenance', 'peak_memory', 'check_free_disk']
+           'atomic_write', 'write_json', 'read_json', 'sha256_file', 'new_folder', 'read_manifest', 'verify_folder',
+           'save_tensors', 'load_tensors', 'save_checkpoint', 'list_checkpoints', 'load_checkpoint', 'remove_leftovers',
+           'Held', 'folder_lock', 'artefact_folder', 'clear_way', 'slug', 'folder_name', 'differing_fields',
+           'tree_bytes', 'code_commit', 'installed_version', 'provenance', 'peak_memory', 'check_free_disk']
 
 # %% ../nbs/01_store.ipynb #dd5a2940
 def checkout(
@@ -184,6 +184,8 @@ def read_json(path: str | Path) -> Any:
         raise GannbError(f"{path} does not exist.") from None
     except (ValueError, OSError) as e:
         raise GannbError(f"{path} is damaged and cannot be read as JSON ({e}).") from e
+    except (RecursionError, MemoryError):
+        raise GannbError(f"{path} is damaged: it is too large, or nested too deeply, for our JSON.") from None
 
 # %% ../nbs/01_store.ipynb #3c49f55f
 def sha256_file(path: str | Path) -> str:
@@ -226,11 +228,20 @@ def new_folder(
         shutil.rmtree(tmp, ignore_errors=True)
 
 # %% ../nbs/01_store.ipynb #0bef29be
+def read_manifest(path: Path) -> dict:  # file -> {sha256, bytes}
+    "The manifest of a sealed folder. Raises `GannbError` where it is missing or is none."
+    files = read_json(path / "manifest.json")
+    entries = files.values() if isinstance(files, dict) else [None]
+    if not all(isinstance(e, dict) and isinstance(e.get("bytes"), int) and "sha256" in e for e in entries):
+        raise GannbError(f"{path / 'manifest.json'} is damaged: it is no list of files with their hashes.")
+    return files
+
+
 def verify_folder(path: str | Path) -> dict:  # the manifest: file -> {sha256, bytes}
     """The manifest of a sealed folder, after checking every file against it.
     Raises `GannbError` naming the first file that is missing or changed."""
     path = Path(path)
-    files = read_json(path / "manifest.json")
+    files = read_manifest(path)
     for name, entry in files.items():
         file = path / name
         if not file.is_file():
@@ -299,9 +310,18 @@ def save_checkpoint(
 # %% ../nbs/01_store.ipynb #feeff465
 def list_checkpoints(folder: str | Path) -> list[Path]:
     "The checkpoints of a run, oldest first."
-    return sorted(p for p in Path(folder).glob("step-*") if (p / "manifest.json").is_file())
+    found = (p for p in Path(folder).glob("step-*") if re.fullmatch(r"step-[0-9]{8,12}", p.name))
+    return sorted(p for p in found if (p / "manifest.json").is_file())
 
 # %% ../nbs/01_store.ipynb #0e34c9b0
+def _checkpoint_state(path: Path) -> dict:
+    "The small rest of a checkpoint. Raises `GannbError` where it names no step."
+    state = read_json(path / "state.json")
+    if not isinstance(state, dict) or not isinstance(state.get("step"), int):
+        raise GannbError(f"{path / 'state.json'} is damaged: it names no step.")
+    return state
+
+
 def load_checkpoint(
     folder: str | Path,
 ) -> tuple[dict[str, torch.Tensor], dict, Path] | None:  # tensors, state, folder; None when there is none
@@ -313,7 +333,7 @@ def load_checkpoint(
     for path in reversed(list_checkpoints(folder)):
         try:
             verify_folder(path)
-            return load_tensors(path / "tensors.safetensors"), read_json(path / "state.json"), path
+            return load_tensors(path / "tensors.safetensors"), _checkpoint_state(path), path
         except GannbError as e:
             bad.append(str(e))
             warnings.warn(f"Checkpoint passed over: {e}", stacklevel=2)
@@ -404,6 +424,14 @@ def artefact_folder(
     "Where the artefact made by these inputs lives, whether or not it exists."
     key = stable_hash({"stage": stage, "version": version, "fields": fields}, 20)
     return Path(root or store_dir()) / stage / key
+
+# %% ../nbs/01_store.ipynb #clearway
+def clear_way(folder: Path) -> None:
+    "A file in the store where an artefact's folder should be is renamed, and that is said."
+    if folder.is_file():
+        aside = folder.with_name(f"{folder.name}.in-the-way")
+        os.replace(folder, aside)
+        print(f"{folder} was a file where a folder should be. It is now {aside}.", file=sys.stderr)
 
 # %% ../nbs/01_store.ipynb #8abdfe73
 def slug(text: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 GROUND = ("base",)
 STORES = ("base", "store")
-PARTS = "store plot fetch files data datasets augment models damage".split()
+PARTS = "store plot records fetch files data datasets augment models damage".split()
 PARTS += "train sample features metrics copies extract probes classify layers similar".split()
 LEDGER = "intervals words claims table said rules controls names judge network check distance".split()
 LEDGER = [f"ledger.{room}" for room in LEDGER]
@@ -26,6 +26,7 @@ TABLE = {
     "base": (0, ()),
     "store": (1, GROUND),
     "plot": (2, STORES),
+    "records": (2, STORES),
     "fetch": (3, STORES),
     "files": (3, GROUND),
     "data": (3, (*STORES, "plot")),
@@ -109,7 +110,7 @@ for _paper in PAPERS:
     TABLE["studies.registry"] = (_number, (*_rooms, f"studies.{_paper}.plan"))
 NUMBER = {room: number for room, (number, _) in TABLE.items()}
 MAY_IMPORT = {room: rooms for room, (_, rooms) in TABLE.items()}
-WITHOUT_TORCH = {"base", "store", "plot", "data", "files", "fetch", "datasets", "damage", "config"}
+WITHOUT_TORCH = {"base", "store", "plot", "records", "data", "files", "fetch", "datasets", "damage", "config"}
 WITHOUT_TORCH |= {"studies.registry"}
 WITHOUT_TORCH |= set(LEDGER) | {room for room in TABLE if room.endswith(".plan")}
 NEEDS_TORCH = {"torch", "torchvision", "torchmetrics", "torch_fidelity", "timm", "safetensors.torch"}

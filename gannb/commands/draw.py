@@ -17,7 +17,8 @@ from ..base import GannbError, draw_z
 from ..models.dcgan import Generator
 from ..plot import gif, png, tile
 from ..sample import cycled_labels, interpolate, sample, sample_seeded
-from ..stages.run import GanRun, _record, load_generator, open_runs
+from ..records import card_record
+from ..stages.run import GanRun, load_generator, open_runs
 
 # %% auto #0
 __all__ = ['GAP', 'SIDE', 'MAX_WIDTH', 'MAX_SHEET', 'MAX_FRAMES', 'Source', 'sources', 'sheet', 'paths_of_noise', 'animation',
@@ -56,7 +57,7 @@ def sources(name: str) -> list[Source]:  # one, or one a seed
     `GannbError` when there is nothing or it is damaged."""
     path = Path(name).expanduser()
     if path.suffix == ".safetensors":
-        card = _record(path.with_suffix(".json"), ("sha256", "settings")) if path.is_file() else {}
+        card = card_record(path) if path.is_file() else {}
         if not card:
             raise GannbError(f"RUN={name!r}: there is no such file.")
         return [Source(path.stem, card["settings"]["z_dist"], path=path)]
