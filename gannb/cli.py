@@ -754,8 +754,8 @@ STOPPED = "Stopped. What was finished and the last checkpoint are kept; run the 
 def main(argv: list[str] | None = None) -> int:
     """Run one command. Exit status: 0 done, 1 done but something diverged, differs or is unreadable, 2 a
     mistake to mend, 130 stopped by Ctrl-C."""
-    args = parser().parse_args(argv)
     try:
+        args = parser().parse_args(argv)
         return args.run(args)
     except GannbError as e:
         print(f"gannb: {e}", file=sys.stderr)

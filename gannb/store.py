@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     import torch
 
 # %% auto #0
-__all__ = ['NUMBER_MAKERS', 'checkout', 'outputs_dir', 'store_dir', 'cache_dir', 'data_root', 'check_place', 'make_folder',
-           'atomic_write', 'write_json', 'read_json', 'sha256_file', 'new_folder', 'read_manifest', 'verify_folder',
-           'save_tensors', 'load_tensors', 'save_checkpoint', 'list_checkpoints', 'load_checkpoint', 'remove_leftovers',
-           'Held', 'folder_lock', 'artefact_folder', 'clear_way', 'slug', 'folder_name', 'differing_fields',
-           'tree_bytes', 'code_commit', 'installed_version', 'provenance', 'peak_memory', 'check_free_disk']
+__all__ = ['SILENT_SECONDS', 'NUMBER_MAKERS', 'checkout', 'outputs_dir', 'store_dir', 'cache_dir', 'data_root', 'check_place',
+           'make_folder', 'atomic_write', 'write_json', 'read_json', 'sha256_file', 'new_folder', 'read_manifest',
+           'verify_folder', 'save_tensors', 'load_tensors', 'remove_folder', 'save_checkpoint', 'list_checkpoints',
+           'load_checkpoint', 'remove_leftovers', 'Held', 'folder_lock', 'artefact_folder', 'clear_way', 'slug',
+           'folder_name', 'differing_fields', 'tree_bytes', 'code_commit', 'installed_version', 'provenance',
+           'peak_memory', 'check_free_disk']
 
 # %% ../nbs/01_store.ipynb #dd5a2940
 def checkout(
@@ -231,7 +232,7 @@ def new_folder(
 def read_manifest(path: Path) -> dict:  # file -> {sha256, bytes}
     "The manifest of a sealed folder. Raises `GannbError` where it is missing or is none."
     files = read_json(path / "manifest.json")
-    entries = files.values() if isinstance(files, dict) else [None]
+    entries = list(files.values()) if isinstance(files, dict) and files else [None]
     if not all(isinstance(e, dict) and isinstance(e.get("bytes"), int) and "sha256" in e for e in entries):
         raise GannbError(f"{path / 'manifest.json'} is damaged: it is no list of files with their hashes.")
     return files
@@ -285,6 +286,13 @@ def load_tensors(path: str | Path) -> dict[str, torch.Tensor]:  # tensors on the
         raise GannbError(f"{path} is not a whole safetensors file ({e}).") from e
 
 # %% ../nbs/01_store.ipynb #1b418d1d
+def remove_folder(folder: Path) -> None:
+    "Remove a folder as a whole: renamed first, so that a kill leaves no half of it under its name."
+    trash = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
+    os.replace(folder, trash)
+    shutil.rmtree(trash, ignore_errors=True)
+
+
 def save_checkpoint(
     folder: str | Path,  # the run's checkpoint folder
     step: int,  # training steps done
@@ -299,12 +307,12 @@ def save_checkpoint(
             verify_folder(final)
             return final
         except GannbError:
-            shutil.rmtree(final)
+            remove_folder(final)
     with new_folder(final) as tmp:
         save_tensors(tmp / "tensors.safetensors", tensors)
         write_json(tmp / "state.json", state)
     for old in list_checkpoints(folder)[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
+        remove_folder(old)
     return final
 
 # %% ../nbs/01_store.ipynb #feeff465
@@ -347,10 +355,11 @@ def load_checkpoint(
 # %% ../nbs/01_store.ipynb #5d7d8037
 def remove_leftovers(folder: str | Path) -> None:
     "Delete what a killed process was still writing in `folder` and below; call it only while holding it."
-    for p in Path(folder).rglob(".*.tmp"):
+    half = (p for p in Path(folder).glob("checkpoints/step-*") if not (p / "manifest.json").is_file())
+    for p in [*Path(folder).rglob(".*.tmp"), *half]:
         if p.is_dir():
             shutil.rmtree(p, ignore_errors=True)
-        else:
+        elif p.suffix == ".tmp":
             p.unlink(missing_ok=True)
 
 # %% ../nbs/01_store.ipynb #7ded260c
@@ -387,6 +396,26 @@ class Held(GannbError):
         return self.args[1]
 
 # %% ../nbs/01_store.ipynb #8df95487
+SILENT_SECONDS = 3.0  # who waits longer for another process says so
+
+
+def _acquire(lock: Any, folder: Path, wait: float) -> None:
+    "Take a lock; a wait of more than seconds is said. Raises `filelock.Timeout`."
+    from filelock import Timeout
+
+    try:
+        lock.acquire(timeout=min(wait, SILENT_SECONDS))
+        return
+    except Timeout:
+        if wait <= SILENT_SECONDS:
+            raise
+    words = f"Waiting for {_holder_words(folder / '.lock.json')}, which holds {folder}."
+    print(
+        f"{words} If it hangs or was stopped, end it; Ctrl-C ends the waiting.", file=sys.stderr, flush=True
+    )
+    lock.acquire(timeout=wait - SILENT_SECONDS)
+
+
 @contextmanager
 def folder_lock(
     folder: str | Path,  # the folder to hold
@@ -397,9 +426,9 @@ def folder_lock(
 
     folder = make_folder(folder)
     holder = folder / ".lock.json"
-    lock = FileLock(str(folder / ".lock"), timeout=wait)
+    lock = FileLock(str(folder / ".lock"))
     try:
-        lock.acquire()
+        _acquire(lock, folder, wait)
     except Timeout:  # a kind of OSError, so it comes first
         who = _holder_words(holder)
         words = f"{folder} is in use by {who}. Wait for it, or stop it, then run the same command again."

@@ -278,3 +278,148 @@ def test_a_sitting_counts_as_far_as_it_is_kept(tmp_path):
     run = train_run(short, load_data(short), 0, tmp_path / "run", show="quiet")
     assert len(records.sittings(run.folder)) == 2 and seconds_of(run) >= parts[0]["wall_s"]
     assert look(run.folder).state == "done" and seen and os.path.isdir(run.folder)
+
+
+def test_ctrl_c_in_the_first_moments_is_a_sentence():
+    code = "import sys; from gannb.start import main; sys.exit(main())"
+    words = ["train", "digits", *SET, "--set", "epochs=1000", "--show", "quiet"]
+    for wait in (0.15, 0.3, 0.5, 1.0, 2.0):
+        process = subprocess.Popen(
+            [sys.executable, "-c", f"import os; os.write(1, b'x'); {code}", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        process.stdout.read(1)  # Python itself is ready
+        time.sleep(wait)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        told = process.communicate(timeout=60)[1].decode()
+        assert process.returncode == 130 and "Traceback" not in told, (wait, told)
+        assert "Stopped" in told or "stopped" in told
+
+
+def test_leftovers_that_no_process_owns_are_cleared(tmp_path, monkeypatch, capfd):
+    set_places(monkeypatch, tmp_path)
+    images = tmp_path / "cache" / "images"
+    left = [images / ".0123456789abcdef0123.12345678.tmp", images / ".fedcba98765432100123.12345678.tmp"]
+    for folder in left:
+        folder.mkdir(parents=True)
+        (folder / "images.npy").write_bytes(b"x" * 1000)
+    with store.folder_lock(tmp_path / "cache" / "locks" / "fedcba98765432100123"):
+        assert main(["store", "gc", "--yes"]) == 0
+    assert "killed process" in capfd.readouterr().out
+    assert not left[0].exists() and left[1].exists(), "one that is being written stays"
+
+
+def test_the_next_decoding_clears_what_a_killed_one_left(tmp_path, monkeypatch):
+    from PIL import Image
+
+    from gannb.datasets.registry import load
+
+    set_places(monkeypatch, tmp_path)
+    (tmp_path / "pictures").mkdir()
+    for i in range(8):
+        Image.new("RGB", (16, 16), (i, 9, 9)).save(tmp_path / "pictures" / f"{i}.png")
+    load(f"folder:{tmp_path / 'pictures'}", size=16, split="all")
+    made = next((tmp_path / "cache" / "images").iterdir())
+    left = made.with_name(f".{made.name}.12345678.tmp")
+    made.rename(left)
+    load(f"folder:{tmp_path / 'pictures'}", size=16, split="all")
+    assert made.is_dir() and not left.exists()
+
+
+def test_a_checkpoint_that_was_half_removed_goes_at_the_next_start(place, capfd):
+    half = seed_of(place) / "checkpoints" / "step-00000001"
+    half.mkdir()
+    (half / "tensors.safetensors").write_bytes(b"x")
+    assert said(capfd, COMMANDS[0], place)[0] == 0 and not half.exists()
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"config.json": '{"title": "my site"}'},
+        {"config.json": "[]"},
+        {"thesis.tex": "x"},
+        {"config.json": "{"},
+    ],
+)
+def test_out_never_overwrites_a_folder_of_other_things(tmp_path, monkeypatch, capfd, files):
+    set_places(monkeypatch, tmp_path)
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    status = main(["train", "digits", *SET, "--set", "epochs=1", "--out", str(folder)])
+    told = capfd.readouterr().err
+    assert status == 2 and str(folder) in told and "--out" in told
+    assert {p.name: p.read_text() for p in folder.iterdir() if not p.name.startswith(".")} == files
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["threads=100000", "ngf=100000", "ndf=100000", "nz=1000000000", "ngf=4096", "ndf=4096"],
+)
+def test_bounds_are_said_before_work(wrong, monkeypatch, capfd):
+    import psutil
+
+    memory = psutil.virtual_memory()._replace(total=8 * 2**30)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    assert main(["train", "digits", "--set", wrong, "--set", "size=64"]) == 2
+    told = capfd.readouterr().err
+    assert wrong.partition("=")[0] in told and "Traceback" not in told
+
+
+@pytest.mark.parametrize("wrong", ["1,nan", "1,0.5,nan", "1,inf", "1,-0.5", "nan"])
+def test_a_share_is_a_share(wrong):
+    from gannb.studies.registry import report_config
+
+    with pytest.raises(GannbError, match="fractions"):
+        report_config("fruits", preset="smoke", fractions=wrong)
+
+
+def test_a_catalogue_that_grows_without_end_is_an_error(tmp_path):
+    from gannb.datasets.catalogue import catalogue
+
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 10)]
+    for text in ("\n".join(lines), "\n".join(lines) + "\nset: {source: *a9}"):
+        (tmp_path / "catalogue.yaml").write_text(text)
+        begun = time.monotonic()
+        with pytest.raises(GannbError, match="catalogue.yaml") as e:
+            catalogue(tmp_path)
+        assert time.monotonic() - begun < 2 and len(str(e.value)) < 500
+    (tmp_path / "catalogue.yaml").write_text("set: {source: &s [[[[[x]]]], 2], note: *s}")
+    with pytest.raises(GannbError, match="source must be of type str"):
+        catalogue(tmp_path)
+
+
+def test_waiting_for_another_process_is_said(tmp_path, monkeypatch):
+    folder = tmp_path / "held"
+    code = (
+        "import sys, time; from gannb.store import folder_lock\n"
+        f"with folder_lock({str(folder)!r}):\n    print('x', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    try:
+        holder.stdout.read(1)
+        monkeypatch.setattr(store, "SILENT_SECONDS", 0.2)
+        told = []
+        monkeypatch.setattr("builtins.print", lambda *a, **kw: told.append(a[0]))
+        with pytest.raises(store.Held), store.folder_lock(folder, wait=1):
+            raise AssertionError("held twice")
+        assert str(holder.pid) in told[0] and "Waiting" in told[0] and str(folder) in told[0]
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+def test_the_disk_of_three_checkpoints_is_asked_for(tmp_path):
+    cfg = gan_config(dataset="digits", epochs=1, **dict(pair.split("=") for pair in SMALL))
+    data = load_data(cfg)
+    from gannb.stages.gan import estimate
+
+    run = train_run(cfg, data, 0, tmp_path / "run", show="quiet")
+    one = store.tree_bytes(max((run.folder / "checkpoints").iterdir()))
+    assert estimate(cfg, data, 1)[1] > 2.5 * one

@@ -56,7 +56,7 @@ TABLE = {
     "ledger.network": (13, (*GROUND, *LEDGER[:9])),
     "ledger.check": (13, (*GROUND, *LEDGER[:10])),
     "ledger.distance": (13, (*GROUND, *LEDGER[:3])),
-    "config": (14, (*STORES, "datasets")),
+    "config": (14, (*STORES, "records", "datasets")),
     "stages.run": (15, BELOW_STAGES),
     "stages.live": (15, BELOW_STAGES),
     "stages.gan": (15, (*BELOW_STAGES, "stages.run", "stages.live")),
@@ -90,6 +90,7 @@ TABLE = {
     "studies.registry": (17, ("base", "config", "report.page", "studies.study")),
     "commands": (18, (*BELOW_STUDIES, "studies")),
     "widgets": (19, (*BELOW_STUDIES, "studies", "commands")),
+    "start": (21, ("base", "cli")),
     "cli": (20, (*BELOW_STUDIES, "studies", "commands", "widgets")),
 }
 # The rooms of one paper: its plan knows no torch, its rows train and measure, its show shows what came out,

@@ -584,10 +584,18 @@ def test_the_index_says_here_and_a_dash_where_the_paper_gives_no_number(tmp_path
 
 def test_the_index_of_nothing_says_what_to_run(tmp_path):
     assert "make reproduce" in index_page(tmp_path).read_text(encoding="utf-8")
-    written(tmp_path / "a" / "b")
-    (tmp_path / "a" / "b" / "claims.json").write_text("{")
-    with pytest.raises(GannbError, match="damaged"):
-        index_page(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["{", "[]x", "[7]", '{"a": 1}', '[{"id": "x"}]', "[" * 100_000])
+@pytest.mark.parametrize("file", ["claims.json", MARKER])
+def test_a_damaged_report_is_left_out_of_the_index_and_named(tmp_path, capsys, file, text):
+    for run in ("bad", "good"):
+        written(tmp_path / "study" / run, title=f"A {run} run")
+    (tmp_path / "study" / "bad" / file).write_text(text)
+    page = index_page(tmp_path).read_text(encoding="utf-8")
+    said = capsys.readouterr().err
+    assert "A good run" in page and "A bad run" not in page and page.count('class="papers"') == 1
+    assert "leaves a report out" in said and str(tmp_path / "study" / "bad") in said and "Delete" in said
 
 
 # ---- what a ruler had to show, and what is counted apart --------------------------------------------------

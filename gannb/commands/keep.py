@@ -700,7 +700,9 @@ class Waste:
 
 # %% ../../nbs/18_commands.keep.ipynb #57f5ed24
 def _guard(path: Path, root: Path) -> Path | None:
-    "The nearest folder above, up to `root`, that has a lock."
+    "The nearest folder above, up to `root`, that has a lock; of images being decoded, that of their key."
+    if path.parent == store.cache_dir() / "images" and path.name.startswith("."):
+        return store.make_folder(store.cache_dir() / "locks" / path.name.split(".")[1])
     return next((p for p in path.parents if p.is_relative_to(root) and (p / ".lock").is_file()), None)
 
 # %% ../../nbs/18_commands.keep.ipynb #b6853117

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from html.parser import HTMLParser
 from importlib.resources import files
@@ -160,9 +161,28 @@ def _read_run(marker: Path) -> dict:
     return {**read_json(marker), "folder": folder, "reference": reference, "name": name, **records}
 
 # %% ../../nbs/16_report.site.ipynb #16bcade3
+def _whole_run(marker: Path) -> dict | None:
+    "A run that the index can show; one whose records are damaged is named and left out."
+    try:
+        run = _read_run(marker)
+        forest_block(run["claims"])
+        counts(run["claims"], None)
+        _card_of(run, (), marker.parents[2])
+        _filters(run["claims"])
+        return run
+    except (GannbError, KeyError, IndexError, TypeError, ValueError, AttributeError) as e:
+        why = e if isinstance(e, GannbError) else f"{marker.parent} is damaged ({type(e).__name__}: {e})."
+        print(
+            f"The index leaves a report out: {why} Delete {marker.parent}, or run that report again.",
+            file=sys.stderr,
+        )
+        return None
+
+
 def _runs(outputs: Path) -> list[dict]:
     "Every finished run below an outputs folder, newest first; those of the reference folder are marked."
-    found = [_read_run(marker) for marker in outputs.glob(f"*/*/{MARKER}")]
+    read = [_whole_run(marker) for marker in outputs.glob(f"*/*/{MARKER}")]
+    found = [run for run in read if run is not None]
     return sorted(found, key=lambda run: str(run.get("finished") or run["date"]), reverse=True)
 
 # %% ../../nbs/16_report.site.ipynb #bee88add
@@ -218,8 +238,7 @@ def _filters(claims: Sequence[Mapping]) -> list[dict]:
 def index_page(
     outputs: str | Path,  # the outputs folder
 ) -> Path:  # outputs/index.html
-    """Write the page that leads to every report.
-    Raises `GannbError` when a finished run's records are damaged."""
+    "Write the page that leads to every report; one whose records are damaged is left out, and that is said."
     outputs = Path(outputs)
     cards = [_card_of(shown, own, outputs) for shown, *own in _papers(_runs(outputs))]
     claims = [claim for card in cards for claim in card["claims"]]

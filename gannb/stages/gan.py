@@ -641,7 +641,7 @@ def train_run(
 def _disk_of_run(cfg: GanConfig, G: nn.Module, D: nn.Module) -> int:
     "Bytes that a finished run takes: checkpoints with Adam's two moments, G where it is kept, pictures."
     size_G, size_D = (sum(4 * t.numel() for t in net.state_dict().values()) for net in (G, D))
-    checkpoints = 2 * 3 * (size_G + size_D)
+    checkpoints = 3 * 3 * (size_G + size_D)  # two that stay, and the one that is being written
     snapshots = (sum(e <= cfg.epochs for e in SNAPSHOTS) + 1) * size_G
     pictures = (cfg.epochs + 1) * FIXED_SAMPLES * G.size**2 * G.channels
     return checkpoints + snapshots + pictures
