@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 # %% auto #0
 __all__ = ['SILENT_SECONDS', 'NUMBER_MAKERS', 'checkout', 'outputs_dir', 'store_dir', 'cache_dir', 'data_root', 'check_place',
            'make_folder', 'atomic_write', 'write_json', 'read_json', 'sha256_file', 'new_folder', 'read_manifest',
-           'verify_folder', 'save_tensors', 'load_tensors', 'remove_folder', 'save_checkpoint', 'list_checkpoints',
-           'load_checkpoint', 'remove_leftovers', 'Held', 'folder_lock', 'artefact_folder', 'clear_way', 'slug',
-           'folder_name', 'differing_fields', 'tree_bytes', 'code_commit', 'installed_version', 'provenance',
-           'peak_memory', 'check_free_disk']
+           'verify_folder', 'save_tensors', 'load_tensors', 'remove_folder', 'prune_checkpoints', 'save_checkpoint',
+           'list_checkpoints', 'load_checkpoint', 'remove_leftovers', 'Held', 'folder_lock', 'artefact_folder',
+           'clear_way', 'slug', 'folder_name', 'differing_fields', 'tree_bytes', 'code_commit', 'installed_version',
+           'provenance', 'peak_memory', 'check_free_disk']
 
 # %% ../nbs/01_store.ipynb #dd5a2940
 def checkout(
@@ -293,6 +293,15 @@ def remove_folder(folder: Path) -> None:
     shutil.rmtree(trash, ignore_errors=True)
 
 
+def prune_checkpoints(
+    folder: str | Path,  # the run's checkpoint folder
+    keep: int = 2,  # how many of the newest stay
+) -> None:
+    "Remove old checkpoints; a killed process may have left one more than it wanted to keep."
+    for old in list_checkpoints(folder)[:-keep]:
+        remove_folder(old)
+
+
 def save_checkpoint(
     folder: str | Path,  # the run's checkpoint folder
     step: int,  # training steps done
@@ -305,14 +314,14 @@ def save_checkpoint(
     if final.exists():  # reached before: keep it if it is whole, replace it if it was damaged
         try:
             verify_folder(final)
+            prune_checkpoints(folder, keep)
             return final
         except GannbError:
             remove_folder(final)
     with new_folder(final) as tmp:
         save_tensors(tmp / "tensors.safetensors", tensors)
         write_json(tmp / "state.json", state)
-    for old in list_checkpoints(folder)[:-keep]:
-        remove_folder(old)
+    prune_checkpoints(folder, keep)
     return final
 
 # %% ../nbs/01_store.ipynb #feeff465

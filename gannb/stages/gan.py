@@ -602,6 +602,7 @@ def _train_here(
     "Bring the run in `place` to `cfg.epochs`."
     with store.folder_lock(place):
         done = store.load_checkpoint(place / "checkpoints")
+        store.prune_checkpoints(place / "checkpoints")
         steps = cfg.epochs * data.n_batches(cfg.batch_size, cfg.drop_last)
         further = bool(done) and done[1]["step"] > steps
         if further and not _snapshot(place, cfg.epochs).is_file():
