@@ -41,7 +41,8 @@ if os.environ.get("STORM_COUNT"):
 sys.exit(status)
 """
 SETTINGS = "size=16 nz=8 ngf=8 ndf=8 threads=1 limit=64 batch_size=16 epochs=4".split()
-COMPARED = ("done.json", "history.npy", "history.csv", "run.json", "samples/*", "snapshots/*")
+COMPARED = ("done.json", "history.npy", "history.csv", "run.json")
+COMPARED += ("samples/*", "snapshots/*", "checkpoints/*/*")
 
 
 def train(place: Path, seeds: str, at: int = 0, count: Path | None = None) -> subprocess.Popen:
