@@ -456,7 +456,7 @@ DOMAIN_KNOWN = {1: "24638928abdd5dbe"}
 FEATURES_ENTRIES = (("stages.features", "features"), ("stages.features", "network"))
 FEATURES_KNOWN = {1: "0d5b96a2cf2edb01"}
 FAKES_ENTRIES = (("stages.features", "fake_features"), ("stages.features", "network"))
-FAKES_KNOWN = {1: "4c3a79a181919845"}
+FAKES_KNOWN = {1: "2773e9f0516ebf8a"}
 
 
 def test_domain_version_names_this_code():
