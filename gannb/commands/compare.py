@@ -100,8 +100,10 @@ def training_config(run: GanRun) -> TrainConfig | None:
     path = run.folder.resolve().parent / "config.json"
     if not path.is_file():
         return None
-    before = {"hold_out": False}  # what a training without this parameter did
-    return checked(TrainConfig, before | store.read_json(path), str(path))
+    given = store.read_json(path)
+    if isinstance(given, dict):  # `checked` refuses anything else
+        given = {"hold_out": False} | given  # what a training without this parameter did
+    return checked(TrainConfig, given, str(path))
 
 # %% ../../nbs/18_commands.compare.ipynb #9e86d0e6
 _WHERE_NOW = "Where the images lie elsewhere now, name them with --data."
