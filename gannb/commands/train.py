@@ -15,15 +15,15 @@ from pathlib import Path
 
 from .. import store
 from ..base import GannbError, fmt_bytes, fmt_time
-from ..config import TrainConfig
+from ..config import TrainConfig, checked
 from .options import in_text
 from ..data import ImageSet
 from ..stages import gan
 from ..stages.run import GanRun
 
 # %% auto #0
-__all__ = ['LOG', 'run_folder', 'check_folder', 'say_plan', 'fitted', 'prepare', 'train_seeds', 'next_steps', 'command_of',
-           'start_process']
+__all__ = ['LOG', 'run_folder', 'config_of', 'check_folder', 'say_plan', 'fitted', 'prepare', 'train_seeds', 'next_steps',
+           'command_of', 'start_process']
 
 # %% ../../nbs/18_commands.train.ipynb #b0b38515
 def run_folder(cfg: TrainConfig, data: ImageSet) -> Path:
@@ -39,6 +39,19 @@ def run_folder(cfg: TrainConfig, data: ImageSet) -> Path:
     others = [] if cfg.threads or not decides["threads"] else range(os.cpu_count() or 1, 0, -1)
     begun = (folder for folder in (now, *map(place, others)) if any(folder.glob("seed-*/run.json")))
     return next(begun, now)
+
+# %% ../../nbs/18_commands.train.ipynb #e1660236
+def config_of(
+    folder: Path,  # a run folder
+) -> TrainConfig | None:
+    "The command that made a run folder; None where it does not say. Raises `GannbError` for a damaged one."
+    path = folder / "config.json"
+    if not path.is_file():
+        return None
+    given = store.read_json(path)
+    if isinstance(given, dict):  # `checked` refuses anything else
+        given = {"hold_out": False} | given  # what a training without this parameter did
+    return checked(TrainConfig, given, str(path))
 
 # %% ../../nbs/18_commands.train.ipynb #7bcdb30e
 def _check_ours(folder: Path) -> None:
