@@ -13,17 +13,18 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from .base import GannbError, check_dense_size, check_size, nearest, parse_policy, stable_hash
+from .base import GannbError, check_dense_size, check_size, fmt_bytes, nearest, parse_policy, stable_hash
 from .datasets.catalogue import split_options
 from .datasets.registry import as_name, check_name
+from .records import NOISE_MOST, WIDTH_MOST
 from .store import data_root as default_root, processors
 from .typed import as_list, as_names, read_as
 
 # %% auto #0
-__all__ = ['DATA_SETS', 'CHANGES_NO_RESULT', 'let_threads_sleep', 'Checked', 'checked', 'as_policy', 'falling_shares',
-           'with_prefix', 'check_dataset', 'Training', 'GanConfig', 'TrainConfig', 'check_seeds', 'gan_config',
-           'resolve_threads', 'check_executor', 'ReportConfig', 'ClassifyingReport', 'split_spec', 'Report',
-           'parse_set']
+__all__ = ['DATA_SETS', 'THREADS_A_CORE', 'CHANGES_NO_RESULT', 'let_threads_sleep', 'Checked', 'checked', 'as_policy',
+           'falling_shares', 'with_prefix', 'check_dataset', 'training_bytes', 'check_machine', 'Training', 'GanConfig',
+           'TrainConfig', 'check_seeds', 'gan_config', 'resolve_threads', 'check_executor', 'ReportConfig',
+           'ClassifyingReport', 'split_spec', 'Report', 'parse_set']
 
 # %% ../nbs/14_config.ipynb #0072a151
 def let_threads_sleep(env: MutableMapping[str, str] = os.environ) -> None:
@@ -76,6 +77,8 @@ class Checked(BaseModel):
 # %% ../nbs/14_config.ipynb #23017e6f
 def checked(model: type[Checked], values: dict[str, Any], what: str = "parameter") -> Any:
     "`model(**values)`; a `GannbError` that names each wrong parameter, what is allowed and what came."
+    if not isinstance(values, dict):
+        raise GannbError(f"{what} is damaged: it holds no names with values. Delete it, or put it back.")
     try:
         return model(**values)
     except ValidationError as e:
@@ -100,7 +103,8 @@ def as_policy(v: Any) -> str:
 
 def falling_shares(v: list[float]) -> list[float]:
     "Shares that fall from 1 towards 0, two or more; otherwise a `ValueError`."
-    if len(v) < 2 or v != sorted(set(v), reverse=True) or v[0] != 1 or v[-1] <= 0:
+    shares = all(0 < x <= 1 for x in v)  # no NaN either: it is neither
+    if len(v) < 2 or not shares or v != sorted(set(v), reverse=True) or v[0] != 1:
         raise ValueError("shares are wanted that fall from 1 towards 0, for example 1,0.5,0.25")
     return v
 
@@ -127,14 +131,42 @@ def check_dataset(name: str, data_root: str | None) -> None:
     "Raises `GannbError` unless `name` is a known data set, one of the root's own catalogue, folder: or idx:."
     check_name(name, _root(data_root))
 
+# %% ../nbs/14_config.ipynb #machine1
+THREADS_A_CORE = 16  # more threads only wait for each other, and at some number the system refuses
+
+
+def training_bytes(size: int, nz: int, ngf: int, ndf: int) -> int:
+    "About what the weights of two DCGANs take while they are trained: themselves, gradients, two moments."
+    first, depth = check_size(size)
+    widest = 2 ** (depth - 1)
+    inside = 16 * sum(4**i // 2 for i in range(1, depth))  # 4x4 kernels between layers of doubling width
+    G = first**2 * nz * ngf * widest + inside * ngf**2
+    D = first**2 * ndf * widest + inside * ndf**2
+    return 4 * 4 * (G + D)
+
+
+def check_machine(threads: int, size: int | None, nz: int, ngf: int, ndf: int) -> None:
+    "Raises `ValueError` for more threads or wider networks than this machine can hold."
+    import psutil
+
+    most = THREADS_A_CORE * (os.cpu_count() or 1)
+    if threads > most:
+        raise ValueError(f"threads={threads}: at most {most} here, {THREADS_A_CORE} a core; 0 is one a core")
+    need, memory = training_bytes(size or 64, nz, ngf, ndf), psutil.virtual_memory().total
+    if need > memory:
+        raise ValueError(
+            f"nz={nz}, ngf={ngf}, ndf={ndf} at size={size}: training takes about {fmt_bytes(need)} for the "
+            f"weights alone, and this machine has {fmt_bytes(memory)}. Take smaller ones"
+        )
+
 # %% ../nbs/14_config.ipynb #07e479f6
 class Training(Checked):
     "What every training has, whatever its data: networks, noise, optimisers, augmentation, device."
 
     size: int = 64  # pixels of a side: 16, 28, 32, 48, 64, 96, 112, 128 ... (4 to 7 times a power of 2)
-    nz: int = Field(100, ge=1)  # numbers in the noise that goes into G
-    ngf: int = Field(64, ge=1)  # feature maps of G in its last hidden layer: how wide it is
-    ndf: int = Field(64, ge=1)  # feature maps of D in its first layer: how wide it is
+    nz: int = Field(100, ge=1, le=NOISE_MOST)  # numbers in the noise that goes into G
+    ngf: int = Field(64, ge=1, le=WIDTH_MOST)  # feature maps of G in its last hidden layer: how wide it is
+    ndf: int = Field(64, ge=1, le=WIDTH_MOST)  # feature maps of D in its first layer: how wide it is
     extra_convs: int = Field(0, ge=0, le=16)  # further 3x3 convolutions in each network
     z_dist: Literal["normal", "uniform"] = "normal"  # what the noise is drawn from
     augment: str = ""  # DiffAugment: color, translation, cutout, any of them with commas; empty: none
@@ -154,6 +186,11 @@ class Training(Checked):
     @classmethod
     def _augment(cls, v: Any) -> str:
         return as_policy(v)
+
+    @model_validator(mode="after")
+    def _fits_the_machine(self) -> Self:
+        check_machine(self.threads, self.size, self.nz, self.ngf, self.ndf)
+        return self
 
 # %% ../nbs/14_config.ipynb #d8579672
 class GanConfig(Training):

@@ -18,6 +18,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.markers import CARETLEFTBASE, CARETRIGHTBASE
 from matplotlib.patches import FancyBboxPatch, Rectangle
+from matplotlib.text import Text
 from PIL import Image, PngImagePlugin
 
 from scipy.special import stdtrit
@@ -122,13 +123,21 @@ def untile(
         raise GannbError(f"n={n}: the sheet holds {len(images)} images.")
     return images[:n]
 
+# %% ../nbs/02_plot.ipynb #dollar01
+def _show_dollars(fig: Figure) -> Figure:
+    "The figure, whose names are shown sign by sign: a $ in one begins no formula, which might not be one."
+    for text in fig.findobj(Text):
+        if "$" in text.get_text():
+            text.set_parse_math(False)
+    return fig
+
 # %% ../nbs/02_plot.ipynb #50ac81fa
 @_by_our_settings
 def _pixels(picture: Figure | np.ndarray, max_width: int) -> Image.Image:
     "The picture as an RGB or grey image, at most `max_width` wide."
     if isinstance(picture, Figure):
         buffer = io.BytesIO()
-        picture.savefig(buffer, format="png", dpi=DPI)
+        _show_dollars(picture).savefig(buffer, format="png", dpi=DPI)
         image = Image.open(buffer).convert("RGB")
     else:
         array = np.asarray(picture)

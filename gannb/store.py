@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     import torch
 
 # %% auto #0
-__all__ = ['NUMBER_MAKERS', 'checkout', 'outputs_dir', 'store_dir', 'cache_dir', 'data_root', 'check_place', 'make_folder',
-           'atomic_write', 'write_json', 'read_json', 'sha256_file', 'new_folder', 'verify_folder', 'save_tensors',
-           'load_tensors', 'save_checkpoint', 'list_checkpoints', 'load_checkpoint', 'remove_leftovers', 'Held',
-           'folder_lock', 'artefact_folder', 'slug', 'folder_name', 'differing_fields', 'tree_bytes', 'code_commit',
-           'installed_version', 'provenance', 'peak_memory', 'processors', 'check_free_disk']
+__all__ = ['SILENT_SECONDS', 'NUMBER_MAKERS', 'checkout', 'outputs_dir', 'store_dir', 'cache_dir', 'data_root', 'check_place',
+           'make_folder', 'atomic_write', 'write_json', 'read_json', 'sha256_file', 'new_folder', 'read_manifest',
+           'verify_folder', 'save_tensors', 'load_tensors', 'remove_folder', 'prune_checkpoints', 'save_checkpoint',
+           'list_checkpoints', 'load_checkpoint', 'remove_leftovers', 'Held', 'folder_lock', 'artefact_folder',
+           'clear_way', 'slug', 'folder_name', 'differing_fields', 'tree_bytes', 'code_commit', 'installed_version',
+           'provenance', 'peak_memory', 'processors', 'check_free_disk']
 
 # %% ../nbs/01_store.ipynb #dd5a2940
 def checkout(
@@ -185,6 +186,8 @@ def read_json(path: str | Path) -> Any:
         raise GannbError(f"{path} does not exist.") from None
     except (ValueError, OSError) as e:
         raise GannbError(f"{path} is damaged and cannot be read as JSON ({e}).") from e
+    except (RecursionError, MemoryError):
+        raise GannbError(f"{path} is damaged: it is too large, or nested too deeply, for our JSON.") from None
 
 # %% ../nbs/01_store.ipynb #3c49f55f
 def sha256_file(path: str | Path) -> str:
@@ -227,11 +230,20 @@ def new_folder(
         shutil.rmtree(tmp, ignore_errors=True)
 
 # %% ../nbs/01_store.ipynb #0bef29be
+def read_manifest(path: Path) -> dict:  # file -> {sha256, bytes}
+    "The manifest of a sealed folder. Raises `GannbError` where it is missing or is none."
+    files = read_json(path / "manifest.json")
+    entries = list(files.values()) if isinstance(files, dict) and files else [None]
+    if not all(isinstance(e, dict) and isinstance(e.get("bytes"), int) and "sha256" in e for e in entries):
+        raise GannbError(f"{path / 'manifest.json'} is damaged: it is no list of files with their hashes.")
+    return files
+
+
 def verify_folder(path: str | Path) -> dict:  # the manifest: file -> {sha256, bytes}
     """The manifest of a sealed folder, after checking every file against it.
     Raises `GannbError` naming the first file that is missing or changed."""
     path = Path(path)
-    files = read_json(path / "manifest.json")
+    files = read_manifest(path)
     for name, entry in files.items():
         file = path / name
         if not file.is_file():
@@ -275,6 +287,22 @@ def load_tensors(path: str | Path) -> dict[str, torch.Tensor]:  # tensors on the
         raise GannbError(f"{path} is not a whole safetensors file ({e}).") from e
 
 # %% ../nbs/01_store.ipynb #1b418d1d
+def remove_folder(folder: Path) -> None:
+    "Remove a folder as a whole: renamed first, so that a kill leaves no half of it under its name."
+    trash = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
+    os.replace(folder, trash)
+    shutil.rmtree(trash, ignore_errors=True)
+
+
+def prune_checkpoints(
+    folder: str | Path,  # the run's checkpoint folder
+    keep: int = 2,  # how many of the newest stay
+) -> None:
+    "Remove old checkpoints; a killed process may have left one more than it wanted to keep."
+    for old in list_checkpoints(folder)[:-keep]:
+        remove_folder(old)
+
+
 def save_checkpoint(
     folder: str | Path,  # the run's checkpoint folder
     step: int,  # training steps done
@@ -287,22 +315,31 @@ def save_checkpoint(
     if final.exists():  # reached before: keep it if it is whole, replace it if it was damaged
         try:
             verify_folder(final)
+            prune_checkpoints(folder, keep)
             return final
         except GannbError:
-            shutil.rmtree(final)
+            remove_folder(final)
     with new_folder(final) as tmp:
         save_tensors(tmp / "tensors.safetensors", tensors)
         write_json(tmp / "state.json", state)
-    for old in list_checkpoints(folder)[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
+    prune_checkpoints(folder, keep)
     return final
 
 # %% ../nbs/01_store.ipynb #feeff465
 def list_checkpoints(folder: str | Path) -> list[Path]:
     "The checkpoints of a run, oldest first."
-    return sorted(p for p in Path(folder).glob("step-*") if (p / "manifest.json").is_file())
+    found = (p for p in Path(folder).glob("step-*") if re.fullmatch(r"step-[0-9]{8,12}", p.name))
+    return sorted(p for p in found if (p / "manifest.json").is_file())
 
 # %% ../nbs/01_store.ipynb #0e34c9b0
+def _checkpoint_state(path: Path) -> dict:
+    "The small rest of a checkpoint. Raises `GannbError` where it names no step."
+    state = read_json(path / "state.json")
+    if not isinstance(state, dict) or not isinstance(state.get("step"), int):
+        raise GannbError(f"{path / 'state.json'} is damaged: it names no step.")
+    return state
+
+
 def load_checkpoint(
     folder: str | Path,
 ) -> tuple[dict[str, torch.Tensor], dict, Path] | None:  # tensors, state, folder; None when there is none
@@ -314,7 +351,7 @@ def load_checkpoint(
     for path in reversed(list_checkpoints(folder)):
         try:
             verify_folder(path)
-            return load_tensors(path / "tensors.safetensors"), read_json(path / "state.json"), path
+            return load_tensors(path / "tensors.safetensors"), _checkpoint_state(path), path
         except GannbError as e:
             bad.append(str(e))
             warnings.warn(f"Checkpoint passed over: {e}", stacklevel=2)
@@ -328,10 +365,11 @@ def load_checkpoint(
 # %% ../nbs/01_store.ipynb #5d7d8037
 def remove_leftovers(folder: str | Path) -> None:
     "Delete what a killed process was still writing in `folder` and below; call it only while holding it."
-    for p in Path(folder).rglob(".*.tmp"):
+    half = (p for p in Path(folder).glob("checkpoints/step-*") if not (p / "manifest.json").is_file())
+    for p in [*Path(folder).rglob(".*.tmp"), *half]:
         if p.is_dir():
             shutil.rmtree(p, ignore_errors=True)
-        else:
+        elif p.suffix == ".tmp":
             p.unlink(missing_ok=True)
 
 # %% ../nbs/01_store.ipynb #7ded260c
@@ -368,6 +406,26 @@ class Held(GannbError):
         return self.args[1]
 
 # %% ../nbs/01_store.ipynb #8df95487
+SILENT_SECONDS = 3.0  # who waits longer for another process says so
+
+
+def _acquire(lock: Any, folder: Path, wait: float) -> None:
+    "Take a lock; a wait of more than seconds is said. Raises `filelock.Timeout`."
+    from filelock import Timeout
+
+    try:
+        lock.acquire(timeout=min(wait, SILENT_SECONDS))
+        return
+    except Timeout:
+        if wait <= SILENT_SECONDS:
+            raise
+    words = f"Waiting for {_holder_words(folder / '.lock.json')}, which holds {folder}."
+    print(
+        f"{words} If it hangs or was stopped, end it; Ctrl-C ends the waiting.", file=sys.stderr, flush=True
+    )
+    lock.acquire(timeout=wait - SILENT_SECONDS)
+
+
 @contextmanager
 def folder_lock(
     folder: str | Path,  # the folder to hold
@@ -378,9 +436,9 @@ def folder_lock(
 
     folder = make_folder(folder)
     holder = folder / ".lock.json"
-    lock = FileLock(str(folder / ".lock"), timeout=wait)
+    lock = FileLock(str(folder / ".lock"))
     try:
-        lock.acquire()
+        _acquire(lock, folder, wait)
     except Timeout:  # a kind of OSError, so it comes first
         who = _holder_words(holder)
         words = f"{folder} is in use by {who}. Wait for it, or stop it, then run the same command again."
@@ -405,6 +463,14 @@ def artefact_folder(
     "Where the artefact made by these inputs lives, whether or not it exists."
     key = stable_hash({"stage": stage, "version": version, "fields": fields}, 20)
     return Path(root or store_dir()) / stage / key
+
+# %% ../nbs/01_store.ipynb #clearway
+def clear_way(folder: Path) -> None:
+    "A file in the store where an artefact's folder should be is renamed, and that is said."
+    if folder.is_file():
+        aside = folder.with_name(f"{folder.name}.in-the-way")
+        os.replace(folder, aside)
+        print(f"{folder} was a file where a folder should be. It is now {aside}.", file=sys.stderr)
 
 # %% ../nbs/01_store.ipynb #8abdfe73
 def slug(text: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 GROUND = ("base",)
 STORES = ("base", "store")
-PARTS = "store plot fetch layout pixels tars files data datasets augment models damage".split()
+PARTS = "store plot records fetch layout pixels tars files data datasets augment models damage".split()
 PARTS += "train sample features metrics copies extract probes classify layers similar".split()
 LEDGER = "intervals words claims table said rules controls names judge network check distance people".split()
 LEDGER = [f"ledger.{room}" for room in LEDGER]
@@ -26,6 +26,7 @@ TABLE = {
     "base": (0, ()),
     "store": (1, GROUND),
     "plot": (2, STORES),
+    "records": (2, STORES),
     "fetch": (3, STORES),
     "pixels": (3, GROUND),
     "tars": (3, STORES),
@@ -60,7 +61,7 @@ TABLE = {
     "ledger.check": (13, (*GROUND, *LEDGER[:10])),
     "ledger.distance": (13, (*GROUND, *LEDGER[:3])),
     "typed": (14, ()),
-    "config": (14, (*STORES, "datasets", "typed")),
+    "config": (14, (*STORES, "records", "datasets", "typed")),
     "stages.run": (15, BELOW_STAGES),
     "stages.live": (15, BELOW_STAGES),
     "stages.gan": (15, (*BELOW_STAGES, "stages.run", "stages.live")),
@@ -95,6 +96,7 @@ TABLE = {
     "studies.registry": (17, ("base", "config", "report.page", "studies.study")),
     "commands": (18, (*BELOW_STUDIES, "studies")),
     "widgets": (19, (*BELOW_STUDIES, "studies", "commands")),
+    "start": (21, ("base", "cli")),
     "cli": (20, (*BELOW_STUDIES, "studies", "commands", "widgets")),
 }
 # The rooms of one paper: its plan knows no torch, its rows train and measure, its show shows what came out,
@@ -115,8 +117,8 @@ for _paper in PAPERS:
     TABLE["studies.registry"] = (_number, (*_rooms, f"studies.{_paper}.plan"))
 NUMBER = {room: number for room, (number, _) in TABLE.items()}
 MAY_IMPORT = {room: rooms for room, (_, rooms) in TABLE.items()}
-WITHOUT_TORCH = {"base", "store", "plot", "layout", "data", "files", "fetch", "datasets", "damage", "typed"}
-WITHOUT_TORCH |= {"config"}
+WITHOUT_TORCH = {"base", "store", "plot", "records", "layout", "data", "files", "fetch", "datasets", "damage"}
+WITHOUT_TORCH |= {"typed", "config"}
 WITHOUT_TORCH |= {"studies.registry"}
 WITHOUT_TORCH |= set(LEDGER) | {room for room in TABLE if room.endswith(".plan")}
 NEEDS_TORCH = {"torch", "torchvision", "torchmetrics", "torch_fidelity", "timm", "safetensors.torch"}

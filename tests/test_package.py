@@ -102,7 +102,7 @@ def test_metadata_comes_from_settings(wheel):
     )
     assert not any(r.startswith(("nbdev", "fastcore")) for r in required)
     assert set(meta.get_all("Provides-Extra")) == {"dev", "kaggle", "cluster", "classroom", "heif"}
-    assert "gannb = gannb.cli:main" in archive.read(f"{info}/entry_points.txt").decode()
+    assert "gannb = gannb.start:main" in archive.read(f"{info}/entry_points.txt").decode()
     assert "Apache License" in archive.read(f"{info}/licenses/LICENSE").decode()
 
 

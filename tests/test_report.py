@@ -222,6 +222,44 @@ def test_no_text_can_leave_its_place_on_the_page(tmp_path):
             assert len(re.findall(rf"<{tag}\b", b)) == b.count(f"</{tag}>"), tag
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "<svg onload=alert(1)>",
+        "![p](https://example.org/p.png)",
+        "[c](javascript:alert(1))",
+        "<https://example.org>",
+        "https://example.org/x",
+        "www.example.org",
+        "`code` $x$ &lt;b&gt;",
+        "__strong__ **so** *too*",
+        "a\n\n# heading",
+        "1. first",
+    ],
+)
+def test_a_name_in_prose_is_shown_as_it_is_written(tmp_path, name):
+    from html import unescape
+
+    from nbconvert.filters.markdown_mistune import markdown2html_mistune
+
+    rep = Report(tmp_path, META, [name])
+    rep.text(f"**Here:** images of {name}, *all* of them.")
+    rep.text(name)
+    first, whole = (markdown2html_mistune(block).strip() for block in rep.blocks)
+    plain = re.sub(r"\s", " ", name)
+    assert set(re.findall(r"<(\w+)", first)) == {"p", "strong", "em"}
+    assert unescape(re.sub("<[^>]+>", "", first)) == f"Here: images of {plain}, all of them."
+    assert set(re.findall(r"<(\w+)", whole)) == {"p"} and unescape(whole) == f"<p>{plain}</p>"
+
+
+def test_prose_of_our_own_stays_as_it_is(tmp_path):
+    rep = Report(tmp_path, META, ["apples", "CIFAR-10", "celeba_small", "folder:/a b/c.d"])
+    own = "**Here:** 12 images of apples (CIFAR-10, celeba_small), *all* of them; KID 0.02, n = 5."
+    for text in (own, "## A heading"):
+        rep.text(text)
+    assert rep.blocks == [own, "## A heading"]
+
+
 def test_blocks_are_plain_text_that_can_be_joined():
     "Text of the template engine would escape whatever is put before it."
     assert "<h2>" + block("note", "a < b", "na") == '<h2><p class="na">a &lt; b</p>'
@@ -461,6 +499,16 @@ def test_the_page_refuses_pictures_from_elsewhere(tmp_path):
         export_html(tmp_path / "none.ipynb", tmp_path / "r.html")
 
 
+def test_a_name_with_src_or_data_in_it_makes_no_page_refused(tmp_path):
+    name = """run data=a.png src="b.js" <img src=x> url(https://example.org/c) @import 'd'"""
+    rep = Report(tmp_path / "run", META | {"title": name, "data": name})
+    rep.head(judged())
+    rep.figure(np.zeros((4, 4), np.uint8), "map", name, name)
+    rep.text(f"Images of {name}.")
+    page = export_html(notebook(tmp_path, rep.blocks), tmp_path / "r.html").read_text(encoding="utf-8")
+    assert page.count("data=a.png") >= 4 and "<img src=x" not in page
+
+
 def cards_of(page):
     "The cards of an index page, each as its HTML."
     return re.split(r"<li>\s*<h2>", page.split("<section")[0])[1:]
@@ -536,10 +584,18 @@ def test_the_index_says_here_and_a_dash_where_the_paper_gives_no_number(tmp_path
 
 def test_the_index_of_nothing_says_what_to_run(tmp_path):
     assert "make reproduce" in index_page(tmp_path).read_text(encoding="utf-8")
-    written(tmp_path / "a" / "b")
-    (tmp_path / "a" / "b" / "claims.json").write_text("{")
-    with pytest.raises(GannbError, match="damaged"):
-        index_page(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["{", "[]x", "[7]", '{"a": 1}', '[{"id": "x"}]', "[" * 100_000])
+@pytest.mark.parametrize("file", ["claims.json", MARKER])
+def test_a_damaged_report_is_left_out_of_the_index_and_named(tmp_path, capsys, file, text):
+    for run in ("bad", "good"):
+        written(tmp_path / "study" / run, title=f"A {run} run")
+    (tmp_path / "study" / "bad" / file).write_text(text)
+    page = index_page(tmp_path).read_text(encoding="utf-8")
+    said = capsys.readouterr().err
+    assert "A good run" in page and "A bad run" not in page and page.count('class="papers"') == 1
+    assert "leaves a report out" in said and str(tmp_path / "study" / "bad") in said and "Delete" in said
 
 
 # ---- what a ruler had to show, and what is counted apart --------------------------------------------------

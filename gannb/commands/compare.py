@@ -16,6 +16,7 @@ import numpy as np
 from .. import store
 from ..base import GannbError, Missing, check_choice
 from ..config import ReportConfig, TrainConfig, checked, with_prefix
+from .train import config_of
 from ..data import ImageSet
 from ..datasets.registry import check_name, load
 from ..ledger.judge import judge
@@ -97,11 +98,7 @@ def check_same_data(names: Sequence[str], a: GanRun, b: GanRun) -> None:
 # %% ../../nbs/18_commands.compare.ipynb #bf687af3
 def training_config(run: GanRun) -> TrainConfig | None:
     "The command that trained a run, where `gannb train` left it beside the seeds."
-    path = run.folder.resolve().parent / "config.json"
-    if not path.is_file():
-        return None
-    before = {"hold_out": False}  # what a training without this parameter did
-    return checked(TrainConfig, before | store.read_json(path), str(path))
+    return config_of(run.folder.resolve().parent)
 
 # %% ../../nbs/18_commands.compare.ipynb #9e86d0e6
 _WHERE_NOW = "Where the images lie elsewhere now, name them with --data."

@@ -19,8 +19,9 @@ from ..base import GannbError, draw_z
 from ..models.dcgan import Generator
 from ..plot import gif, png, tile
 from ..sample import cycled_labels, interpolate, sample, sample_seeded
+from ..records import card_record
 from ..stages.given import given_file, given_words, is_given
-from ..stages.run import GanRun, _record, find_folder, load_generator, open_runs, seed_folders
+from ..stages.run import GanRun, find_folder, load_generator, open_runs, seed_folders
 
 # %% auto #0
 __all__ = ['GAP', 'SIDE', 'MAX_WIDTH', 'MAX_SHEET', 'MAX_FRAMES', 'Source', 'sources', 'sheet', 'paths_of_noise', 'animation',
@@ -56,7 +57,7 @@ class Source:
 # %% ../../nbs/18_commands.draw.ipynb #77eef2dd
 def _of_file(path: Path) -> Source:
     "The generator in a file. Raises `GannbError` when its card is missing or damaged."
-    card = _record(path.with_suffix(".json"), ("sha256", "settings"))
+    card = card_record(path)
     return Source(path.stem, card["settings"]["z_dist"], path=path)
 
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
 import uuid
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from typing import Any
 from .. import store
 from ..base import GannbError, check_choice, fmt_bytes, fmt_time, nearest
 from ..config import GanConfig
+from ..records import AGAIN, diverged_record, done_record, run_record, sittings
 from ..studies.registry import REPORTS
 
 # %% auto #0
@@ -41,10 +44,15 @@ def _safetensors_bytes(path: Path) -> int:
     )
 
 # %% ../../nbs/18_commands.keep.ipynb #0d78527f
+_UNREADABLE = (  # what reading a damaged or foreign file may raise
+    *(OSError, ValueError, EOFError, KeyError, IndexError, TypeError, AttributeError),
+    *(OverflowError, MemoryError, RecursionError, zipfile.BadZipFile),
+)
+
+
 def file_fault(path: Path) -> str:  # "" for a whole file
     """What is wrong with a file, judged by its length and its header; kinds of file that tell
     nothing are taken for whole."""
-    import zipfile
     import numpy as np
 
     try:
@@ -56,7 +64,7 @@ def file_fault(path: Path) -> str:  # "" for a whole file
             json.loads(path.read_text(encoding="utf-8"))
         elif path.suffix == ".safetensors" and _safetensors_bytes(path) != path.stat().st_size:
             return f"{path.name} is cut off"
-    except (OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, zipfile.BadZipFile):
+    except _UNREADABLE:
         return f"{path.name} cannot be read"
     return ""
 
@@ -64,7 +72,7 @@ def file_fault(path: Path) -> str:  # "" for a whole file
 def folder_fault(folder: Path) -> str:  # "" for a whole folder
     "What is wrong with a sealed folder, judged by names and lengths: no file is read."
     try:
-        files = store.read_json(folder / "manifest.json")
+        files = store.read_manifest(folder)
     except GannbError:
         return "its manifest is missing or damaged"
     wrong = [
@@ -171,14 +179,15 @@ def run_words(record: Mapping[str, Any]) -> str:  # the content of run.json
 def run_parts(folder: Path) -> list[dict]:
     "The sittings of a training with their wall clock; empty where that record is gone."
     try:
-        return store.read_json(folder / "timing.json")["parts"]
-    except (GannbError, KeyError, TypeError):
+        return sittings(folder)
+    except GannbError:
         return []
 
 # %% ../../nbs/18_commands.keep.ipynb #bea3a12b
 def _epochs_seen(folder: Path) -> int:
     "Epochs a training has been through: each leaves a picture."
-    return max((int(p.stem.split("-")[1]) for p in (folder / "samples").glob("epoch-*.png")), default=0)
+    names = (p.stem.removeprefix("epoch-") for p in (folder / "samples").glob("epoch-*.png"))
+    return max((int(name) for name in names if re.fullmatch("[0-9]{1,9}", name)), default=0)
 
 # %% ../../nbs/18_commands.keep.ipynb #44d4f815
 def _newest_step(folder: Path) -> int:
@@ -199,8 +208,8 @@ def run_fault(folder: Path) -> str:
         )
         if p.is_file()
     ]
-    if (folder / "done.json").is_file() and not faults[1]:
-        done = store.read_json(folder / "done.json")
+    done = None if any(faults) else done_record(folder)
+    if done:
         last = folder / "snapshots" / f"G-epoch-{done['epochs']:04d}.safetensors"
         faults += [f"{p.name} is missing" for p in (last, folder / "history.npy") if not p.is_file()]
     return next((f for f in faults if f), "")
@@ -208,22 +217,25 @@ def run_fault(folder: Path) -> str:
 # %% ../../nbs/18_commands.keep.ipynb #c0515659
 def _what_was_trained(folder: Path) -> tuple[str, str]:  # in words; what is wrong with it, or ""
     "What `run.json` says, and the fault of a damaged run."
-    why = run_fault(folder)
     try:
-        return run_words(store.read_json(folder / "run.json")), why
-    except (GannbError, KeyError, TypeError):
-        return "not known", why or "run.json cannot be read"
+        if why := run_fault(folder):
+            return run_words(run_record(folder)), why
+        diverged_record(folder)
+        return run_words(run_record(folder)), ""
+    except GannbError as e:
+        short = str(e).replace(f"{folder}{os.sep}", "").removesuffix(f" {AGAIN}")
+        return "not known", why or short
 
 # %% ../../nbs/18_commands.keep.ipynb #e89d5f21
 def _how_far(folder: Path) -> tuple[int, str, str]:  # epochs, state, what to say of it
     "How far a training came."
     seen = _epochs_seen(folder)
-    if (folder / "diverged.json").is_file():
-        return seen, "diverged", f"at step {store.read_json(folder / 'diverged.json')['step']}"
-    if not (folder / "done.json").is_file():
+    if broken := diverged_record(folder):
+        return seen, "diverged", f"at step {broken['step']}"
+    ended = done_record(folder)
+    if ended is None:
         return seen, "unfinished", ""
-    ended = store.read_json(folder / "done.json")
-    if seen > ended["epochs"] or _newest_step(folder) > ended["steps"]:
+    if seen > ended["epochs"] or _newest_step(folder) > ended.get("steps", 0):
         return max(ended["epochs"], seen), "unfinished", f"{ended['epochs']} epochs finished, more begun"
     return ended["epochs"], "finished", ""
 
@@ -238,9 +250,10 @@ def run_item(folder: Path, stage: str = "gan") -> Item:
         what, why = "a folder without run.json", "run.json is missing"
         return Item(folder, stage, what, "damaged", size, written, why=why)
     what, why = _what_was_trained(folder)
-    epochs, state, more = _how_far(folder)
     if why:
         epochs, state, more = _epochs_seen(folder), "damaged", why
+    else:
+        epochs, state, more = _how_far(folder)
     seconds = sum(p["wall_s"] for p in run_parts(folder))
     return Item(folder, stage, what, state, size, written, epochs, seconds, more)
 
@@ -324,13 +337,12 @@ def report_uses() -> dict[tuple, list[str]]:
     for folder in report_folders():
         try:
             trainings = store.read_json(folder / "timing.json")["trainings"]
-        except (GannbError, KeyError, TypeError):
+            firsts = [_sitting(parts[0]) for parts in trainings.values() if parts]
+            dict.fromkeys(firsts)  # a list in place of a number has no hash
+        except (GannbError, *_UNREADABLE):
             continue
-        for parts in trainings.values():
-            if parts:
-                uses.setdefault(_sitting(parts[0]), []).append(
-                    folder.relative_to(store.outputs_dir()).as_posix()
-                )
+        for first in firsts:
+            uses.setdefault(first, []).append(folder.relative_to(store.outputs_dir()).as_posix())
     return uses
 
 # %% ../../nbs/18_commands.keep.ipynb #34305b0b
@@ -688,7 +700,9 @@ class Waste:
 
 # %% ../../nbs/18_commands.keep.ipynb #57f5ed24
 def _guard(path: Path, root: Path) -> Path | None:
-    "The nearest folder above, up to `root`, that has a lock."
+    "The nearest folder above, up to `root`, that has a lock; of images being decoded, that of their key."
+    if path.parent == store.cache_dir() / "images" and path.name.startswith("."):
+        return store.make_folder(store.cache_dir() / "locks" / path.name.split(".")[1])
     return next((p for p in path.parents if p.is_relative_to(root) and (p / ".lock").is_file()), None)
 
 # %% ../../nbs/18_commands.keep.ipynb #b6853117

@@ -16,18 +16,31 @@ import torch
 from ..base import GannbError
 from .compare import make_scorer
 from .watch import trainings_of
+from ..records import Kept, read_record
 from ..stages.judges import Scorer
 from ..stages.live import look
 from ..stages.run import GanRun, open_so_far
 from ..stages.score import score
-from ..store import read_json, write_json
+from ..store import write_json
 
 # %% auto #0
-__all__ = ['SCORES', 'SHOWN', 'scores_of', 'score_kept', 'line', 'score_run']
+__all__ = ['SCORES', 'SHOWN', 'ScoreRow', 'ScoresFile', 'scores_of', 'score_kept', 'line', 'score_run']
 
 # %% ../../nbs/18_commands.score.ipynb #962124eb
 SCORES = "scores.json"  # in a seed's folder
 SHOWN = ("kid", "precision", "recall", "coverage", "diversity")
+
+
+class ScoreRow(Kept):
+    epoch: int
+    kid: float
+
+
+class ScoresFile(Kept):
+    "`scores.json`: the scores of a training, a row an epoch."
+
+    protocol: dict[str, Any]
+    scores: list[ScoreRow]
 
 
 def scores_of(
@@ -37,10 +50,9 @@ def scores_of(
     if not (folder / SCORES).is_file():
         return None
     try:
-        found = read_json(folder / SCORES)
+        return read_record(folder / SCORES, ScoresFile)
     except GannbError:
         return None
-    return found if isinstance(found, dict) and {"protocol", "scores"} <= set(found) else None
 
 # %% ../../nbs/18_commands.score.ipynb #e5a4dd04
 def score_kept(

@@ -13,14 +13,14 @@ from typing import Any
 
 from .. import store
 from ..base import GannbError
-from .train import LOG, fitted, prepare, start_process
+from .train import LOG, config_of, fitted, prepare, start_process
 from .watch import trainings_of
 from ..config import TrainConfig, checked
 from ..datasets.registry import check_name
 from ..stages.live import Seen, ask, look
 
 # %% auto #0
-__all__ = ['PATIENCE', 'is_data', 'config_of', 'Session', 'wait_for', 'score_beside']
+__all__ = ['PATIENCE', 'is_data', 'Session', 'wait_for', 'score_beside']
 
 # %% ../../nbs/18_commands.session.ipynb #f1f5a0e1
 def is_data(what: str) -> bool:
@@ -32,12 +32,6 @@ def is_data(what: str) -> bool:
     except GannbError:
         return False
     return True
-
-
-def config_of(folder: Path) -> TrainConfig | None:
-    "The command that made a run folder, where it says so."
-    path = folder / "config.json"
-    return checked(TrainConfig, store.read_json(path), str(path)) if path.is_file() else None
 
 
 def _run_named(what: str, settings: dict[str, Any]) -> Path:

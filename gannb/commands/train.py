@@ -14,16 +14,16 @@ import sys
 from pathlib import Path
 
 from .. import store
-from ..base import fmt_bytes, fmt_time
-from ..config import TrainConfig
+from ..base import GannbError, fmt_bytes, fmt_time
+from ..config import TrainConfig, checked
 from .options import in_text
 from ..data import ImageSet
 from ..stages import gan
 from ..stages.run import GanRun
 
 # %% auto #0
-__all__ = ['LOG', 'run_folder', 'check_folder', 'say_plan', 'fitted', 'prepare', 'train_seeds', 'next_steps', 'command_of',
-           'start_process']
+__all__ = ['LOG', 'run_folder', 'config_of', 'check_folder', 'say_plan', 'fitted', 'prepare', 'train_seeds', 'next_steps',
+           'command_of', 'start_process']
 
 # %% ../../nbs/18_commands.train.ipynb #b0b38515
 def run_folder(cfg: TrainConfig, data: ImageSet) -> Path:
@@ -40,9 +40,43 @@ def run_folder(cfg: TrainConfig, data: ImageSet) -> Path:
     begun = (folder for folder in (now, *map(place, others)) if any(folder.glob("seed-*/run.json")))
     return next(begun, now)
 
+# %% ../../nbs/18_commands.train.ipynb #e1660236
+def config_of(
+    folder: Path,  # a run folder
+) -> TrainConfig | None:
+    "The command that made a run folder; None where it does not say. Raises `GannbError` for a damaged one."
+    path = folder / "config.json"
+    if not path.is_file():
+        return None
+    given = store.read_json(path)
+    if isinstance(given, dict):  # `checked` refuses anything else
+        given = {"hold_out": False} | given  # what a training without this parameter did
+    return checked(TrainConfig, given, str(path))
+
 # %% ../../nbs/18_commands.train.ipynb #7bcdb30e
+def _check_ours(folder: Path) -> None:
+    "Raises `GannbError` for a folder that holds other things than trainings."
+    held = sorted(p.name for p in folder.iterdir() if not p.name.startswith(".") and p.name != LOG)
+    path, seeds = folder / "config.json", any(re.fullmatch(r"seed-\d+", name) for name in held)
+    if path.is_file():
+        try:
+            found = store.read_json(path)
+        except GannbError:
+            found = None
+        if not isinstance(found, dict) or not {"dataset", "epochs", "seeds"} <= set(found):
+            raise GannbError(
+                f"{path} is not of `gannb train` (or damaged), and would be overwritten. Choose an empty or "
+                "a new folder with --out; or delete that file, if this folder is a training of yours."
+            )
+    elif held and not seeds:
+        some = ", ".join(held[:3]) + (" ..." if len(held) > 3 else "")
+        raise GannbError(f"{folder} holds other things ({some}). Choose an empty or a new folder with --out.")
+
+
 def check_folder(folder: Path, cfg: TrainConfig, data: ImageSet) -> None:
-    "Raises `GannbError` unless every seed in a run folder, and every seed wanted, has these settings."
+    """Raises `GannbError` unless every seed in a run folder, and every seed wanted, has these settings; and
+    for a folder of other things."""
+    _check_ours(folder)
     names = (re.fullmatch(r"seed-(\d+)", p.parent.name) for p in folder.glob("seed-*/run.json"))
     cfg = gan.settled(cfg, data, folder=folder)
     for seed in sorted({*cfg.seeds, *(int(m[1]) for m in names if m)}):

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..base import GannbError, fmt_time
+from ..records import run_record
 from ..stages.live import Seen, ask, look
 from ..stages.run import find_folder, seed_folders
 
@@ -66,9 +67,7 @@ def words_of(
 # %% ../../nbs/18_commands.watch.ipynb #f6845c42
 def _batch_size(folder: Path) -> int:
     "Images in a batch of a training."
-    from gannb.store import read_json
-
-    return read_json(folder / "run.json")["fields"]["batch_size"]
+    return run_record(folder)["fields"]["batch_size"]
 
 
 def watch(

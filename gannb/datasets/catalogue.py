@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from reprlib import Repr
 
 from ..base import GannbError, check_choice
 from gannb.files import (
@@ -105,6 +106,13 @@ def find_path(
 FIELDS = {"source": str, "transpose": bool, "complete": bool, "note": str, "labels": str}
 
 # %% ../../nbs/04_datasets.catalogue.ipynb #be08d4c6
+def _short(value: object) -> str:
+    "A value in few words: lists that name each other would fill the memory when written out."
+    words = Repr()
+    words.maxlevel, words.maxlist, words.maxdict = 1, 3, 3
+    return words.repr(value)
+
+
 def _check_entry(path: Path, name: str, entry: object) -> None:
     "Raise `GannbError` for an entry that cannot be understood."
     if not isinstance(entry, dict) or "source" not in entry:
@@ -112,7 +120,9 @@ def _check_entry(path: Path, name: str, entry: object) -> None:
     for key, value in entry.items():
         kind = FIELDS[check_choice(f"{path}: {name}: field", key, FIELDS)]
         if not isinstance(value, kind):
-            raise GannbError(f"{path}: {name}: {key} must be of type {kind.__name__}; this is {value!r}.")
+            raise GannbError(
+                f"{path}: {name}: {key} must be of type {kind.__name__}; this is {_short(value)}."
+            )
     if parse_name(entry["source"])[0] == "name":
         raise GannbError(
             f"{path}: {name}: source must be folder:PATH or idx:PATH; this is {entry['source']!r}."

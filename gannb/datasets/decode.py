@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import shutil
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -378,8 +379,6 @@ def decode(
 # %% ../../nbs/04_datasets.decode.ipynb #087576c9
 def _is_whole(final: Path, source: Source) -> bool:
     "Whether the cache can be used; a damaged one is removed, with a warning."
-    import shutil
-
     if not final.exists():
         return False
     try:
@@ -405,6 +404,8 @@ def cached(
     with folder_lock(cache_dir() / "locks" / final.name, wait=24 * 3600):
         if final.exists():
             return final
+        for left in final.parent.glob(f".{final.name}.*.tmp"):  # of a killed process: the lock is ours
+            shutil.rmtree(left, ignore_errors=True)
         c = source.scan()
         try:
             check(c)

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, TYPE_CHECKING
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['MARKER', 'VERDICT_KEYS', 'ABOUT_MARKS', 'GROUPS', 'template_text', 'is_missing', 'about_mark', 'ledger_groups',
-           'by_part', 'templates', 'block', 'png_block', 'gif_block', 'table_block', 'flat']
+           'by_part', 'templates', 'block', 'marked', 'prose', 'png_block', 'gif_block', 'table_block', 'flat']
 
 # %% ../../nbs/16_report.blocks.ipynb #91657027
 MARKER = "finished.json"  # the last file of a run: a folder without it is not a finished run
@@ -102,6 +103,34 @@ def block(macro: str, *values: Any) -> str:
     "One block of HTML, made by a macro of `parts.j2`."
     blocks = templates().get_template("parts.j2").module
     return str(getattr(blocks, macro)(*values)).strip()
+
+# %% ../../nbs/16_report.blocks.ipynb #prose002
+_ORDERS = re.compile(r"[&<>\[\]!`$\\|~@]|:(?=//)|(?<=www)\.", re.I)  # what Markdown or HTML could obey
+_MARKS = re.compile(
+    r"[*#\x00-\x1f]|(?<!\w)_|_(?!\w)|^\s*(?:[+-]|\d+[.)])\s"
+)  # what our own sentences may use
+
+
+def marked(names: Iterable[str]) -> list[str]:
+    "Names with signs that our own prose uses to stress words and to begin lines, longest first."
+    return sorted(filter(_MARKS.search, names), key=len, reverse=True)
+
+
+def _as_signs(found: re.Match) -> str:
+    "A sign as a number, which is shown and never obeyed; a line break or another control as a blank."
+    return " " if ord(found[0]) < 32 else f"&#{ord(found[0])};"
+
+
+def prose(
+    text: str,  # Markdown of our own: **strong**, *stressed* and headings are all it may use
+    foreign: Iterable[str] = (),  # names that come from data: they are shown sign by sign
+) -> str:  # Markdown
+    "A sentence for a page. Whatever names it tells, none of them becomes an element, a picture or a link."
+    names = marked(foreign)
+    pieces = re.split(f"({'|'.join(map(re.escape, names))})", text, flags=re.I) if names else [text]
+    pieces[::2] = [_ORDERS.sub(_as_signs, own) for own in pieces[::2]]
+    pieces[1::2] = [re.sub(r"[^\w ]|_", _as_signs, name) for name in pieces[1::2]]
+    return "".join(pieces)
 
 # %% ../../nbs/16_report.blocks.ipynb #7229f874
 def png_block(

@@ -34,7 +34,9 @@ from gannb.report.blocks import (
     flat,
     gif_block,
     is_missing,
+    marked,
     png_block,
+    prose,
     table_block,
     template_text,
 )
@@ -158,9 +160,10 @@ class Report:
         self,
         folder: str | Path,  # the run folder; figures/ and tables/ appear inside
         meta: Mapping[str, Any],  # see `META`; data: text or list, run_time: seconds or text
+        foreign: Iterable[str] = (),  # names that come from data, which prose may tell
     ):
         "Raises `GannbError` for an incomplete description."
-        self.folder, self.meta = Path(folder), _check_meta(meta)
+        self.folder, self.meta, self.foreign = Path(folder), _check_meta(meta), marked(foreign)
         self.figures: list[dict] = []  # number, name, file, caption, alt, bytes
         self.tables: list[dict] = []  # number, name, file, caption
         self.judged: dict[str, list[str]] = {}  # id of a claim -> the files its verdict rests on
@@ -178,9 +181,10 @@ class Report:
         _show("HTML", html)
 
     def text(self, markdown: str) -> None:
-        "Show prose or a heading written as markdown; headings enter the table of contents."
-        self.blocks.append(markdown)
-        _show("Markdown", markdown)
+        """Show prose or a heading written as markdown; headings enter the table of contents. It has no other
+        signs than headings, ** and *: see `prose`."""
+        self.blocks.append(prose(markdown, self.foreign))
+        _show("Markdown", self.blocks[-1])
 
     def head(
         self,

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
+from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -48,27 +50,62 @@ def _toc(page: str) -> str:
     return block("contents", [(level, anchor, _TAGS.sub("", text).strip()) for level, anchor, text in found])
 
 # %% ../../nbs/16_report.site.ipynb #ad74cb0d
-_OUTSIDE = re.compile(
-    r"""<(?:img|script|iframe|video|audio|source|embed|object)\b[^>]*?\b(?:src|data)\s*=\s*["']?"""
-    r"""(?!data:|["'])([^\s"'>]+)"""  # an element with its address
-    r"""|<link\b[^>]*?href\s*=\s*["']?(?!data:)([^\s"'>]+)"""
-    r"""|url\(\s*["']?((?:https?:)?//[^)"']+)|@import\s+["']?([^;"']+)""",  # in a style
-    re.I,
-)
+_LOADS = {  # attributes whose address a browser fetches by itself, and of which elements (empty: of any)
+    "src": "",
+    "srcset": "",
+    "data": "object",
+    "poster": "video",
+    "background": "body table td th",
+    "href": "link base image use feimage script",
+    "xlink:href": "image use feimage script",
+}
+_STYLE = re.compile(r"url\(\s*[\"']?\s*((?:https?:)?//[^)\"']+)|@import\s+(?:url\()?[\"']?([^;\"')]+)", re.I)
 
 
-_QUIET = re.compile(
-    r"<pre\b.*?</pre>|base64,[A-Za-z0-9+/=]+", re.S
-)  # shown as text, or bytes: nothing is fetched
+class _Fetched(HTMLParser):
+    "What a browser would fetch by itself for a page: addresses in its elements and styles, not in its text."
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.inside = ""  # the element whose text is read: style
 
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.inside = tag if tag == "style" else ""
+        for name, value in attrs:
+            of = _LOADS.get(name)
+            if of is not None and (not of or tag in of.split()) and not self._carried(value):
+                self.found.append((value or "").strip())
+            if name == "style":
+                self._style(value or "")
+        refresh = dict(attrs) if tag == "meta" else {}
+        if (refresh.get("http-equiv") or "").lower() == "refresh":
+            self.found.append(refresh.get("content") or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = ""
+
+    def handle_data(self, text: str) -> None:
+        if self.inside == "style":
+            self._style(text)
+
+    def _style(self, text: str) -> None:
+        self.found += [next(filter(None, hit.groups())).strip() for hit in _STYLE.finditer(text)]
+
+    @staticmethod
+    def _carried(value: str | None) -> bool:
+        "Whether an address is nothing, carries its bytes, or leads to a place of the same page."
+        return not (value or "").strip() or value.strip().lower().startswith(("data:", "#"))
+
+# %% ../../nbs/16_report.site.ipynb #offline1
 def _check_offline(page: str) -> None:
     "Raises `GannbError` when the page would fetch anything, with the first such address."
-    hit = _OUTSIDE.search(_QUIET.sub("", page))
-    if hit:
-        address = next(filter(None, hit.groups()))
+    elements = _Fetched()
+    elements.feed(page)
+    elements.close()
+    if elements.found:
         raise GannbError(
-            f"the page would fetch {address!r}; a report is one file that needs no network. "
+            f"the page would fetch {elements.found[0]!r}; a report is one file that needs no network. "
             "Show it with report.figure instead."
         )
 
@@ -124,9 +161,28 @@ def _read_run(marker: Path) -> dict:
     return {**read_json(marker), "folder": folder, "reference": reference, "name": name, **records}
 
 # %% ../../nbs/16_report.site.ipynb #16bcade3
+def _whole_run(marker: Path) -> dict | None:
+    "A run that the index can show; one whose records are damaged is named and left out."
+    try:
+        run = _read_run(marker)
+        forest_block(run["claims"])
+        counts(run["claims"], None)
+        _card_of(run, (), marker.parents[2])
+        _filters(run["claims"])
+        return run
+    except (GannbError, KeyError, IndexError, TypeError, ValueError, AttributeError) as e:
+        why = e if isinstance(e, GannbError) else f"{marker.parent} is damaged ({type(e).__name__}: {e})."
+        print(
+            f"The index leaves a report out: {why} Delete {marker.parent}, or run that report again.",
+            file=sys.stderr,
+        )
+        return None
+
+
 def _runs(outputs: Path) -> list[dict]:
     "Every finished run below an outputs folder, newest first; those of the reference folder are marked."
-    found = [_read_run(marker) for marker in outputs.glob(f"*/*/{MARKER}")]
+    read = [_whole_run(marker) for marker in outputs.glob(f"*/*/{MARKER}")]
+    found = [run for run in read if run is not None]
     return sorted(found, key=lambda run: str(run.get("finished") or run["date"]), reverse=True)
 
 # %% ../../nbs/16_report.site.ipynb #bee88add
@@ -182,8 +238,7 @@ def _filters(claims: Sequence[Mapping]) -> list[dict]:
 def index_page(
     outputs: str | Path,  # the outputs folder
 ) -> Path:  # outputs/index.html
-    """Write the page that leads to every report.
-    Raises `GannbError` when a finished run's records are damaged."""
+    "Write the page that leads to every report; one whose records are damaged is left out, and that is said."
     outputs = Path(outputs)
     cards = [_card_of(shown, own, outputs) for shown, *own in _papers(_runs(outputs))]
     claims = [claim for card in cards for claim in card["claims"]]

@@ -14,6 +14,7 @@ import numpy as np
 from ..base import Missing, fmt_bytes, fmt_time
 from ..data import audit
 from ..datasets.registry import DATASETS
+from ..records import sittings
 from .arms import Arm, Trained
 from .discriminator import D_MODE
 from .run import GanRun
@@ -115,8 +116,7 @@ def generator_hashes(arms: Iterable[Trained]) -> dict[str, str]:  # "apple/augme
 # %% ../../nbs/15_stages.cards.ipynb #50d87253
 def timings(run: GanRun) -> list[dict]:
     "Wall-clock figures of a training, a sitting each; none where they were not kept."
-    path = run.folder / "timing.json"
-    return read_json(path)["parts"] if path.is_file() else []
+    return sittings(run.folder)
 
 # %% ../../nbs/15_stages.cards.ipynb #f3d36c25
 def earlier_seconds(arms: Iterable[Trained]) -> float:

@@ -5,6 +5,7 @@
 # %% ../../nbs/15_stages.gan.ipynb #4922a18c
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import shutil
@@ -20,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from .. import store
@@ -33,7 +33,7 @@ from ..datasets.registry import load, parts_of
 from ..datasets.selection import Choice, held_out
 from ..models.dcgan import init_weights
 from ..models.registry import model_named
-from ..plot import tile
+from ..records import done_record, picture_hashes, run_record, sittings
 from ..sample import sample
 from .live import Live
 from gannb.stages.run import (
@@ -48,6 +48,7 @@ from gannb.stages.run import (
     fixed_noise,
     new_discriminator,
     new_generator,
+    png_sheet,
     resolve_device,
 )
 from ..train import COLUMNS, Diverged, Tick, load_state, log_line, make_optimizers, train_gan
@@ -365,15 +366,6 @@ def _finish_record(folder: Path, epochs: int, rows: np.ndarray) -> None:
     G_hash = store.sha256_file(_snapshot(folder, epochs))
     store.write_json(folder / "done.json", {"epochs": epochs, "steps": len(rows), "G_sha256": G_hash})
 
-# %% ../../nbs/15_stages.gan.ipynb #47290809
-def _png(images: np.ndarray) -> bytes:  # (N, size, size, C) uint8
-    "The images as one PNG of eight tiles a row."
-    picture = tile(images, 8)
-    picture = picture[..., 0] if picture.ndim == 3 and picture.shape[-1] == 1 else picture
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG")
-    return buffer.getvalue()
-
 # %% ../../nbs/15_stages.gan.ipynb #2ee2be41
 def _all_finite(tensors: Mapping[str, Tensor]) -> bool:
     "Is every floating-point number of these tensors finite?"
@@ -395,6 +387,7 @@ class Keeper:
         self.parts = [np.empty((0, len(COLUMNS)), np.float32) if rows is None else rows]
         self.looked = self.saved = time.monotonic()
         self.cost = 0.0  # seconds that the last checkpoint took
+        self.on_save: Callable[[], None] = lambda: None  # called after each checkpoint
 
     def rows(self) -> np.ndarray:  # (steps, 7) float32
         "The record; it is joined only when somebody asks."
@@ -425,11 +418,22 @@ class Keeper:
         "Fixed-noise pictures of an epoch, and G itself at the listed ones, before training and at the end."
         if not _all_finite(G.state_dict()):
             return  # the next look at the record, or `save`, reports it
-        store.atomic_write(_picture(self.folder, epoch), _png(sample(G, *self.noise)))
+        self.keep_picture(epoch, png_sheet(sample(G, *self.noise)))
         if epoch in SNAPSHOTS or epoch == self.epochs:
             store.save_tensors(
                 _snapshot(self.folder, epoch), {f"G.{k}": v for k, v in G.state_dict().items()}
             )
+
+    def keep_picture(self, epoch: int, picture: bytes) -> None:
+        "The fixed-noise pictures of an epoch, and their hash beside them."
+        store.atomic_write(_picture(self.folder, epoch), picture)
+        try:
+            known = picture_hashes(self.folder)
+        except GannbError as e:
+            print(f"{e} It begins anew.", file=sys.stderr)
+            known = {}
+        hashes = known | {str(epoch): hashlib.sha256(picture).hexdigest()}
+        store.write_json(self.folder / "samples" / "hashes.json", {"sha256": hashes})
 
     def save(self, tick: Tick) -> None:
         "A checkpoint. Raises `Diverged` for weights that are not finite, though the last losses were."
@@ -440,6 +444,7 @@ class Keeper:
         tensors["history"] = torch.from_numpy(self.rows())
         store.save_checkpoint(self.folder / "checkpoints", tick.step, tensors, state)
         self.saved, self.cost = self.looked, time.monotonic() - begun
+        self.on_save()
 
     def diverged(self, error: Diverged) -> None:
         "The record of a training that broke off, and where it did."
@@ -458,7 +463,8 @@ def _ended(folder: Path, epochs: int) -> bool:
     "Was the record of the run in `folder` ended, at `epochs` or later? A divergence ends it too."
     if (folder / "diverged.json").is_file():
         return True
-    return (folder / "done.json").is_file() and store.read_json(folder / "done.json")["epochs"] >= epochs
+    done = done_record(folder)
+    return done is not None and done["epochs"] >= epochs
 
 # %% ../../nbs/15_stages.gan.ipynb #d353e740
 def _have(folder: Path, epochs: int, spe: int) -> bool:
@@ -491,7 +497,7 @@ def check_same_run(folder: Path, fields: Mapping[str, Any]) -> None:
     "Raises `GannbError` naming the differing fields when `folder` holds a run of other settings or data."
     if not (folder / "run.json").is_file():
         return
-    old = store.read_json(folder / "run.json")
+    old = run_record(folder)
     differ = store.differing_fields(old["fields"], fields)
     if old["version"] != GAN_VERSION:
         differ.append(f"code version of the training stage: {old['version']} -> {GAN_VERSION}")
@@ -506,6 +512,8 @@ def _add_provenance(folder: Path, fields: Mapping[str, Any]) -> None:
     "Who trained: one entry, and another each time that code, versions or machine changed before it went on."
     path = folder / "provenance.json"
     old = store.read_json(path) if path.is_file() else []
+    if not isinstance(old, list):
+        raise GannbError(f"{path} is damaged: it is no list. Delete it: only who trained so far is lost.")
     now = store.provenance(fields["device"], fields["threads"] or None)
     if not old or old[-1] != now:
         store.write_json(path, [*old, now])
@@ -520,33 +528,51 @@ def _write_start(folder: Path, fields: Mapping[str, Any], data: ImageSet) -> Non
     _add_provenance(folder, fields)
 
 # %% ../../nbs/15_stages.gan.ipynb #8d77ccb7
-def _add_timing(path: Path, part: dict[str, Any]) -> None:
-    "One more part in the timing of a run. A disk that is full is said, and stops nothing."
-    old = store.read_json(path)["parts"] if path.is_file() else []
+def _earlier_sittings(folder: Path) -> list[dict[str, Any]]:
+    "The sittings before this one. A damaged record of times is said, and begins anew: it decides nothing."
     try:
-        store.write_json(path, {"parts": old + [part]})
+        return sittings(folder)
     except GannbError as e:
-        print(f"The timing could not be written: {e}", file=sys.stderr)
+        print(f"{e} It begins anew.", file=sys.stderr)
+        return []
+
+
+class _Sitting:
+    """How long this sitting takes, without its pauses. It is written at each checkpoint, so that a sitting
+    that is killed counts as far as it is kept."""
+
+    def __init__(self, keeper: Keeper, live: Live):
+        self.keeper, self.live = keeper, live
+        self.first, self.earlier = len(keeper.rows()), _earlier_sittings(keeper.folder)
+        self.wall, self.cpu = time.monotonic(), time.process_time()
+
+    def write(self) -> None:
+        "Write all sittings. A disk that is full is said, and stops nothing."
+        last, cpu = len(self.keeper.rows()), time.process_time() - self.cpu
+        wall = time.monotonic() - self.wall - self.live.paused_s
+        part = {
+            "from_step": self.first,
+            "to_step": last,
+            "wall_s": round(wall, 3),
+            "cpu_s": round(cpu, 3),
+            "images_per_s": round((last - self.first) * self.live.batch / max(wall, 1e-9), 1),
+            "peak_memory_bytes": store.peak_memory(),
+        }
+        try:
+            store.write_json(self.keeper.folder / "timing.json", {"parts": [*self.earlier, part]})
+        except GannbError as e:
+            print(f"The timing could not be written: {e}", file=sys.stderr)
 
 # %% ../../nbs/15_stages.gan.ipynb #a6bbfb76
 @contextmanager
 def _timed(keeper: Keeper, live: Live) -> Iterator[None]:
-    "Adds how long this sitting took, without its pauses, to the timing of the run, however it ends."
-    first, wall, cpu = len(keeper.rows()), time.monotonic(), time.process_time()
+    "Adds how long this sitting takes to the timing of the run, at each checkpoint and however it ends."
+    sitting = _Sitting(keeper, live)
+    keeper.on_save = sitting.write
     try:
         yield
     finally:
-        last, cpu = len(keeper.rows()), time.process_time() - cpu
-        wall = time.monotonic() - wall - live.paused_s
-        part = {
-            "from_step": first,
-            "to_step": last,
-            "wall_s": round(wall, 3),
-            "cpu_s": round(cpu, 3),
-            "images_per_s": round((last - first) * live.batch / max(wall, 1e-9), 1),
-            "peak_memory_bytes": store.peak_memory(),
-        }
-        _add_timing(keeper.folder / "timing.json", part)
+        sitting.write()
 
 # %% ../../nbs/15_stages.gan.ipynb #5666a2ca
 def _resume(
@@ -691,6 +717,7 @@ def _train_here(
     "Bring the run in `place` to `cfg.epochs`."
     with store.folder_lock(place):
         done = store.load_checkpoint(place / "checkpoints")
+        store.prune_checkpoints(place / "checkpoints")
         steps = cfg.epochs * data.n_batches(cfg.batch_size, cfg.drop_last)
         further = bool(done) and done[1]["step"] > steps
         if further and not _snapshot(place, cfg.epochs).is_file():
@@ -731,7 +758,7 @@ def train_run(
 def _disk_of_run(cfg: GanConfig, G: nn.Module, D: nn.Module) -> int:
     "Bytes that a finished run takes: checkpoints with Adam's two moments, G where it is kept, pictures."
     size_G, size_D = (sum(4 * t.numel() for t in net.state_dict().values()) for net in (G, D))
-    checkpoints = 2 * 3 * (size_G + size_D)
+    checkpoints = 3 * 3 * (size_G + size_D)  # two that stay, and the one that is being written
     snapshots = (sum(e <= cfg.epochs for e in SNAPSHOTS) + 1) * size_G
     pictures = (cfg.epochs + 1) * FIXED_SAMPLES * G.size**2 * G.channels
     return checkpoints + snapshots + pictures

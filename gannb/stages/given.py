@@ -13,7 +13,8 @@ from torch import nn
 
 from .. import store
 from ..base import GannbError, nearest
-from .run import _record, load_generator
+from ..records import card_record
+from .run import load_generator
 
 # %% auto #0
 __all__ = ['FOLDER', 'SCORES', 'given_folder', 'given_names', 'short_name', 'given_words', 'is_given', 'given_file', 'given_card',
@@ -88,8 +89,12 @@ def given_file(
 # %% ../../nbs/15_stages.given.ipynb #1eb909b3
 def given_card(name: str) -> dict[str, Any]:  # see `given_file`
     "What is written beside a shipped generator: data, licence, settings, scores. Raises as `given_file`."
-    path = given_file(name).with_suffix(".json")
-    return _record(path, ("data", "epochs", "scores", "settings", "sha256", "what"))
+    path = given_file(name)
+    card = card_record(path)
+    lacking = [k for k in ("data", "epochs", "scores", "what") if k not in card]
+    if lacking:
+        raise GannbError(f"{path.with_suffix('.json')} is damaged: it lacks {', '.join(lacking)}.")
+    return card
 
 
 def load_given(name: str) -> nn.Module:  # see `given_file`

@@ -14,18 +14,28 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import psutil
+from pydantic import Field
 
 from ..base import GannbError, check_choice
-from ..store import list_checkpoints, load_checkpoint, read_json
+from gannb.records import (
+    Kept,
+    diverged_record,
+    done_record,
+    read_record,
+    read_rows,
+    run_record,
+    steps_per_epoch,
+)
+from ..store import list_checkpoints, load_checkpoint
 from ..train import COLUMNS, Tick
 
 # %% auto #0
-__all__ = ['LIVE', 'SAY_SECONDS', 'HOLD_SECONDS', 'WISHES', 'LOST_SECONDS', 'Live', 'is_alive', 'status_of', 'Seen', 'look',
-           'record', 'ask']
+__all__ = ['LIVE', 'SAY_SECONDS', 'HOLD_SECONDS', 'WISHES', 'LOST_SECONDS', 'Live', 'is_alive', 'StatusFile', 'status_of', 'Seen',
+           'look', 'record', 'ask']
 
 # %% ../../nbs/15_stages.live.ipynb #2f9b8aed
 LIVE = "live"  # folder inside a run's
@@ -139,27 +149,27 @@ def is_alive(status: dict[str, Any]) -> bool:
         return False
 
 # %% ../../nbs/15_stages.live.ipynb #6f870e79
-_STATUS = (
-    "state",
-    "step",
-    "at",
-    "message",
-    "pid",
-    "begun",
-    "host",
-    "epochs",
-    "steps_per_epoch",
-    "images_per_s",
-)
+class StatusFile(Kept):
+    "`live/status.json`: what a training says of itself while it runs."
+
+    state: Literal["training", "paused", "stopped", "failed"]
+    step: int = Field(ge=0)
+    at: float
+    message: str
+    pid: int = Field(ge=0, lt=2**31)
+    begun: float
+    host: str
+    epochs: int = Field(ge=0)
+    steps_per_epoch: int = Field(ge=0)
+    images_per_s: float
 
 
 def status_of(folder: str | Path) -> dict[str, Any] | None:
     "What a training said last; None where it said nothing, or nothing that can be read."
     try:
-        found = json.loads((Path(folder) / LIVE / "status.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_record(Path(folder) / LIVE / "status.json", StatusFile)
+    except GannbError:
         return None
-    return found if isinstance(found, dict) and all(k in found for k in _STATUS) else None
 
 # %% ../../nbs/15_stages.live.ipynb #9cfb1bf3
 @dataclass(frozen=True)
@@ -209,13 +219,6 @@ def _from_status(status: dict[str, Any]) -> Seen:
     )
 
 # %% ../../nbs/15_stages.live.ipynb #2ef3dde0
-def _per_epoch(folder: Path) -> int:
-    "Batches in an epoch, from what the run wrote at its start."
-    fields = read_json(folder / "run.json")["fields"]
-    whole, rest = divmod(fields["n"], fields["batch_size"])
-    return max(1, whole if fields["drop_last"] or not rest else whole + 1)
-
-
 def look(
     folder: str | Path,  # a seed's folder
 ) -> Seen:
@@ -226,15 +229,14 @@ def look(
         return _from_status(status)
     if not (folder / "run.json").is_file():
         return Seen("not begun")
-    per_epoch = _per_epoch(folder)
-    if (folder / "diverged.json").is_file():
-        end = read_json(folder / "diverged.json")
-        return Seen("diverged", end["step"], end["step"], 0, per_epoch, message=end["message"])
+    per_epoch = steps_per_epoch(run_record(folder)["fields"])
+    if end := diverged_record(folder):
+        return Seen("diverged", end["step"], end["step"], 0, per_epoch, message=end.get("message", ""))
     if status is not None:
         return _from_status(status)
-    if (folder / "done.json").is_file():
-        end = read_json(folder / "done.json")
-        return Seen("done", end["steps"], end["steps"], end["epochs"], per_epoch)
+    if end := done_record(folder):
+        steps = end["epochs"] * per_epoch
+        return Seen("done", steps, steps, end["epochs"], per_epoch)
     return Seen("lost", len(record(folder)), 0, 0, per_epoch, message=_LOST)
 
 # %% ../../nbs/15_stages.live.ipynb #5c283aac
@@ -246,7 +248,7 @@ def record(folder: str | Path) -> np.ndarray:  # (steps, 7) float32, columns as 
         n = len(raw) // (4 * len(COLUMNS))
         return np.frombuffer(raw, np.float32, n * len(COLUMNS)).reshape(n, len(COLUMNS))
     if (folder / "history.npy").is_file():
-        return np.load(folder / "history.npy", allow_pickle=False)
+        return read_rows(folder / "history.npy", len(COLUMNS))
     if list_checkpoints(folder / "checkpoints"):
         found = load_checkpoint(folder / "checkpoints")
         if found:

@@ -5,6 +5,8 @@
 # %% ../../nbs/15_stages.run.ipynb #557aeb7e
 from __future__ import annotations
 
+import io
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,14 +22,23 @@ from .. import store
 from ..base import GannbError, Missing, draw_z, nearest
 from ..data import ImageSet
 from ..models.registry import model_named
-from ..plot import untile
-from ..sample import cycled_labels
+from ..plot import tile, untile
+from gannb.records import (
+    card_record,
+    diverged_record,
+    done_record,
+    picture_hashes,
+    read_rows,
+    run_record,
+    steps_per_epoch,
+)
+from ..sample import cycled_labels, sample
 from ..train import COLUMNS, History, load_net
 
 # %% auto #0
-__all__ = ['GAN_VERSION', 'FIXED_SAMPLES', 'SNAPSHOTS', 'resolve_device', 'new_generator', 'new_discriminator', 'fixed_noise',
-           'GanRun', 'kept', 'epoch_near', 'window_rows', 'export_generator', 'load_generator', 'open_run',
-           'open_so_far', 'seed_folders', 'find_folder', 'open_runs']
+__all__ = ['GAN_VERSION', 'FIXED_SAMPLES', 'SNAPSHOTS', 'png_sheet', 'epochs_of', 'resolve_device', 'new_generator',
+           'new_discriminator', 'fixed_noise', 'GanRun', 'kept', 'epoch_near', 'window_rows', 'export_generator',
+           'load_generator', 'open_run', 'open_so_far', 'seed_folders', 'find_folder', 'open_runs']
 
 # %% ../../nbs/15_stages.run.ipynb #a0b1b43f
 GAN_VERSION = 1  # raise it when what this stage computes changes; a test holds the hash of its code
@@ -46,27 +57,32 @@ def _picture(folder: Path, epoch: int) -> Path:
     "The file of an epoch's fixed-noise pictures."
     return folder / "samples" / f"epoch-{epoch:04d}.png"
 
+
+def png_sheet(images: np.ndarray) -> bytes:  # (N, size, size, C) uint8
+    "The images as one PNG of eight tiles a row."
+    picture = tile(images, 8)
+    picture = picture[..., 0] if picture.ndim == 3 and picture.shape[-1] == 1 else picture
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    return buffer.getvalue()
+
 # %% ../../nbs/15_stages.run.ipynb #c3861451
-def _epochs_of(folder: Path, pattern: str, last: int) -> list[int]:
-    "The epochs in the names of the files of a folder, up to the last that counts."
-    found = sorted(int(p.stem.rpartition("-")[2]) for p in folder.glob(pattern))
-    return [e for e in found if e <= last]
+def epochs_of(folder: Path, pattern: str, last: int) -> list[int]:
+    """The epochs in the names of the files of a folder, up to the last that counts. Copies with other names
+    (`epoch-0001 (1).png`) are passed over."""
+    numbers = (p.stem.rpartition("-")[2] for p in folder.glob(pattern))
+    return sorted(int(n) for n in numbers if re.fullmatch(r"[0-9]{1,9}", n) and int(n) <= last)
 
 # %% ../../nbs/15_stages.run.ipynb #7968b80b
 def _history_rows(folder: Path) -> np.ndarray:  # (steps, 7) float32
     "The record in a run folder. Raises `GannbError` when it is missing or damaged."
-    path = folder / "history.npy"
-    try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as e:
-        raise GannbError(f"{path} cannot be read ({e}). Delete the folder to train again.") from e
+    return read_rows(folder / "history.npy", len(COLUMNS))
 
 # %% ../../nbs/15_stages.run.ipynb #c373f521
 def _diverged_at(folder: Path, steps: int) -> int | None:
     "The step at which the run in `folder` diverged, if that was within the first `steps`."
-    path = folder / "diverged.json"
-    step = store.read_json(path)["step"] if path.is_file() else None
-    return step if step is not None and step <= steps else None
+    broken = diverged_record(folder)
+    return broken["step"] if broken and broken["step"] <= steps else None
 
 # %% ../../nbs/15_stages.run.ipynb #31c4e944
 def resolve_device(device: str) -> str:
@@ -157,18 +173,33 @@ class GanRun:
 
     def sample_epochs(self) -> list[int]:
         "Epochs with stored pictures from fixed noise."
-        return _epochs_of(self.folder / "samples", "epoch-*.png", self.epochs)
+        return epochs_of(self.folder / "samples", "epoch-*.png", self.epochs)
 
     def kept_epochs(self) -> list[int]:
         "Epochs, up to this run's last, at which G itself was kept."
-        return _epochs_of(self.folder / "snapshots", "G-epoch-*.safetensors", self.epochs)
+        return epochs_of(self.folder / "snapshots", "G-epoch-*.safetensors", self.epochs)
 
     def samples(self, epoch: int | None = None) -> np.ndarray:  # (64, size, size, C) uint8
         "The fixed-noise pictures after `epoch` epochs (0: before training; None: the last there is)."
         epoch = self.sample_epochs()[-1] if epoch is None else epoch
-        picture = np.asarray(Image.open(_picture(self.folder, epoch)))
+        path = _picture(self.folder, epoch)
+        if picture_hashes(self.folder).get(str(epoch)) not in (None, store.sha256_file(path)):
+            self.make_picture_anew(epoch)
+        picture = np.asarray(Image.open(path))
         picture = picture if picture.ndim == 3 else picture[..., None]
         return untile(picture, self.fields["size"])[:FIXED_SAMPLES]
+
+    def make_picture_anew(self, epoch: int) -> None:
+        "Draw the pictures of an epoch again. Raises `GannbError` where G of that epoch was not kept."
+        path = _picture(self.folder, epoch)
+        if epoch not in self.kept_epochs():
+            raise GannbError(
+                f"{path} was changed since it was written, and G after epoch {epoch} was not kept to draw it "
+                f"again. Put it back from a copy, or delete it: the pictures of other epochs stay."
+            )
+        print(f"{path} was changed since it was written. It is drawn anew.", file=sys.stderr)
+        G = self.generator(epoch)
+        store.atomic_write(path, png_sheet(sample(G, *fixed_noise(self.fields))))
 
     def generator(self, epoch: int | None = None) -> nn.Module:
         "G after `epoch` epochs (None: the last), on the CPU. Raises `GannbError` for an epoch not kept."
@@ -266,47 +297,27 @@ def load_generator(path: str | Path) -> nn.Module:
 
     Raises `GannbError` when either is missing or they do not belong together."""
     path = Path(path)
-    card_path = path.with_suffix(".json")
-    card = store.read_json(card_path)
+    card, named = card_record(path), path.with_suffix(".json").name
     tensors = store.load_tensors(path)
     if store.sha256_file(path) != card["sha256"]:
-        raise GannbError(
-            f"{path} is not the file that its card {card_path.name} describes: the sha256 differs."
-        )
+        raise GannbError(f"{path} is not the file that its card {named} describes: the sha256 differs.")
     return load_net(new_generator(card["settings"]), tensors, "G").eval()
-
-# %% ../../nbs/15_stages.run.ipynb #8d5cdbf2
-def _record(path: Path, keys: Sequence[str]) -> dict[str, Any]:
-    "A JSON file of a run folder. Raises `GannbError` when it is damaged or lacks one of `keys`."
-    found = store.read_json(path)
-    lacking = [k for k in keys if not isinstance(found, dict) or k not in found]
-    if lacking:
-        raise GannbError(f"{path} is damaged: it lacks {', '.join(lacking)}.")
-    return found
-
-# %% ../../nbs/15_stages.run.ipynb #53089ee1
-def _steps_per_epoch(folder: Path, fields: Mapping[str, Any]) -> int:
-    "Batches in an epoch of a run. Raises `GannbError` when its fields lack what every run has."
-    lacking = [k for k in ("n", "batch_size", "drop_last", "seed", "size", "z_dist") if k not in fields]
-    if lacking:
-        raise GannbError(f"{folder / 'run.json'} is damaged: its fields lack {', '.join(lacking)}.")
-    whole, rest = divmod(fields["n"], fields["batch_size"])
-    return whole if fields["drop_last"] or not rest else whole + 1
 
 # %% ../../nbs/15_stages.run.ipynb #f6775ff5
 def _done_epochs(folder: Path) -> int:
     "How far the run in a folder was finished. Raises `GannbError` when it never was."
-    if not (folder / "done.json").is_file():
+    done = done_record(folder)
+    if done is None:
         raise GannbError(
             f"The training in {folder} is not finished: it runs, or it was stopped. "
             "Run the same `gannb train` command again to go on."
         )
-    return _record(folder / "done.json", ("epochs", "G_sha256"))["epochs"]
+    return done["epochs"]
 
 # %% ../../nbs/15_stages.run.ipynb #d733830c
 def _check_last_generator(run: GanRun) -> None:
     "Raises `GannbError` unless G of the last epoch is the file that the run was finished with."
-    if run.sha256() != store.read_json(run.folder / "done.json")["G_sha256"]:
+    if run.sha256() != done_record(run.folder)["G_sha256"]:
         raise GannbError(
             f"{run.folder} is damaged: G after epoch {run.epochs} is missing or not the file that "
             "done.json describes. Delete the folder to train again."
@@ -324,11 +335,11 @@ def open_run(
         raise GannbError(
             f"{folder} holds no run: there is no run.json in it. `gannb train` prints its run folder."
         )
-    record = _record(folder / "run.json", ("fields", "data"))
+    record = run_record(folder)
     fields, notes = record["fields"], list(record["data"]["notes"])
-    per_epoch = _steps_per_epoch(folder, fields)
-    if (folder / "diverged.json").is_file():
-        step = _record(folder / "diverged.json", ("step",))["step"]
+    per_epoch = steps_per_epoch(fields)
+    if broken := diverged_record(folder):
+        step = broken["step"]
         return GanRun(folder, fields, -(-step // per_epoch), per_epoch, True, step, notes)
     run = GanRun(folder, fields, _done_epochs(folder), per_epoch, True, None, notes)
     _check_last_generator(run)
@@ -342,12 +353,12 @@ def open_so_far(
     folder = Path(folder)
     if (folder / "diverged.json").is_file() or (folder / "done.json").is_file():
         return open_run(folder)
-    record = _record(folder / "run.json", ("fields", "data"))
+    record = run_record(folder)
     fields, notes = record["fields"], list(record["data"]["notes"])
-    kept_so_far = _epochs_of(folder / "snapshots", "G-epoch-*.safetensors", sys.maxsize)
+    kept_so_far = epochs_of(folder / "snapshots", "G-epoch-*.safetensors", sys.maxsize)
     if not kept_so_far:
         raise GannbError(f"The training in {folder} has kept no generator yet.")
-    return GanRun(folder, fields, kept_so_far[-1], _steps_per_epoch(folder, fields), notes=notes)
+    return GanRun(folder, fields, kept_so_far[-1], steps_per_epoch(fields), notes=notes)
 
 # %% ../../nbs/15_stages.run.ipynb #8e7635ba
 def seed_folders(folder: Path) -> list[Path]:

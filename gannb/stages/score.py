@@ -5,16 +5,20 @@
 # %% ../../nbs/15_stages.score.ipynb #67ca4d1c
 from __future__ import annotations
 
+import json
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .. import metrics
 from .. import store
-from ..base import GannbError, Missing
+from ..base import GannbError, Missing, stable_hash
 from ..data import ImageSet
+from ..records import ScoreFile, read_record
 from .features import fake_features, features, inception_file, network
 from .judges import Scorer, some_images
 from .run import GanRun
@@ -62,19 +66,40 @@ def compare_features(
     }
 
 # %% ../../nbs/15_stages.score.ipynb #5794e986
+def _seal(fields: Mapping[str, Any], values: Mapping[str, float]) -> str:
+    "The hash that is kept beside numbers: it tells whether they were changed since."
+    return stable_hash({"fields": fields, "values": values}, 32)
+
+
+def _found_numbers(path: Path, fields: Mapping[str, Any]) -> dict[str, float] | None:
+    """Numbers that were kept; None where there are none, or none to believe, which is said. What was kept
+    before there were hashes is taken as it is."""
+    if not path.is_file():
+        return None
+    try:
+        kept = read_record(path, ScoreFile, "It is computed anew.")
+    except GannbError as e:
+        print(e, file=sys.stderr)
+        return None
+    if kept.get("sha256") not in (None, _seal(kept["fields"], kept["values"])):
+        print(f"{path} was changed since it was written. It is computed anew.", file=sys.stderr)
+        return None
+    return kept["values"]
+
+
 def kept_numbers(
     fields: dict[str, Any],  # all that decides the numbers
     compute: Callable[[], Mapping[str, float]],
 ) -> dict[str, float]:
     "A small dictionary of numbers, computed once."
     path = store.artefact_folder("score", SCORE_VERSION, fields) / "score.json"
-    if path.is_file():
-        try:
-            return store.read_json(path)["values"]
-        except (GannbError, KeyError, TypeError):
-            pass  # a damaged file is made again below
+    found = _found_numbers(path, fields)
+    if found is not None:
+        return found
     values = {k: float(v) for k, v in compute().items()}
-    store.write_json(path, {"fields": fields, "values": values})
+    store.clear_way(path.parent)
+    fields = json.loads(json.dumps(fields))  # tuples as lists: as it will be read
+    store.write_json(path, {"fields": fields, "values": values, "sha256": _seal(fields, values)})
     return values
 
 # %% ../../nbs/15_stages.score.ipynb #6ddae5d9

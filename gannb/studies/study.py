@@ -36,8 +36,9 @@ from ..stages.tables import Results, number
 
 # %% auto #0
 __all__ = ['RULERS', 'answers_folder', 'plain', 'Table', 'Figure', 'Film', 'Logs', 'Page', 'RowsRoom', 'ShowRoom',
-           'first_of_each_role', 'by_key', 'Study', 'scorers_of', 'main_records', 'architecture', 'trained_networks',
-           'guidelines_table', 'ladder_table', 'closest_pairs', 'cell', 'said', 'told_of_choice', 'controls_table']
+           'first_of_each_role', 'by_key', 'foreign_names', 'Study', 'scorers_of', 'main_records', 'architecture',
+           'trained_networks', 'guidelines_table', 'ladder_table', 'closest_pairs', 'cell', 'said', 'told_of_choice',
+           'controls_table']
 
 # %% ../../nbs/17_studies.study.ipynb #f0a5e0a1
 def answers_folder(paper: str) -> Path:
@@ -200,6 +201,18 @@ def by_key(arms: Iterable[Arm]) -> dict[tuple[str, str], Arm]:
         found[arm.key] = arm
     return found
 
+# %% ../../nbs/17_studies.study.ipynb #foreign1
+def foreign_names(study: Any) -> set[str]:  # a Study
+    "Every name in a study that is not ours: of data sets and their folders, of classes and files."
+    found: set[str] = set()
+    for t in study:
+        spec = str(t.config.dataset)
+        found |= {t.name, t.data.name, spec, spec.partition(":")[2], *t.config.classes, *t.data.classes}
+        files = () if t.data.files is None else t.data.files
+        paths = (bytes(name).decode(errors="replace") for name in files)
+        found.update(part for path in paths for part in path.split("/"))
+    return found - {""}
+
 # %% ../../nbs/17_studies.study.ipynb #73a35169
 @dataclass
 class Study:
@@ -316,7 +329,8 @@ class Study:
         seconds = time.monotonic() - self.started + cards.earlier_seconds(self)
         fields, notes = self.first.first.fields, self.show_room.notes(self)
         meta = study_meta(self.request, self.published, notes, seconds, fields["device"], fields["threads"])
-        page = Page(Report(run_folder(self.request), meta), self.judged)
+        report = Report(run_folder(self.request), meta, foreign_names(self))
+        page = Page(report, self.judged)
         page.report.head(self.judged, self.show_room.hero(self))
         return page
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,14 @@ import ipywidgets as W
 import numpy as np
 from PIL import Image
 
-from .. import store
 from ..base import GannbError, fmt_time
 from ..commands.score import scores_of
 from ..commands.session import Session, score_beside, wait_for
 from ..commands.watch import seconds_left
 from ..plot import COLORS, tile, untile
+from ..records import run_record
 from ..stages.live import Seen, look, record
+from ..stages.run import epochs_of
 from ..train import COLUMNS
 from .charts import Line, chart, moving_mean
 from .still import Panel, png_bytes
@@ -149,7 +151,7 @@ COLUMNS_SHOWN = 8  # tiles in a row of a stored sheet
 
 def picture_epochs(folder: Path) -> list[int]:
     "Epochs whose fixed-noise pictures are there."
-    return sorted(int(p.stem.rpartition("-")[2]) for p in (folder / "samples").glob("epoch-*.png"))
+    return epochs_of(folder / "samples", "epoch-*.png", sys.maxsize)
 
 
 def epoch_picture(folder: Path, epoch: int) -> np.ndarray:  # (H, W, 3) uint8
@@ -267,9 +269,8 @@ class TrainingDashboard(Panel):
         return str(self.session.folder)
 
     def _batch_size(self) -> int:
-        path = self.seed.value / "run.json"
-        if path.is_file():
-            return store.read_json(path)["fields"]["batch_size"]
+        if (self.seed.value / "run.json").is_file():
+            return run_record(self.seed.value)["fields"]["batch_size"]
         return self.session.cfg.batch_size if self.session.cfg else 1
 
     def refresh(self) -> None:
