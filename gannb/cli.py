@@ -37,7 +37,7 @@ from gannb.config import (
     with_prefix,
 )
 from .datasets.registry import DATASETS, available, check, check_classes, get, missing, table
-from .datasets.survey import format_check
+from .datasets.page import format_check
 from .studies.registry import REPORTS, report_config
 from .typed import number, whole_number
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .base import GannbError, check_dense_size, check_size, fmt_bytes, nearest, parse_policy, stable_hash
+from .datasets.catalogue import split_options
 from .datasets.registry import as_name, check_name
 from .records import NOISE_MOST, WIDTH_MOST
 from .store import data_root as default_root, processors
@@ -333,7 +334,7 @@ def split_spec(spec: str) -> tuple[str, list[str]]:  # name, classes
     """`cifar10@airplane+ship` -> name and classes. The part after the last @ counts, unless the whole is a
     folder: or idx: path that exists."""
     kind, _, path = spec.partition(":")
-    if kind in ("folder", "idx") and Path(path).expanduser().exists():
+    if kind in ("folder", "idx") and Path(split_options(path)[0]).expanduser().exists():
         return spec, []  # an @ of the path's own
     name, at, classes = spec.rpartition("@")
     return (name, [c for c in classes.split("+") if c]) if at else (spec, [])

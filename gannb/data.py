@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .base import GannbError, check_channels, check_choice, numpy_rng, to_float
+from .layout import arranged
 from .store import new_folder, read_json, write_json
 
 if TYPE_CHECKING:
@@ -307,7 +308,7 @@ def _of_classes(s: ImageSet, classes: str | Sequence[str]) -> ImageSet:
     "The images of some classes, in the new order of the classes. Raises `GannbError` for an unknown one."
     names = [str(c) for c in ([classes] if isinstance(classes, (str, int)) else classes)]
     if s.labels is None:
-        raise GannbError(f"classes={names} cannot be chosen: {s.name!r} has no labels.")
+        raise GannbError(f"classes={names} cannot be chosen: {s.title!r} has no labels.")
     if not names or len(set(names)) < len(names):
         raise GannbError(f"classes must name at least one class, each once; this is {names}.")
     old = [s.classes.index(check_choice("classes", c, s.classes)) for c in names]
@@ -624,6 +625,16 @@ def audit(
 # %% ../nbs/03_data.ipynb #ec1a1111
 CACHE_FORMAT = 1
 
+# %% ../nbs/03_data.ipynb #f15c0001
+def _known_labels(
+    labels: np.ndarray | None,  # (N,) positions in `classes`; -1 for images of a part without labels
+    classes: Sequence[str],
+) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    "Labels and classes where every image has one; otherwise neither."
+    if labels is None or np.min(labels) < 0:
+        return None, ()
+    return labels, tuple(classes)
+
 # %% ../nbs/03_data.ipynb #6d0a3f02
 def _prints(
     spans: Mapping[str, tuple[int, int]],  # part -> (first row, one past the last)
@@ -636,8 +647,8 @@ def _prints(
     "The fingerprint of each part of a set."
     found = {}
     for part, (a, b) in spans.items():
-        of_part = None if labels is None else labels[a:b]
-        found[part] = fingerprint_of(hashes[a:b], (b - a, *shape), of_part, classes, settings)
+        of_part, known = _known_labels(None if labels is None else labels[a:b], classes)
+        found[part] = fingerprint_of(hashes[a:b], (b - a, *shape), of_part, known, settings)
     return found
 
 # %% ../nbs/03_data.ipynb #212521e5
@@ -689,10 +700,11 @@ def open_cache(
     for which in ("labels", "groups"):
         if (folder / f"{which}.npy").exists():
             beside[which] = _map(folder / f"{which}.npy")[a:b]
+    beside["labels"], classes = _known_labels(beside.get("labels"), meta["classes"])
     s = ImageSet(
         name,
         images[a:b],
-        classes=tuple(meta["classes"]),
+        classes=classes,
         notes=tuple(meta["notes"]),
         part=part,
         settings=meta["settings"],
@@ -709,10 +721,6 @@ def _map(path: Path) -> np.ndarray:
         raise GannbError(f"{path} is missing or damaged ({e}).") from e
 
 # %% ../nbs/03_data.ipynb #fbc29313
-_PART_WORDS = {"train", "training", "val", "valid", "validation", "test", "testing", "seg_train", "seg_test"}
-_PART_WORDS |= {f"{part}{year}" for part in ("train", "val", "test") for year in (2014, 2017)}  # COCO's
-
-
 def _check_folder_names(classes: Sequence[str], folder: Path) -> None:
     "Raise `GannbError` for class names that would not come back from folders of these names."
     for c in classes:
@@ -721,7 +729,7 @@ def _check_folder_names(classes: Sequence[str], folder: Path) -> None:
                 f"class {c!r} cannot be the name of a folder. Give the classes other names first: "
                 "dataclasses.replace(images, classes=(...))."
             )
-    if classes and all(c.lower() in _PART_WORDS for c in classes):
+    if classes and arranged([f"{c}/1.png" for c in classes], "").parts:
         raise GannbError(f"the classes {', '.join(classes)} would be read as parts. Give them other names.")
     if list(classes) == [folder.name]:
         raise GannbError(

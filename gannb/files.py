@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from .base import GannbError, fmt_bytes, nearest
+from .layout import LAYOUT, PARTS, arranged, is_junk, junk_note
 from gannb.pixels import (
     HEIF_REMEDY,
     HEIF_SUFFIXES,
@@ -43,9 +44,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
 # %% auto #0
-__all__ = ['PARTS', 'BESIDE', 'IN_MEMORY', 'MAX_IDX', 'Contents', 'Source', 'arrange', 'shown', 'walk', 'folder_source',
-           'check_member', 'zip_members', 'zip_source', 'tar_source', 'read_idx', 'from_arrays', 'idx_source',
-           'archive_source', 'path_source', 'holds_idx']
+__all__ = ['IN_MEMORY', 'MAX_IDX', 'Contents', 'Source', 'arrange', 'shown', 'walk', 'folder_source', 'check_member',
+           'zip_members', 'zip_source', 'tar_source', 'read_idx', 'from_arrays', 'idx_source', 'archive_source',
+           'path_source', 'holds_idx']
 
 # %% ../nbs/03_files.ipynb #87004257
 @dataclass
@@ -54,7 +55,7 @@ class Contents:
 
     files: list[str]  # a name for each image
     read: Callable[[int], Image.Image]  # image i; must be safe to call from several threads
-    labels: np.ndarray | None = None  # (N,) int64
+    labels: np.ndarray | None = None  # (N,) int64; -1 for images of a part without labels
     classes: tuple[str, ...] = ()
     groups: np.ndarray | None = None  # (N,) int64
     # part -> (first, one past the last); empty: no official parts
@@ -74,113 +75,17 @@ class Source:
     notes: tuple[str, ...] = ()  # what differs from the real data set
     settings: dict = field(default_factory=dict)  # part of the fingerprint
 
-# %% ../nbs/03_files.ipynb #724a7aa6
-PARTS = ("train", "val", "test")
-
-
-# folders that lie beside the parts of a published set (Fruits-360, Intel scenes) and belong to none
-BESIDE = ("test-multiple_fruits", "seg_pred")
-
-
-_PARTS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-    "seg_train": "train",  # Intel scenes
-    "seg_test": "test",
-}
-
-
-# COCO's folders: parts where several lie side by side; one alone is only the wrapper of its images
-_EDITIONS = {f"{part}{year}": part for part in PARTS for year in (2014, 2017)}
-
-# %% ../nbs/03_files.ipynb #0816f41c
-def _unwrap(paths: list[tuple[str, ...]], stem: str) -> tuple[list[tuple[str, ...]], str]:
-    "The paths without folders that merely wrap everything (`pack/train/...` in pack.zip), and those folders."
-    wrapper: list[str] = []
-    while True:
-        tops, depth = {p[0] for p in paths}, min(len(p) for p in paths)
-        top = next(iter(tops))
-        if len(tops) > 1 or depth < 2 or top.lower() in _PARTS or not (top == stem or depth >= 3):
-            return paths, "/".join(wrapper)
-        wrapper.append(top)
-        paths = [p[1:] for p in paths]
-
-# %% ../nbs/03_files.ipynb #363b99d1
-def _without_beside(paths: list[tuple[str, ...]], notes: list[str]) -> list[int]:
-    "The images that stay when folders of BESIDE lie next to parts; a note says what was left out."
-    apart = [i for i, p in enumerate(paths) if p[0] in BESIDE]
-    stay = [i for i, p in enumerate(paths) if p[0] not in BESIDE]
-    if not apart or not stay or not all(len(paths[i]) > 1 and paths[i][0].lower() in _PARTS for i in stay):
-        return list(range(len(paths)))
-    notes.append(f"{len(apart)} image(s) in {paths[apart[0]][0]}/ belong to no part and were left out")
-    return stay
-
-# %% ../nbs/03_files.ipynb #1a48a502
-def _are_parts(paths: Sequence[tuple[str, ...]], notes: list[str]) -> bool:
-    "Whether the folders on top are parts; a note says where some look like it and are taken as classes."
-    tops = {p[0] for p in paths if len(p) > 1}
-    known = _PARTS | _EDITIONS if len(tops) > 1 else _PARTS
-    if tops and all(len(p) > 1 and p[0].lower() in known for p in paths):
-        return True
-    if {"train", "test"} <= {known.get(t.lower()) for t in tops}:
-        other = next(p[0] for p in paths if len(p) == 1 or p[0].lower() not in known)
-        notes.append(
-            "the folders of the training and test part were taken as classes, "
-            f"because {other} lies beside them"
-        )
-    return False
-
-# %% ../nbs/03_files.ipynb #a79eb87a
-def _undoubled(paths: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    "The paths with `seg_train/seg_train/CLASS` as `seg_train/CLASS`: a part that only repeats its own name."
-    doubled = {p[0] for p in paths}
-    doubled -= {p[0] for p in paths if len(p) < 4 or p[1] != p[0]}
-    return [p[1:] if p[0] in doubled else p for p in paths]
-
-# %% ../nbs/03_files.ipynb #52aaa9c5
-def _classes_of(paths: Sequence[tuple[str, ...]], names: Sequence[str]) -> list[str]:
-    'The class folder of each image, "" for all without. Raises `GannbError` for images beside and inside.'
-    found = [p[0] if len(p) > 1 else "" for p in paths]
-    if "" in found and any(found):
-        loose, inside = names[found.index("")], next(n for n, k in zip(names, found) if k)
-        raise GannbError(
-            f"Images lie both beside and inside class folders ({loose} and {inside}): "
-            "put every image into a class folder, or none."
-        )
-    return found
-
-# %% ../nbs/03_files.ipynb #600fc004
-def _spans(part: Sequence[str]) -> dict[str, tuple[int, int]]:
-    "part -> (first, one past the last) of images whose parts lie together."
-    return {p: (part.index(p), part.index(p) + part.count(p)) for p in PARTS if p in part}
-
 # %% ../nbs/03_files.ipynb #917b909e
 def arrange(
     names: Sequence[str],  # paths of images, with forward slashes
-    stem: str,  # the folder's or zip's own name
+    stem: str,  # the folder's or archive's own name
+    choice: str = "",  # what `parts=` says; "" for what the names say
 ) -> tuple[np.ndarray, Contents]:  # order of `names`, and the contents without `read`
     """Parts and classes read off the paths of images.
-    Raises `GannbError` if images lie both beside and inside class folders."""
-    paths, wrapper = _unwrap([tuple(unicodedata.normalize("NFC", n).split("/")) for n in names], stem)
-    notes = [f"read from inside {wrapper}/"] if wrapper else []
-    stay = _without_beside(paths, notes)
-    paths, names = [paths[i] for i in stay], [names[i] for i in stay]
-    as_parts = _are_parts(paths, notes)
-    paths = _undoubled(paths) if as_parts else paths
-    part = [(_PARTS | _EDITIONS)[p[0].lower()] if as_parts else "" for p in paths]
-    klass = _classes_of([p[1:] if as_parts else p for p in paths], names)
-    rank = [PARTS.index(p) if p else 0 for p in part]
-    order = np.array(sorted(range(len(names)), key=lambda i: (rank[i], klass[i], paths[i])))
-    classes = tuple(sorted(set(klass) - {""}))
-    position = {c: k for k, c in enumerate(classes)}
-    labels = np.array([position[klass[i]] for i in order], np.int64) if classes else None
-    parts, listed = _spans([part[i] for i in order]), [names[i] for i in order]
-    return np.array(stay)[order], Contents(listed, _unread, labels, classes, None, parts, notes)
+    Raises `GannbError` for images both beside and inside class folders, or for a choice that does not fit."""
+    a = arranged(names, stem, choice)
+    listed = [names[i] for i in a.order]
+    return a.order, Contents(listed, _unread, a.labels, a.classes, None, a.parts, a.notes)
 
 # %% ../nbs/03_files.ipynb #05683b25
 def _unread(i: int) -> Image.Image:
@@ -227,10 +132,6 @@ def shown(name: str) -> str:
     except UnicodeEncodeError:
         return name.encode("utf-8", "backslashreplace").decode()
 
-# %% ../nbs/03_files.ipynb #e9b844d9
-def _is_junk(part: str) -> bool:
-    return part[0:1] == "." or part in ("__MACOSX", "Thumbs.db", "desktop.ini")
-
 # %% ../nbs/03_files.ipynb #9a10e004
 def _stat_of(e: os.DirEntry) -> os.stat_result | None:
     "What an entry is. None for a link that leads nowhere or to itself."
@@ -256,7 +157,7 @@ def walk(
         with os.scandir(folder) as entries:
             # 200,000 files in well under a second: this runs each time a cached folder is opened
             for e in entries:
-                if _is_junk(e.name):
+                if is_junk(e.name):
                     continue
                 s = _stat_of(e)
                 if s and stat.S_ISDIR(s.st_mode):
@@ -268,6 +169,33 @@ def walk(
     found.sort()
     odd.sort()
     return found
+
+# %% ../nbs/03_files.ipynb #f15b0001
+def _hidden(root: Path) -> list[str]:
+    "Files below folders that a system made, and images that it hid, as paths below `root`."
+    found = []
+    for folder, _, files in os.walk(root):
+        inside = Path(folder).relative_to(root).as_posix()
+        below_junk = inside != "." and any(map(is_junk, inside.split("/")))
+        names = (
+            files if below_junk else [f for f in files if is_junk(f) and (is_image_name(f) or f[0] != ".")]
+        )
+        found += [name if inside == "." else f"{inside}/{name}" for name in names]
+    return found
+
+# %% ../nbs/03_files.ipynb #f15b0002
+def _empty_folders(root: Path, files: Sequence[str]) -> list[str]:
+    "A note on folders without images where class folders lie, if there are any."
+    leaves = {f.rpartition("/")[0] for f in files} - {""}
+    full = {"/".join(leaf.split("/")[:d]) for leaf in leaves for d in range(1, leaf.count("/") + 2)}
+    found = []
+    for above in {leaf.rpartition("/")[0] for leaf in leaves}:
+        inside = [e.name for e in os.scandir(root / above) if e.is_dir() and not is_junk(e.name)]
+        found += [f"{n}/" for n in (f"{above}/{name}".lstrip("/") for name in inside) if n not in full]
+    if not found:
+        return []
+    some = ", ".join(sorted(found)[:5]) + (" ..." if len(found) > 5 else "")
+    return [f"{len(found)} folder(s) beside class folders hold no images and are no classes: {some}"]
 
 # %% ../nbs/03_files.ipynb #9a10e005
 def _odd_files(odd: Sequence[str], what: str = "pipes, sockets, devices or links to nothing") -> list[str]:
@@ -290,7 +218,11 @@ def _with_heif(names: Iterable[str]) -> dict:
     return {"heif": True} if any(n.lower().endswith(HEIF_SUFFIXES) for n in names) else {}
 
 # %% ../nbs/03_files.ipynb #2b6ba2ea
-def folder_source(name: str, root: Path) -> Source:
+def folder_source(
+    name: str,
+    root: Path,
+    choice: str = "",  # what `parts=` says
+) -> Source:
     "A folder of images. Raises `GannbError` if it holds none."
     odd: list[str] = []
     try:
@@ -303,12 +235,14 @@ def folder_source(name: str, root: Path) -> Source:
         raise _no_images(place, list(others), lambda n: _start_in(root, others[n]))
 
     def scan() -> Contents:
-        order, c = arrange([shown(f) for f in images], shown(root.name))
+        order, c = arrange([shown(f) for f in images], shown(root.name), choice)
         c.read = lambda i: open_image(root / images[order[i]])
         c.notes += _other_files(list(others), lambda n: _start_in(root, others[n])) + _odd_files(odd)
+        c.notes += junk_note(map(shown, _hidden(root))) + _empty_folders(root, images)
         return c
 
     key = {"folder": place, "tree": hashlib.sha256(repr(tree).encode()).hexdigest()}
+    key["layout"] = [LAYOUT, choice]
     return Source(name, place, key | _with_heif(images), scan)
 
 # %% ../nbs/03_files.ipynb #0074d887
@@ -380,7 +314,7 @@ def zip_members(
     names = {_zip_name(i): i for i in z.infolist() if not i.is_dir()}
     for name in names:
         check_path(name, path)
-    names = {n: i for n, i in names.items() if not any(map(_is_junk, n.split("/")))}
+    names = {n: i for n, i in names.items() if not any(map(is_junk, n.split("/")))}
     below = _below(names, inside)
     if inside and not below:
         z.close()
@@ -407,6 +341,10 @@ def _unzipped(z: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:
     return file
 
 # %% ../nbs/03_files.ipynb #9a10e009
+def _files_in(z: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    return [info for info in z.infolist() if not info.is_dir()]
+
+
 def _start_of_member(z: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     "The first bytes of a member; nothing known where it cannot be read."
     try:
@@ -416,7 +354,7 @@ def _start_of_member(z: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
         return b"?"
 
 # %% ../nbs/03_files.ipynb #9a10e00a
-def _scan_zip(path: Path, inside: str) -> Contents:
+def _scan_zip(path: Path, inside: str, choice: str = "") -> Contents:
     "What a zip of images holds; it stays open until the contents are closed."
     z, members = zip_members(path, inside)
     images, lock = [n for n in members if is_image_name(n)], threading.Lock()
@@ -429,7 +367,7 @@ def _scan_zip(path: Path, inside: str) -> Contents:
     if not images:
         with z:
             raise _no_images(place, others, start)
-    _, c = arrange(images, PurePosixPath(inside).name or path.stem)
+    _, c = arrange(images, PurePosixPath(inside).name or path.stem, choice)
 
     def read(i: int) -> Image.Image:
         with lock:
@@ -438,32 +376,37 @@ def _scan_zip(path: Path, inside: str) -> Contents:
 
     c.read, c.close = read, z.close
     c.notes += _other_files(others, start)
+    c.notes += junk_note(n for n in map(_zip_name, _files_in(z)) if not inside or n.startswith(f"{inside}/"))
     return c
 
 # %% ../nbs/03_files.ipynb #47d8b536
-def _archive_source(name: str, path: Path, inside: str, kind: str, scan: Callable[[], Contents]) -> Source:
+def _archive_source(
+    name: str, path: Path, inside: str, choice: str, kind: str, scan: Callable[..., Contents]
+) -> Source:
     "A zip or tar as a source: the file's size and time stand for what it holds."
     s, place = path.stat(), shown(str(path))
     key = {kind: place, "inside": inside, "bytes": s.st_size, "time": s.st_mtime_ns}
+    key["layout"] = [LAYOUT, choice]
     if heif_ready():
         key["heif"] = True  # what is inside is not known yet
-    return Source(name, f"{place}!{inside}" if inside else place, key, scan)
+    return Source(name, f"{place}!{inside}" if inside else place, key, partial(scan, path, inside, choice))
 
 
 def zip_source(
     name: str,
     path: Path,
     inside: str,  # a folder in it; "" for all
+    choice: str = "",  # what `parts=` says
 ) -> Source:
     "A zip of images, or the part of it below `inside`."
-    return _archive_source(name, path, inside, "zip", partial(_scan_zip, path, inside))
+    return _archive_source(name, path, inside, choice, "zip", _scan_zip)
 
 # %% ../nbs/03_files.ipynb #9a10e00b
-def _scan_tar(path: Path, inside: str) -> Contents:
+def _scan_tar(path: Path, inside: str, choice: str = "") -> Contents:
     "What a tar of images holds; it stays open until the contents are closed."
     packed = tar_images(path, is_image_name)
     images, others = (
-        _below({n: n for n in names if not any(map(_is_junk, n.split("/")))}, inside)
+        _below({n: n for n in names if not any(map(is_junk, n.split("/")))}, inside)
         for names in (packed.where, packed.others)
     )
 
@@ -476,10 +419,15 @@ def _scan_tar(path: Path, inside: str) -> Contents:
             raise _no_folder(path, inside, packed.where)
         raise _no_images(f"{path}!{inside}" if inside else str(path), list(others), start)
     raw = list(images)
-    order, c = arrange([shown(n) for n in raw], PurePosixPath(inside).name or path.name.partition(".")[0])
+    order, c = arrange(
+        [shown(n) for n in raw], PurePosixPath(inside).name or path.name.partition(".")[0], choice
+    )
     c.read = lambda i: open_image(io.BytesIO(packed.read(images[raw[order[i]]])))
     c.close = packed.file.close
     c.notes += _other_files(list(others), start) + _odd_files(packed.left_out, "links or devices")
+    c.notes += junk_note(
+        n for n in (*packed.where, *packed.others) if not inside or n.startswith(f"{inside}/")
+    )
     return c
 
 # %% ../nbs/03_files.ipynb #9a10e00c
@@ -487,9 +435,10 @@ def tar_source(
     name: str,
     path: Path,
     inside: str,  # a folder in it; "" for all
+    choice: str = "",  # what `parts=` says
 ) -> Source:
     "A tar of images (.tar, .tar.gz, .tar.bz2, .tar.xz), or the part of it below `inside`."
-    return _archive_source(name, path, inside, "tar", partial(_scan_tar, path, inside))
+    return _archive_source(name, path, inside, choice, "tar", _scan_tar)
 
 # %% ../nbs/03_files.ipynb #04a56e39
 _IDX = re.compile(
@@ -543,7 +492,7 @@ def _idx_sets(folder: Path) -> dict[str, dict[str, dict[str, Path]]]:
     found: dict[str, dict[str, dict[str, Path]]] = {}
     for f in sorted(folder.iterdir(), reverse=True):  # x.gz before x: the unpacked file wins
         m = _IDX.match(f.name)
-        if m and f.is_file():
+        if m and f.is_file() and not is_junk(f.name):
             part = "test" if m["part"] == "t10k" else m["part"]
             found.setdefault(m["prefix"].rstrip("-_."), {}).setdefault(part, {})[m["what"]] = f
     return found
@@ -647,7 +596,7 @@ def idx_source(
     name: str,
     path: Path,  # a folder, or a folder and the start of the file names
     transpose: bool,  # the files hold every image transposed, as NIST's do
-    names: Sequence[str] = (),  # class names by label, where no mapping.txt says them
+    names: Mapping[int, str] | Sequence[str] = (),  # class names by label, where no mapping.txt says them
 ) -> Source:
     "The four idx files at a path (two are enough)."
     files = _idx_files(path)
@@ -657,9 +606,11 @@ def idx_source(
     def scan() -> Contents:
         arrays = _idx_arrays(files, transpose)
         try:
-            return from_arrays(arrays, _mapping(mappings) or names)
+            c = from_arrays(arrays, _mapping(mappings) or names)
         except GannbError as e:
             raise GannbError(f"{path}: {e}") from e
+        c.notes += junk_note(f.name for f in images.parent.iterdir() if _IDX.match(f.name))
+        return c
 
     watched = [*(f for pair in files.values() for f in pair.values()), *mappings]
     stats = [[str(f), f.stat().st_size, f.stat().st_mtime_ns] for f in watched]
@@ -702,15 +653,15 @@ def _single(path: Path, what: str) -> GannbError:
     )
 
 # %% ../nbs/03_files.ipynb #9a10e00f
-def archive_source(name: str, path: Path, inside: str) -> Source:
+def archive_source(name: str, path: Path, inside: str, choice: str = "") -> Source:
     "A zip or tar of images. Raises `GannbError` for any other file, and says what it is."
     with open(path, "rb") as f:
         start = f.read(512)
     low = path.name.lower()
     if low.endswith(TAR_SUFFIXES) or start[257:262] == b"ustar":
-        return tar_source(name, path, inside)
+        return tar_source(name, path, inside, choice)
     if path.suffix.lower() not in _NOT_PICTURES and (low.endswith(".zip") or zipfile.is_zipfile(path)):
-        return zip_source(name, path, inside)
+        return zip_source(name, path, inside, choice)
     raise _single(path, what_starts(start))
 
 # %% ../nbs/03_files.ipynb #6fa38992
@@ -721,15 +672,16 @@ def path_source(
     inside: str,  # a part inside a folder, zip or tar; "" for all
     transpose: bool,  # of idx files
     names: Sequence[str] = (),  # class names of idx files
+    choice: str = "",  # what `parts=` says of a folder or an archive
 ) -> Source:
     "The source at a path. Raises `GannbError` if there is nothing to read."
     if kind == "idx":
         return idx_source(name, path, transpose, names)
     if path.is_file():
-        return archive_source(name, path, inside)
+        return archive_source(name, path, inside, choice)
     folder = path / inside if inside else path
     if path.is_dir() and folder.is_dir():
-        return folder_source(name, folder)
+        return folder_source(name, folder, choice)
     return _no_such(folder if path.is_dir() else path)
 
 # %% ../nbs/03_files.ipynb #da08d1d6
@@ -741,4 +693,4 @@ def _no_such(path: Path) -> Source:
 
 # %% ../nbs/03_files.ipynb #832096d4
 def holds_idx(path: Path) -> bool:
-    return path.is_dir() and any(_IDX.match(p.name) for p in path.iterdir())
+    return path.is_dir() and any(_IDX.match(p.name) and not is_junk(p.name) for p in path.iterdir())

@@ -24,7 +24,7 @@ from PIL import Image
 from gannb.datasets import celeba, coco, decode, registry
 from gannb.datasets.emnist import EMNIST_BALANCED
 from gannb.datasets.fruits import OFFICIAL_TEST, fruit_arcs, fruit_counts
-from gannb.datasets.survey import format_check
+from gannb.datasets.page import format_check
 from gannb.datasets.registry import (
     available,
     check,
@@ -228,6 +228,7 @@ def test_flat_folders_spaces_letters_and_junk(tmp_path):
         and not s.classes
     )
     assert "2 file(s) are not images by their names" in s.notes[0] and "notes.csv" in s.notes[0]
+    assert "3 file(s) made by a system" in s.notes[1] and "__MACOSX 1" in s.notes[1]
 
 
 def test_zip_names_in_unmarked_utf8(tmp_path):
@@ -253,7 +254,7 @@ def test_train_can_be_a_class(tmp_path):
     s = load(
         f"folder:{fill(tmp_path / 'b', ['extra/1.png', 'test/2.png', 'train/3.png'])}", split="all", size=16
     )
-    assert "taken as classes, because extra" in s.notes[0]
+    assert not s.classes and len(s) == 2 and "1 image(s) in extra/ belong to no part" in s.notes[1]
     with pytest.raises(GannbError, match="both beside and inside"):
         load(f"folder:{fill(tmp_path / 'c', ['1.png', 'cat/2.png'])}", size=16)
 
@@ -1136,9 +1137,9 @@ def test_check_counts_copies_and_damage(tmp_path):
     )
     text = format_check(found)
     assert (
-        "train/cat/0.png = test/dog/copy.png [across parts] [labels differ]" in text
-        and "unreadable files: 1" in text
-        and "train: 7 (cat 4, dog 3)" in text
+        "train/cat/0.png = test/dog/copy.png" in text
+        and "1 file cannot be read" in text
+        and "all classes        7        7" in text
     )
     assert check("digits", progress=False)["images"] == 1797
     write_idx(tmp_path / "idx")
@@ -1152,7 +1153,7 @@ def test_long_lists_are_cut(tmp_path):
     box = fill(tmp_path / "a", ["0.png"])
     for i in range(30):
         (box / f"bad{i}.png").write_text("x")
-    assert "... and 10 more" in format_check(check(str(box), progress=False))
+    assert "... and 27 more" in format_check(check(str(box), progress=False))
 
 
 # the real pack
@@ -1378,10 +1379,7 @@ def test_families_that_are_not_there_are_named_before_decoding(tmp_path, monkeyp
 def test_folders_beside_parts(tmp_path):
     other = fill(tmp_path / "a", ["Training/x/1.png", "Test/x/2.png", "more/3.png"])
     s = load(f"folder:{other}", split="all", size=16)
-    assert (
-        s.classes == ("Test", "Training", "more")
-        and "taken as classes, because more lies beside them" in s.notes[0]
-    )
+    assert s.classes == ("x",) and "1 image(s) in more/ belong to no part" in s.notes[1]
     only = fill(tmp_path / "b", ["test-multiple_fruits/1.png", "test-multiple_fruits/2.png", "else/3.png"])
     assert load(f"folder:{only}", split="all", size=16).counts() == {"else": 1, "test-multiple_fruits": 2}
 

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 GROUND = ("base",)
 STORES = ("base", "store")
-PARTS = "store plot records fetch pixels tars files data datasets augment models damage".split()
+PARTS = "store plot records fetch layout pixels tars files data datasets augment models damage".split()
 PARTS += "train sample features metrics copies extract probes classify layers similar".split()
 LEDGER = "intervals words claims table said rules controls names judge network check distance people".split()
 LEDGER = [f"ledger.{room}" for room in LEDGER]
@@ -30,9 +30,10 @@ TABLE = {
     "fetch": (3, STORES),
     "pixels": (3, GROUND),
     "tars": (3, STORES),
-    "files": (3, (*GROUND, "pixels", "tars")),
-    "data": (3, (*STORES, "plot")),
-    "datasets": (4, (*STORES, "data", "files", "fetch", "pixels")),
+    "layout": (3, GROUND),
+    "files": (3, (*GROUND, "layout", "pixels", "tars")),
+    "data": (3, (*STORES, "plot", "layout")),
+    "datasets": (4, (*STORES, "data", "files", "fetch", "pixels", "layout")),
     "augment": (5, GROUND),
     "models": (6, GROUND),
     "damage": (7, GROUND),
@@ -116,8 +117,8 @@ for _paper in PAPERS:
     TABLE["studies.registry"] = (_number, (*_rooms, f"studies.{_paper}.plan"))
 NUMBER = {room: number for room, (number, _) in TABLE.items()}
 MAY_IMPORT = {room: rooms for room, (_, rooms) in TABLE.items()}
-WITHOUT_TORCH = {"base", "store", "plot", "records", "data", "files", "fetch", "datasets", "damage"}
-WITHOUT_TORCH |= {"typed", "config"}
+WITHOUT_TORCH = {"base", "store", "plot", "records", "layout", "data", "files", "fetch", "datasets"}
+WITHOUT_TORCH |= {"damage", "typed", "config"}
 WITHOUT_TORCH |= {"studies.registry"}
 WITHOUT_TORCH |= set(LEDGER) | {room for room in TABLE if room.endswith(".plan")}
 NEEDS_TORCH = {"torch", "torchvision", "torchmetrics", "torch_fidelity", "timm", "safetensors.torch"}

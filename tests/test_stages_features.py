@@ -452,9 +452,9 @@ def test_domain_needs_labels():
 
 
 DOMAIN_ENTRIES = (("stages.features", "_domain"),)
-DOMAIN_KNOWN = {1: "24638928abdd5dbe"}
+DOMAIN_KNOWN = {1: "5fca74ce6ccbfb26"}
 FEATURES_ENTRIES = (("stages.features", "features"), ("stages.features", "network"))
-FEATURES_KNOWN = {1: "0d5b96a2cf2edb01"}
+FEATURES_KNOWN = {1: "bca940174dc64143"}
 FAKES_ENTRIES = (("stages.features", "fake_features"), ("stages.features", "network"))
 FAKES_KNOWN = {1: "2773e9f0516ebf8a"}
 

@@ -22,32 +22,41 @@ from gannb.files import (
     walk,
     zip_source,
 )
+from ..layout import read_choice
 from .info import PLAIN, Info, Layout
 
 # %% auto #0
-__all__ = ['OPTIONS', 'FIELDS', 'split_options', 'parse_name', 'find_path', 'catalogue', 'decode_options', 'catalogue_source',
-           'layout_source', 'own_source', 'named_source', 'find_source']
+__all__ = ['OPTIONS', 'FIELDS', 'split_options', 'parse_name', 'parts_told', 'near_told', 'find_path', 'catalogue',
+           'decode_options', 'catalogue_source', 'layout_source', 'own_source', 'named_source', 'find_source']
 
 # %% ../../nbs/04_datasets.catalogue.ipynb #9a111001
-OPTIONS = {
+OPTIONS: dict[str, tuple[str, ...] | None] = {
     "frames": ("first", "all"),
     "bits": tuple(map(str, range(8, 33))),
+    "parts": None,  # see `layout.read_choice`
+    "near": ("apart", "together"),
 }  # behind folder:PATH?, with their values
 
 
 def split_options(
     path: str,  # folder:PATH without `folder:`
 ) -> tuple[str, dict[str, str]]:  # the path alone, option -> value
-    "A path and the options behind its last `?`, as in box?frames=all&bits=12. Raises `GannbError`."
+    "A path and the options behind its last `?`, as in box?frames=all&parts=none. Raises `GannbError`."
     head, mark, tail = path.rpartition("?")
     pairs = [pair.partition("=") for pair in tail.split("&")]
     if not mark or not any(key in OPTIONS for key, _, _ in pairs):
         return path, {}  # a question mark in a real name
-    return head, {check_choice("option", k, OPTIONS): check_choice(k, v, OPTIONS[k]) for k, _, v in pairs}
+    for key, _, value in pairs:
+        values = OPTIONS[check_choice("option", key, OPTIONS)]
+        if values:
+            check_choice(key, value, values)
+        elif key == "parts":
+            read_choice(value)
+    return head, {key: value for key, _, value in pairs}
 
 # %% ../../nbs/04_datasets.catalogue.ipynb #976f6757
 def parse_name(
-    name: str,  # a name, folder:PATH, folder:PACK.zip!part, folder:PATH?frames=all, idx:PATH?transpose
+    name: str,  # a name, folder:PATH, folder:PACK.zip!part, folder:PATH?parts=none, idx:PATH?transpose
 ) -> tuple[str, str, bool | None]:  # kind (name, folder, idx), path with its part inside (`!`), transpose
     "A name in its pieces. Raises `GannbError`; reads nothing."
     if not isinstance(name, str) or not name.strip():
@@ -66,6 +75,21 @@ def parse_name(
     if not path.partition("!")[0]:
         raise GannbError(f"dataset={name!r} names no path: write {kind}:PATH.")
     return kind, path, None if not option else option != "transpose=false"
+
+# %% ../../nbs/04_datasets.catalogue.ipynb #f15e0001
+def _told(name: str, option: str) -> str:
+    kind, _, rest = name.partition(":")
+    return split_options(rest)[1].get(option, "") if kind == "folder" else ""
+
+
+def parts_told(name: str) -> str:
+    'What a name says behind `?parts=`; "" for nothing.'
+    return _told(name, "parts")
+
+
+def near_told(name: str) -> str:
+    "What a name says behind `?near=`: whether near-copies stay together where a part is held out."
+    return _told(name, "near") or "apart"
 
 # %% ../../nbs/04_datasets.catalogue.ipynb #1fb370c4
 def find_path(
@@ -133,7 +157,8 @@ def decode_options(
     "What a name says of how its files are decoded: frames, bits."
     kind, _, _ = parse_name(name)
     source = catalogue(root).get(name, {}).get("source", "") if kind == "name" else name
-    found = split_options(source.partition(":")[2])[1] if source.startswith("folder:") else {}
+    told = split_options(source.partition(":")[2])[1] if source.startswith("folder:") else {}
+    found = {key: told[key] for key in ("frames", "bits") if key in told}
     return found | ({"bits": int(found["bits"])} if "bits" in found else {})
 
 # %% ../../nbs/04_datasets.catalogue.ipynb #49ec253a
@@ -151,7 +176,8 @@ def catalogue_source(name: str, entry: dict, root: Path, names: tuple[str, ...])
     "The source that a catalogue names. Raises `GannbError` if it is not there."
     kind, path, turned = parse_name(entry["source"])
     place, inside = find_path(path, root) if kind == "folder" else (root / Path(path).expanduser(), "")
-    source = path_source(name, kind, place, inside, entry.get("transpose", bool(turned)), names)
+    choice = parts_told(entry["source"])
+    source = path_source(name, kind, place, inside, entry.get("transpose", bool(turned)), names, choice)
     return replace(source, notes=_entry_notes(name, entry))
 
 # %% ../../nbs/04_datasets.catalogue.ipynb #fd9954eb
@@ -204,6 +230,16 @@ def named_source(name: str, root: Path, info: Info) -> Source | None:
         return in_layout
     return own_source(name, root / name, info) or in_layout
 
+# %% ../../nbs/04_datasets.catalogue.ipynb #f15e0002
+def _nist_note(source: Source, turned: bool | None) -> list[str]:
+    "A note where the files are named as NIST's and nobody said whether to turn them."
+    if turned is not None or not any("emnist-" in Path(f).name for f, *_ in source.key.get("idx", ())):
+        return []
+    return [
+        "files named emnist-*: NIST ships every image of them transposed, and they are read as they are; "
+        "?transpose behind the path turns them upright, ?transpose=false says that they are upright"
+    ]
+
 # %% ../../nbs/04_datasets.catalogue.ipynb #3ee1cb51
 def find_source(
     name: str,  # a name, folder:PATH or idx:PATH
@@ -217,4 +253,5 @@ def find_source(
     place, inside = find_path(path) if kind == "folder" else (Path(path).expanduser(), "")
     place = place.resolve()
     title = f"{kind}:{shown(place.name)}" + (f"!{inside}" if inside else "")
-    return path_source(title, kind, place, inside, bool(turned))
+    source = path_source(title, kind, place, inside, bool(turned), choice=parts_told(name))
+    return replace(source, notes=(*source.notes, *_nist_note(source, turned)))

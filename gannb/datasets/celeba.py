@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from ..base import GannbError
-from ..files import Contents, open_image, zip_members
-from .info import Fetching, Info, Layout
+from ..files import Contents, Source, open_image, zip_members
+from .catalogue import own_source
+from .info import PLAIN, Fetching, Info, Layout
 from .torchvision_sets import torchvision_class
 
 # %% auto #0
@@ -69,6 +71,35 @@ def _unpack(root: Path) -> None:
     finally:
         shutil.rmtree(tmp, ignore_errors=True)
 
+# %% ../../nbs/04_datasets.celeba.ipynb #f15d3001
+def _from_folder(own: Path) -> Source | None:
+    "The faces in a folder or zip of one's own, without classes; in parts where a partition file is there."
+    plain = own_source(own.name, own, PLAIN)
+    if plain is None:
+        return None
+    lists = [own / f"list_eval_partition.{end}" for end in ("csv", "txt")]
+    listed = next((p for p in lists if p.is_file()), None)
+
+    def scan() -> Contents:
+        c = replace(plain.scan(), labels=None, classes=())
+        return _parted(c, listed) if listed else c
+
+    stat = [listed.name, listed.stat().st_size, listed.stat().st_mtime_ns] if listed else []
+    return replace(plain, key={**plain.key, "labels": "none", "partition": stat}, scan=scan)
+
+
+def _parted(c: Contents, listed: Path) -> Contents:
+    "The contents in the order of the official partition. Raises `GannbError` for a file that is not in it."
+    lines = [line.replace(",", " ").split() for line in listed.read_text().splitlines()]
+    part = {name: n for name, n, *_ in filter(lambda words: len(words) > 1 and words[1].isdigit(), lines)}
+    lacking = [f for f in c.files if f.rpartition("/")[2] not in part]
+    if lacking:
+        raise GannbError(f"{listed} does not say to which part {lacking[0]} belongs. Fetch it again.")
+    order, parts = partition_order("".join(f"- {part[f.rpartition('/')[2]]}\n" for f in c.files))
+    files = [c.files[i] for i in order]
+    note = f"parts as {listed.name} says"
+    return replace(c, files=files, read=lambda i: c.read(order[i]), parts=parts, notes=[*c.notes, note])
+
 # %% ../../nbs/04_datasets.celeba.ipynb #3e1f4e12
 CELEBA = Info(
     images=202_599,
@@ -79,4 +110,5 @@ CELEBA = Info(
     how="torchvision",
     layout=Layout("celeba", "list_eval_partition.txt", _scan, pictures="img_align_celeba"),
     fetching=Fetching(_files, _unpack),
+    own_files=_from_folder,
 )

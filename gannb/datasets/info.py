@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from gannb.files import Contents, Source
 
 # %% auto #0
-__all__ = ['LabelRule', 'PLAIN', 'Layout', 'nothing', 'Fetching', 'Face', 'HeldRule', 'FileRule', 'no_family', 'Info']
+__all__ = ['LabelRule', 'PLAIN', 'Layout', 'nothing', 'Fetching', 'Face', 'HeldRule', 'FileRule', 'no_family', 'Info',
+           'count_notes']
 
 # %% ../../nbs/04_datasets.info.ipynb #a1d40395
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class Info:
     size: int | None = None  # side in pixels; None when the images are not square or of various sizes
     has_test: bool = True  # a test part exists officially
     names: tuple[str, ...] = ()  # class names by label, where the files do not carry them
+    known: tuple[str, ...] = ()  # class names as published, where the files carry them: for `count_notes`
     zip_inside: str = ""  # the folder to read inside NAME.zip
     embedded: Callable[[], Source] | None = None  # a set that a package carries
     layout: Layout | None = None
@@ -103,3 +105,21 @@ class Info:
 
 # %% ../../nbs/04_datasets.info.ipynb #0112eb89
 PLAIN = Info(0, 0, None, "", "", "manual")  # of a name or path that nothing is known about
+
+# %% ../../nbs/04_datasets.info.ipynb #f15d1001
+def count_notes(
+    info: Info,
+    images: int,  # images here, in all parts
+    classes: Sequence[str],  # class names here
+) -> list[str]:
+    "What is here beside what is published, where these differ."
+    notes = []
+    if info.images and images != info.images:
+        notes.append(f"{images:,} images here, {info.images:,} published")
+    if info.classes and classes and len(classes) != info.classes:
+        lacking = [k for k in info.known or info.names if k not in classes]
+        which = (
+            f" (not here: {', '.join(lacking[:10])}{' ...' if len(lacking) > 10 else ''})" if lacking else ""
+        )
+        notes.append(f"{len(classes)} classes here, {info.classes} published{which}")
+    return notes

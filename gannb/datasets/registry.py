@@ -29,6 +29,7 @@ from gannb.datasets.catalogue import (
     decode_options,
     find_path,
     find_source,
+    near_told,
     parse_name,
     split_options,
 )
@@ -36,12 +37,20 @@ from .celeba import CELEBA
 from .coco import COCO_VAL2017
 from .decode import Decode, cached
 from .digits import DIGITS
-from .emnist import EMNIST
+from .emnist import EMNISTS
 from .fruits import FRUITS360
-from .info import PLAIN, Info, LabelRule
+from .info import PLAIN, Info, LabelRule, count_notes
 from .pets import OXFORD_PETS
 from .scenes import INTEL_SCENES
-from .selection import Choice, check_before, choose, find_rule, members, read_rule
+from gannb.datasets.selection import (
+    Choice,
+    cached_counts,
+    check_before,
+    choose,
+    find_rule,
+    members,
+    read_rule,
+)
 from .survey import survey
 from .torchvision_sets import CIFAR10, CIFAR100, FASHION_MNIST, MNIST
 
@@ -64,7 +73,7 @@ DATASETS: dict[str, Info] = {
     **DIGITS,
     "mnist": MNIST,
     "fashion-mnist": FASHION_MNIST,
-    "emnist-balanced": EMNIST,
+    **EMNISTS,
     "cifar10": CIFAR10,
     "cifar100": CIFAR100,
     "celeba": CELEBA,
@@ -239,6 +248,14 @@ def _as_names(classes: str | Sequence[str] | None) -> list[str] | None:
         return None
     return [str(c) for c in ([classes] if isinstance(classes, (str, int)) else classes)]
 
+# %% ../../nbs/04_datasets.registry.ipynb #f15d2001
+def _counts_said(name: str, root: Path, images: int, classes: Sequence[str]) -> list[str]:
+    "Notes on images and classes that lack, where the catalogue does not say so already."
+    info, entry = info_of(name), catalogue(root).get(name)
+    if info.embedded or (entry and not entry.get("complete", False)):
+        return []
+    return count_notes(info, images, classes)
+
 # %% ../../nbs/04_datasets.registry.ipynb #51e79b57
 def load(
     name: str,  # a name of DATASETS, folder:PATH, folder:PATH?frames=all, idx:PATH, idx:PATH?transpose
@@ -268,7 +285,8 @@ def load(
     check_name(name, root)
     info = info_of(name)
     rule = find_rule(labels, name, info.label_rules)
-    choice = Choice(split, _as_names(classes), limit, rule, duplicates, whole_batches)
+    near = near_told(name)
+    choice = Choice(split, _as_names(classes), limit, rule, duplicates, whole_batches, near)
     asked = {"frames": frames, "bits": bits, **decode_options(name, root)}
     how = Decode(size, channels, fit, on_error, **asked).checked()
     source = here_or_fetched(name, root, download, progress)
@@ -276,7 +294,9 @@ def load(
     if info.embedded and size is None:
         how = replace(how, size=info.size)
     check = partial(check_before, name=source.name, choice=choice, info=info)
-    return choose(name, source, cached(source, how, progress, check), choice, info, on_error)
+    folder = cached(source, how, progress, check)
+    source = replace(source, notes=(*source.notes, *_counts_said(name, root, *cached_counts(folder))))
+    return choose(name, source, folder, choice, info, on_error)
 
 # %% ../../nbs/04_datasets.registry.ipynb #35ea23d8
 def parts_of(
@@ -363,4 +383,6 @@ def check(
     name = as_name(name_or_path, root)
     check_name(name, root)
     how = Decode(**decode_options(name, root)).checked()
-    return survey(here_or_fetched(name, root), name, progress, how)
+    found = survey(here_or_fetched(name, root), name, progress, how)
+    said = _counts_said(name, root, found["images"] + len(found["unreadable"]), found["classes"])
+    return found | {"notes": [*found["notes"], *said]}

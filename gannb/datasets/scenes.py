@@ -75,6 +75,7 @@ def _from_kaggle(root: Path) -> None:
 INTEL_SCENES = Info(
     images=17_034,
     classes=6,
+    known=SCENE_CLASSES,
     size_bytes=None,
     licence="none stated",
     where=f"Kaggle `{KAGGLE}`",

@@ -17,12 +17,13 @@ from ..data import ImageSet, open_cache, split_rows, unit_numbers
 from ..files import Contents, Source
 from ..store import read_json
 from .decode import undecodable
+from .near import near_units
 from .info import PLAIN, Face, FileRule, Info, LabelRule
 
 # %% auto #0
 __all__ = ['SPLITS', 'DUPLICATES', 'HELD_OUT', 'Choice', 'find_rule', 'read_rule', 'new_labels', 'class_names', 'contradicted',
            'rows_without_copies', 'clean_rows', 'change_set', 'members', 'merge_families', 'check_part', 'check_before',
-           'held_out', 'in_whole_batches', 'with_face', 'open_part', 'choose']
+           'held_out', 'in_whole_batches', 'with_face', 'cached_counts', 'open_part', 'choose']
 
 # %% ../../nbs/04_datasets.selection.ipynb #f8759010
 SPLITS = ("train", "val", "test", "all")
@@ -51,6 +52,7 @@ class Choice:
     labels: LabelRule | FileRule | None = None  # None: the labels of the set; see `read_rule`
     duplicates: str = "keep"  # one of DUPLICATES
     whole_batches: int | None = None  # images in a batch: after `limit`, cut to whole batches
+    near: str = "apart"  # "together": near-copies stay in one part where we hold one out
 
     def __post_init__(self) -> None:
         check_choice("split", self.split, SPLITS)
@@ -117,7 +119,7 @@ def new_labels(
 # %% ../../nbs/04_datasets.selection.ipynb #f49df67f
 def class_names(labels: np.ndarray | None, classes: Sequence[str], n: int) -> list[str]:
     'The class name of each of `n` images, "" without labels.'
-    return [""] * n if labels is None else [classes[k] for k in labels]
+    return [""] * n if labels is None else ["" if k < 0 else classes[k] for k in labels]
 
 # %% ../../nbs/04_datasets.selection.ipynb #e0f2db2e
 def contradicted(
@@ -286,11 +288,12 @@ def check_before(c: Contents, name: str, choice: Choice, info: Info) -> None:
         )
 
 # %% ../../nbs/04_datasets.selection.ipynb #d2758f78
-def _held_note(whole: ImageSet, info: Info) -> str:
+def _held_note(whole: ImageSet, info: Info, near: bool) -> str:
     "How the part was held out, in words."
     by, kept = ("class" if whole.classes else ""), ("copies" if whole.groups is None else "whole groups")
     if info.held:
         by, kept = info.held.by, info.held.kept
+    kept = f"{kept} and near-copies" if near else kept
     return (
         f"{whole.name} has no test part here: {HELD_OUT['test']:.0%} were held out as test by a seeded split "
         f"(seed 0{', by ' if by else ''}{by}, {kept} kept together)"
@@ -299,19 +302,21 @@ def _held_note(whole: ImageSet, info: Info) -> str:
 # %% ../../nbs/04_datasets.selection.ipynb #a67f3080
 def held_out(whole: ImageSet, choice: Choice, info: Info) -> ImageSet:
     "One part of a set without official parts: always the same split, whatever classes are chosen."
-    wanted = choice.classes
+    wanted, near = choice.classes, choice.near == "together"
+    units = unit_numbers(whole.pixel_hashes(), whole.groups)
+    units = unit_numbers(near_units(whole), units) if near else units
     where = split_rows(
         whole.labels,
-        unit_numbers(whole.pixel_hashes(), whole.groups),
+        units,
         list(HELD_OUT.values()),
         0,
         whole.classes,
         None if wanted is None else members(whole.classes, wanted, info.family),
-        whole.groups is not None,
+        near or whole.groups is not None,
         info.held.strata(whole) if info.held else None,
     )
     index = np.flatnonzero(where == list(HELD_OUT).index(choice.split))
-    return whole.rows(index, part=choice.split, notes=(*whole.notes, _held_note(whole, info)))
+    return whole.rows(index, part=choice.split, notes=(*whole.notes, _held_note(whole, info, near)))
 
 # %% ../../nbs/04_datasets.selection.ipynb #c41ab7d9
 def in_whole_batches(s: ImageSet, choice: Choice) -> ImageSet:
@@ -331,6 +336,12 @@ def with_face(s: ImageSet, name: str, face: Face) -> ImageSet:
     settings = {**s.settings, "face": face.title}
     return replace(s, name=name, images=face.change(np.asarray(s.images)), hashes=None, settings=settings)
 
+# %% ../../nbs/04_datasets.selection.ipynb #f15d0002
+def cached_counts(folder: Path) -> tuple[int, list[str]]:  # images of the source, class names
+    "What a cached source holds in all parts, with the files that were left out."
+    meta = read_json(folder / "meta.json")
+    return len(np.load(folder / "files.npy", mmap_mode="r")) + len(meta["skipped"]), meta["classes"]
+
 # %% ../../nbs/04_datasets.selection.ipynb #123535e5
 def open_part(source: Source, folder: Path, split: str, info: Info, on_error: str) -> ImageSet:
     """A cached part, or all where there are no parts.
@@ -347,16 +358,36 @@ def open_part(source: Source, folder: Path, split: str, info: Info, on_error: st
         s.notes = (*s.notes, info.official_note)
     return s
 
+# %% ../../nbs/04_datasets.selection.ipynb #f15d0001
+def _gap_as_class(whole: ImageSet, folder: Path) -> ImageSet:
+    "The whole set with its labels, where only some parts have them: images without are of a class named ''."
+    path = folder / "labels.npy"
+    if whole.labels is not None or not path.is_file():
+        return whole
+    labels, classes = np.load(path), read_json(folder / "meta.json")["classes"]
+    labels = np.where(labels < 0, len(classes), labels)
+    return whole.rows(np.arange(len(whole)), labels=labels, classes=(*classes, ""))
+
+
+def _gap_taken_out(s: ImageSet) -> ImageSet:
+    "The set without the class of `_gap_as_class`: without labels, if an image is of it."
+    if s.classes[-1:] != ("",):
+        return s
+    gaps = (np.asarray(s.labels) == len(s.classes) - 1).any()
+    labels, classes = (None, ()) if gaps else (np.asarray(s.labels), s.classes[:-1])
+    return s.rows(np.arange(len(s)), labels=labels, classes=classes)
+
 # %% ../../nbs/04_datasets.selection.ipynb #1af9fd82
 def _part_of_changed(whole: ImageSet, folder: Path, choice: Choice) -> ImageSet:
     "The official part wanted of a set that was changed as a whole; all of it without official parts."
     parts = read_json(folder / "meta.json")["parts"]
-    changed, rows = change_set(whole, choice, parts)
+    changed, rows = change_set(_gap_as_class(whole, folder), choice, parts)
     check_part(whole.name, tuple(parts), choice.split)
     if choice.split not in parts:
-        return changed
+        return _gap_taken_out(changed)
     first, end = parts[choice.split]
-    return changed.rows(np.flatnonzero((rows >= first) & (rows < end)), part=choice.split)
+    part = np.flatnonzero((rows >= first) & (rows < end))
+    return _gap_taken_out(changed.rows(part, part=choice.split))
 
 # %% ../../nbs/04_datasets.selection.ipynb #97335567
 def choose(
