@@ -15,7 +15,6 @@ import stat
 import struct
 import tempfile
 import threading
-import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -117,8 +117,8 @@ for _paper in PAPERS:
     TABLE["studies.registry"] = (_number, (*_rooms, f"studies.{_paper}.plan"))
 NUMBER = {room: number for room, (number, _) in TABLE.items()}
 MAY_IMPORT = {room: rooms for room, (_, rooms) in TABLE.items()}
-WITHOUT_TORCH = {"base", "store", "plot", "records", "layout", "data", "files", "fetch", "datasets", "damage"}
-WITHOUT_TORCH |= {"typed", "config"}
+WITHOUT_TORCH = {"base", "store", "plot", "records", "layout", "data", "files", "fetch", "datasets"}
+WITHOUT_TORCH |= {"damage", "typed", "config"}
 WITHOUT_TORCH |= {"studies.registry"}
 WITHOUT_TORCH |= set(LEDGER) | {room for room in TABLE if room.endswith(".plan")}
 NEEDS_TORCH = {"torch", "torchvision", "torchmetrics", "torch_fidelity", "timm", "safetensors.torch"}
