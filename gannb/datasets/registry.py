@@ -126,9 +126,9 @@ def as_name(
     root: str | Path | None,  # whose catalogue.yaml has names of its own
 ) -> str:
     "A data set as `load` takes it: a path that exists becomes folder:PATH or idx:PATH. A name comes first."
-    base, at, classes = name_or_path.rpartition("@")
-    if not name_or_path.strip() or parse_name(name_or_path)[0] != "name":
+    if not isinstance(name_or_path, str) or not name_or_path.strip() or parse_name(name_or_path)[0] != "name":
         return name_or_path
+    base, at, classes = name_or_path.rpartition("@")
     if {base, name_or_path} & {*DATASETS, *(catalogue(root) if root is not None else ())}:
         return name_or_path
     if whole := _prefixed(name_or_path):
