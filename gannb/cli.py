@@ -365,6 +365,9 @@ def compare_command(args: argparse.Namespace) -> int:
     slug = "-vs-".join(map(store.slug, found.names))
     folder = folder or store.outputs_dir() / "compare" / f"{slug}-{args.metric}"
     page = comparison_page(found, folder, _compare_again(args), time.monotonic() - started)
+    copies = found.protocol[args.metric].get("copies of training images taken out", 0)
+    if isinstance(copies, str):
+        print(f"note: whether training images are among those that judge is {copies}")
     print(found.sentence())
     print(*("  " + _line(row) for row in found.table()), sep="\n")
     print(f"Verdict: {found.main['verdict']}. {found.main['sentence']}\nPage: {page}")

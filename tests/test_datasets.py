@@ -901,7 +901,10 @@ def test_unwritable_cache(tmp_path, monkeypatch):
         load("digits")
 
 
-def test_progress_goes_to_stderr(tmp_path, capsys):
+def test_progress_goes_to_stderr(tmp_path, capsys, monkeypatch):
+    from gannb.datasets import decode
+
+    monkeypatch.setitem(decode._BAR, "delay", 0)  # a bar comes after a second, and these are few
     load(f"folder:{fill(tmp_path / 'a', FLAT)}", size=16, split="all", progress=True)
     out, err = capsys.readouterr()
     assert out == "" and "decoding folder:a" in err
