@@ -19,7 +19,7 @@ ifneq ($(PINNED)$(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
 endif
 
 help:
-	@echo 'make reproduce   the reports, on handwritten digits, about 7 minutes for all (PAPERS=dataset_study PRESET=quick|desk|paper)'
+	@echo 'make reproduce   the reports, on handwritten digits, about 9 minutes for all (PAPERS=dataset_study PRESET=quick|desk|paper)'
 	@echo 'make test        everything that must hold: lint, notebooks, tests (up to 20 minutes)'
 	@echo 'make test-storm    damaged files by the thousand, trainings killed at every file operation (slow)'
 	@echo 'make lab         JupyterLab, at a page that says where to begin'
@@ -55,7 +55,7 @@ reproduce: install
 	@if [ -z "$(strip $(PAPERS))" ]; then echo 'There is no report in papers/ yet.' >&2; exit 1; fi
 	@$(BIN)/gannb reproduce $(PAPERS) --preset $(PRESET)
 
-# pytest runs last: its closing line ("N passed") ends the output.
+# pytest runs last: its closing line ("N passed") ends the output. Two processes, each with whole files and one thread.
 test: install
 	@echo '== lint'
 	@$(BIN)/ruff format --quiet --no-cache --check $(FORMATTED) || { echo 'not formatted: run make prepare' >&2; exit 1; }
@@ -63,7 +63,7 @@ test: install
 	@echo '== notebooks'
 	@$(BIN)/python tools/dev.py run
 	@echo '== tests'
-	@$(BIN)/python -m pytest tests
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests
 
 # Chromium is looked for, and installed where that can be done without asking; without it nothing is run, and that is said.
 test-browser: install
