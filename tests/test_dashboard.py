@@ -13,7 +13,7 @@ from gannb.commands.watch import ask_run, watch
 from gannb.config import TrainConfig, checked
 from gannb.stages.live import LIVE, look, record
 from gannb.stages.run import open_run
-from gannb.store import read_json, sha256_file
+from gannb.store import read_json, sha256_file, write_json
 from gannb.widgets.dashboard import TrainingDashboard, record_chart
 
 SMALL = {"size": 16, "ngf": 8, "ndf": 8, "threads": 1}
@@ -211,7 +211,9 @@ def test_a_chart_of_half_a_record_is_whole():
 def test_a_stranger_with_the_same_number_is_not_taken_for_the_training(tmp_path):
     from gannb.stages.live import Live, _replace, status_of
 
-    (tmp_path / "run.json").write_text('{"fields": {"n": 8, "batch_size": 4, "drop_last": false}}')
+    shape = {"size": 16, "channels": 1, "nz": 8, "ngf": 8, "z_dist": "normal", "seed": 0}
+    fields = shape | {"n": 8, "batch_size": 4, "drop_last": False}
+    write_json(tmp_path / "run.json", {"fields": fields, "data": {"name": "x", "notes": []}})
     Live(tmp_path, 1, 2, 4, record(tmp_path))
     assert look(tmp_path).alive
     status = status_of(tmp_path) | {"begun": psutil.Process().create_time() - 100}
