@@ -266,15 +266,11 @@ def series_of_generator(
 ) -> Series:
     "Real or generated? Raises `GannbError` for an unknown generator, or images of another size."
     from gannb.commands.draw import sources
+    from gannb.records import card_record
     from gannb.sample import sample_seeded
-    from gannb.stages.run import _record
 
     source = sources(name)[0]
-    settings = (
-        source.run.fields
-        if source.run
-        else _record(source.path.with_suffix(".json"), ("settings",))["settings"]
-    )
+    settings = source.run.fields if source.run else card_record(source.path)["settings"]
     fakes = sample_seeded(source.generator(), NEEDED, seed, source.z_dist)
     _same_kind(real, fakes)
     pool = Pool(
