@@ -163,9 +163,10 @@ def test_a_worker_killed_in_the_middle_loses_nothing(dask, straight):
     assert weights(store.store_dir()) == straight and len(straight) >= 6
     for run in (r for row in runs.values() for r in row):
         assert run.folder.is_relative_to(store.store_dir()) and not run.reused
-        (trained,) = parts(run.folder)  # a killed process leaves no part, only its checkpoint
+        *before, trained = parts(run.folder)  # a killed process leaves its part up to a checkpoint
         assert trained[1] == STEPS and trained[0] >= killed.get(run.folder, 0)
         assert (trained[0] > 0) == (run.folder in killed)
+        assert all(part[1] <= trained[0] for part in before) and (not before or run.folder in killed)
         assert len(store.read_json(run.folder / "provenance.json")) == 1
     again = train_arms(arms(EPOCHS, n=3, images=64), [0], quiet, "quiet", executor="dask://127.0.0.1:1")
     assert all(r.reused for row in again.values() for r in row), "nothing to do: nobody is asked"
@@ -369,7 +370,8 @@ def test_a_command_that_dies_is_taken_over(straight):
     with other_command(1, EPOCHS) as other:
         runs = train_arms(arms(EPOCHS, n=1, images=64), [0], say, "quiet", 1)
     (run,) = runs["arm 0"]
-    (trained,) = parts(run.folder)
+    *before, trained = parts(run.folder)
     assert sum("at work on it" in line for line in said) == 1 and not run.reused
     assert trained[1] == STEPS and trained[0] >= saved[run.folder] > 0
+    assert all(part[1] <= trained[0] for part in before)
     assert weights(store.store_dir()).items() <= straight.items()

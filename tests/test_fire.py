@@ -281,11 +281,14 @@ def test_a_sitting_counts_as_far_as_it_is_kept(tmp_path):
 
 
 def test_ctrl_c_in_the_first_moments_is_a_sentence():
+    heard = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # also in the background
+    )
     code = "import sys; from gannb.start import main; sys.exit(main())"
     words = ["train", "digits", *SET, "--set", "epochs=1000", "--show", "quiet"]
     for wait in (0.15, 0.3, 0.5, 1.0, 2.0):
         process = subprocess.Popen(
-            [sys.executable, "-c", f"import os; os.write(1, b'x'); {code}", *words],
+            [sys.executable, "-c", f"{heard}; import os; os.write(1, b'x'); {code}", *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
