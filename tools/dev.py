@@ -115,8 +115,8 @@ def readme(check: bool = False) -> int:
 
 def completed(output: str) -> set[str]:
     "The names of the notebooks that nbdev_test says it ran to the end."
-    done = (x.removeprefix("- Completed ") for x in output.splitlines() if x.startswith("- Completed "))
-    return {Path(x).name for x in done}
+    # anywhere in a line: two processes print, and one may not have ended its line
+    return {Path(x).name for x in re.findall(r"- Completed (.+?\.ipynb)", output)}
 
 
 def run() -> int:
