@@ -187,8 +187,16 @@ class Notebook:
         "Run > Run All Cells, until the last cell has a number."
         self.tab.click('.lm-MenuBar-itemLabel:text-is("Run")')
         self.tab.click('.lm-Menu-itemLabel:text-is("Run All Cells")')
-        self.tab.wait_for_timeout(500)
+        self.wait_begun()
         self.wait_idle(timeout)
+
+    def wait_begun(self) -> None:
+        "Idle right after the click means: not begun. What is over within two seconds was not seen busy."
+        busy = '.jp-Notebook-ExecutionIndicator[data-status="busy"]'
+        try:
+            self.tab.wait_for_selector(busy, state="attached", timeout=2000)
+        except Exception as e:
+            assert type(e).__name__ == "TimeoutError", e
 
     def text(self, selector: str) -> str:
         return self.tab.inner_text(selector)

@@ -29,8 +29,8 @@ def test_the_start_page_is_the_one_that_make_lab_opens(copied):
 
     nb = copied(Path(make_lab.START).name)
     nb.run_all()
-    until(lambda: nb.tab.query_selector(".gannb-grid button"))
-    assert "Start here" in nb.text(".jp-Notebook")
+    until(lambda: scrolled_to(nb, "From A to B"))
+    assert nb.tab.query_selector(".gannb-grid button") and "Start here" in nb.text(".jp-Notebook")
     nb.watched.shot("lab-start")
 
 
