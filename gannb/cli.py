@@ -11,6 +11,7 @@ import os
 import shlex
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -469,20 +470,19 @@ def doctor_command(args: argparse.Namespace) -> int:
     return doctor(args.golden, lambda line: print(line, flush=True))
 
 # %% ../nbs/20_cli.ipynb #b01b76ab
-def _whole(text: str) -> int:
-    "A whole number of an option. Raises argparse's own error with words that say how to write it."
-    try:
-        return whole_number(text)
-    except ValueError as e:
-        raise argparse.ArgumentTypeError(f"{e}; this is {text!r}") from None
+def _in_words_of(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    "A reader of numbers for an option: argparse's own error, with words that say how to write it."
+
+    def take(text: str) -> Any:
+        try:
+            return read(text)
+        except ValueError as e:
+            raise argparse.ArgumentTypeError(f"{e}; this is {text!r}") from None
+
+    return take
 
 
-def _number(text: str) -> float:
-    "A number of an option. Raises as `_whole`."
-    try:
-        return number(text)
-    except ValueError as e:
-        raise argparse.ArgumentTypeError(f"{e}; this is {text!r}") from None
+_whole, _number = _in_words_of(whole_number), _in_words_of(number)
 
 # %% ../nbs/20_cli.ipynb #4d5ae281
 def _train_options(sub: Any) -> None:

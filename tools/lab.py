@@ -13,13 +13,13 @@ START = "nbs/tutorials/start_here.ipynb"
 QUIET = ("--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",)
 
 
-def without_news(prefix: Path) -> None:
-    "JupyterLab of this environment asks nobody whether there is news."
-    path = prefix / "etc" / "jupyter" / "labconfig" / "page_config.json"
-    config = json.loads(path.read_text()) if path.is_file() else {}
-    config.setdefault("disabledExtensions", {})["@jupyterlab/apputils-extension:announcements"] = True
+def without_news(config: Path) -> None:
+    "JupyterLab with this folder of settings asks nobody whether there is news."
+    path = config / "labconfig" / "page_config.json"
+    page = json.loads(path.read_text()) if path.is_file() else {}
+    page.setdefault("disabledExtensions", {})["@jupyterlab/apputils-extension:announcements"] = True
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(config, indent=2))
+    path.write_text(json.dumps(page, indent=2))
 
 
 def command(args: list[str]) -> list[str]:
@@ -27,7 +27,7 @@ def command(args: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    without_news(Path(sys.prefix))
+    without_news(Path(sys.prefix) / "etc" / "jupyter")
     os.chdir(ROOT)
     try:
         sys.exit(subprocess.run(command(sys.argv[1:])).returncode)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .. import store
 from ..base import GannbError
-from .watch import words_of
+from .watch import batch_size_of, words_of
 from ..stages.live import look
 from ..stages.run import seed_folders
 
@@ -38,7 +38,7 @@ def _trainings(outputs: Path) -> list[Made]:
     for folder in (outputs / "runs").glob("*"):
         for seed in seed_folders(folder) if folder.is_dir() else []:
             try:
-                words = words_of(look(seed), store.read_json(seed / "run.json")["fields"]["batch_size"])
+                words = words_of(look(seed), batch_size_of(seed))
             except (GannbError, KeyError, TypeError):
                 words = "cannot be read"
             pictures = sorted((seed / "samples").glob("epoch-*.png"))

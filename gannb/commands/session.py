@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from .. import store
 from ..base import GannbError
-from .train import LOG, config_of, fitted, prepare, start_process
+from .train import LOG, config_of, fitted, prepare, run_beside, start_process
 from .watch import trainings_of
 from ..config import TrainConfig, checked
 from ..datasets.registry import check_name
@@ -123,17 +122,21 @@ class Session:
         else:
             self.start()
 
-    def state(self, place: Path) -> str:
+    def state(
+        self,
+        place: Path,  # a seed's folder
+        seen: Seen | None = None,  # a look at it; None: now
+    ) -> str:
         "How a seed stands: as `Seen.state`, or `starting` while its process has not spoken yet."
-        seen = look(place)
+        seen = seen or look(place)
         if self.on_its_way() and not seen.alive and not self.ended(seen):
             return "starting"
         failed_early = self.process is not None and self.process.poll() not in (None, 0)
         return "failed" if seen.state == "not begun" and failed_early else seen.state
 
-    def last_words(self, place: Path) -> str:
+    def last_words(self, seen: Seen) -> str:
         "Why a training ended early; of one that never began, the last line of its log."
-        if message := look(place).message:
+        if message := seen.message:
             return message
         path = self.folder / LOG
         text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
@@ -159,8 +162,9 @@ def wait_for(
             raise GannbError(f"The training in {session.folder} still runs after {timeout:g} s; it goes on.")
         time.sleep(0.1)
     for place in session.places():
-        if session.state(place) in ("failed", "lost", "not begun"):
-            raise GannbError(f"{place}: {session.last_words(place)}")
+        seen = look(place)
+        if session.state(place, seen) in ("failed", "lost", "not begun"):
+            raise GannbError(f"{place}: {session.last_words(seen)}")
     return session
 
 # %% ../../nbs/18_commands.session.ipynb #81334830
@@ -168,11 +172,4 @@ def score_beside(
     place: Path,  # a seed's folder
 ) -> subprocess.Popen:
     "Start `gannb score --follow` for one seed; what it says goes to `score.log` beside the seeds."
-    with open(place.parent / "score.log", "a", encoding="utf-8") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "gannb.cli", "score", str(place), "--follow"],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    return run_beside(["gannb", "score", str(place), "--follow"], place.parent / "score.log")

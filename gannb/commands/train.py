@@ -23,7 +23,7 @@ from ..stages.run import GanRun
 
 # %% auto #0
 __all__ = ['LOG', 'run_folder', 'config_of', 'check_folder', 'say_plan', 'fitted', 'prepare', 'train_seeds', 'next_steps',
-           'command_of', 'start_process']
+           'command_of', 'run_beside', 'start_process']
 
 # %% ../../nbs/18_commands.train.ipynb #b0b38515
 def run_folder(cfg: TrainConfig, data: ImageSet) -> Path:
@@ -192,21 +192,27 @@ def command_of(
 LOG = "train.log"  # in the run folder: what a training in a process of its own said
 
 
+def run_beside(
+    words: list[str],  # a gannb command, as it is typed
+    log: Path,  # it goes to the end of this file, with what it prints
+) -> subprocess.Popen:
+    "Start a command in a session of its own: it outlives who started it."
+    with open(log, "a", encoding="utf-8") as file:
+        file.write(shlex.join(words) + "\n")
+        file.flush()
+        return subprocess.Popen(
+            [sys.executable, "-m", "gannb.cli", *words[1:]],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
+
+
 def start_process(
     cfg: TrainConfig,
     folder: Path,  # see `prepare`
 ) -> subprocess.Popen:
     "Start `gannb train` in a session of its own, at the end of `train.log`."
-    store.make_folder(folder)
-    words = [*command_of(cfg, folder), "--show", "lines"]
-    with open(folder / LOG, "a", encoding="utf-8") as log:
-        log.write(shlex.join(words) + "\n")
-        log.flush()
-        return subprocess.Popen(
-            [sys.executable, "-m", "gannb.cli", *words[1:]],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        )
+    return run_beside([*command_of(cfg, folder), "--show", "lines"], store.make_folder(folder) / LOG)

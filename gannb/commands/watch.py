@@ -15,7 +15,7 @@ from ..stages.live import Seen, ask, look
 from ..stages.run import find_folder, seed_folders
 
 # %% auto #0
-__all__ = ['trainings_of', 'seconds_left', 'words_of', 'watch', 'ask_run']
+__all__ = ['trainings_of', 'seconds_left', 'words_of', 'batch_size_of', 'watch', 'ask_run']
 
 # %% ../../nbs/18_commands.watch.ipynb #c10f659d
 def trainings_of(
@@ -65,7 +65,9 @@ def words_of(
     return f"{line}. {seen.message}" if seen.message and seen.state in ("failed", "lost", "stopped") else line
 
 # %% ../../nbs/18_commands.watch.ipynb #f6845c42
-def _batch_size(folder: Path) -> int:
+def batch_size_of(
+    folder: Path,  # a seed's
+) -> int:
     "Images in a batch of a training."
     return run_record(folder)["fields"]["batch_size"]
 
@@ -80,7 +82,7 @@ def watch(
         folders = trainings_of(name)
         seen = {folder: look(folder) for folder in folders}
         for folder, one in seen.items():
-            yield f"{folder.name}: {words_of(one, _batch_size(folder))}"
+            yield f"{folder.name}: {words_of(one, batch_size_of(folder))}"
         if not follow or not any(one.alive for one in seen.values()):
             return
         time.sleep(every)

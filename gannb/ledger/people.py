@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..base import GannbError, stable_hash
-from .table import CONTROL, Table
+from .table import CONTROL, Table, row
 from .words import MIN_UNITS, _counted, _listed, _number_word
 
 # %% auto #0
@@ -340,26 +340,14 @@ def catch_metric(catch: str, claim: str) -> str:
     return f"people, {catch}: {claim}" if catch in _CATCH else metric_of(claim)
 
 # %% ../../nbs/13_ledger.people.ipynb #7a61bd1e
-def _row(arm: str, dataset: str, seed: int | None, step: str, metric: str, value: float, card: dict) -> dict:
-    return {
-        "arm": arm,
-        "dataset": dataset,
-        "seed": seed,
-        "step": step,
-        "metric": metric,
-        "value": value,
-        "protocol": card,
-    }
-
-
 def _rater_rows(seed: int, a: Answers, parts: Sequence[tuple[str, str]], card: dict) -> list[dict]:
     "The rows of one rater: his numbers if he counts, his catch pictures in any case."
     metric, place, out = metric_of(a.claim), parts[0][0], bool(left_out(a))
-    rows = [_row("raters", place, seed, CONTROL, left_metric(a.claim), float(out), card)]
-    rows += [_row(c, place, seed, CONTROL, catch_metric(c, a.claim), v, card) for c, v in catches(a).items()]
+    rows = [row("raters", place, seed, CONTROL, left_metric(a.claim), float(out), card)]
+    rows += [row(c, place, seed, CONTROL, catch_metric(c, a.claim), v, card) for c, v in catches(a).items()]
     if not out:
         own = shares(a)
-        rows += [_row(part, dataset, seed, "end", metric, own[part], card) for dataset, part in parts]
+        rows += [row(part, dataset, seed, "end", metric, own[part], card) for dataset, part in parts]
     return rows
 
 # %% ../../nbs/13_ledger.people.ipynb #3968e2b1
@@ -377,7 +365,7 @@ def claim_rows(
     card = {"raters": len(answers), "left out": out, "pictures": len(first.items), "question": first.asked}
     card |= {"series": first.series, "kind": first.kind}
     metric, place = metric_of(first.claim), parts[0][0]
-    rows = [_row(GUESSING, place, None, CONTROL, metric, 0.5, card)]
+    rows = [row(GUESSING, place, None, CONTROL, metric, 0.5, card)]
     return rows + [r for n, a in enumerate(answers) for r in _rater_rows(n, a, parts, card)]
 
 # %% ../../nbs/13_ledger.people.ipynb #c647179b

@@ -16,7 +16,7 @@ from .claims import Cell
 from .words import MIN_FID_IMAGES, _capital, _listed, metric_words
 
 # %% auto #0
-__all__ = ['CONTROL', 'Measured', 'Table']
+__all__ = ['CONTROL', 'Measured', 'row', 'Table']
 
 # %% ../../nbs/13_ledger.table.ipynb #ae50db36
 class _Untestable(Exception):
@@ -58,6 +58,27 @@ def _step(v: Any) -> float | str:
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     return number if math.isfinite(number) else str(v)
+
+# %% ../../nbs/13_ledger.table.ipynb #69b72621
+def row(
+    arm: str,
+    role: str | None,
+    seed: int | None,
+    step: Any,
+    metric: str,
+    value: float,
+    protocol: Mapping[str, Any],
+) -> dict:
+    "One row of the ledger's table."
+    return {
+        "arm": arm,
+        "dataset": role,
+        "seed": seed,
+        "step": step,
+        "metric": metric,
+        "value": value,
+        "protocol": dict(protocol),
+    }
 
 # %% ../../nbs/13_ledger.table.ipynb #48f2b876
 def _row_error(i: int, row: Any) -> str | None:

@@ -18,6 +18,7 @@ from .. import metrics
 from .. import store
 from ..base import GannbError, Missing, stable_hash
 from ..data import ImageSet
+from ..ledger.table import row
 from ..records import ScoreFile, read_record
 from .features import fake_features, features, inception_file, network
 from .judges import Scorer, some_images
@@ -25,8 +26,7 @@ from .run import GanRun
 
 # %% auto #0
 __all__ = ['SCORE_VERSION', 'MEASURES', 'compare_features', 'kept_numbers', 'score', 'score_reals', 'quality',
-           'normalised_protocol', 'fid_by_number', 'row', 'score_rows', 'curve_rows', 'inception_scores',
-           'inception_reals']
+           'normalised_protocol', 'fid_by_number', 'score_rows', 'curve_rows', 'inception_scores', 'inception_reals']
 
 # %% ../../nbs/15_stages.score.ipynb #0400b6c6
 SCORE_VERSION = 1  # raise it when what a score means changes; a test holds the hash of its code
@@ -183,27 +183,6 @@ def fid_by_number(
 
     found = kept_numbers(fields, compute)
     return {n: found[str(n)] for n in sizes}, found["infinity"]
-
-# %% ../../nbs/15_stages.score.ipynb #69b72621
-def row(
-    arm: str,
-    role: str | None,
-    seed: int | None,
-    step: Any,
-    metric: str,
-    value: float,
-    protocol: Mapping[str, Any],
-) -> dict:
-    "One row of the ledger's table."
-    return {
-        "arm": arm,
-        "dataset": role,
-        "seed": seed,
-        "step": step,
-        "metric": metric,
-        "value": value,
-        "protocol": dict(protocol),
-    }
 
 # %% ../../nbs/15_stages.score.ipynb #11feb28f
 def score_rows(

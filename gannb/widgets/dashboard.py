@@ -19,9 +19,8 @@ from PIL import Image
 from ..base import GannbError, fmt_time
 from ..commands.score import scores_of
 from ..commands.session import Session, score_beside, wait_for
-from ..commands.watch import seconds_left
+from ..commands.watch import batch_size_of, seconds_left
 from ..plot import COLORS, tile, untile
-from ..records import run_record
 from ..stages.live import Seen, look, record
 from ..stages.run import epochs_of
 from ..train import COLUMNS
@@ -270,7 +269,7 @@ class TrainingDashboard(Panel):
 
     def _batch_size(self) -> int:
         if (self.seed.value / "run.json").is_file():
-            return run_record(self.seed.value)["fields"]["batch_size"]
+            return batch_size_of(self.seed.value)
         return self.session.cfg.batch_size if self.session.cfg else 1
 
     def refresh(self) -> None:
@@ -280,9 +279,10 @@ class TrainingDashboard(Panel):
             if alive and self.pictures.follow.value:
                 self.seed.value = alive[0]
             place = self.seed.value
-            seen, state = look(place), self.session.state(place)
+            seen = look(place)
+            state = self.session.state(place, seen)
             ended_early = state in ("failed", "lost", "stopped", "diverged")
-            message = self.session.last_words(place) if ended_early else ""
+            message = self.session.last_words(seen) if ended_early else ""
             title = f"{self.session.title}, {place.name}"
             self.status.show(title, state, seen, self._batch_size(), message)
             self.buttons.allow(state, self.session.cfg is not None)
@@ -338,8 +338,9 @@ class TrainingDashboard(Panel):
     def still(self) -> tuple[np.ndarray, str]:  # picture (H, W, 3) uint8, one sentence
         "The newest pictures, and how far the training was."
         place, epoch = self.seed.value, self.pictures.epoch
-        words = progress_words(look(place), self._batch_size())
-        how = ", ".join(part for part in (self.session.state(place), words) if part)
+        seen = look(place)
+        words = progress_words(seen, self._batch_size())
+        how = ", ".join(part for part in (self.session.state(place, seen), words) if part)
         sentence = f"{self.session.title}, {place.name}: {how}."
         if epoch is None:
             return np.full((GRID // 4, GRID, 3), 255, np.uint8), sentence

@@ -2,9 +2,7 @@
 
 Run with `make test-browser`. Screenshots go to outputs/screenshots/: look at them."""
 
-import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -16,16 +14,14 @@ from urllib.parse import urlsplit
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+sys.path.insert(0, str(ROOT / "tools"))
+import browser as chromium_here
+import lab as make_lab
+
 TOKEN = "only-for-this-test"
 LOCAL = {"127.0.0.1", "localhost", ""}
 # what Chromium says about itself, not about the page
 HARMLESS = ("favicon", "WebGL", "GPU stall", "Synchronous XMLHttpRequest")
-
-
-def chromium_path() -> str | None:
-    "The browser: what GANNB_CHROMIUM names, or the first that is installed."
-    return os.environ.get("GANNB_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
 
 def pytest_collection_modifyitems(items):
@@ -38,7 +34,7 @@ def pytest_collection_modifyitems(items):
 def chromium():
     "The browser, started once."
     playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-    path = chromium_path()
+    path = chromium_here.found()
     if path is None:
         pytest.skip("no Chromium here: install it, or name it with GANNB_CHROMIUM")
     with playwright.sync_playwright() as p:
@@ -115,16 +111,12 @@ class Lab:
         self.place = folder / "place"  # outputs, store, cache
         env = {f"GANNB_{n}": str(self.place / n.lower()) for n in ("OUTPUTS", "STORE", "CACHE")}
         self.env = os.environ | env | {"JUPYTER_CONFIG_DIR": str(folder / "config")}
-        labconfig = folder / "config" / "labconfig"
-        labconfig.mkdir(parents=True)
-        news = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
-        (labconfig / "page_config.json").write_text(json.dumps(news))
+        make_lab.without_news(folder / "config")
         self.log = open(folder / "lab.log", "wb")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1"]
             + [f"--port={self.port}", f"--IdentityProvider.token={TOKEN}", f"--notebook-dir={folder}"]
-            + ["--LabApp.extension_manager=readonly"]
-            + ["--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate"],
+            + ["--LabApp.extension_manager=readonly", *make_lab.QUIET],
             cwd=folder,
             env=self.env,
             stdout=self.log,

@@ -2,15 +2,14 @@
 
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from conftest import ROOT, Notebook, until
+import lab as make_lab
 
-sys.path.insert(0, str(ROOT / "tools"))
+from conftest import ROOT, Notebook, until
 
 
 @pytest.fixture
@@ -25,8 +24,6 @@ def copied(lab, watched):
 
 
 def test_the_start_page_is_the_one_that_make_lab_opens(copied):
-    import lab as make_lab
-
     nb = copied(Path(make_lab.START).name)
     nb.run_all()
     until(lambda: scrolled_to(nb, "From A to B"))
@@ -35,8 +32,6 @@ def test_the_start_page_is_the_one_that_make_lab_opens(copied):
 
 
 def test_links_of_the_start_page_lead_somewhere():
-    import lab as make_lab
-
     page = ROOT / make_lab.START
     text = "".join(c.source for c in nbformat.read(page, as_version=4).cells if c.cell_type == "markdown")
     links = re.findall(r"\]\(([^)]+)\)", text)
