@@ -11,6 +11,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +146,12 @@ def test_nothing_is_large():
             folders[parts[2]] = folders.get(parts[2], 0) + size
     for name, size in folders.items():
         assert size < 3 * MB, f"outputs/reference/{name}: {size / MB:.1f} MB"
+
+
+def test_no_two_test_files_share_a_name():
+    "pytest imports a test file by its bare name: where both are collected, the second of two is an error."
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert not [name for name, times in names.items() if times > 1]
 
 
 def test_outputs_are_ignored_but_for_the_reference():

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import shutil
 import warnings
@@ -77,7 +76,7 @@ class Decode:
 
 # %% ../../nbs/04_datasets.decode.ipynb #140cee3a
 # shown after a second: what is over sooner needs no bar
-_BAR = {"unit": " images", "file": sys.stderr, "leave": False, "delay": 1.0}
+_BAR = {"unit": " images", "leave": False, "delay": 1.0}
 
 
 def in_parallel(
