@@ -242,6 +242,24 @@ def test_a_part_is_held_out_where_there_is_only_a_train_part(capsys, tmp_path, n
     assert not set(held.pixel_hashes()) & set(trained.pixel_hashes())
 
 
+def test_near_copies_are_held_out_together_before_training(tmp_path):
+    box = tmp_path / "pics" / "train"
+    box.mkdir(parents=True)
+    for i in range(30):
+        image = Image.fromarray(np.random.default_rng(i).integers(0, 256, (6, 6, 3), np.uint8))
+        image.resize((48, 48)).save(box / f"{i}.png")
+        image.resize((48, 48)).resize((24, 24)).save(box / f"small_{i}.png")
+
+    def parted(option: str) -> int:
+        cfg = config.TrainConfig(dataset=f"folder:{box.parent}{option}", size=16)
+        sides = [load(cfg, progress=False) for load in (gan.load_images, gan.load_held_out)]
+        assert [len(s) for s in sides] == [48, 12]
+        mine, judging = ({bytes(f).decode().rpartition("_")[2] for f in s.files} for s in sides)
+        return len(mine & judging)
+
+    assert parted("") == 0 < parted("?near=apart")
+
+
 def test_moved_pictures_void_nothing(capsys, tmp_path, no_scoring):
     for part, n in (("train", 12), ("val", 6)):
         for label in "ab":

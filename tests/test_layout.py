@@ -13,13 +13,14 @@ from PIL import Image, ImageOps
 from gannb.base import GannbError
 from gannb.config import split_spec
 from gannb.data import ImageSet
-from gannb.datasets import registry
+from gannb.datasets import near, registry, selection
 from gannb.datasets.emnist import EMNIST_PARTS, EMNISTS
 from gannb.datasets.info import count_notes
 from gannb.datasets.near import MOST_NEAR, near_copies, near_pairs, near_units, small_picture
 from gannb.datasets.page import format_check, problems
 from gannb.datasets.registry import check, info_of
 from gannb.layout import arranged, is_junk, junk_note, parts_among, read_choice, read_part
+from gannb.store import cache_dir
 
 load = partial(registry.load, size=16, progress=False)
 
@@ -345,23 +346,64 @@ def test_too_many_pictures_are_not_compared_and_that_is_said(monkeypatch):
     assert near_copies(small, *args) == {"near": [], "near_across": 0, "near_looked": False}
 
 
-def test_near_copies_stay_together_where_that_is_asked_for(tmp_path):
-    box = fill(tmp_path / "box", [f"{i}.png" for i in range(24)])
-    for i in range(24):
+def with_smaller(folder, n):
+    "Pictures, and each of them once more in half the size."
+    box = fill(folder, [f"{i}.png" for i in range(n)])
+    for i in range(n):
         changed(blobs(i), "smaller").save(box / f"{i}_small.png")
-    sides = {}
-    for option in ("", "?near=together"):
+    return box
+
+
+def test_near_copies_are_held_out_together_unless_they_may_part(tmp_path):
+    box, parted = with_smaller(tmp_path / "box", 24), {}
+    for option in ("", "?near=apart", "?near=together"):
         parts = {p: load(f"folder:{box}{option}", split=p) for p in ("train", "test")}
-        sides[option] = {bytes(f).decode(): p for p, s in parts.items() for f in s.files}
-        assert len(sides[option]) == 48
-    parted = {o: sum(s[f"{i}.png"] != s[f"{i}_small.png"] for i in range(24)) for o, s in sides.items()}
-    assert parted[""] > 0 and parted["?near=together"] == 0
+        side = {bytes(f).decode(): p for p, s in parts.items() for f in s.files}
+        assert len(side) == 48
+        parted[option] = sum(side[f"{i}.png"] != side[f"{i}_small.png"] for i in range(24))
+        assert ("near-copies kept together" in parts["test"].notes[-1]) == (option != "?near=apart")
+    assert parted[""] == parted["?near=together"] == 0 < parted["?near=apart"]
     s = load(f"folder:{box}?near=together", split="test")
-    assert "near-copies kept together" in s.notes[-1]
     both_options = load(f"folder:{box}?frames=first&near=together", split="test")
     assert both_options.fingerprint == s.fingerprint, "options of decoding stand beside it"
     pixels = np.stack([np.asarray(blobs(i, 32, 32)) for i in (0, 1, 0, 2)])
     assert len(set(near_units(ImageSet("x", pixels)).tolist())) == 3
+
+
+def test_without_near_copies_the_split_is_that_of_equal_pictures(tmp_path):
+    box = fill(tmp_path / "box", [f"{k}/{i}.png" for k in "ab" for i in range(k == "b", 40, 2)])
+    prints = {load(f"folder:{box}{o}", split="test").fingerprint for o in ("", "?near=apart")}
+    assert len(prints) == 1
+
+
+def test_groups_of_near_copies_are_looked_for_once(tmp_path, monkeypatch):
+    box, looked = with_smaller(tmp_path / "box", 6), []
+    monkeypatch.setattr(near, "near_pairs", lambda *args, **kw: looked.append(1) or near_pairs(*args, **kw))
+    first = load(f"folder:{box}", split="test").fingerprint
+    assert load(f"folder:{box}", split="test").fingerprint == first and len(looked) == 1
+    (kept,) = (cache_dir() / "near").glob("*.npy")
+    for damaged in (b"", kept.read_bytes()[:40], b"\x93NUMPY of something else"):
+        kept.write_bytes(damaged)
+        assert load(f"folder:{box}", split="test").fingerprint == first
+    assert len(looked) == 4
+
+
+def test_a_large_folder_says_that_near_copies_were_not_looked_for(tmp_path, monkeypatch):
+    box = with_smaller(tmp_path / "box", 6)
+    monkeypatch.setattr(selection, "MOST_NEAR", 11)
+    s = load(f"folder:{box}", split="test")
+    assert "copies (near-copies are not looked for in over 11 images) kept together" in s.notes[-1]
+    assert "and near-copies kept together" in load(f"folder:{box}?near=together", split="test").notes[-1]
+
+
+def test_a_class_of_near_copies_names_the_way_out(tmp_path):
+    box = fill(tmp_path / "box", [f"cat/{i}.png" for i in range(12)])
+    (box / "dog").mkdir()
+    blobs(99).save(box / "dog" / "a.png")
+    changed(blobs(99), "smaller").save(box / "dog" / "b.png")
+    with pytest.raises(GannbError, match=r"dog.*\?near=apart behind the folder's name"):
+        load(f"folder:{box}", split="test")
+    assert load(f"folder:{box}?near=apart", split="test").classes == ("cat", "dog")
 
 
 # the page
@@ -422,10 +464,13 @@ def test_classes_of_one_image_are_named_where_nothing_can_be_held_out(tmp_path):
     assert row.which == ["cat 32", "dog 2"] and "16 times" in row.what
 
 
-def test_near_copies_without_parts_stand_at_the_top(tmp_path):
+def test_near_copies_without_parts_are_a_leak_only_where_they_may_part(tmp_path):
     box = fill(tmp_path / "box", [f"{i}.png" for i in range(5)])
     changed(blobs(0), "smaller").save(box / "small.png")
     (box / "cut.png").write_bytes((box / "1.png").read_bytes()[:60])
+    rows = problems(check(f"folder:{box}?near=apart", progress=False))
+    assert "near=apart" in rows[0].remedy and "0.png ~ small.png" in rows[0].which[0]
+    assert "would hold what was trained on" in rows[0].what and "cannot be read" in rows[1].what
     rows = problems(check(str(box), progress=False))
-    assert "near=together" in rows[0].remedy and "0.png ~ small.png" in rows[0].which[0]
-    assert "cannot be read" in rows[1].what
+    assert "cannot be read" in rows[0].what and rows[1].what.endswith("nearly the same picture")
+    assert "they stay together" in rows[1].remedy and "0.png ~ small.png" in rows[1].which[0]

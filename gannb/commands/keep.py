@@ -26,10 +26,10 @@ from ..records import AGAIN, diverged_record, done_record, run_record, sittings
 from ..studies.registry import REPORTS
 
 # %% auto #0
-__all__ = ['STATES', 'TRASH', 'LEFTOVER_SECONDS', 'file_fault', 'folder_fault', 'is_whole', 'Item', 'run_words', 'run_parts',
-           'run_fault', 'run_item', 'card_words', 'other_item', 'report_folders', 'report_uses', 'stages', 'contents',
-           'user_runs', 'image_caches', 'short_keys', 'item_row', 'du', 'remove', 'holder', 'held', 'find_item',
-           'select', 'rm_plan', 'rm', 'Waste', 'old_checkpoints', 'plan_gc', 'gc_plan', 'gc']
+__all__ = ['STATES', 'TRASH', 'LEFTOVER_SECONDS', 'REMADE', 'file_fault', 'folder_fault', 'is_whole', 'Item', 'run_words',
+           'run_parts', 'run_fault', 'run_item', 'card_words', 'other_item', 'report_folders', 'report_uses', 'stages',
+           'contents', 'user_runs', 'image_caches', 'short_keys', 'item_row', 'du', 'remove', 'holder', 'held',
+           'find_item', 'select', 'rm_plan', 'rm', 'Waste', 'old_checkpoints', 'plan_gc', 'gc_plan', 'gc']
 
 # %% ../../nbs/18_commands.keep.ipynb #aca91fcb
 def _safetensors_bytes(path: Path) -> int:
@@ -498,6 +498,7 @@ def _check_removable(path: Path) -> Path:
             store.cache_dir() / "images",
             store.cache_dir() / "locks",
             store.cache_dir() / "grid",
+            store.cache_dir() / "near",
             *_output_folders(),
         )
     ]
@@ -773,6 +774,13 @@ def _artefact_waste(items: Sequence[Item], read: bool) -> list[Waste]:
     return found
 
 # %% ../../nbs/18_commands.keep.ipynb #fb11f968
+# folder of the cache, seconds after which a file in it is waste, what it holds
+REMADE = (
+    ("grid", LEFTOVER_SECONDS, "images that were handed to processes side by side"),
+    ("near", 30 * 24 * 3600, "groups of near-copies that nobody asked for in 30 days"),
+)
+
+
 def _cache_waste(locks: Path) -> list[Waste]:
     "Image caches that are not whole, and images that were mapped for processes side by side."
     found = []
@@ -780,10 +788,10 @@ def _cache_waste(locks: Path) -> list[Waste]:
         if i.why:
             guard = locks / i.key if (locks / i.key).is_dir() else None
             found.append(Waste(i.path, f"image cache that is not whole: {i.why}", i.bytes, guard))
-    for path in (store.cache_dir() / "grid").glob("*.npy"):
-        if time.time() - _newest(path) >= LEFTOVER_SECONDS:
-            why = "images that were handed to processes side by side: written again when needed"
-            found.append(Waste(path, why, _bytes(path), None))
+    for folder, seconds, why in REMADE:
+        for path in (store.cache_dir() / folder).glob("*.npy"):
+            if time.time() - _newest(path) >= seconds:
+                found.append(Waste(path, f"{why}: made again when needed", _bytes(path), None))
     return found
 
 # %% ../../nbs/18_commands.keep.ipynb #8a1cad31

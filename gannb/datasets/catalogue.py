@@ -88,8 +88,8 @@ def parts_told(name: str) -> str:
 
 
 def near_told(name: str) -> str:
-    "What a name says behind `?near=`: whether near-copies stay together where a part is held out."
-    return _told(name, "near") or "apart"
+    "Whether near-copies stay together where a part is held out: what stands behind `?near=`, or the usual."
+    return _told(name, "near") or ("usual" if name.startswith("folder:") else "apart")
 
 # %% ../../nbs/04_datasets.catalogue.ipynb #1fb370c4
 def find_path(

@@ -5,12 +5,15 @@
 # %% ../../nbs/04_datasets.near.ipynb #f15f0003
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..data import ImageSet
+from ..store import atomic_write, cache_dir
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -66,12 +69,16 @@ def _tenth(square: np.ndarray) -> np.ndarray:  # (M,)
 # %% ../../nbs/04_datasets.near.ipynb #f15f0009
 def near_pairs(
     small: np.ndarray,  # (N,16,16,3) uint8
+    progress: bool = False,  # a bar on stderr, where it takes over a second
 ) -> np.ndarray:  # (P,3): row, a later row, 1 where one is the mirror image of the other
     "The pairs of near-copies; each picture is compared with each."
+    from tqdm import tqdm
+
     coarse, fine = _flat(small)
     mirrored = small[:, :, ::-1]
     found = []
-    for start in range(0, len(small), 512):
+    bar = {"desc": "looking for near-copies", "unit": " x 512", "leave": False, "delay": 1.0}
+    for start in tqdm(range(0, len(small), 512), disable=not progress, **bar):
         rows = slice(start, start + 512)
         square = _squares(coarse[rows], coarse)
         close = square <= (NEAR * _spread(small[rows])[:, None]) ** 2
@@ -157,5 +164,25 @@ def _group(
 
 # %% ../../nbs/04_datasets.near.ipynb #f15f0013
 def near_units(s: ImageSet) -> np.ndarray:  # (N,)
-    "The group of near-copies of each image of a set, for a split that keeps them together."
-    return near_groups(near_pairs(small_pictures(s)), len(s))
+    "The group of near-copies of each image of a set, for a split that parts none; kept in the cache."
+    path = cache_dir() / "near" / f"{s.fingerprint}.npy"
+    kept = _kept_units(path, len(s))
+    if kept is not None:
+        return kept
+    units = near_groups(near_pairs(small_pictures(s), progress=True), len(s))
+    buffer = io.BytesIO()
+    np.save(buffer, units, allow_pickle=False)
+    atomic_write(path, buffer.getvalue())
+    return units
+
+
+def _kept_units(path: Path, n: int) -> np.ndarray | None:
+    "The groups that an earlier look left; None where there are none, or damaged ones."
+    try:
+        units = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    if units.shape != (n,) or units.dtype.kind != "i":
+        return None
+    path.touch()  # in use, see `gannb store gc`
+    return units

@@ -10,10 +10,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from .catalogue import near_told
 from .survey import balance
 
 # %% auto #0
-__all__ = ['WIDTH', 'MORE_NAMES', 'UNEVEN', 'CLEAN', 'TOGETHER', 'Problem', 'problems', 'format_check']
+__all__ = ['WIDTH', 'MORE_NAMES', 'UNEVEN', 'CLEAN', 'TOGETHER', 'HELD_TOGETHER', 'Problem', 'problems', 'format_check']
 
 # %% ../../nbs/04_datasets.page.ipynb #f15a1005
 class Problem(NamedTuple):
@@ -62,7 +63,7 @@ def _n(n: int, one: str, many: str = "") -> str:
 
 # %% ../../nbs/04_datasets.page.ipynb #f15a1007
 CLEAN = 'In Python, load(..., duplicates="clean") leaves them out of the training part.'
-TOGETHER = "Write ?near=together behind the folder's name: then no split parts them. Or keep one of each."
+TOGETHER = "Leave out ?near=apart, and near-copies are held out together. Or keep one of each."
 
 
 def _leaks(found: Mapping) -> list[Problem]:
@@ -79,7 +80,7 @@ def _leaks(found: Mapping) -> list[Problem]:
         "Move each group whole into one part, or delete it from the training part.",
         "~",
     )
-    if len(found["counts"]) < 2:
+    if len(found["counts"]) < 2 and near_told(found["name"]) == "apart":
         rows += _copies(
             near,
             "{files} ({groups}) are nearly the same picture (smaller, packed again, mirrored): "
@@ -90,6 +91,9 @@ def _leaks(found: Mapping) -> list[Problem]:
     return rows
 
 # %% ../../nbs/04_datasets.page.ipynb #f15a1008
+HELD_TOGETHER = " Where a part is held out, they stay together."
+
+
 def _labels(found: Mapping) -> list[Problem]:
     "Pictures that stand there under two classes."
     inside = [g for g in found["copies"] if not g["across"]]
@@ -103,11 +107,12 @@ def _labels(found: Mapping) -> list[Problem]:
         "{files} ({groups}) are the same picture twice in one class",
         "Delete all but one of each; they count twice in training. A split keeps them together.",
     )
-    if len(found["counts"]) > 1:
+    parted = len(found["counts"]) > 1
+    if parted or near_told(found["name"]) != "apart":
         rows += _copies(
             (g for g in found.get("near", []) if not g["across"]),
-            "{files} ({groups}) are nearly the same picture in one part",
-            "Keep the best one of each, if they are not meant.",
+            "{files} ({groups}) are nearly the same picture" + (" in one part" if parted else ""),
+            f"Keep the best one of each, if they are not meant.{'' if parted else HELD_TOGETHER}",
             "~",
         )
     return rows

@@ -17,13 +17,13 @@ from ..data import ImageSet, open_cache, split_rows, unit_numbers
 from ..files import Contents, Source
 from ..store import read_json
 from .decode import undecodable
-from .near import near_units
+from .near import MOST_NEAR, near_units
 from .info import PLAIN, Face, FileRule, Info, LabelRule
 
 # %% auto #0
-__all__ = ['SPLITS', 'DUPLICATES', 'HELD_OUT', 'Choice', 'find_rule', 'read_rule', 'new_labels', 'class_names', 'contradicted',
-           'rows_without_copies', 'clean_rows', 'change_set', 'members', 'merge_families', 'check_part', 'check_before',
-           'held_out', 'in_whole_batches', 'with_face', 'cached_counts', 'open_part', 'choose']
+__all__ = ['SPLITS', 'DUPLICATES', 'HELD_OUT', 'NEAR_ADVICE', 'Choice', 'find_rule', 'read_rule', 'new_labels', 'class_names',
+           'contradicted', 'rows_without_copies', 'clean_rows', 'change_set', 'members', 'merge_families', 'check_part',
+           'check_before', 'held_out', 'in_whole_batches', 'with_face', 'cached_counts', 'open_part', 'choose']
 
 # %% ../../nbs/04_datasets.selection.ipynb #f8759010
 SPLITS = ("train", "val", "test", "all")
@@ -52,7 +52,7 @@ class Choice:
     labels: LabelRule | FileRule | None = None  # None: the labels of the set; see `read_rule`
     duplicates: str = "keep"  # one of DUPLICATES
     whole_batches: int | None = None  # images in a batch: after `limit`, cut to whole batches
-    near: str = "apart"  # "together": near-copies stay in one part where we hold one out
+    near: str = "apart"  # where we hold out a part, near-copies stay in one: "together"; "usual": see `_kept`
 
     def __post_init__(self) -> None:
         check_choice("split", self.split, SPLITS)
@@ -288,12 +288,23 @@ def check_before(c: Contents, name: str, choice: Choice, info: Info) -> None:
         )
 
 # %% ../../nbs/04_datasets.selection.ipynb #d2758f78
-def _held_note(whole: ImageSet, info: Info, near: bool) -> str:
+def _kept(whole: ImageSet, choice: Choice, info: Info) -> tuple[np.ndarray, bool, str]:
+    """What a split never parts: the unit of each image, whether units are many-sized groups, and in words.
+    The usual: near-copies too, in sets that are not too large to compare each image with each."""
+    units = unit_numbers(whole.pixel_hashes(), whole.groups)
+    grouped, said = whole.groups is not None, "whole groups" if whole.groups is not None else "copies"
+    said = info.held.kept if info.held else said
+    if choice.near == "usual" and len(whole) > MOST_NEAR:
+        return units, grouped, f"{said} (near-copies are not looked for in over {MOST_NEAR:,} images)"
+    if choice.near == "apart":
+        return units, grouped, said
+    linked = unit_numbers(near_units(whole), units)
+    return linked, grouped or len(np.unique(linked)) < len(np.unique(units)), f"{said} and near-copies"
+
+
+def _held_note(whole: ImageSet, info: Info, kept: str) -> str:
     "How the part was held out, in words."
-    by, kept = ("class" if whole.classes else ""), ("copies" if whole.groups is None else "whole groups")
-    if info.held:
-        by, kept = info.held.by, info.held.kept
-    kept = f"{kept} and near-copies" if near else kept
+    by = info.held.by if info.held else "class" if whole.classes else ""
     return (
         f"{whole.name} has no test part here: {HELD_OUT['test']:.0%} were held out as test by a seeded split "
         f"(seed 0{', by ' if by else ''}{by}, {kept} kept together)"
@@ -301,22 +312,33 @@ def _held_note(whole: ImageSet, info: Info, near: bool) -> str:
 
 # %% ../../nbs/04_datasets.selection.ipynb #a67f3080
 def held_out(whole: ImageSet, choice: Choice, info: Info) -> ImageSet:
-    "One part of a set without official parts: always the same split, whatever classes are chosen."
-    wanted, near = choice.classes, choice.near == "together"
-    units = unit_numbers(whole.pixel_hashes(), whole.groups)
-    units = unit_numbers(near_units(whole), units) if near else units
-    where = split_rows(
-        whole.labels,
-        units,
-        list(HELD_OUT.values()),
-        0,
-        whole.classes,
-        None if wanted is None else members(whole.classes, wanted, info.family),
-        near or whole.groups is not None,
-        info.held.strata(whole) if info.held else None,
-    )
+    """One part of a set without official parts: always the same split, whatever classes are chosen.
+    Raises `GannbError` where a class is too small to be in both."""
+    wanted = choice.classes
+    units, grouped, kept = _kept(whole, choice, info)
+    try:
+        where = split_rows(
+            whole.labels,
+            units,
+            list(HELD_OUT.values()),
+            0,
+            whole.classes,
+            None if wanted is None else members(whole.classes, wanted, info.family),
+            grouped,
+            info.held.strata(whole) if info.held else None,
+        )
+    except GannbError as e:
+        if not kept.endswith("near-copies"):
+            raise
+        raise GannbError(f"{e} {NEAR_ADVICE}") from None
     index = np.flatnonzero(where == list(HELD_OUT).index(choice.split))
-    return whole.rows(index, part=choice.split, notes=(*whole.notes, _held_note(whole, info, near)))
+    return whole.rows(index, part=choice.split, notes=(*whole.notes, _held_note(whole, info, kept)))
+
+
+NEAR_ADVICE = (
+    "Near-copies (smaller, packed again, mirrored, frames of a film) stay in one part: "
+    "?near=apart behind the folder's name lets them part."
+)
 
 # %% ../../nbs/04_datasets.selection.ipynb #c41ab7d9
 def in_whole_batches(s: ImageSet, choice: Choice) -> ImageSet:

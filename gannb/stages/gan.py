@@ -28,6 +28,7 @@ from ..augment import diff_augment
 from ..base import GannbError, check_choice, fmt_time, parse_policy
 from ..config import GanConfig, resolve_threads
 from ..data import ImageSet
+from ..datasets.catalogue import near_told
 from ..datasets.info import PLAIN
 from ..datasets.registry import load, parts_of
 from ..datasets.selection import Choice, held_out
@@ -173,7 +174,7 @@ def _side(cfg: GanConfig, data_root: str | Path | None, split: str, **options: A
     shape = {k: getattr(cfg, k) for k in ("size", "channels", "fit")}
     whole = load(cfg.dataset, split="train", data_root=data_root, **shape, **options)
     try:
-        side = held_out(whole, Choice(split, cfg.classes or None), PLAIN)
+        side = held_out(whole, Choice(split, cfg.classes or None, near=near_told(cfg.dataset)), PLAIN)
     except GannbError as e:
         raise GannbError(f"{e} Or give --no-hold-out: then --data has to name the judging images.") from None
     return side.select(cfg.classes or None)
