@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .base import GannbError
-from .store import read_json
+from .store import DAMAGED_ARRAY, array_header, read_json
 
 # %% auto #0
 __all__ = ['WIDTH_MOST', 'NOISE_MOST', 'IMAGES_MOST', 'EPOCHS_MOST', 'AGAIN', 'TIMES', 'Kept', 'GeneratorFields', 'RunFields',
@@ -202,30 +202,15 @@ def steps_per_epoch(fields: dict[str, Any]) -> int:  # of a run
     return max(1, whole if fields["drop_last"] or not rest else whole + 1)
 
 # %% ../nbs/02_records.ipynb #records16
-def _shape_of(path: Path) -> tuple[tuple[int, ...], np.dtype]:
-    "The shape and kind of an array, from its header. Raises `ValueError` where the file is not that long."
-    with open(path, "rb") as f:
-        version = np.lib.format.read_magic(f)
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        if version not in read:
-            raise ValueError(f"version {version} of the format")
-        shape, _, kind = read[version](f)
-        length = path.stat().st_size - f.tell()
-    wanted = int(np.prod([int(n) for n in shape], dtype=object)) * kind.itemsize
-    if kind.hasobject or length != wanted:
-        raise ValueError(f"{wanted:,} bytes are announced, {length:,} are there")
-    return shape, kind
-
-
 def read_rows(
     path: Path,
     columns: int,
 ) -> np.ndarray:  # (steps, columns) float32
     "The record of a training. Raises `GannbError` when it is missing, damaged or of another shape."
     try:
-        shape, kind = _shape_of(path)
+        shape, kind = array_header(path)
         if len(shape) != 2 or shape[1] != columns or kind != np.float32:
             raise ValueError(f"{kind} {shape} is no record of {columns} columns")
         return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, TypeError, OverflowError, MemoryError, RecursionError) as e:
+    except DAMAGED_ARRAY as e:
         raise GannbError(f"{path} cannot be read ({e}). Delete the folder to train again.") from e

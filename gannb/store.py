@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import os
@@ -23,15 +24,17 @@ from typing import TYPE_CHECKING, Any
 from .base import GannbError, fmt_bytes, stable_hash
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 # %% auto #0
-__all__ = ['SILENT_SECONDS', 'NUMBER_MAKERS', 'checkout', 'outputs_dir', 'store_dir', 'cache_dir', 'data_root', 'check_place',
-           'make_folder', 'atomic_write', 'write_json', 'read_json', 'sha256_file', 'new_folder', 'read_manifest',
-           'verify_folder', 'save_tensors', 'load_tensors', 'remove_folder', 'prune_checkpoints', 'save_checkpoint',
-           'list_checkpoints', 'load_checkpoint', 'remove_leftovers', 'Held', 'folder_lock', 'artefact_folder',
-           'clear_way', 'slug', 'folder_name', 'differing_fields', 'tree_bytes', 'code_commit', 'installed_version',
-           'provenance', 'peak_memory', 'processors', 'check_free_disk']
+__all__ = ['DAMAGED_ARRAY', 'SILENT_SECONDS', 'NUMBER_MAKERS', 'checkout', 'outputs_dir', 'store_dir', 'cache_dir', 'data_root',
+           'check_place', 'make_folder', 'atomic_write', 'write_json', 'write_array', 'array_header', 'kept_array',
+           'read_json', 'sha256_file', 'new_folder', 'read_manifest', 'verify_folder', 'save_tensors', 'load_tensors',
+           'remove_folder', 'prune_checkpoints', 'save_checkpoint', 'list_checkpoints', 'load_checkpoint',
+           'remove_leftovers', 'Held', 'folder_lock', 'artefact_folder', 'clear_way', 'slug', 'folder_name',
+           'differing_fields', 'tree_bytes', 'code_commit', 'installed_version', 'provenance', 'peak_memory',
+           'processors', 'check_free_disk']
 
 # %% ../nbs/01_store.ipynb #dd5a2940
 def checkout(
@@ -176,6 +179,51 @@ def write_json(
         return atomic_write(path, json.dumps(value, indent=1, **how) + "\n")
     entries = [json.dumps(entry, separators=(",", ":"), **how) for entry in value]
     return atomic_write(path, "[\n" + ",\n".join(entries) + "\n]\n")
+
+# %% ../nbs/01_store.ipynb #92da5b13
+# what numpy raises for a file that is not what its header says
+DAMAGED_ARRAY = (OSError, ValueError, EOFError, TypeError, OverflowError, MemoryError, RecursionError)
+
+
+def write_array(path: str | Path, a: np.ndarray) -> Path:
+    "Write an array as .npy, atomically."
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.save(buffer, a, allow_pickle=False)
+    return atomic_write(path, buffer.getbuffer())
+
+
+def array_header(path: Path) -> tuple[tuple[int, ...], np.dtype]:
+    "Shape and kind of an array file. Raises one of DAMAGED_ARRAY unless it is as long as its header says."
+    import numpy as np
+
+    with open(path, "rb") as f:
+        version = np.lib.format.read_magic(f)
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        if version not in read:
+            raise ValueError(f"version {version} of the format")
+        shape, _, kind = read[version](f)
+        length = path.stat().st_size - f.tell()
+    wanted = int(np.prod([int(n) for n in shape], dtype=object)) * kind.itemsize
+    if kind.hasobject or length != wanted:
+        raise ValueError(f"{wanted:,} bytes are announced, {length:,} are there")
+    return shape, kind
+
+
+def kept_array(
+    path: Path,
+    kind: str,  # "uint64", "int32" ...
+    dims: int = 1,
+) -> np.ndarray | None:
+    "An array that can be made again; None where it is missing, damaged or of another kind."
+    import numpy as np
+
+    try:
+        shape, found = array_header(path)
+        return np.load(path, allow_pickle=False) if (len(shape), found) == (dims, np.dtype(kind)) else None
+    except DAMAGED_ARRAY:
+        return None
 
 # %% ../nbs/01_store.ipynb #eaea0629
 def read_json(path: str | Path) -> Any:

@@ -266,7 +266,7 @@ def test_moved_pictures_void_nothing(capsys, tmp_path, no_scoring):
             images(tmp_path / "pics" / part / label, n, ord(label) * 1000 + ord(part[0]) * 10)
     sides(capsys, "pics", tmp_path)
     os.rename("pics", "elsewhere")
-    with pytest.raises(GannbError, match="name them with --data"):
+    with pytest.raises(GannbError, match="with --data, the folder as it is now"):
         no_scoring("a")
     held, trained = no_scoring("a", "elsewhere/val")
     assert len(held) == 12 and trained is None
@@ -274,6 +274,28 @@ def test_moved_pictures_void_nothing(capsys, tmp_path, no_scoring):
     assert len(held) == 36 and len(trained) == 24, "the same folder in another place is known again"
     text = said(capsys, "compare", "a", "b", "--metric", "loss_D", "--data", "elsewhere/val")
     assert "Verdict: " in text
+
+
+@pytest.mark.parametrize("harm", ["none", "damaged", "gone"])
+def test_images_that_were_trained_on_never_judge_whatever_became_of_the_folder(capsys, tmp_path, harm):
+    from gannb.commands.compare import make_scorer, open_runs
+
+    images(tmp_path / "pics" / "train", 40, 1000)
+    said(capsys, "train", "pics", *SMALL, "--out", "run")
+    images(tmp_path / "pics" / "train", 12, 2000)  # added later
+    os.rename("pics", "elsewhere")
+    kept = tmp_path / "run" / "trained_on.npy"
+    if harm == "damaged":
+        kept.write_bytes(kept.read_bytes()[:90])
+    if harm == "gone":
+        kept.unlink()
+    (run,) = open_runs("run")
+    with pytest.raises(GannbError, match="those that were trained on are left out"):
+        make_scorer(run, 50)
+    protocol = make_scorer(run, 50, "elsewhere")[1]
+    told = protocol["copies of training images taken out"]
+    assert told == 32 if harm == "none" else told.startswith("not known")
+    assert (protocol["n_real"] == 20) == (harm == "none")
 
 
 def test_figures_do_not_depend_on_the_users_settings(tmp_path):

@@ -123,9 +123,9 @@ def run() -> int:
     """nbdev_test exits 0 when it finds nothing to run or is told to skip a notebook, so its
     own report is counted."""
     with tempfile.TemporaryDirectory() as tmp:
-        env = os.environ | {
-            f"GANNB_{name}": str(Path(tmp) / name.lower()) for name in ("OUTPUTS", "STORE", "CACHE")
-        }
+        places = {f"GANNB_{name}": str(Path(tmp) / name.lower()) for name in ("OUTPUTS", "STORE", "CACHE")}
+        # two notebooks at a time: more threads than cores would wait for each other
+        env = {"OMP_NUM_THREADS": "1"} | os.environ | places
         how = {"env": env, "stdout": subprocess.PIPE, "text": True}
         done = [
             tool("nbdev_test", "--do_print", "--timing", "--path", folder, **how)

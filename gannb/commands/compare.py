@@ -16,7 +16,7 @@ import numpy as np
 from .. import store
 from ..base import GannbError, Missing, check_choice
 from ..config import ReportConfig, TrainConfig, checked, with_prefix
-from .train import config_of
+from .train import config_of, trained_on
 from ..data import ImageSet
 from ..datasets.registry import check_name, load
 from ..ledger.judge import judge
@@ -101,7 +101,10 @@ def training_config(run: GanRun) -> TrainConfig | None:
     return config_of(run.folder.resolve().parent)
 
 # %% ../../nbs/18_commands.compare.ipynb #9e86d0e6
-_WHERE_NOW = "Where the images lie elsewhere now, name them with --data."
+_WHERE_NOW = (
+    "Name the images that judge with --data, the folder as it is now or another: "
+    "those that were trained on are left out."
+)
 
 
 def _training_images(cfg: TrainConfig, run: GanRun) -> ImageSet:
@@ -138,7 +141,7 @@ def held_out_images(
     Raises `GannbError` when none were held out, or when the training's data changed since."""
     cfg = training_config(run)
     if given is not None:
-        return _given_images(given, run, cfg.data_root if cfg else None), _known_images(cfg, run, given)
+        return _given_images(given, run, cfg), _known_images(cfg, run, given)
     if cfg is None:
         raise GannbError(
             f"{run.folder} does not say where its images came from (no config.json beside the seeds); "
@@ -157,12 +160,17 @@ def held_out_images(
         raise GannbError(f"{why} Name other images with --data.") from None
 
 # %% ../../nbs/18_commands.compare.ipynb #1abdf7bf
-def _given_images(name: str, run: GanRun, data_root: str | None) -> ImageSet:
+def _given_images(name: str, run: GanRun, cfg: TrainConfig | None) -> ImageSet:
     "The images named with --data, in the shape of the run's: all of a folder, the test part of a data set."
+    data_root = cfg.data_root if cfg else None
     name = with_prefix(name, data_root)
     split = "all" if name.startswith(("folder:", "idx:")) else "test"
-    size, channels = run.fields["size"], run.fields["channels"]
-    return load(name, split=split, size=size, channels=channels, data_root=data_root)
+    shape = {
+        "size": run.fields["size"],
+        "channels": run.fields["channels"],
+        "fit": cfg.fit if cfg else "crop",
+    }
+    return load(name, split=split, data_root=data_root, **shape)
 
 # %% ../../nbs/18_commands.compare.ipynb #9138d85d
 LEAST_REALS = 10  # fewer unseen images score nothing
@@ -200,13 +208,14 @@ def make_scorer(
     "The scorer of a training. Raises `GannbError` when fewer than 10 unseen images are left."
     held, trained = held_out_images(run, given)
     cfg = judging_config(held, n)
-    learnt = np.empty(0, np.uint64) if trained is None else trained.pixel_hashes()
+    remembered = trained_on(run.folder.resolve().parent) if trained is None else trained.pixel_hashes()
+    learnt = np.empty(0, np.uint64) if remembered is None else remembered
     _without_copies(judging_part(cfg, held), learnt)  # refused before a network is trained
     net, judging = judging_network(cfg, {"held-out": held})
     fresh, n_copies = _without_copies(judging["held-out"], np.concatenate([learnt, net.seen]))
     check_unseen(net, fresh)
     scorer = Scorer(net, some_images(fresh, n), n)
-    known = n_copies if trained is not None else "not known: the training images are not at hand"
+    known = n_copies if remembered is not None else "not known: the training images are not at hand"
     return scorer, scorer.protocol() | {
         "real images": held.title,
         "copies of training images taken out": known,

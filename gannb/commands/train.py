@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from .. import store
 from ..base import GannbError, fmt_bytes, fmt_time
 from ..config import TrainConfig, checked
@@ -22,8 +24,8 @@ from ..stages import gan
 from ..stages.run import GanRun
 
 # %% auto #0
-__all__ = ['LOG', 'run_folder', 'config_of', 'check_folder', 'say_plan', 'fitted', 'prepare', 'train_seeds', 'next_steps',
-           'command_of', 'run_beside', 'start_process']
+__all__ = ['TRAINED_ON', 'LOG', 'run_folder', 'config_of', 'check_folder', 'say_plan', 'fitted', 'prepare', 'trained_on',
+           'remember_images', 'train_seeds', 'next_steps', 'command_of', 'run_beside', 'start_process']
 
 # %% ../../nbs/18_commands.train.ipynb #b0b38515
 def run_folder(cfg: TrainConfig, data: ImageSet) -> Path:
@@ -142,6 +144,23 @@ def prepare(
         check_folder(folder, cfg, data)
     return data, folder
 
+# %% ../../nbs/18_commands.train.ipynb #16a7c0d1
+TRAINED_ON = "trained_on.npy"  # in the run folder
+
+
+def trained_on(
+    folder: Path,  # a run folder
+) -> np.ndarray | None:  # (N,) uint64 of `data.image_hashes`
+    "The images that a training learns from, by their pixels; None where it did not leave that."
+    return store.kept_array(folder / TRAINED_ON, "uint64")
+
+
+def remember_images(folder: Path, data: ImageSet) -> None:
+    "Leave in a run folder what it learns from: no later command judges by it, whatever becomes of the files."
+    hashes, before = np.unique(data.pixel_hashes()), trained_on(folder)
+    if before is None or not np.array_equal(hashes, before):
+        store.write_array(folder / TRAINED_ON, hashes)
+
 # %% ../../nbs/18_commands.train.ipynb #62351fcf
 def train_seeds(
     cfg: TrainConfig,
@@ -152,6 +171,7 @@ def train_seeds(
     "Train every seed in one run folder. Raises as `stages.gan.train_run` does."
     check_folder(store.make_folder(folder), cfg, data)
     store.write_json(folder / "config.json", cfg.model_dump())
+    remember_images(folder, data)
     cfg = gan.settled(cfg, data, folder=folder)
     return [
         gan.train_run(cfg, data, seed, folder / f"seed-{seed}", show, f"{data.name} seed {seed}")

@@ -5,15 +5,13 @@
 # %% ../../nbs/04_datasets.near.ipynb #f15f0003
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..data import ImageSet
-from ..store import atomic_write, cache_dir
+from ..store import cache_dir, kept_array, write_array
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -166,23 +164,10 @@ def _group(
 def near_units(s: ImageSet) -> np.ndarray:  # (N,)
     "The group of near-copies of each image of a set, for a split that parts none; kept in the cache."
     path = cache_dir() / "near" / f"{s.fingerprint}.npy"
-    kept = _kept_units(path, len(s))
-    if kept is not None:
+    kept = kept_array(path, "int32")
+    if kept is not None and len(kept) == len(s):
+        path.touch()  # in use, see `gannb store gc`
         return kept
-    units = near_groups(near_pairs(small_pictures(s), progress=True), len(s))
-    buffer = io.BytesIO()
-    np.save(buffer, units, allow_pickle=False)
-    atomic_write(path, buffer.getvalue())
-    return units
-
-
-def _kept_units(path: Path, n: int) -> np.ndarray | None:
-    "The groups that an earlier look left; None where there are none, or damaged ones."
-    try:
-        units = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    if units.shape != (n,) or units.dtype.kind != "i":
-        return None
-    path.touch()  # in use, see `gannb store gc`
+    units = near_groups(near_pairs(small_pictures(s), progress=True), len(s)).astype(np.int32)
+    write_array(path, units)
     return units

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import shutil
 import signal
@@ -352,9 +351,7 @@ LOOK_SECONDS = 0.5  # the loop is looked at this often, and at every epoch's end
 # %% ../../nbs/15_stages.gan.ipynb #077f2759
 def _write_history(folder: Path, rows: np.ndarray) -> None:
     "The record as an array and as a table for people."
-    buffer = io.BytesIO()
-    np.save(buffer, rows, allow_pickle=False)
-    store.atomic_write(folder / "history.npy", buffer.getvalue())
+    store.write_array(folder / "history.npy", rows)
     lines = [",".join(("step", *COLUMNS))]
     for step, row in enumerate(rows, 1):
         lines.append(f"{step}," + ",".join(f"{v:.6g}" for v in row))

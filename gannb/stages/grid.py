@@ -77,9 +77,7 @@ def cached_copy(a: np.ndarray) -> np.ndarray:
     content.update(a.reshape(-1).view(np.uint8))
     path = store.cache_dir() / "grid" / f"{content.hexdigest()}.npy"
     if not path.is_file():
-        buffer = io.BytesIO()
-        np.save(buffer, a, allow_pickle=False)
-        store.atomic_write(path, buffer.getbuffer())
+        store.write_array(path, a)
     path.touch()  # in use: `gannb store gc` takes only what nobody asked for in the last hour
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
