@@ -63,7 +63,7 @@ test: install
 	@echo '== notebooks'
 	@$(BIN)/python tools/dev.py run
 	@echo '== tests'
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests
 
 # Chromium is looked for, and installed where that can be done without asking; without it nothing is run, and that is said.
 test-browser: install
