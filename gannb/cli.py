@@ -46,9 +46,10 @@ if TYPE_CHECKING:
     from gannb.stages.run import GanRun
 
 # %% auto #0
-__all__ = ['RUN_HELP', 'STOPPED', 'train_command', 'watch_command', 'ask_command', 'score_command', 'find_template', 'reproduce',
-           'reproduce_command', 'ledger_command', 'data_command', 'sample_command', 'compare_command', 'probe_command',
-           'augment_command', 'store_command', 'doctor_command', 'parser', 'speak_anywhere', 'main']
+__all__ = ['RUN_HELP', 'STOPPED', 'train_command', 'watch_command', 'ask_command', 'score_command', 'show_command',
+           'find_template', 'reproduce', 'reproduce_command', 'ledger_command', 'data_command', 'sample_command',
+           'compare_command', 'probe_command', 'augment_command', 'store_command', 'doctor_command', 'parser',
+           'speak_anywhere', 'main']
 
 # %% ../nbs/20_cli.ipynb #7419cee1
 def _say_run(run: GanRun) -> None:
@@ -92,7 +93,10 @@ def train_command(args: argparse.Namespace) -> int:
     runs = train.train_seeds(cfg, data, folder, args.show)
     for run in runs:
         _say_run(run)
-    print(*train.next_steps(runs, folder, _train_again(args, cfg.epochs * 2)), sep="\n")
+    from gannb.commands.run_page import try_page
+
+    longer = _train_again(args, cfg.epochs * 2)
+    print(*train.next_steps(runs, folder, longer, try_page(folder, data)), sep="\n")
     return 1 if any(r.diverged for r in runs) else 0
 
 # %% ../nbs/20_cli.ipynb #f7b1384a
@@ -114,11 +118,22 @@ def ask_command(args: argparse.Namespace) -> int:
 
 
 def score_command(args: argparse.Namespace) -> int:
-    "Score the kept generators of a run."
+    "Score the kept generators of a run, and write its page anew."
+    from gannb.commands.run_page import try_page
     from gannb.commands.score import score_run
 
     for path in score_run(args.run_name, args.n, args.data, args.follow):
         print(f"Scores: {path}")
+    if page := try_page(args.run_name):
+        print(f"Page: {page}")
+    return 0
+
+# %% ../nbs/20_cli.ipynb #showcmd1
+def show_command(args: argparse.Namespace) -> int:
+    "Write the page of a training, finished or not."
+    from gannb.commands.run_page import run_page
+
+    print(f"Page: {run_page(args.run_name, out=args.out)}")
     return 0
 
 # %% ../nbs/20_cli.ipynb #afd1e2ba
@@ -547,6 +562,18 @@ def _score_options(sub: Any) -> None:
     command.add_argument("--follow", action="store_true", help="beside a training, until it ends")
     command.set_defaults(run=score_command)
 
+# %% ../nbs/20_cli.ipynb #showopt1
+def _show_options(sub: Any) -> None:
+    "The options of `gannb show`."
+    command = sub.add_parser(
+        "show",
+        help="the page of a training: pictures over time, curves, scores, what to try next",
+        description="One HTML file in the run folder, of a training that is finished, stopped or still runs.",
+    )
+    _run_argument(command)
+    command.add_argument("--out", metavar="FILE", help="where the page goes (default: RUN/page.html)")
+    command.set_defaults(run=show_command)
+
 # %% ../nbs/20_cli.ipynb #3c45713c
 def _reproduce_options(sub: Any) -> None:
     "The options of `gannb reproduce`."
@@ -778,6 +805,7 @@ def parser() -> argparse.ArgumentParser:
         _train_options,
         _watch_options,
         _score_options,
+        _show_options,
         _reproduce_options,
         _ledger_options,
         _data_options,

@@ -33,8 +33,8 @@ from ..train import COLUMNS
 
 # %% auto #0
 __all__ = ['IMAGE_METRICS', 'RECORD_METRICS', 'METRICS', 'LEAST_REALS', 'PICTURES', 'RECORD_PROTOCOL', 'check_sides',
-           'check_same_data', 'training_config', 'held_out_images', 'judging_config', 'make_scorer', 'seed_rows',
-           'verdict', 'Comparison', 'compare']
+           'check_same_data', 'training_config', 'training_images', 'held_out_images', 'judging_config', 'scorer_of',
+           'make_scorer', 'seed_rows', 'verdict', 'Comparison', 'compare']
 
 # %% ../../nbs/18_commands.compare.ipynb #8778b107
 _OF_IMAGES = {
@@ -104,7 +104,7 @@ def training_config(run: GanRun) -> TrainConfig | None:
 _WHERE_NOW = "Where the images lie elsewhere now, name them with --data."
 
 
-def _training_images(cfg: TrainConfig, run: GanRun) -> ImageSet:
+def training_images(cfg: TrainConfig, run: GanRun) -> ImageSet:
     "What a run was trained on, loaded again. Raises `GannbError` when it is gone or changed since."
     try:
         trained = load_data(cfg, cfg.data_root, on_error=cfg.on_error)
@@ -124,7 +124,7 @@ def _known_images(cfg: TrainConfig | None, run: GanRun, given: str) -> ImageSet 
     places = [] if cfg is None else [cfg, cfg.having(dataset=given)]
     for place in places:
         try:
-            return _training_images(place, run)
+            return training_images(place, run)
         except GannbError:
             continue
     return None
@@ -144,7 +144,7 @@ def held_out_images(
             f"{run.folder} does not say where its images came from (no config.json beside the seeds); "
             "name the judging images with --data."
         )
-    trained = _training_images(cfg, run)
+    trained = training_images(cfg, run)
     if cfg.split in ("test", "all"):
         raise GannbError(
             f"{run.folder} was trained on split={cfg.split}, so no image of {cfg.dataset} was held out. "
@@ -192,13 +192,12 @@ def _without_copies(
     return (images.rows(np.flatnonzero(~copies)) if n_copies else images), n_copies
 
 # %% ../../nbs/18_commands.compare.ipynb #dbd29cb3
-def make_scorer(
-    run: GanRun,
+def scorer_of(
+    held: ImageSet,  # images that judge, see `held_out_images`
+    trained: ImageSet | None,  # those trained on, where that is known
     n: int,  # fakes, and held-out images at most
-    given: str | None = None,  # see `held_out_images`
 ) -> tuple[Scorer, dict[str, Any]]:  # the scorer; its protocol with what a reader should know
-    "The scorer of a training. Raises `GannbError` when fewer than 10 unseen images are left."
-    held, trained = held_out_images(run, given)
+    "What scores a training. Raises `GannbError` when fewer than 10 unseen images are left."
     cfg = judging_config(held, n)
     learnt = np.empty(0, np.uint64) if trained is None else trained.pixel_hashes()
     _without_copies(judging_part(cfg, held), learnt)  # refused before a network is trained
@@ -212,6 +211,15 @@ def make_scorer(
         "copies of training images taken out": known,
         "noise": "drawn by the seed of the training, the same on both sides",
     }
+
+
+def make_scorer(
+    run: GanRun,
+    n: int,  # fakes, and held-out images at most
+    given: str | None = None,  # see `held_out_images`
+) -> tuple[Scorer, dict[str, Any]]:  # see `scorer_of`
+    "The scorer of a training. Raises `GannbError` when fewer than 10 unseen images are left."
+    return scorer_of(*held_out_images(run, given), n)
 
 # %% ../../nbs/18_commands.compare.ipynb #2ec38277
 def seed_rows(
