@@ -5,6 +5,7 @@
 # %% ../../nbs/18_commands.run_page.ipynb #pimports
 from __future__ import annotations
 
+import io
 import shlex
 import sys
 import warnings
@@ -14,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from .. import store
-from ..base import GannbError, Missing, fmt_time
-from .draw import sheet
+from ..base import GannbError, Missing, fmt_time, listed
 from .own_page import Blocks, one_file
 from gannb.commands.run_words import (
     ALIKE,
@@ -37,19 +38,19 @@ from gannb.commands.run_words import (
 from .train import PAGE, command_of
 from ..data import ImageSet
 from ..ledger.words import SHOWN_UNITS
-from ..plot import COLORS, SMALL, curves, losses, png, probabilities
+from ..plot import COLORS, SMALL, curves, losses, png, probabilities, tile
 from ..records import sittings
 from ..report.blocks import block, flat, png_block
 from ..stages.cards import trained_by
 from ..stages.judges import some_images
-from ..stages.tables import mean_cell
+from ..stages.tables import mean_cell, without_n
 from ..train import COLUMNS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # %% auto #0
-__all__ = ['STRIPS', 'SIDE_BY_SIDE', 'shown_epochs', 'page_of', 'page_place', 'run_page', 'try_page']
+__all__ = ['STRIPS', 'LARGE', 'SMALLER', 'SIDE_BY_SIDE', 'INKS', 'shown_epochs', 'page_of', 'page_place', 'run_page', 'try_page']
 
 # %% ../../nbs/18_commands.run_page.ipynb #pepochs0
 STRIPS = 8  # epochs shown, at most
@@ -75,10 +76,24 @@ def _samples(s: OneSeed, epoch: int, t: OwnTraining) -> np.ndarray | None:  # (6
         return None
 
 
-def _picture(images: np.ndarray, cols: int, alt: str) -> str:  # HTML
-    "Images as one picture that carries its bytes."
-    colors = 0 if images.shape[1] <= 64 else None  # large ones with a palette: a tenth of the room
-    return png_block(png(sheet(images, cols), alt=alt, colors=colors), alt, "pictures")
+LARGE, SMALLER = 64, 48  # page pixels of an image; smaller where many columns stand side by side
+
+
+def _picture(images: np.ndarray, cols: int, alt: str, side: int = LARGE) -> str:  # HTML
+    "Images as one picture that carries its bytes, at about so many page pixels each, in whole multiples."
+    k = max(1, round(2 * side / images.shape[1]))
+    big = np.pad(images.repeat(k, 1).repeat(k, 2), ((0, 0), (0, 2), (0, 2), (0, 0)), constant_values=255)
+    sheet = Image.fromarray(tile(big, cols)[:-2, :-2].squeeze())
+    if images.shape[1] > 64:
+        sheet = sheet.quantize(128, dither=Image.Dither.NONE)  # large ones: a third of the room
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG")
+    return png_block(buffer.getvalue(), alt, "pictures")
+
+
+def _side(t: OwnTraining) -> int:
+    "Page pixels of an image in columns."
+    return LARGE if len(t.seeds) < 3 else SMALLER
 
 # %% ../../nbs/18_commands.run_page.ipynb #plast000
 SIDE_BY_SIDE = 16  # images of a sheet
@@ -91,7 +106,7 @@ def _sheet_column(s: OneSeed, t: OwnTraining) -> tuple[dict[str, Any], str] | No
     if images is None:
         return None
     alt = f"{SIDE_BY_SIDE} images made by {s.name} after epoch {epochs[-1]}."
-    picture = _picture(images[:SIDE_BY_SIDE], 4, alt)
+    picture = _picture(images[:SIDE_BY_SIDE], 4, alt, _side(t))
     words = ""
     if epochs[-1] and not isinstance(t.images, Missing):
         various = variety(images, np.asarray(some_images(t.images, len(images)).images))
@@ -109,7 +124,7 @@ def _real_column(t: OwnTraining) -> list[dict[str, Any]]:
     if isinstance(t.images, Missing):
         return []
     images = np.asarray(some_images(t.images, SIDE_BY_SIDE).images)
-    picture = _picture(images, 4, f"{len(images)} training images.")
+    picture = _picture(images, 4, f"{len(images)} training images.", _side(t))
     return [{"name": "real", "rows": [{"label": "training images", "picture": picture}]}]
 
 
@@ -140,9 +155,8 @@ def _course_column(s: OneSeed, t: OwnTraining, n: int) -> dict[str, Any] | None:
     for epoch in shown_epochs(s.run.sample_epochs()):
         if (images := _samples(s, epoch, t)) is not None:
             label = _after(epoch, s.run.steps_per_epoch)
-            rows.append(
-                {"label": label, "picture": _picture(images[:n], n, f"{n} images, {s.name}, {label}.")}
-            )
+            picture = _picture(images[:n], n, f"{n} images, {s.name}, {label}.", _side(t))
+            rows.append({"label": label, "picture": picture})
     return {"name": s.name, "rows": rows} if rows else None
 
 
@@ -160,6 +174,14 @@ def _show_course(page: Blocks, t: OwnTraining) -> None:
     )
 
 # %% ../../nbs/18_commands.run_page.ipynb #pcurves0
+INKS = 64  # colours of a chart: a palette that need not be looked for
+
+
+def _chart(figure: Figure, alt: str) -> str:  # HTML
+    "A figure that carries its bytes."
+    return png_block(png(figure, alt=alt, colors=INKS), alt, "chart")
+
+
 def _records(t: OwnTraining) -> dict[str, list[np.ndarray]]:  # column -> one array a seed
     "The records of the seeds that have any."
     long = [s.rows for s in t.seeds if len(s.rows) > 1]
@@ -168,16 +190,19 @@ def _records(t: OwnTraining) -> dict[str, list[np.ndarray]]:  # column -> one ar
 
 def _curve_rows(t: OwnTraining) -> list[dict[str, Any]]:
     "What the curves say over the last fifth of the steps, a row a seed."
-    rows = []
+    rows, columns = [], ("D_real", "D_fake_before", "loss_D", "loss_G")
     for s in t.seeds:
         last = s.rows[-max(1, len(s.rows) // 5) :].astype(np.float64)
-        means = {
-            c: float(np.mean(last[:, COLUMNS.index(c)]))
-            for c in ("D_real", "D_fake_before", "loss_D", "loss_G")
-        }
-        told = {k: v if np.isfinite(v) else Missing("no number any more") for k, v in means.items()}
-        rows.append({"seed": s.name, **told, "reading": f"{s.reading}: {READINGS[s.reading]}"})
+        means = {c: float(np.mean(last[:, COLUMNS.index(c)])) for c in columns if len(last)}
+        told = {c: v if np.isfinite(v := means.get(c, np.nan)) else Missing("no number") for c in columns}
+        rows.append({"seed": str(s.run.seed), **told, "reading": s.reading})
     return rows
+
+
+def _readings(t: OwnTraining) -> str:
+    "What the words for curves mean, as far as they stand here."
+    found = {s.reading: READINGS[s.reading] for s in t.seeds}
+    return " ".join(f"{word.capitalize()}: {meaning}." for word, meaning in found.items())
 
 
 def _show_curves(page: Blocks, t: OwnTraining) -> None:
@@ -188,39 +213,22 @@ def _show_curves(page: Blocks, t: OwnTraining) -> None:
     page.heading("curves", "Curves")
     steps = max(map(len, found["loss_D"]))
     window = max(3, steps // 50 | 1)  # smoothed over a fiftieth of the run, an odd number of steps
-    high = max(float(np.nanmax(np.where(np.isfinite(y), y, 0))) for y in found["loss_D"] + found["loss_G"])
-    for draw, what, more in (
-        (losses, "The losses of D and G", {"log": high > 30}),
-        (
-            probabilities,
-            "What D thinks: the probability that an image is real, of real and of made images",
-            {},
-        ),
-    ):
-        alt = f"{what}, against the training step."
-        picture = png(draw(found, smooth=window, cols=1, height=200, **more), alt=alt)
-        page.figure(png_block(picture, alt, "chart"), f"{what}.")
-    columns = {
-        "seed": "Seed",
-        "D_real": "D(x)",
-        "D_fake_before": "D(G(z))",
-        "loss_D": "Loss of D",
-        "loss_G": "Loss of G",
-    }
-    caption = "Means over the last fifth of the steps, and how the curves look by a fixed rule."
-    page.table(
-        _curve_rows(t),
-        columns | {"reading": "They look"},
-        f"{caption} A D that guesses has losses 1.386 and 0.693.",
-    )
+    high = max(float(np.where(np.isfinite(y), y, 0).max()) for y in found["loss_D"] + found["loss_G"])
+    what = "The losses of D and G. A D that guesses has 1.386, its G 0.693."
+    page.figure(_chart(losses(found, window, log=high > 30, cols=1, height=200), what), what)
+    what = "What D thinks: how probable it finds it that real and made images are real. 0.5: it guesses."
+    page.figure(_chart(probabilities(found, window, cols=1, height=200), what), what)
+    columns = {"seed": "Seed", "D_real": "D(x)", "D_fake_before": "D(G(z))"}
+    columns |= {"loss_D": "Loss of D", "loss_G": "Loss of G", "reading": "They look"}
+    page.table(_curve_rows(t), columns, f"Means over the last fifth of the steps. {_readings(t)}")
 
 # %% ../../nbs/18_commands.run_page.ipynb #pscores0
-_MEASURES = {
-    "kid": "KID: distance to held-out images (0: like real)",
-    "precision": "Precision: share of made images that look real",
-    "recall": "Recall: share of real images within reach",
-    "coverage": "Coverage: share of real images with a made one nearby",
-    "diversity": "Diversity over that of real images (1: as various)",
+_MEASURES = {  # measure -> what it is, and its range
+    "kid": ("KID: distance to held-out images (0: like real)", None),
+    "precision": ("Precision: made images that look real", (0, 1)),
+    "recall": ("Recall: real images within reach", (0, 1)),
+    "coverage": ("Coverage: real images with a made one nearby", (0, 1)),
+    "diversity": ("Diversity, over that of real images", None),
 }
 
 
@@ -231,14 +239,25 @@ def _score_figure(t: OwnTraining) -> Figure | None:
     if len(epochs) < 2:
         return None
     y = np.array([[by.get(e, np.nan) for e in epochs] for by in kids if by], float)
+    real = ruler(t).get("kid")
+    ends = [np.nanmin(y), np.nanmax(y), *([] if real is None else [real])]
+    room = 0.07 * (max(ends) - min(ends)) + 1e-9
     series = [{"label": "KID", "x": epochs, "y": y, "color": COLORS["fake"]}]
-    fig = curves([{"title": "", "series": series}], "epoch", "KID (0: like real)", cols=1, height=190)
-    if "kid" in ruler(t):
-        ax, real = fig.axes[0], ruler(t)["kid"]
+    limits = (min(ends) - room, max(ends) + room)
+    fig = curves(
+        [{"title": "", "series": series}], "epoch", "KID (0: like real)", cols=1, height=190, ylim=limits
+    )
+    if real is not None:
+        ax = fig.axes[0]
         ax.axhline(real, color=COLORS["real"], lw=1.4, ls=(0, (5, 3)))
         place = {"xycoords": ("axes fraction", "data"), "xytext": (0, 4), "textcoords": "offset points"}
-        ax.annotate("dashed: real images", (0.99, real), ha="right", size=SMALL, color="#555555", **place)
+        ax.annotate("dashed: real images", (0.01, real), size=SMALL, color="#555555", **place)
     return fig
+
+
+def _mean_of(kids: Sequence[float | None]) -> dict | Missing:
+    "The mean over seeds with its interval, where all were scored."
+    return Missing("not every seed") if None in kids else without_n(mean_cell(kids))
 
 
 def _epoch_rows(t: OwnTraining) -> tuple[list[dict[str, Any]], dict[str, str]]:  # rows; key -> header
@@ -250,7 +269,7 @@ def _epoch_rows(t: OwnTraining) -> tuple[list[dict[str, Any]], dict[str, str]]: 
         row = {"epoch": epoch, "step": epoch * scored[0].run.steps_per_epoch}
         row |= {name: kids.get(epoch, Missing("not scored")) for name, kids in by.items()}
         if len(scored) >= SHOWN_UNITS:
-            row["mean"] = mean_cell([kids.get(epoch, np.nan) for kids in by.values()])
+            row["mean"] = _mean_of([by[name].get(epoch) for name in by])
         rows.append(row)
     mean = {"mean": "Mean with its 95 % interval"} if len(scored) >= SHOWN_UNITS else {}
     return rows, {"epoch": "Epoch", "step": "Step"} | {name: f"KID, {name}" for name in by} | mean
@@ -259,10 +278,17 @@ def _epoch_rows(t: OwnTraining) -> tuple[list[dict[str, Any]], dict[str, str]]: 
 def _measure_rows(t: OwnTraining, epoch: int) -> tuple[list[dict[str, Any]], dict[str, str]]:
     "One row a measure after an epoch, beside real images where those were scored."
     scored, rows = [s for s in t.seeds if s.scored], []
-    for measure, what in _MEASURES.items():
+    for measure, (what, within) in _MEASURES.items():
         values = {s.name: next(r for r in s.scored if r["epoch"] == epoch)[measure] for s in scored}
         row = {"what": what} | values | {"real": ruler(t).get(measure, Missing("not taken"))}
-        rows.append(row | ({"mean": mean_cell(list(values.values()))} if len(values) >= SHOWN_UNITS else {}))
+        rows.append(
+            row
+            | (
+                {"mean": without_n(mean_cell(list(values.values()), within))}
+                if len(values) >= SHOWN_UNITS
+                else {}
+            )
+        )
     mean = {"mean": "Mean"} if len(scored) >= SHOWN_UNITS else {}
     return rows, {"what": "What"} | {s.name: s.name for s in scored} | mean | {"real": "Real images"}
 
@@ -274,14 +300,16 @@ def _protocol_words(protocol: dict[str, Any]) -> str:
 
 
 def _trend_words(t: OwnTraining) -> str:
-    "Where each score goes, and what differences can be seen."
-    said = [(s.name, way) for s in t.seeds if (way := trend(s.scored))]
-    if not said:
-        return "Too few scored epochs to say where the score goes." if any(s.scored for s in t.seeds) else ""
-    alone = len(t.seeds) == 1
-    return " ".join(
-        way.words() if alone else f"{name[0].upper()}{name[1:]}: {way.words()}" for name, way in said
-    )
+    "Where the scores go, and which differences can be seen."
+    said = {s: way for s, way in ((s.name, trend(s.scored)) for s in t.seeds) if way}
+    if len(said) < 2:
+        return next(iter(said.values())).words() if said else "Too few scored epochs to say where it goes."
+    kinds = [way.word for way in said.values()]
+    words = {"falls": "still falls", "level": "does not fall any more", "better before": "was better before"}
+    told = [f"{words[kind]} in {kinds.count(kind)}" for kind in words if kind in kinds]
+    seen = max(way.resolution for way in said.values())
+    of = f"{listed(told)} of {len(said)} seeds"
+    return f"From about half of the epochs to the last KID {of}; {seen:.2g} can be seen."
 
 
 def _show_scores(page: Blocks, t: OwnTraining) -> None:
@@ -300,12 +328,11 @@ def _show_scores(page: Blocks, t: OwnTraining) -> None:
         return
     words = _protocol_words(scored[-1].scores["protocol"])
     if (fig := _score_figure(t)) is not None:
-        alt = "KID against the epoch, each seed."
-        page.figure(png_block(png(fig, alt=alt), alt, "chart"), f"{_trend_words(t)} {words}")
+        page.figure(_chart(fig, "KID against the epoch, each seed."), f"{_trend_words(t)} {words}")
     else:
         page.append(block("note", f"{_trend_words(t)} {words}"))
     if (last := last_scores(t)) is not None:
-        page.table(*_measure_rows(t, last[0]), f"After epoch {last[0]}. {words}")
+        page.table(*_measure_rows(t, last[0]), f"Every measure after epoch {last[0]}.")
     page.table(*_epoch_rows(t), f"KID of every kept generator; {_seen_words(scored)}.")
 
 
@@ -362,7 +389,7 @@ def page_of(t: OwnTraining) -> str:  # HTML
     "The page of a training, finished or not, as one file."
     page = Blocks(f"Training: {t.name}")
     body = Blocks(page.title)
-    for show in (_show_last, _show_course, _show_curves, _show_scores, _show_tips):
+    for show in (_show_last, _show_tips, _show_course, _show_curves, _show_scores):
         show(body, t)
     f, took = t.fields, _seconds(t)
     images = f"{f['n']:,} images of {f['size']} x {f['size']}, {'grey' if f['channels'] == 1 else 'colour'}"

@@ -30,7 +30,7 @@ from ..records import diverged_record, run_record, steps_per_epoch
 from ..report.numbers import cell_text
 from ..stages.live import Seen, look, record
 from ..stages.run import GanRun, epochs_of, find_folder
-from ..stages.tables import mean_cell
+from ..stages.tables import mean_cell, without_n
 from ..train import History
 
 # %% auto #0
@@ -190,7 +190,7 @@ def open_training(
         raise GannbError(faults[0])
     cfg = _config(home, faults)
     found = _images_of(cfg, seeds[0].run) if images is None else images
-    title = run_record(seeds[0].run.folder)["data"]["name"]
+    title = run_record(seeds[0].run.folder)["data"]["name"].removeprefix("folder:")
     return OwnTraining(home, title, cfg, seeds, found, faults + _not_begun(home, cfg))
 
 # %% ../../nbs/18_commands.run_words.ipynb #wtrend00
@@ -288,14 +288,22 @@ def ruler(t: OwnTraining) -> dict[str, float]:  # measure -> value; empty where 
     return found[-1] if found else {}
 
 
+def _still_falls(t: OwnTraining) -> str:
+    "Whether the score still falls at the end, in how many seeds."
+    ways = [way.word for s in t.seeds if (way := trend(s.scored))]
+    if "falls" not in ways:
+        return ""
+    return ", still falling" + (f" in {ways.count('falls')} of {len(ways)} seeds" if len(ways) > 1 else "")
+
+
 def score_words(t: OwnTraining) -> str:
     "How good the last generators are, in a sentence."
     if (found := last_scores(t)) is None:
         return "How good the pictures are was not scored."
     epoch, kids = found
-    value = cell_text(mean_cell(list(kids.values())))
-    real = f"; real images in their place have {cell_text(ruler(t)['kid'])}" if "kid" in ruler(t) else ""
-    return f"KID after epoch {epoch}: {value}{real} (0: like real)."
+    value = cell_text(without_n(mean_cell(list(kids.values()))))
+    real = f"; real images in their place have {ruler(t)['kid']:.2g}" if "kid" in ruler(t) else ""
+    return f"KID (0: like real) after epoch {epoch}: {value}{_still_falls(t)}{real}."
 
 
 def sentence(t: OwnTraining) -> str:
@@ -394,30 +402,27 @@ def _after_failure(t: OwnTraining) -> list[Tip]:
 def _by_score(t: OwnTraining) -> list[Tip]:
     "More epochs while the score falls beyond its resolution; an earlier generator where that was better."
     ended = [s for s in t.seeds if s.seen.state == "done"]
-    behind = [s for s in ended if not s.scored or s.scored[-1]["epoch"] < s.seen.epoch]
-    if behind:
-        why = "Nothing says yet" if not any(s.scored for s in t.seeds) else "Not all seeds say yet"
+    if any(not s.scored or s.scored[-1]["epoch"] < s.seen.epoch for s in ended):
+        why = "Not every seed says yet" if any(s.scored for s in t.seeds) else "Nothing says yet"
         return [Tip(f"{why} how good the pictures are, and whether more epochs help.", asked_of("score", t))]
-    found = {s: trend(s.scored) for s in ended}
-    falls = [s for s, way in found.items() if way and way.word == "falls"]
-    before = [s for s, way in found.items() if way and way.word == "better before"]
+    ways = [(s, way) for s in ended if (way := trend(s.scored))]
+    falls = [s for s, way in ways if way.word == "falls"]
     if falls and t.cfg:
         many = "" if len(ended) == 1 else f" in {len(falls)} of {len(ended)} seeds"
-        epochs = 2 * max(s.seen.epoch for s in ended)
-        words = f"The score still falls{many}: more epochs (it goes on from here)."
-        return [Tip(words, typed(t.cfg, out_of(t), epochs=epochs))]
-    return [
-        Tip(f"{s.name}: {found[s].words()} The earlier generator draws too.", _earlier(s, found[s]))
-        for s in before
-    ]
+        further = {"epochs": 2 * max(s.seen.epoch for s in ended), "seeds": [s.run.seed for s in ended]}
+        words = f"The score still falls{many}: more epochs. It goes on from here."
+        return [Tip(words, typed(t.cfg, out_of(t), **further))]
+    return [_earlier(s, way) for s, way in ways if way.word == "better before"]
 
 
-def _earlier(s: OneSeed, way: Trend) -> str:
-    "The command that draws with the best generator."
-    return shlex.join(["gannb", "sample", str(s.run.folder), "--epoch", str(way.best["epoch"])])
+def _earlier(s: OneSeed, way: Trend) -> Tip:
+    "The best generator of a seed is not its last."
+    draw = shlex.join(["gannb", "sample", str(s.run.folder), "--epoch", str(way.best["epoch"])])
+    return Tip(f"{s.name.capitalize()}: {way.words()} This draws with the earlier generator.", draw)
 
 
 def _few_images(t: OwnTraining) -> list[Tip]:
+    "Few images, none of them changed: D may learn them by heart."
     n = t.fields["n"]
     if not t.cfg or t.cfg.augment or n >= FEW:
         return []
@@ -426,6 +431,7 @@ def _few_images(t: OwnTraining) -> list[Tip]:
 
 
 def _more_seeds(t: OwnTraining) -> list[Tip]:
+    "One or two seeds have no interval."
     if not t.cfg or len(t.seeds) > 2 or any(s.reading != "healthy" for s in t.seeds):
         return []
     have = [s.run.seed for s in t.seeds]
