@@ -34,16 +34,18 @@ from ..stages.tables import mean_cell, without_n
 from ..train import History
 
 # %% auto #0
-__all__ = ['LEAST_STEPS', 'READINGS', 'ALIKE', 'FEW', 'AUGMENT', 'diagnosis', 'variety', 'OneSeed', 'open_seed', 'OwnTraining',
-           'home_of', 'open_training', 'Trend', 'resolution_of', 'trend', 'extent', 'states', 'last_scores', 'ruler',
-           'score_words', 'sentence', 'Tip', 'typed', 'out_of', 'asked_of', 'tips']
+__all__ = ['LEAST_STEPS', 'RUNAWAY', 'READINGS', 'ALIKE', 'FEW', 'AUGMENT', 'diagnosis', 'variety', 'OneSeed', 'open_seed',
+           'OwnTraining', 'home_of', 'open_training', 'Trend', 'resolution_of', 'trend', 'extent', 'states',
+           'last_scores', 'ruler', 'score_words', 'sentence', 'Tip', 'typed', 'out_of', 'asked_of', 'tips']
 
 # %% ../../nbs/18_commands.run_words.ipynb #wdiag000
 LEAST_STEPS = 50  # fewer say nothing yet
+RUNAWAY = 100  # nats
 READINGS = {
     "healthy": "D is right most of the time and fooled now and then: both go on learning",
     "collapsed": "D takes made images for real rather than real ones: often G draws one picture for all z",
     "dominated": "D is nearly always right, and G is told no direction to learn in",
+    "runaway": f"the losses grew beyond {RUNAWAY} nats, where a D that guesses has 1.4 and 0.7",
     "diverged": "the numbers grew until they were none",
     "too short": f"fewer than {LEAST_STEPS} steps say nothing yet",
 }
@@ -53,13 +55,15 @@ def diagnosis(
     history: History,
 ) -> str:  # one of READINGS
     "How a training looks, from its record alone: a rule over the last fifth of its steps."
+    columns = ("D_real", "D_fake_before", "loss_D", "loss_G")
     last = max(1, len(history) // 5)
-    columns = ("D_real", "D_fake_before", "loss_D")
-    real, fake, loss = (history.mean(c, last) if len(history) else 0.0 for c in columns)
-    if not np.isfinite(loss):
+    real, fake, loss_D, loss_G = (history.mean(c, last) if len(history) else 0.0 for c in columns)
+    if not np.isfinite([loss_D, loss_G]).all():
         return "diverged"
     if len(history) < LEAST_STEPS:
         return "too short"
+    if max(loss_D, loss_G) > RUNAWAY:
+        return "runaway"
     if fake > real:
         return "collapsed"
     if real > 0.95 and fake < 0.05:
@@ -256,20 +260,20 @@ def states(t: OwnTraining) -> str:
     open_ends = [s for s in t.seeds if s.seen.state not in ("done", "diverged")]
     if open_ends:
         how = sorted({"still at work" if s.seen.alive else "not finished" for s in open_ends})
-        of = "" if n == 1 else f" in {len(open_ends)} of {n} seeds"
-        said.append(f"The training is {listed(how)}{of}.")
-    looks = [s.reading for s in t.seeds]
-    if len(set(looks)) == 1:
-        each = "The curves look" if n == 1 else "The curves of all seeds look"
-        said.append(
-            f"{each} {looks[0]}."
-            if looks[0] in ("healthy", "collapsed", "dominated")
-            else f"{READINGS[looks[0]][0].upper()}{READINGS[looks[0]][1:]}."
-        )
-    else:
-        counted = [f"{looks.count(word)} {word}" for word in READINGS if word in looks]
-        said.append(f"Curves: {listed(counted)}.")
-    return " ".join(said)
+        where = "" if n == 1 else f" in {len(open_ends)} of {n} seeds"
+        said.append(f"The training is {listed(how)}{where}.")
+    return " ".join([*said, _looks([s.reading for s in t.seeds])])
+
+
+def _looks(readings: Sequence[str]) -> str:  # one a seed
+    "How all curves look, in a sentence."
+    first = readings[0]
+    if len(set(readings)) > 1:
+        return f"Curves: {listed([f'{readings.count(w)} {w}' for w in READINGS if w in readings])}."
+    if first in ("healthy", "collapsed", "dominated"):
+        return f"The curves{' of all seeds' * (len(readings) > 1)} look {first}."
+    words = f"{'every seed: ' * (len(readings) > 1)}{READINGS[first]}."
+    return f"{words[0].upper()}{words[1:]}"
 
 # %% ../../nbs/18_commands.run_words.ipynb #wscore00
 def last_scores(t: OwnTraining) -> tuple[int, dict[str, float]] | None:  # epoch, name of a seed -> KID
@@ -364,44 +368,60 @@ def _to_finish(t: OwnTraining) -> list[Tip]:
     return [Tip("The training is not finished: the same command goes on.", typed(t.cfg, out_of(t)))]
 
 
+_USUAL = ("lr_G", "lr_D", "beta1", "beta2", "d_steps", "g_steps")
+
+
+def _unusual(cfg: TrainConfig) -> dict[str, Any]:
+    "The settings that keep D and G in balance, where they are not the usual ones: name -> the usual value."
+    usual = {name: TrainConfig.model_fields[name].default for name in _USUAL}
+    return {name: value for name, value in usual.items() if getattr(cfg, name) != value}
+
+
+def _with_reason(word: str, remedy: str) -> str:
+    return f"{READINGS[word][0].upper()}{READINGS[word][1:]}. {remedy}"
+
+
 def _after_divergence(t: OwnTraining) -> list[Tip]:
-    "Another seed; where all broke off, smaller steps."
-    lost = [s.run.seed for s in t.seeds if s.reading == "diverged"]
+    "The usual steps; another seed; where all broke off with the usual steps, smaller ones."
+    lost = {s.run.seed: s.reading for s in t.seeds if s.reading in ("diverged", "runaway")}
     if not t.cfg or not lost:
         return []
+    word = sorted(lost.values())[0]
+    if back := _unusual(t.cfg):
+        return [Tip(_with_reason(word, "Back to the usual steps of the optimisers."), typed(t.cfg, **back))]
     if len(lost) == len(t.seeds):
         slower = {"lr_G": t.cfg.lr_G / 2, "lr_D": t.cfg.lr_D / 2}
-        return [Tip("Every seed broke off: smaller steps of both optimisers.", typed(t.cfg, **slower))]
+        return [Tip(_with_reason(word, "In every seed: smaller steps."), typed(t.cfg, **slower))]
     good = [s.run.seed for s in t.seeds if s.run.seed not in lost]
-    seeds = [*good, max(good + lost) + 1]
-    return [
-        Tip(
-            "A seed broke off: another one may not. What is there is kept.",
-            typed(t.cfg, out_of(t), seeds=seeds),
-        )
-    ]
+    seeds = [*good, max([*good, *lost]) + 1]
+    words = (
+        f"{listed([f'Seed {seed}' for seed in lost])} broke off: another seed may not. What is there is kept."
+    )
+    return [Tip(words, typed(t.cfg, out_of(t), seeds=seeds))]
 
 
 def _after_failure(t: OwnTraining) -> list[Tip]:
     "Where D always wins, or G found one picture that D takes."
-    looks = {s.reading for s in t.seeds}
-    if not t.cfg or not looks & {"collapsed", "dominated"}:
+    found = {s.reading for s in t.seeds} & {"collapsed", "dominated"}
+    if not t.cfg or not found:
         return []
-    why = READINGS["dominated" if "dominated" in looks else "collapsed"]
+    word = max(found)
+    if back := _unusual(t.cfg):
+        return [Tip(_with_reason(word, "Back to the usual balance of D and G."), typed(t.cfg, **back))]
     if not t.cfg.augment:
-        return [
-            Tip(
-                f"{why[0].upper()}{why[1:]}. Shown changed copies, D has a harder task.",
-                typed(t.cfg, augment=AUGMENT),
-            )
-        ]
-    rates = {"lr_D": t.cfg.lr_D / 2} if "dominated" in looks else {"lr_G": t.cfg.lr_G / 2}
-    return [Tip(f"{why[0].upper()}{why[1:]}. Smaller steps of the one that is ahead.", typed(t.cfg, **rates))]
+        remedy = "Shown changed copies of all images, D has a harder task."
+        return [Tip(_with_reason(word, remedy), typed(t.cfg, augment=AUGMENT))]
+    ahead = "lr_D" if word == "dominated" else "lr_G"
+    remedy = f"Smaller steps of {ahead[-1]}, which is ahead."
+    return [Tip(_with_reason(word, remedy), typed(t.cfg, **{ahead: getattr(t.cfg, ahead) / 2}))]
 
 # %% ../../nbs/18_commands.run_words.ipynb #wtips200
+_SOUND = ("healthy", "too short")
+
+
 def _by_score(t: OwnTraining) -> list[Tip]:
     "More epochs while the score falls beyond its resolution; an earlier generator where that was better."
-    ended = [s for s in t.seeds if s.seen.state == "done"]
+    ended = [s for s in t.seeds if s.seen.state == "done" and s.reading in _SOUND]
     if any(not s.scored or s.scored[-1]["epoch"] < s.seen.epoch for s in ended):
         why = "Not every seed says yet" if any(s.scored for s in t.seeds) else "Nothing says yet"
         return [Tip(f"{why} how good the pictures are, and whether more epochs help.", asked_of("score", t))]
@@ -424,7 +444,8 @@ def _earlier(s: OneSeed, way: Trend) -> Tip:
 def _few_images(t: OwnTraining) -> list[Tip]:
     "Few images, none of them changed: D may learn them by heart."
     n = t.fields["n"]
-    if not t.cfg or t.cfg.augment or n >= FEW:
+    sound = any(s.reading in _SOUND for s in t.seeds)
+    if not t.cfg or t.cfg.augment or n >= FEW or not sound:
         return []
     words = f"{n:,} images are few: shown changed copies of all images, D cannot learn them by heart."
     return [Tip(words, typed(t.cfg, augment=AUGMENT))]
