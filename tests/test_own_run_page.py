@@ -1,4 +1,4 @@
-"""The page of a training of one's own (`gannb show RUN`), what it says, and what it must leave alone; the plan
+"""The page of a training of one's own (`gannb show RUN`), what it says and what it must leave alone; the plan
 of a training that goes on."""
 
 import errno
@@ -445,7 +445,7 @@ def test_tips_of_scores(tmp_path):
     worse = next(tip for tip in tips(open_training(folder)) if "earlier generator" in tip.text)
     assert worse.command.endswith("--epoch 1") and main(shlex.split(worse.command)[1:]) == 0
     with_scores(folder, 0.3, 0.3, **{"copies of training images taken out": 7})
-    copies = next(tip for tip in tips(open_training(folder)) if "copies" in tip.text)
+    copies = next(tip for tip in tips(open_training(folder)) if "copies of training" in tip.text)
     assert (
         copies.text.startswith("7 of the images kept for judging")
         and main(shlex.split(copies.command)[1:]) == 0

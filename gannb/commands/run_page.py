@@ -446,7 +446,7 @@ def try_page(
         return run_page(name, images)
     except Exception as e:  # a page is never worth a night
         why = (
-            str(e).partition(". ")[0].rstrip(".") if isinstance(e, GannbError) else f"{type(e).__name__}: {e}"
+            str(e).partition(". ")[0].strip(" .") if isinstance(e, GannbError) else f"{type(e).__name__}: {e}"
         )
         again = shlex.join(["gannb", "show", str(name)])
         print(
