@@ -547,3 +547,25 @@ def test_every_seed_stands_on_the_page_once(three):
     ]
     assert try_page(three.parent / "pics") is None and os.path.isdir(three)
     assert train_room.PAGE == "page.html"
+
+
+@pytest.mark.parametrize(
+    "protocol, row",
+    [
+        ({}, {}),
+        (
+            {"n_fake": "many", "n_real": None, "network": ["<b>"], "real against real": 7},
+            {"precision": "high"},
+        ),
+        ({"real against real": {"kid": "0", "precision": math.nan}}, {"kid_low": "x", "kid_high": None}),
+        ({"copies of training images taken out": "some"}, {"recall": True, "coverage": [1]}),
+    ],
+)
+def test_scores_that_were_changed_by_hand_break_no_page(tmp_path, protocol, row):
+    folder = trained(tmp_path / "run", "digits", batch_size=128, epochs=1, seeds=[0, 1, 2])
+    for seed in range(3):
+        rows = [{"epoch": e, "step": e, "kid": 1.0 / (e + 1)} | row for e in (0, 1)]
+        text = json.dumps({"protocol": protocol, "scores": rows})
+        (folder / f"seed-{seed}" / "scores.json").write_text(text)
+    text = seen(run_page(folder).read_text(encoding="utf-8"))
+    assert "KID (0: like real) after epoch 1: 0.5" in text and "not taken" in text

@@ -27,6 +27,7 @@ from gannb.commands.run_words import (
     OwnTraining,
     asked_of,
     last_scores,
+    numbers_of,
     open_training,
     ruler,
     resolution_of,
@@ -84,7 +85,7 @@ def _picture(images: np.ndarray, cols: int, alt: str, side: int = LARGE) -> str:
     k = max(1, round(2 * side / images.shape[1]))
     big = np.pad(images.repeat(k, 1).repeat(k, 2), ((0, 0), (0, 2), (0, 2), (0, 0)), constant_values=255)
     sheet = Image.fromarray(tile(big, cols)[:-2, :-2].squeeze())
-    if images.shape[1] > 64:
+    if images.shape[1] > 64 and sheet.mode == "RGB":
         sheet = sheet.quantize(128, dither=Image.Dither.NONE)  # large ones: a third of the room
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG")
@@ -107,16 +108,18 @@ def _sheet_column(s: OneSeed, t: OwnTraining) -> tuple[dict[str, Any], str] | No
         return None
     alt = f"{SIDE_BY_SIDE} images made by {s.name} after epoch {epochs[-1]}."
     picture = _picture(images[:SIDE_BY_SIDE], 4, alt, _side(t))
-    words = ""
-    if epochs[-1] and not isinstance(t.images, Missing):
-        various = variety(images, np.asarray(some_images(t.images, len(images)).images))
-        words = f" Those of {s.name} hardly differ: {various:.0%} of the variety of real ones." * (
-            various < ALIKE
-        )
-    return {
-        "name": f"made, {s.name}",
-        "rows": [{"label": f"after epoch {epochs[-1]}", "picture": picture}],
-    }, words
+    rows = [{"label": f"after epoch {epochs[-1]}", "picture": picture}]
+    return {"name": f"made, {s.name}", "rows": rows}, _alike_words(s, images, epochs[-1], t)
+
+
+def _alike_words(s: OneSeed, images: np.ndarray, epoch: int, t: OwnTraining) -> str:
+    "A warning where the images hardly differ; nothing before training."
+    if not epoch or isinstance(t.images, Missing):
+        return ""
+    various = variety(images, np.asarray(some_images(t.images, len(images)).images))
+    if not various < ALIKE:
+        return ""
+    return f" Those of {s.name} hardly differ: {various:.0%} of the variety of real ones."
 
 
 def _real_column(t: OwnTraining) -> list[dict[str, Any]]:
@@ -277,26 +280,25 @@ def _epoch_rows(t: OwnTraining) -> tuple[list[dict[str, Any]], dict[str, str]]: 
 
 def _measure_rows(t: OwnTraining, epoch: int) -> tuple[list[dict[str, Any]], dict[str, str]]:
     "One row a measure after an epoch, beside real images where those were scored."
-    scored, rows = [s for s in t.seeds if s.scored], []
+    at = {s.name: next(r for r in s.scored if r["epoch"] == epoch) for s in t.seeds if s.scored}
+    lost, rows = Missing("not taken"), []
     for measure, (what, within) in _MEASURES.items():
-        values = {s.name: next(r for r in s.scored if r["epoch"] == epoch)[measure] for s in scored}
-        row = {"what": what} | values | {"real": ruler(t).get(measure, Missing("not taken"))}
-        rows.append(
-            row
-            | (
-                {"mean": without_n(mean_cell(list(values.values()), within))}
-                if len(values) >= SHOWN_UNITS
-                else {}
-            )
-        )
-    mean = {"mean": "Mean"} if len(scored) >= SHOWN_UNITS else {}
-    return rows, {"what": "What"} | {s.name: s.name for s in scored} | mean | {"real": "Real images"}
+        values = {name: row.get(measure, lost) for name, row in at.items()}
+        mean = {}
+        if len(at) >= SHOWN_UNITS:
+            whole = lost not in values.values()
+            mean = {"mean": without_n(mean_cell(list(values.values()), within)) if whole else lost}
+        rows.append({"what": what} | values | mean | {"real": ruler(t).get(measure, lost)})
+    heads = {"mean": "Mean"} if len(at) >= SHOWN_UNITS else {}
+    return rows, {"what": "What"} | {name: name for name in at} | heads | {"real": "Real images"}
 
 # %% ../../nbs/18_commands.run_page.ipynb #pscores2
 def _protocol_words(protocol: dict[str, Any]) -> str:
     "What the scores rest on, in a sentence."
-    made, real, net = (protocol.get(k, "?") for k in ("n_fake", "n_real", "network"))
-    return f"{made:,} made images an epoch against {real:,} that no training has seen, by the network {net}."
+    numbers = numbers_of(protocol)
+    made, real = (f"{numbers[k]:,}" if k in numbers else "?" for k in ("n_fake", "n_real"))
+    net = protocol.get("network", "?")
+    return f"{made} made images an epoch against {real} that no training has seen, by the network {net}."
 
 
 def _trend_words(t: OwnTraining) -> str:

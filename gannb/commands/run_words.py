@@ -34,9 +34,9 @@ from ..stages.tables import mean_cell, without_n
 from ..train import History
 
 # %% auto #0
-__all__ = ['LEAST_STEPS', 'RUNAWAY', 'READINGS', 'ALIKE', 'FEW', 'AUGMENT', 'diagnosis', 'variety', 'OneSeed', 'open_seed',
-           'OwnTraining', 'home_of', 'open_training', 'Trend', 'resolution_of', 'trend', 'extent', 'states',
-           'last_scores', 'ruler', 'score_words', 'sentence', 'Tip', 'typed', 'out_of', 'asked_of', 'tips']
+__all__ = ['LEAST_STEPS', 'RUNAWAY', 'READINGS', 'ALIKE', 'FEW', 'AUGMENT', 'diagnosis', 'variety', 'numbers_of', 'OneSeed',
+           'open_seed', 'OwnTraining', 'home_of', 'open_training', 'Trend', 'resolution_of', 'trend', 'extent',
+           'states', 'last_scores', 'ruler', 'score_words', 'sentence', 'Tip', 'typed', 'out_of', 'asked_of', 'tips']
 
 # %% ../../nbs/18_commands.run_words.ipynb #wdiag000
 LEAST_STEPS = 50  # fewer say nothing yet
@@ -85,6 +85,13 @@ def variety(
         return math.nan
 
 # %% ../../nbs/18_commands.run_words.ipynb #wseed000
+def numbers_of(found: Any) -> dict[str, float]:  # empty for anything that is no dictionary
+    "What is a finite number in a dictionary that was read from a file."
+    items = found.items() if isinstance(found, dict) else ()
+    kinds = (int, float)
+    return {k: v for k, v in items if isinstance(v, kinds) and not isinstance(v, bool) and math.isfinite(v)}
+
+
 @dataclass
 class OneSeed:
     "One seed of a training, as far as it came."
@@ -105,10 +112,10 @@ class OneSeed:
         return diagnosis(History(self.rows, self.run.steps_per_epoch))
 
     @property
-    def scored(self) -> list[dict[str, Any]]:
+    def scored(self) -> list[dict[str, float]]:
         "A row for each scored epoch with a number, in order."
-        rows = self.scores["scores"] if self.scores else []
-        return sorted((r for r in rows if math.isfinite(r["kid"])), key=lambda r: r["epoch"])
+        rows = [numbers_of(row) for row in self.scores["scores"]] if self.scores else []
+        return sorted((r for r in rows if "kid" in r), key=lambda r: r["epoch"])
 
 
 def open_seed(
@@ -287,9 +294,8 @@ def last_scores(t: OwnTraining) -> tuple[int, dict[str, float]] | None:  # epoch
 
 def ruler(t: OwnTraining) -> dict[str, float]:  # measure -> value; empty where it was not taken
     "The scores of real training images in place of made ones."
-    protocols = [s.scores["protocol"] for s in t.seeds if s.scores]
-    found = [p["real against real"] for p in protocols if isinstance(p.get("real against real"), dict)]
-    return found[-1] if found else {}
+    found = [numbers_of(s.scores["protocol"].get("real against real")) for s in t.seeds if s.scores]
+    return next(filter(None, reversed(found)), {})
 
 
 def _still_falls(t: OwnTraining) -> str:
