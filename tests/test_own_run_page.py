@@ -293,7 +293,9 @@ def test_a_diverged_training_has_a_page_and_another_seed_is_proposed(tmp_path):
     diverge(folder / "seed-0")
     slower = next(tip for tip in tips(open_training(folder)) if "smaller steps" in tip.text)
     assert "--lr-G 0.0001 --lr-D 0.0001" in slower.command and "--out" not in slower.command
-    assert "diverged" in sentence(open_training(folder)) or "none" in sentence(open_training(folder))
+    assert "numbers grew until they were none" in sentence(open_training(folder))
+    (folder / "seed-3" / "history.npy").unlink()
+    assert [s.reading for s in open_training(folder).seeds] == ["diverged"] * 2, "diverged.json says it too"
     assert main(["show", str(folder)]) == 0
 
 
