@@ -456,7 +456,7 @@ DOMAIN_KNOWN = {1: "5fca74ce6ccbfb26"}
 FEATURES_ENTRIES = (("stages.features", "features"), ("stages.features", "network"))
 FEATURES_KNOWN = {1: "bca940174dc64143"}
 FAKES_ENTRIES = (("stages.features", "fake_features"), ("stages.features", "network"))
-FAKES_KNOWN = {1: "55aa57fae867f816"}
+FAKES_KNOWN = {1: "268ae5e8dd3dcf70"}
 
 
 def test_domain_version_names_this_code():

@@ -33,8 +33,8 @@ from ..train import COLUMNS
 
 # %% auto #0
 __all__ = ['IMAGE_METRICS', 'RECORD_METRICS', 'METRICS', 'LEAST_REALS', 'PICTURES', 'RECORD_PROTOCOL', 'check_sides',
-           'check_same_data', 'training_config', 'held_out_images', 'judging_config', 'make_scorer', 'seed_rows',
-           'verdict', 'Comparison', 'compare']
+           'check_same_data', 'training_config', 'training_images', 'held_out_images', 'judging_config', 'learnt_by',
+           'scorer_of', 'make_scorer', 'seed_rows', 'verdict', 'Comparison', 'compare']
 
 # %% ../../nbs/18_commands.compare.ipynb #8778b107
 _OF_IMAGES = {
@@ -107,7 +107,7 @@ _WHERE_NOW = (
 )
 
 
-def _training_images(cfg: TrainConfig, run: GanRun) -> ImageSet:
+def training_images(cfg: TrainConfig, run: GanRun) -> ImageSet:
     "What a run was trained on, loaded again. Raises `GannbError` when it is gone or changed since."
     try:
         trained = load_data(cfg, cfg.data_root, on_error=cfg.on_error)
@@ -127,7 +127,7 @@ def _known_images(cfg: TrainConfig | None, run: GanRun, given: str) -> ImageSet 
     places = [] if cfg is None else [cfg, cfg.having(dataset=given)]
     for place in places:
         try:
-            return _training_images(place, run)
+            return training_images(place, run)
         except GannbError:
             continue
     return None
@@ -147,7 +147,7 @@ def held_out_images(
             f"{run.folder} does not say where its images came from (no config.json beside the seeds); "
             "name the judging images with --data."
         )
-    trained = _training_images(cfg, run)
+    trained = training_images(cfg, run)
     if cfg.split in ("test", "all"):
         raise GannbError(
             f"{run.folder} was trained on split={cfg.split}, so no image of {cfg.dataset} was held out. "
@@ -200,27 +200,43 @@ def _without_copies(
     return (images.rows(np.flatnonzero(~copies)) if n_copies else images), n_copies
 
 # %% ../../nbs/18_commands.compare.ipynb #dbd29cb3
-def make_scorer(
+def learnt_by(
     run: GanRun,
+    trained: ImageSet | None,  # see `held_out_images`
+) -> np.ndarray | None:  # (N,) pixel hashes
+    "What a run was trained on: from the images where they are at hand, else as its folder remembers."
+    return trained_on(run.folder.resolve().parent) if trained is None else trained.pixel_hashes()
+
+
+def scorer_of(
+    held: ImageSet,  # images that judge, see `held_out_images`
+    learnt: np.ndarray | None,  # see `learnt_by`; None: not known
     n: int,  # fakes, and held-out images at most
-    given: str | None = None,  # see `held_out_images`
 ) -> tuple[Scorer, dict[str, Any]]:  # the scorer; its protocol with what a reader should know
-    "The scorer of a training. Raises `GannbError` when fewer than 10 unseen images are left."
-    held, trained = held_out_images(run, given)
+    "What scores a training. Raises `GannbError` when fewer than 10 unseen images are left."
     cfg = judging_config(held, n)
-    remembered = trained_on(run.folder.resolve().parent) if trained is None else trained.pixel_hashes()
-    learnt = np.empty(0, np.uint64) if remembered is None else remembered
-    _without_copies(judging_part(cfg, held), learnt)  # refused before a network is trained
+    seen = np.empty(0, np.uint64) if learnt is None else learnt
+    _without_copies(judging_part(cfg, held), seen)  # refused before a network is trained
     net, judging = judging_network(cfg, {"held-out": held})
-    fresh, n_copies = _without_copies(judging["held-out"], np.concatenate([learnt, net.seen]))
+    fresh, n_copies = _without_copies(judging["held-out"], np.concatenate([seen, net.seen]))
     check_unseen(net, fresh)
     scorer = Scorer(net, some_images(fresh, n), n)
-    known = n_copies if remembered is not None else "not known: the training images are not at hand"
+    known = n_copies if learnt is not None else "not known: the training images are not at hand"
     return scorer, scorer.protocol() | {
         "real images": held.title,
         "copies of training images taken out": known,
         "noise": "drawn by the seed of the training, the same on both sides",
     }
+
+
+def make_scorer(
+    run: GanRun,
+    n: int,  # fakes, and held-out images at most
+    given: str | None = None,  # see `held_out_images`
+) -> tuple[Scorer, dict[str, Any]]:  # see `scorer_of`
+    "The scorer of a training. Raises `GannbError` when fewer than 10 unseen images are left."
+    held, trained = held_out_images(run, given)
+    return scorer_of(held, learnt_by(run, trained), n)
 
 # %% ../../nbs/18_commands.compare.ipynb #2ec38277
 def seed_rows(

@@ -5,19 +5,20 @@
 # %% ../../nbs/18_commands.own_page.ipynb #2711f66a
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from ..base import GannbError, fmt_time
-from ..report.blocks import block, template_text, templates
+from ..report.blocks import block, table_block, template_text, templates
+from ..report.numbers import check_rows
 from ..report.page import Report
 from ..report.site import _check_offline, _toc
 from ..store import atomic_write, check_place
 
 # %% auto #0
-__all__ = ['check_own_folder', 'own_meta', 'heading', 'show_head', 'whole_page', 'write_page']
+__all__ = ['check_own_folder', 'own_meta', 'heading', 'show_head', 'one_file', 'whole_page', 'write_page', 'Blocks']
 
 # %% ../../nbs/18_commands.own_page.ipynb #e980dbeb
 def check_own_folder(
@@ -63,14 +64,14 @@ def show_head(
     report.show_block(answer)
 
 # %% ../../nbs/18_commands.own_page.ipynb #d75d4697
-def whole_page(report: Report) -> str:
-    "The blocks of a report as one file that needs no network."
-    body = "\n".join(report.blocks)
+def one_file(title: str, blocks: Sequence[str]) -> str:
+    "Blocks as one file that needs no network. Raises `GannbError` where it would fetch something."
+    body = "\n".join(blocks)
     page = (
         templates()
         .get_template("compare.j2")
         .render(
-            title=report.meta["title"],
+            title=title,
             toc=_toc(body),
             body=body,
             style=template_text("parts.css") + template_text("page.css"),
@@ -81,6 +82,11 @@ def whole_page(report: Report) -> str:
     return page
 
 
+def whole_page(report: Report) -> str:
+    "The blocks of a report as one file that needs no network."
+    return one_file(report.meta["title"], report.blocks)
+
+
 def write_page(
     report: Report,
     name: str,  # "compare.html"
@@ -88,3 +94,26 @@ def write_page(
     "Write the page of a report; files of an earlier one are removed."
     report.remove_stale()
     return atomic_write(report.folder / name, whole_page(report))
+
+# %% ../../nbs/18_commands.own_page.ipynb #blocks01
+class Blocks(list):
+    "The blocks of a page in order; figures and tables are numbered as they come."
+
+    def __init__(self, title: str):
+        super().__init__()
+        self.title, self.figures, self.tables = title, 0, 0
+
+    def heading(self, anchor: str, text: str) -> None:
+        "A heading that the table of contents leads to."
+        self.append(block("heading", anchor, text))
+
+    def figure(self, pictures: str, caption: str) -> None:  # HTML; the finding
+        "Pictures with number and caption."
+        self.figures += 1
+        self.append(block("figure", self.figures, pictures, caption))
+
+    def table(self, rows: Sequence[Mapping], columns: Mapping[str, str], caption: str) -> None:
+        "A table, each cell with the digits it needs. Raises `GannbError` for an empty cell."
+        check_rows(rows, columns)
+        self.tables += 1
+        self.append(table_block(self.tables, rows, columns, caption, "cell"))

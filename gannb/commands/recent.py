@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .. import store
 from ..base import GannbError
-from .watch import batch_size_of, words_of
+from .watch import batch_size_of, page_of_run, words_of
 from ..stages.live import look
 from ..stages.run import seed_folders
 
@@ -42,7 +42,7 @@ def _trainings(outputs: Path) -> list[Made]:
             except (GannbError, KeyError, TypeError):
                 words = "cannot be read"
             pictures = sorted((seed / "samples").glob("epoch-*.png"))
-            newest = pictures[-1] if pictures else None
+            newest = page_of_run(seed) or (pictures[-1] if pictures else None)
             found.append(Made(seed.stat().st_mtime, "training", f"{folder.name}/{seed.name}", words, newest))
     return found
 

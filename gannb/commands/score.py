@@ -5,6 +5,7 @@
 # %% ../../nbs/18_commands.score.ipynb #c8a3db5a
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -13,18 +14,19 @@ from typing import Any
 
 import torch
 
-from ..base import GannbError
-from .compare import make_scorer
+from ..base import GannbError, Missing
+from .compare import held_out_images, learnt_by, scorer_of
 from .watch import trainings_of
+from ..data import ImageSet
 from ..records import Kept, read_record
 from ..stages.judges import Scorer
 from ..stages.live import look
 from ..stages.run import GanRun, open_so_far
-from ..stages.score import score
+from ..stages.score import score, score_reals
 from ..store import write_json
 
 # %% auto #0
-__all__ = ['SCORES', 'SHOWN', 'ScoreRow', 'ScoresFile', 'scores_of', 'score_kept', 'line', 'score_run']
+__all__ = ['SCORES', 'SHOWN', 'KEPT', 'ScoreRow', 'ScoresFile', 'scores_of', 'score_kept', 'real_scores', 'line', 'score_run']
 
 # %% ../../nbs/18_commands.score.ipynb #962124eb
 SCORES = "scores.json"  # in a seed's folder
@@ -55,6 +57,9 @@ def scores_of(
         return None
 
 # %% ../../nbs/18_commands.score.ipynb #e5a4dd04
+KEPT = (*SHOWN, "kid_low", "kid_high")  # the ends of KID's interval say which differences can be seen
+
+
 def score_kept(
     run: GanRun,
     scorer: Scorer,
@@ -64,10 +69,24 @@ def score_kept(
     rows = []
     for epoch in run.kept_epochs():
         found = score(run, scorer, epoch)
-        row = {"epoch": epoch, "step": epoch * run.steps_per_epoch} | {m: found[m] for m in SHOWN}
+        row = {"epoch": epoch, "step": epoch * run.steps_per_epoch} | {m: found[m] for m in KEPT}
         rows.append(row)
         write_json(run.folder / SCORES, {"protocol": protocol, "scores": rows})
     return rows
+
+
+def real_scores(
+    trained: ImageSet | None,  # what was trained on
+    scorer: Scorer,
+) -> dict[str, float] | str:  # the measures; or why they are not known
+    "The scores of real training images in place of made ones: the ruler beside every score."
+    if trained is None:
+        return str(Missing("the training images are not at hand"))
+    try:
+        found = score_reals(trained, scorer)
+    except GannbError as e:
+        return str(Missing(str(e).rstrip(".")))
+    return {m: found[m] for m in KEPT if math.isfinite(found[m])}
 
 # %% ../../nbs/18_commands.score.ipynb #f329c5c2
 def _be_polite() -> None:
@@ -102,6 +121,12 @@ def line(
     return f"{folder.name}, epoch {row['epoch']}: {numbers}"
 
 
+def _ruler_line(real: dict[str, float] | str) -> str:
+    "The scores of real images as a line of text."
+    numbers = real if isinstance(real, str) else ", ".join(f"{m} {real[m]:.3g}" for m in SHOWN if m in real)
+    return f"real images in their place: {numbers}"
+
+
 def score_run(
     name: str,  # see `commands.watch.trainings_of`
     n: int = 500,  # fakes, and held-out images at most
@@ -112,13 +137,17 @@ def score_run(
 ) -> list[Path]:  # the files of scores
     "Score the kept generators of every seed. Raises `GannbError` where no image was held out."
     folders = trainings_of(name)
-    scorer, protocol = make_scorer(open_so_far(folders[0]), n, given)
+    run = open_so_far(folders[0])
+    held, trained = held_out_images(run, given)
+    scorer, protocol = scorer_of(held, learnt_by(run, trained), n)
     if follow:
         _be_polite()
+    protocol["real against real"] = real = real_scores(trained, scorer)
     for folder in folders:
         if follow:
             _follow(folder, scorer, protocol, say, every)
         else:
             for row in score_kept(open_so_far(folder), scorer, protocol):
                 say(line(folder, row))
+    say(_ruler_line(real))
     return [folder / SCORES for folder in folders]

@@ -11,6 +11,7 @@ import re
 import shlex
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +21,14 @@ from ..base import GannbError, fmt_bytes, fmt_time
 from ..config import TrainConfig, checked
 from .options import in_text
 from ..data import ImageSet
+from ..records import sittings
 from ..stages import gan
-from ..stages.run import GanRun
+from ..stages.run import GanRun, seed_folders
 
 # %% auto #0
-__all__ = ['TRAINED_ON', 'LOG', 'run_folder', 'config_of', 'check_folder', 'say_plan', 'fitted', 'prepare', 'trained_on',
-           'remember_images', 'train_seeds', 'next_steps', 'command_of', 'run_beside', 'start_process']
+__all__ = ['LEAST_RECORDED', 'TRAINED_ON', 'PAGE', 'LOG', 'run_folder', 'config_of', 'check_folder', 'recorded_speed',
+           'left_words', 'say_plan', 'fitted', 'prepare', 'trained_on', 'remember_images', 'train_seeds', 'next_steps',
+           'command_of', 'run_beside', 'start_process']
 
 # %% ../../nbs/18_commands.train.ipynb #b0b38515
 def run_folder(cfg: TrainConfig, data: ImageSet) -> Path:
@@ -84,9 +87,55 @@ def check_folder(folder: Path, cfg: TrainConfig, data: ImageSet) -> None:
     for seed in sorted({*cfg.seeds, *(int(m[1]) for m in names if m)}):
         gan.check_same_run(folder / f"seed-{seed}", gan.gan_fields(cfg, data, seed))
 
+# %% ../../nbs/18_commands.train.ipynb #planleft
+def _steps_done(home: Path, epochs: int, per_epoch: int) -> int:
+    "Steps of a training that are kept: all of a finished or diverged one, else those of its last checkpoint."
+    steps = epochs * per_epoch
+    if gan.is_done(home, epochs, per_epoch):
+        return steps
+    places = (home, home.with_name(f"{home.name}-to{epochs}"))  # apart, where the home went further
+    kept = [
+        p.name.removeprefix("step-")
+        for place in places
+        for p in store.list_checkpoints(place / "checkpoints")
+    ]
+    return max((n for name in kept if name.isdigit() and (n := int(name)) <= steps), default=0)
+
+
+LEAST_RECORDED = 20  # steps; fewer say little about a speed
+
+
+def recorded_speed(folder: Path) -> float | None:  # seconds a step
+    "How fast the trainings of a run folder went so far; None where nothing tells."
+    wall, steps = 0.0, 0
+    for place in seed_folders(folder):
+        with suppress(GannbError):  # a damaged record of times decides nothing
+            parts = sittings(place)
+            wall += sum(part["wall_s"] for part in parts)
+            steps += sum(part.get("to_step", 0) - part.get("from_step", 0) for part in parts)
+    return wall / steps if steps >= LEAST_RECORDED and wall > 0 else None
+
+
+def left_words(cfg: TrainConfig, data: ImageSet, folder: Path, measured: float) -> tuple[str, int]:
+    "What is left of a training that was begun, and its time, in a sentence; how many seeds have steps left."
+    per_epoch = data.n_batches(cfg.batch_size, cfg.drop_last)
+    steps, n = cfg.epochs * per_epoch, len(cfg.seeds)
+    done = [_steps_done(folder / f"seed-{seed}", cfg.epochs, per_epoch) for seed in cfg.seeds]
+    left, open_ends = steps * n - sum(done), sum(k < steps for k in done)
+    if not left:
+        return "All of it is trained already.", 0
+    if not any(done):
+        return "", open_ends
+    recorded = recorded_speed(folder)
+    how = "here and now" if recorded is None else "so far"
+    rate = cfg.batch_size / (recorded or measured)
+    time = fmt_time(left * (recorded or measured))
+    words = f"{sum(done):,} of {steps * n:,} steps are done; {left:,} are left, about {time}"
+    return f"{words} at {rate:,.0f} images/s, the speed {how}.", open_ends
+
 # %% ../../nbs/18_commands.train.ipynb #a3a3339c
-def say_plan(cfg: TrainConfig, data: ImageSet, folder: Path) -> int:  # bytes of disk
-    "Say what a training will do and what it costs."
+def say_plan(cfg: TrainConfig, data: ImageSet, folder: Path) -> int:  # bytes of disk for what is left
+    "Say what a training will do and what it costs; of one that was begun, what is left."
     seconds, disk = gan.estimate(cfg, data)
     steps, n = cfg.epochs * data.n_batches(cfg.batch_size, cfg.drop_last), len(cfg.seeds)
     print(
@@ -94,9 +143,10 @@ def say_plan(cfg: TrainConfig, data: ImageSet, folder: Path) -> int:  # bytes of
         f"{fmt_time(seconds * steps * n)} and {fmt_bytes(disk * n)} of disk, in {folder}",
         flush=True,
     )
-    for note in data.notes:
-        print(f"note: {note}")
-    return disk * n
+    words, unfinished = left_words(cfg, data, folder, seconds)
+    for line in filter(None, [words, *(f"note: {note}" for note in data.notes)]):
+        print(line)
+    return disk * unfinished
 
 # %% ../../nbs/18_commands.train.ipynb #d908c795
 def _begun_with_all(cfg: TrainConfig, out: str | Path | None) -> bool:
@@ -179,14 +229,20 @@ def train_seeds(
     ]
 
 # %% ../../nbs/18_commands.train.ipynb #c4b92cc9
+PAGE = "page.html"  # in the run folder: see `commands.run_page`
+
+
 def next_steps(
     runs: list[GanRun],
     folder: Path,  # the run folder
     longer: str,  # the command that goes on
+    page: Path | None = None,  # where one was made
 ) -> list[str]:
-    "Where the pictures are, and what can be done with a training, as lines to copy."
+    "Where the page and the pictures are, and what can be done with a training, as lines to copy."
     place, good = shlex.quote(str(folder)), [run for run in runs if run.diverged is None]
     lines = [f"Run folder: {folder}"]
+    if page is not None:
+        lines.append(f"Page (pictures over time, curves, what to try next): {page}")
     if good:
         name = repr(str(good[0].folder))
         lines += [

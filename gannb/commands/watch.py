@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..base import GannbError, fmt_time
+from .train import PAGE
 from ..records import run_record
 from ..stages.live import Seen, ask, look
 from ..stages.run import find_folder, seed_folders
 
 # %% auto #0
-__all__ = ['trainings_of', 'seconds_left', 'words_of', 'batch_size_of', 'watch', 'ask_run']
+__all__ = ['trainings_of', 'seconds_left', 'words_of', 'batch_size_of', 'page_of_run', 'watch', 'ask_run']
 
 # %% ../../nbs/18_commands.watch.ipynb #c10f659d
 def trainings_of(
@@ -72,18 +73,27 @@ def batch_size_of(
     return run_record(folder)["fields"]["batch_size"]
 
 
+def page_of_run(folder: Path) -> Path | None:
+    "The page of the run folder that a seed's folder lies in, where one was made."
+    page = folder.parent / PAGE
+    return page if page.is_file() else None
+
+
 def watch(
     name: str,  # see `trainings_of`
     follow: bool = False,  # go on until nobody trains
     every: float = 5.0,  # seconds between two looks
 ) -> Iterator[str]:
-    "Lines about every training that a name stands for."
+    "Lines about every training that a name stands for; when nobody trains, where its page is."
     while True:
         folders = trainings_of(name)
         seen = {folder: look(folder) for folder in folders}
         for folder, one in seen.items():
             yield f"{folder.name}: {words_of(one, batch_size_of(folder))}"
-        if not follow or not any(one.alive for one in seen.values()):
+        alive = any(one.alive for one in seen.values())
+        if not alive and (page := page_of_run(folders[0])):
+            yield f"Page: {page}"
+        if not follow or not alive:
             return
         time.sleep(every)
 

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import html
+import os
 import subprocess
 import sys
 import threading
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import ipywidgets as W
 import numpy as np
@@ -19,6 +21,7 @@ from PIL import Image
 from ..base import GannbError, fmt_time
 from ..commands.score import scores_of
 from ..commands.session import Session, score_beside, wait_for
+from ..commands.train import PAGE
 from ..commands.watch import batch_size_of, seconds_left
 from ..plot import COLORS, tile, untile
 from ..stages.live import Seen, look, record
@@ -28,8 +31,9 @@ from .charts import Line, chart, moving_mean
 from .still import Panel, png_bytes
 
 # %% auto #0
-__all__ = ['BADGES', 'SHOWN', 'GRID', 'COLUMNS_SHOWN', 'LOOK_EVERY', 'heading', 'progress_words', 'Status', 'record_chart',
-           'score_chart', 'Curves', 'picture_epochs', 'epoch_picture', 'Pictures', 'Buttons', 'TrainingDashboard']
+__all__ = ['BADGES', 'SHOWN', 'GRID', 'COLUMNS_SHOWN', 'LOOK_EVERY', 'heading', 'progress_words', 'page_link', 'Status',
+           'record_chart', 'score_chart', 'Curves', 'picture_epochs', 'epoch_picture', 'Pictures', 'Buttons',
+           'TrainingDashboard']
 
 # %% ../../nbs/19_widgets.dashboard.ipynb #c1326940
 BADGES = {  # state -> color, word
@@ -76,6 +80,15 @@ def progress_words(
     return words if left is None else f"{words}, about {fmt_time(left)} left"
 
 # %% ../../nbs/19_widgets.dashboard.ipynb #f273290e
+def page_link(folder: Path) -> str:  # HTML
+    "A link to the page of a run folder; empty where none was made."
+    page = folder / PAGE
+    if not page.is_file():
+        return ""
+    link = quote(os.path.relpath(page, Path.cwd()).replace(os.sep, "/"))
+    return f' &nbsp; <a href="{link}" target="_blank">the page of this training</a>'
+
+
 class Status(W.VBox):
     "Name, state, heartbeat, bar, and words."
 
@@ -84,10 +97,10 @@ class Status(W.VBox):
         self.bar = W.FloatProgress(min=0, max=1, layout=W.Layout(width="300px"))
         super().__init__([self.head, W.HBox([self.bar, self.words])])
 
-    def show(self, title: str, state: str, seen: Seen, batch_size: int, message: str) -> None:
+    def show(self, title: str, state: str, seen: Seen, batch_size: int, message: str, link: str = "") -> None:
         self.head.value = heading(title, state, seen.age, message)
         self.bar.value = seen.step / seen.steps if seen.steps else 0.0
-        self.words.value = f"&nbsp; {html.escape(progress_words(seen, batch_size))}"
+        self.words.value = f"&nbsp; {html.escape(progress_words(seen, batch_size))}{link}"
 
 # %% ../../nbs/19_widgets.dashboard.ipynb #010b9777
 SHOWN = {  # column of the record -> name on the chart, color
@@ -284,7 +297,8 @@ class TrainingDashboard(Panel):
             ended_early = state in ("failed", "lost", "stopped", "diverged")
             message = self.session.last_words(seen) if ended_early else ""
             title = f"{self.session.title}, {place.name}"
-            self.status.show(title, state, seen, self._batch_size(), message)
+            link = "" if alive else page_link(self.session.folder)
+            self.status.show(title, state, seen, self._batch_size(), message, link)
             self.buttons.allow(state, self.session.cfg is not None)
             self.pictures.show(place)
             self.curves.show(self._rows(place, seen), scores_of(place))
