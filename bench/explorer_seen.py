@@ -2,9 +2,9 @@
 
     python bench/explorer_seen.py
 
-A 64 x 64 DCGAN of default widths. Single moves, with rest between them; then quick drags, from the last move to
-the last picture: what waits there is work for moves that nobody looks at any more. Bar: 150 ms. Needs Chromium
-and playwright, as `make test-browser` does; without them it says so."""
+A 64 x 64 DCGAN of default widths. Single moves, with rest between them; then quick drags, from the last move
+to the last picture: what waits there is work for moves that nobody looks at any more. Bar: 150 ms. Needs
+Chromium and playwright, as `make test-browser` does; without them it says so."""
 
 import statistics
 import sys

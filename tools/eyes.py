@@ -2,8 +2,8 @@
 
     python tools/eyes.py [--port=8866] [--Voila.ip=0.0.0.0]
 
-Nothing leaves the machine: voila's own page asks for an icon font on the internet, the one in tools/voila does
-not. GANNB_EYE_TEST=PAPER/CLAIM asks about a claim of a report that has run here."""
+Nothing leaves the machine: voila's own page asks for an icon font on the internet, the one in tools/voila
+does not. GANNB_EYE_TEST=PAPER/CLAIM asks about a claim of a report that has run here."""
 
 import os
 import subprocess

@@ -20,7 +20,7 @@ NAME = "eye_test.ipynb"
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    "Where outputs and stored trainings lie: the same for the page and for this test, which knows the answers."
+    "Where outputs and trainings lie: the same for the page and for this test, which knows the answers."
     for name in ("OUTPUTS", "STORE", "CACHE"):
         monkeypatch.setenv(f"GANNB_{name}", str(tmp_path / "place" / name.lower()))
     monkeypatch.delenv("GANNB_EYE_TEST", raising=False)
@@ -121,6 +121,7 @@ def test_a_person_answers_in_jupyterlab_leaves_and_goes_on(lab, watched, place):
     shutil.copy(ROOT / "nbs" / "tutorials" / NAME, lab.folder / NAME)
     nb = Notebook(lab, watched(), NAME)
     nb.run_all()
+    nb.watched.shot("eyes-debug")
     rater = Rater(nb.watched, digits_series())
     rater.begin()
     rater.answer(1, 12)
