@@ -19,9 +19,9 @@ TITLE = """[gannb](../README.md) / docs
 # Benchmarks
 
 Each ratio is of one run: what is compared took turns on the same machine. Other machines differ, and a busy
-one (load: how many processes wanted its cores) is less sure. `python tools/ratios.py` measures again and writes
-this page. [Speed](speed.md) has what was measured once, and a GPU."""
-HEAD = ["| in one run | ratio | measured |", "| --- | --- | --- |"]
+one (load: how many processes wanted its cores) is less sure. `python tools/ratios.py` measures again and
+writes this page. [Speed](speed.md) has what was measured once, and a GPU."""
+HEAD = ["| compared in one run | times as fast | measured |", "| --- | --- | --- |"]
 
 
 class Ratio(NamedTuple):
@@ -36,33 +36,33 @@ class Ratio(NamedTuple):
 RATIOS = (
     Ratio(
         "training",
-        "training at 64 x 64, batch 128, against a tutorial-style loop",
+        "training (64 x 64, batch 128) against a tutorial's loop",
         r"over the tutorial loop: ([\d.]+) \(median of (\d+) interleaved pairs; ([\d.]+) to ([\d.]+)\)",
-        "{0} times the images per second ({2} to {3} in {1} pairs)",
+        "{0} ({2} to {3} in {1} pairs)",
     ),
     Ratio(
         "data_speed",
-        "batches from the cache, against `ImageFolder` and `DataLoader` with 2 workers",
+        "batches against `ImageFolder` and `DataLoader`, 2 workers",
         r"batches from the cache: ([\d.]+) times",
-        "{} times as fast",
+        "{0}",
     ),
     Ratio(
         "metrics",
-        "the matrix step of FID at 2,048 features, against `scipy.linalg.sqrtm`",
+        "FID's matrix step against `scipy.linalg.sqrtm`",
         r"at 2,048 features: ([\d.]+) times faster",
-        "{} times as fast",
+        "{0}",
     ),
     Ratio(
         "probes",
-        "six probes on 1,000 vectors, kernel and span computed once, against scikit-learn's machines",
+        "six probes against scikit-learn's machines",
         r"six fits on .*?, ([\d.]+) times faster",
-        "{0} times as fast",
+        "{0}",
     ),
     Ratio(
         "training",
-        "a whole run (batches, records, samples, checkpoint), against its bare network steps",
+        "a whole run against its bare network steps",
         r"a whole run over its bare steps [^:]*: ([\d.]+)",
-        "{} times the seconds",
+        "takes {0} times as long",
     ),
 )
 
@@ -109,7 +109,11 @@ def short_table() -> str:
     days = sorted({measured.partition(",")[0] for _, _, measured in rows})
     cores = sorted({re.search(r"\d+ cores", measured)[0] for _, _, measured in rows})
     told = f"On {' and '.join(cores)}, {' and '.join(days)}; [more](docs/benchmarks.md)."
-    table = ["| in one run | ratio |", "| --- | --- |", *(f"| {what} | {ratio} |" for what, ratio, _ in rows)]
+    table = [
+        "| compared in one run | times as fast |",
+        "| --- | --- |",
+        *(f"| {what} | {ratio} |" for what, ratio, _ in rows),
+    ]
     return "\n".join([*table, "", told])
 
 
