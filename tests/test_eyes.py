@@ -292,7 +292,7 @@ def test_a_claim_without_its_trainings_says_what_to_do():
 
 @pytest.fixture
 def made(monkeypatch, tmp_path):
-    "A function that asks for the series of a claim; it counts how often pictures were made, by what was said."
+    "A function that asks for the series of a claim, and counts what it said: nothing, where none was made."
     home, said = tmp_path / "training", []
     home.mkdir()
     monkeypatch.setenv("GANNB_CACHE", str(tmp_path / "cache"))

@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 SILENT = ("script", "style", "svg", "nav", "button")  # what they hold is not read
+ASIDE = {"headerlink", "source"}  # classes: links beside the text
 CALL = '<script src="_static/excerpts.js"></script>\n'
 
 
@@ -22,13 +23,16 @@ class Article(HTMLParser):
         given = dict(attrs)
         if self.silent:
             self.nested += tag == self.silent
-        elif tag in SILENT or "headerlink" in (given.get("class") or "").split():
+        elif tag in SILENT or ASIDE & set((given.get("class") or "").split()):
             self.silent, self.nested = tag, 1
         elif tag == "article":
             self.inside = True
             self.parts.append(("", []))
-        elif self.inside and tag in ("section", "dt", "span") and given.get("id"):
-            self.parts.append((given["id"], []))
+        elif self.inside and tag in ("section", "dt", "span") and (place := given.get("id")):
+            self.parts.append((place, []))
+            if tag == "dt" and "sig" in (given.get("class") or "").split():  # its name says enough
+                self.parts[-1][1].append(f"{place.rpartition('.')[2]}: ")
+                self.silent, self.nested = tag, 1
 
     def handle_endtag(self, tag: str) -> None:
         if self.silent:
