@@ -108,7 +108,8 @@ def short_table() -> str:
     rows = [row.strip("| ").split(" | ") for row in list(rows_there().values())[:SHORT]]
     days = sorted({measured.partition(",")[0] for _, _, measured in rows})
     cores = sorted({re.search(r"\d+ cores", measured)[0] for _, _, measured in rows})
-    told = f"On {' and '.join(cores)}, {' and '.join(days)}; [more](docs/benchmarks.md)."
+    busy = ", partly beside other work" if any("load" in measured for _, _, measured in rows) else ""
+    told = f"On {' and '.join(cores)}{busy}, {' and '.join(days)}; [more](docs/benchmarks.md)."
     table = [
         "| compared in one run | times as fast |",
         "| --- | --- |",

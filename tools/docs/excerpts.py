@@ -6,6 +6,7 @@ from pathlib import Path
 
 SILENT = ("script", "style", "svg", "nav", "button")  # what they hold is not read
 ASIDE = {"headerlink", "source"}  # classes: links beside the text
+APART = ("br", "dd", "div", "li", "p", "td", "th")  # what comes after is another word
 CALL = '<script src="_static/excerpts.js"></script>\n'
 
 
@@ -33,6 +34,8 @@ class Article(HTMLParser):
             if tag == "dt" and "sig" in (given.get("class") or "").split():  # its name says enough
                 self.parts[-1][1].append(f"{place.rpartition('.')[2]}: ")
                 self.silent, self.nested = tag, 1
+        elif self.inside and tag in APART:
+            self.parts[-1][1].append(" ")
 
     def handle_endtag(self, tag: str) -> None:
         if self.silent:
