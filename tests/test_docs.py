@@ -19,6 +19,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tools" / "docs"), str(ROOT / "tools")]
 
+import excerpts as site_excerpts  # noqa: E402
 import links as site_links  # noqa: E402
 import notebooks as site_notebooks  # noqa: E402
 import reference as site_reference  # noqa: E402
@@ -334,3 +335,24 @@ def test_a_report_lies_on_the_site_and_leads_back(docs_site, read, paper):
     assert "../../../reports/index.html" in read(f"outputs/reference/{paper}/report.html").links
     committed = (ROOT / "outputs" / "reference" / paper / "report.html").read_text(encoding="utf-8")
     assert "reports/index.html" not in committed, "the build wrote into the repository"
+
+
+# ---- excerpts of the search
+
+
+def test_the_words_of_a_page_are_its_articles_without_signatures_and_links_aside():
+    page = """<nav>no</nav><article><h1>A<a class="headerlink" href="#a">no</a></h1><p>one<br>two</p>
+    <dl><dt class="sig" id="m.f">f(<em>x: int</em>)</dt>
+    <dd><a class="source" href="x">no</a>Does &lt;b&gt;.</dd></dl>
+    <section id="b"><h2>B</h2><script>no()</script><p>three</p></section></article><p>no</p>"""
+    assert site_excerpts.parts_of(page) == [("", "A one two"), ("m.f", "f: Does <b>."), ("b", "B three")]
+
+
+def test_every_page_that_the_search_can_find_has_its_words(docs_site):
+    index = json.loads((docs_site / "searchindex.js").read_text("utf-8").partition("(")[2].rpartition(")")[0])
+    texts = {name: docs_site / "_static" / "text" / f"{name}.js" for name in index["docnames"]}
+    assert len(texts) > 100 and not [name for name, path in texts.items() if not path.is_file()]
+    for name, path in texts.items():
+        told = path.read_text("utf-8")
+        called, parts = json.loads(f"[{told.removeprefix('gannbText(').rstrip().removesuffix(');')}]")
+        assert called == name and parts and not MACHINE.search(told), name

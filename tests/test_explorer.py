@@ -1,5 +1,6 @@
 "The latent explorer without a browser: what its controls do to the pictures, and what it refuses."
 
+import asyncio
 import io
 import shutil
 from pathlib import Path
@@ -159,6 +160,61 @@ def test_a_slider_moves_the_picture_and_reset_restores_it_to_the_byte(name):
     explorer.sliders.back.click()
     assert [(w.sheet if w is explorer.grid else w.value) for w in images] == shown
     assert all(s.value == 0 for s in explorer.sliders.sliders)
+
+
+def drag(explorer, values) -> dict[str, int]:
+    "Moves as a browser sends them, each a moment after the other; how often each picture was made meanwhile."
+
+    async def moved():
+        for value in values:
+            explorer.sliders.sliders[0].value = value
+            await asyncio.sleep(0.01)
+        during = dict(made)
+        await asyncio.sleep(1.5)
+        return during
+
+    made = {"large": 0, "grid": 0, "path": 0}
+    for name, widget, trait in (
+        ("large", explorer.large, "value"),
+        ("grid", explorer.grid, "sheet"),
+        ("path", explorer.path.image, "value"),
+    ):
+        widget.observe(lambda _change, name=name: made.update({name: made[name] + 1}), trait)
+    during = asyncio.run(moved())
+    made["during"] = during
+    return made
+
+
+def test_while_a_slider_is_dragged_the_newest_move_wins():
+    explorer, alone = LatentExplorer("celeba"), LatentExplorer("celeba")
+    made = drag(explorer, [0.5, 1.0, 1.5, 2.0, 2.5])
+    assert made["during"] == {"large": 5, "grid": 0, "path": 0}, "A follows each move, the rest waits"
+    assert made["grid"] == made["path"] == 1, "pictures of moves in between were made"
+    alone.sliders.sliders[0].value = 2.5
+    assert explorer.grid.sheet == alone.grid.sheet and explorer.path.image.value == alone.path.image.value
+    assert explorer.large.value == alone.large.value
+
+
+def test_what_is_asked_for_during_a_drag_is_up_to_date():
+    async def moved():
+        explorer.sliders.sliders[0].value = 2.0
+        before = explorer.grid.sheet
+        pictures, sheet = explorer.pictures, explorer.grid.sheet
+        await asyncio.sleep(0.3)
+        return before, pictures, sheet
+
+    explorer = LatentExplorer("celeba")
+    first = explorer.grid.sheet
+    before, pictures, sheet = asyncio.run(moved())
+    assert before == first != sheet == explorer.grid.sheet
+    assert np.array_equal(png(sheet)[:32, :32], pictures[0])
+
+
+def test_an_explorer_is_whole_from_the_beginning_in_a_notebook_too():
+    async def made():
+        return LatentExplorer("mnist", n=4).grid.sheet
+
+    assert asyncio.run(made()) == LatentExplorer("mnist", n=4).grid.sheet
 
 
 def test_a_slider_pushes_by_standard_deviations_along_its_direction():
@@ -409,7 +465,8 @@ def test_a_saved_notebook_keeps_the_grid_and_a_sentence():
     explorer = LatentExplorer("mnist")
     bundle = explorer._repr_mimebundle_()
     assert "mnist-32px-w24" in bundle["text/plain"] and "text/html" not in bundle
-    picture = png(base64.b64decode(bundle["image/png"]))
+    stored = Image.open(io.BytesIO(base64.b64decode(bundle["image/png"])))
+    picture = np.asarray(stored.convert("RGB"))  # grey pictures are stored as grey
     still, _ = explorer.still()
     assert np.array_equal(picture[: len(still), : still.shape[1]], still)
 

@@ -33,6 +33,7 @@ from gannb.ledger.people import (
 from gannb.ledger.judge import judge
 from gannb.ledger.claims import load_claims
 from gannb.widgets import eyes
+from gannb.widgets import series as rooms
 from gannb.widgets.eyes import EyeTest, eye_test, keys_of, page_test, result_words
 from gannb.widgets.series import PAIRS, SINGLE, Pool, Sitting, make_series, series_of_claim
 
@@ -287,6 +288,70 @@ def test_what_a_page_asks_about_is_checked(monkeypatch):
 def test_a_claim_without_its_trainings_says_what_to_do():
     with pytest.raises(GannbError, match="is not trained yet: run the report first"):
         series_of_claim("dataset_study", "emnist-realistic")
+
+
+@pytest.fixture
+def made(monkeypatch, tmp_path):
+    "A function that asks for the series of a claim, and counts what it said: nothing, where none was made."
+    home, said = tmp_path / "training", []
+    home.mkdir()
+    monkeypatch.setenv("GANNB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(rooms, "_arms", lambda *args: ([], [0]))
+    monkeypatch.setattr(rooms, "_pool_of", lambda *args: (POOL, [home]))
+
+    def ask(claim="bananas-look-best", **how):
+        said.clear()
+        return series_of_claim("fruits", claim, say=said.append, **how), len(said)
+
+    ask.home, ask.cache = home, tmp_path / "cache" / "eyes"
+    return ask
+
+
+def test_the_series_of_a_claim_is_made_once(made):
+    (first, one), (again, none) = made(), made()
+    assert (one, none) == (1, 0), "its pictures were made again"
+    assert again.items == first.items and again.hash == first.hash and again.choices == first.choices
+    assert again.ask == first.ask and (again.paper, again.claim) == ("fruits", "bananas-look-best")
+    assert again.asked == first.asked != "" and again.setting == "desk"
+    assert list(again.pictures) == list(first.pictures)
+    assert all(np.array_equal(again.pictures[n], p) for n, p in first.pictures.items())
+    assert file_name(taken(again, lambda i: i.right)).startswith("bananas-look-best-")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda ask, patch: ask.home.rmdir(),
+        lambda ask, patch: next(ask.cache.iterdir()).write_bytes(b"PK\x03\x04 torn"),
+        lambda ask, patch: next(ask.cache.iterdir()).write_bytes(b""),
+        lambda ask, patch: patch.setattr(rooms, "_code_hash", lambda paper: "changed"),
+        lambda ask, patch: patch.setenv("GANNB_DATA", "/elsewhere"),
+        lambda ask, patch: patch.setenv("GANNB_STORE", "/elsewhere"),
+    ],
+    ids=["training gone", "torn", "empty", "code", "data", "store"],
+)
+def test_a_series_is_made_anew_when_what_it_hangs_on_changes(made, monkeypatch, change):
+    first, _ = made()
+    change(made, monkeypatch)
+    again, said = made()
+    assert again.hash == first.hash and said == 1
+
+
+def test_each_seed_and_setting_has_a_series_of_its_own(made):
+    made()
+    assert made(seed=1)[1] == made(setting="quick")[1] == 1
+    assert made(seed=1)[1] == made()[1] == 0
+
+
+def test_another_picture_in_the_file_of_a_series_is_noticed(made):
+    made()
+    (path,) = made.cache.iterdir()
+    with np.load(path) as box:
+        arrays = dict(box)
+    arrays["picture-0"] = 255 - arrays["picture-0"]
+    with path.open("wb") as f:
+        np.savez_compressed(f, **arrays)
+    assert made()[1] == 1
 
 
 # ---- a class

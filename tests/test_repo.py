@@ -244,6 +244,22 @@ def test_readme_shows_the_pictures_of_the_reference_results():
     assert all(len(alt) > 20 for alt, _ in pictures), "a picture needs alternative text"
 
 
+def test_the_benchmark_page_is_the_one_that_its_command_writes():
+    spec = importlib.util.spec_from_file_location("ratios", ROOT / "tools" / "ratios.py")
+    ratios = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(ratios)
+    rows = ratios.rows_there()
+    assert len(rows) == len(ratios.RATIOS) and ratios.PAGE.read_text(encoding="utf-8") == ratios.page(rows)
+    assert all(re.search(r"\| 20\d\d-\d\d-\d\d, \d+ cores[^|]*\|$", row) for row in rows.values())
+    printed = "batches from the cache: 45.2 times ImageFolder + DataLoader (bar 20)\n"
+    ratio = next(r for r in ratios.RATIOS if r.bench == "data_speed")
+    assert ratios.row(ratio, printed, "today") == f"| {ratio.what} | 45.2 | today |"
+    with pytest.raises(SystemExit, match="printed nothing"):
+        ratios.row(ratio, "", "today")
+    names = {r.bench for r in ratios.RATIOS}
+    assert all((ROOT / "bench" / f"{name}.py").is_file() for name in names)
+
+
 # ---- commands that a page names
 
 COMMAND = re.compile(r"(?:\.venv[/\\](?:bin|Scripts)[/\\])?(gannb [a-z].*)")

@@ -83,8 +83,9 @@ def clean() -> int:
 
 def readme_text() -> str:
     """README.md as nbs/index.ipynb says it, without comments; `{{telling}}`, `{{headline:PAPER}}` and the
-    like are filled in from the reference results (see summary.py). Its links start at nbs/ (`../LICENSE`),
-    those of README.md at the root."""
+    like are filled in from the reference results (see summary.py), `{{ratios}}` from docs/benchmarks.md. Its
+    links start at nbs/ (`../LICENSE`), those of README.md at the root."""
+    from ratios import short_table
     from summary import WORDS, telling_table
 
     cells = json.loads((ROOT / "nbs" / "index.ipynb").read_text(encoding="utf-8"))["cells"]
@@ -94,7 +95,7 @@ def readme_text() -> str:
         )
     cells = [re.sub(r"<!--.*?-->", "", "".join(cell["source"]), flags=re.DOTALL).strip() for cell in cells]
     text = "\n\n".join(cell for cell in cells if cell).replace("](../", "](")
-    text = text.replace("{{telling}}", telling_table())
+    text = text.replace("{{telling}}", telling_table()).replace("{{ratios}}", short_table())
     return re.sub(r"\{\{(\w+):(\w+)\}\}", lambda m: WORDS[m[1]](m[2]), text) + "\n"
 
 

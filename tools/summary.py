@@ -158,7 +158,7 @@ def verdict_counts(paper: str) -> str:
 
 def forest_picture(paper: str) -> str:
     n = len(record(paper, "claims"))
-    return f"![Forest of {n} claims with their intervals.](outputs/reference/{paper}/{FOREST})"
+    return f"![{n} claims with their intervals.](outputs/reference/{paper}/{FOREST})"
 
 
 def hero_picture(paper: str) -> str:

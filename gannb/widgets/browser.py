@@ -19,8 +19,8 @@ from ..data import ImageSet, _file_names, _label_names, find_copies
 from .still import Panel, png_bytes
 
 # %% auto #0
-__all__ = ['TILE', 'GAP', 'LETTERS', 'BAR', 'HEAD', 'COLUMNS', 'ROWS', 'GROUPS', 'WARNS', 'TABS', 'Shelf', 'sheet_of', 'bars',
-           'unreadable_table', 'copies_words', 'Pages', 'Samples', 'Copies', 'DataBrowser']
+__all__ = ['TILE', 'GAP', 'LETTERS', 'BAR', 'HEAD', 'COLUMNS', 'ROWS', 'GROUPS', 'WARNS', 'TWIN', 'TABS', 'Shelf', 'sheet_of',
+           'bars', 'unreadable_table', 'copies_words', 'Pages', 'Samples', 'Copies', 'DataBrowser']
 
 # %% ../../nbs/19_widgets.browser.ipynb #823d22ff
 class Shelf:
@@ -241,6 +241,9 @@ class Samples(Pages):
         return picture, f"{first:,} to {first + len(shown) - 1:,} of {len(rows):,}", pages
 
 # %% ../../nbs/19_widgets.browser.ipynb #e668cdac
+TWIN = 150  # pixels of a picture that stands beside its copy
+
+
 class Copies(Pages):
     "Groups of equal images, one a line; contradictory labels come first."
 
@@ -250,20 +253,21 @@ class Copies(Pages):
         self.turn()
 
     def _words(self, row: int) -> str:
-        "Label, part and file of an image."
+        "Label and part of an image, and as much of its file's name as fits: labels are what is compared."
         label, part = self.shelf.labels[row], str(self.shelf.parts[row])
         where = part if len(self.shelf.sets) > 1 else ""
-        return " · ".join(filter(None, (label, where, Path(self.shelf.files[row]).name)))
+        head = "".join(f"{words} · " for words in (label, where) if words)
+        return head + _cut(Path(self.shelf.files[row]).name, TWIN + GAP - 7 * len(head))
 
     def _group(self, rows: Sequence[int], ink: str) -> np.ndarray:
         images, words = [self.shelf.image(i) for i in rows], [self._words(i) for i in rows]
-        return sheet_of(images, words, 4, 150, ink)
+        return sheet_of(images, words, 4, TWIN, ink)
 
     def look(self) -> tuple[np.ndarray, str, int]:
         shown = self.groups[self.page * GROUPS : (self.page + 1) * GROUPS]
         pages = max(1, -(-len(self.groups) // GROUPS))
         sheets = [self._group(g["rows"][:4], WARNS if g["labels_differ"] else "#222222") for g in shown]
-        blank = np.full((20, 4 * (150 + GAP), 3), 255, np.uint8)
+        blank = np.full((20, 4 * (TWIN + GAP), 3), 255, np.uint8)
         return np.concatenate(sheets or [blank]), copies_words(self.groups), pages
 
 # %% ../../nbs/19_widgets.browser.ipynb #cd658f29

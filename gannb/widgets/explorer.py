@@ -5,9 +5,10 @@
 # %% ../../nbs/19_widgets.explorer.ipynb #f2952c49
 from __future__ import annotations
 
+import asyncio
 import html
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,9 +33,9 @@ from .still import Panel, png_bytes
 
 # %% auto #0
 __all__ = ['DIRECTIONS', 'PUSH', 'SPREAD', 'WIDE', 'LABELS', 'DRAWN', 'NOTHING', 'STRIP', 'CELL', 'TIGHT', 'MOST_NUMBERS',
-           'SHOWN', 'MOST_SAMPLES', 'MOST_SEED', 'GRID', 'LARGE', 'HINT', 'Subject', 'explored', 'pictures_of',
-           'enlarged', 'ClickGrid', 'Sliders', 'Classes', 'show_strip', 'path_between', 'save_animation', 'PathStrip',
-           'check_data', 'Found', 'Neighbours', 'NearestStrip', 'LatentExplorer']
+           'SHOWN', 'REST', 'BETWEEN', 'MOST_SAMPLES', 'MOST_SEED', 'GRID', 'LARGE', 'HINT', 'Subject', 'explored',
+           'pictures_of', 'enlarged', 'ClickGrid', 'Sliders', 'Classes', 'show_strip', 'path_between', 'save_animation',
+           'PathStrip', 'check_data', 'Found', 'Neighbours', 'NearestStrip', 'Later', 'LatentExplorer']
 
 # %% ../../nbs/19_widgets.explorer.ipynb #38988bf6
 @dataclass(frozen=True)
@@ -469,6 +470,51 @@ class NearestStrip(ipywidgets.VBox):
         show_strip(self.image, self.neighbours.data.take(found.rows))
         self.said.value = f"{TIGHT}{html.escape(_near_words(found))}</div>"
 
+# %% ../../nbs/19_widgets.explorer.ipynb #0a7e9d12
+REST, BETWEEN = 0.15, 0.005  # seconds: until the hand is said to rest, and between two steps
+
+
+class Later:
+    "Work in steps that waits until the hand rests; the next move drops what is left of it."
+
+    def __init__(self):
+        self.steps: Iterator[None] = iter(())
+        self.call: asyncio.TimerHandle | None = None
+        self.at_work = False
+
+    def begin(self, steps: Iterator[None]) -> None:
+        "These steps in the place of those that are left. Where no loop runs, nobody moves: all at once."
+        self._cancel()
+        self.steps = steps
+        try:
+            self.call = asyncio.get_running_loop().call_later(REST, self._one)
+        except RuntimeError:
+            self.finish()
+
+    def _one(self) -> None:
+        "One step, then room for a message."
+        if self._next():
+            self.call = asyncio.get_running_loop().call_later(BETWEEN, self._one)
+
+    def _next(self) -> bool:
+        "Do a step; False: there was none."
+        self.at_work = True
+        try:
+            return next(self.steps, self) is not self
+        finally:
+            self.at_work = False
+
+    def finish(self) -> None:
+        "Everything that is left, now. A step that asks for this goes on by itself."
+        self._cancel()
+        while not self.at_work and self._next():
+            pass
+
+    def _cancel(self) -> None:
+        if self.call is not None:
+            self.call.cancel()
+            self.call = None
+
 # %% ../../nbs/19_widgets.explorer.ipynb #ec2490ac
 MOST_SAMPLES, MOST_SEED = 64, 2**31 - 1
 GRID, LARGE = 264, 256  # pixels on the screen: of the grid's width, of A
@@ -510,7 +556,9 @@ class LatentExplorer(Panel):
         names = self.subject.classes
         self.classes = Classes(names, self.refresh) if names else None
         self.path = PathStrip(self._show_path, self._save)
+        self.later = Later()
         self.refresh()
+        self.later.finish()
         self.seed.observe(lambda _change: self.refresh(), "value")
         self.grid.observe(lambda _change: self._show_picks(), "picks")
         super().__init__(_arranged(self))
@@ -526,25 +574,41 @@ class LatentExplorer(Panel):
             return None
         return self.classes.shares(draw_labels(self.n, len(self.subject.classes), self.seed.value))
 
+    @property
+    def pictures(self) -> np.ndarray:  # (n, size, size, C) uint8
+        "What the grid shows, as the sliders stand now."
+        self.later.finish()
+        return self._made
+
     def refresh(self) -> None:
-        "Make all pictures again; A first."
+        "Make A again at once, all the others when the hand rests."
         z, shares, a = self.noise(), self.shares(), self.grid.picks[0]
-        first = pictures_of(self.subject, z[[a]], None if shares is None else shares[[a]])
-        self._show_large(first)
-        self.pictures = pictures_of(self.subject, z, shares)  # (n, size, size, C) uint8
-        self.grid.sheet = png_bytes(tile(enlarged(self.pictures, 0), self.grid.columns))
-        self._show_picks()
+        self._show_large(pictures_of(self.subject, z[[a]], None if shares is None else shares[[a]]))
+        self.later.begin(self._others(z, shares))
+
+    def _others(self, z: Tensor, shares: Tensor | None) -> Iterator[None]:
+        "The grid, then what belongs to A and B."
+        self._made = pictures_of(self.subject, z, shares)
+        self.grid.sheet = png_bytes(tile(enlarged(self._made, 0), self.grid.columns))
+        yield
+        yield from self._beside()
 
     def _show_large(self, pictures: np.ndarray) -> None:  # (1, size, size, C) uint8
         self.large.value = png_bytes(enlarged(pictures, LARGE)[0])
 
-    def _show_picks(self) -> None:
+    def _beside(self) -> Iterator[None]:
         "A large, the path from A to B, the nearest training images of A."
         a = self.grid.picks[0]
         self._show_large(self.pictures[[a]])
         self._show_path()
+        yield
         if self.nearest is not None:
             self.nearest.show(self.pictures[a])
+
+    def _show_picks(self) -> None:
+        "What was clicked, at once."
+        for _ in self._beside():
+            pass
 
     def _show_path(self) -> None:
         show_strip(self.path.image, self.frames())

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import base64
+import html
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import anywidget
 import ipywidgets
 import numpy as np
 import traitlets
+from IPython.display import display
 from PIL import Image
 
 from .. import store
@@ -315,6 +318,24 @@ def _first_pictures(series: Series) -> np.ndarray:  # (H, W, 3) uint8
     return np.concatenate([x for image in found for x in (_tile(image), gap)][:-1], axis=1)
 
 # %% ../../nbs/19_widgets.eyes.ipynb #d40e3f8a
+@contextmanager
+def _told_meanwhile() -> Iterator[Callable[[str], None]]:
+    "A line in the notebook that says what is being done; it goes when the work is over."
+    line = ipywidgets.HTML()
+    shown = []
+
+    def say(text: str) -> None:
+        line.value = f"<em>{html.escape(text)} ...</em>"
+        if not shown:
+            shown.append(True)
+            display(line)
+
+    try:
+        yield say
+    finally:
+        line.close()
+
+
 def eye_test(
     name: str,  # a shipped generator, a run or a file
     real: ImageSet,  # held-out images of the same kind and size
@@ -333,7 +354,9 @@ def eye_test_of(
     folder: str | Path | None = None,  # see `EyeTest`; the report looks for answers in the usual place
 ) -> EyeTest:
     "The quiz of a claim. Raises `GannbError` for an unknown claim, or where its report has not run yet."
-    return EyeTest(series_of_claim(paper, claim, setting, data_root), folder)
+    with _told_meanwhile() as say:
+        series = series_of_claim(paper, claim, setting, data_root, say=say)
+    return EyeTest(series, folder)
 
 # %% ../../nbs/19_widgets.eyes.ipynb #de0dce0a
 def digits_series(seed: int = 0) -> Series:

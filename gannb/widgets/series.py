@@ -5,12 +5,19 @@
 # %% ../../nbs/19_widgets.series.ipynb #542ff1fb
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import io
+import json
+import os
+import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .. import store
 from ..base import GannbError, check_choice, listed, nearest, numpy_rng, stable_hash
 from ..data import ImageSet
 from gannb.ledger.people import (
@@ -37,8 +44,8 @@ if TYPE_CHECKING:
     from gannb.stages.arms import Arm
 
 # %% auto #0
-__all__ = ['SINGLE', 'PAIRS', 'NEEDED', 'Series', 'Pool', 'make_series', 'Sitting', 'untrained_images', 'series_of_generator',
-           'series_of_claim']
+__all__ = ['SINGLE', 'PAIRS', 'NEEDED', 'Say', 'Series', 'Pool', 'make_series', 'Sitting', 'untrained_images',
+           'series_of_generator', 'series_of_claim']
 
 # %% ../../nbs/19_widgets.series.ipynb #8df6b033
 @dataclass(frozen=True)
@@ -81,6 +88,10 @@ SINGLE = {ASKED: 16, REAL: 16, UNTRAINED: 4, AGAIN: 4}  # places of a series of 
 PAIRS = {ASKED: 24, REAL: 8, UNTRAINED: 4, AGAIN: 4}  # and of pairs
 
 
+def _pixel_hash(image: np.ndarray) -> str:  # eight hexadecimal digits
+    return stable_hash([image.shape, image.tobytes().hex()], 8)
+
+
 class _Hand:
     "Deals pictures out of a pool by a seed; no picture is dealt twice."
 
@@ -98,7 +109,7 @@ class _Hand:
         self.dealt[which, name] = k + 1
         i = int(numpy_rng(self.seed, f"eye test {which} {name}").permutation(len(images))[k])
         image = np.ascontiguousarray(images[i])
-        told = f"{name}/{which}/{i}-{stable_hash([image.shape, image.tobytes().hex()], 8)}"
+        told = f"{name}/{which}/{i}-{_pixel_hash(image)}"
         self.pictures[told] = image
         return told
 
@@ -314,9 +325,11 @@ def _arm_of(arms: Iterable[Arm], role: str, arm: str | None) -> Arm:
     )
 
 # %% ../../nbs/19_widgets.series.ipynb #369d56b1
-def _pictures(arm: Arm, seeds: Sequence[int], seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    "Fakes of all seeds alike, held-out images, and what G made before training. Raises `GannbError`."
-    from gannb.sample import sample_seeded
+Say = Callable[[str], None]  # takes a line that says what is being done
+
+
+def _trained(arm: Arm, seeds: Sequence[int]) -> tuple[list[Any], list[Path]]:  # runs, their folders
+    "The trainings of an arm that did not diverge. Raises `GannbError` where one is missing or all diverged."
     from gannb.stages.arms import _Cell
     from gannb.stages.gan import train_run
 
@@ -327,30 +340,118 @@ def _pictures(arm: Arm, seeds: Sequence[int], seed: int) -> tuple[np.ndarray, np
     whole = [r for r in runs if r.diverged is None]
     if not whole:
         raise GannbError(f"every training of {arm.name} diverged: there is nothing to show.")
-    each = -(-NEEDED // len(whole))
-    fakes = [sample_seeded(r.generator(), each, seed + r.seed, r.fields["z_dist"]) for r in whole]
-    untrained = untrained_images(whole[0].fields, 16, seed)
+    return whole, [c.home() for c in cells]
+
+
+def _pictures(arm: Arm, runs: Sequence[Any], seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    "Fakes of all trainings alike, held-out images, and what G made before training."
+    from gannb.sample import sample_seeded
+
+    each = -(-NEEDED // len(runs))
+    fakes = [sample_seeded(r.generator(), each, seed + r.seed, r.fields["z_dist"]) for r in runs]
+    untrained = untrained_images(runs[0].fields, 16, seed)
     return np.concatenate(fakes), _some(arm.held, seed), untrained
 
+# %% ../../nbs/19_widgets.series.ipynb #c1a55e02
+_CODE = ("studies/{}/plan.py", "studies/{}/rows.py", "stages/gan.py", "widgets/series.py")  # make pictures
+
+
+def _code_hash(paper: str) -> str:
+    "The hash of the code that decides which pictures a claim of a paper shows."
+    here = Path(__file__).resolve().parents[1]
+    return sha256(b"".join((here / name.format(paper)).read_bytes() for name in _CODE)).hexdigest()
+
+
+def _kept_at(
+    paper: str,
+    claim: str,
+    setting: str,
+    data_root: str | None,
+    seed: int,
+    words: Sequence[Any],  # the question, and what things are called on the screen
+) -> Path:
+    "The file of a series: its name is the hash of all that the series hangs on."
+    from gannb.studies.registry import report_config
+
+    config = report_config(paper, preset=setting, data_root=data_root).config.model_dump(mode="json")
+    places = [str(store.store_dir().resolve()), os.environ.get("GANNB_DATA", "")]
+    parts = [paper, claim, setting, seed, list(words), config, places, _code_hash(paper)]
+    return store.cache_dir() / "eyes" / f"{paper}-{claim}-{stable_hash(parts, 16)}.npz"
+
+# %% ../../nbs/19_widgets.series.ipynb #c1a55e03
+_TOLD = ("kind", "choices", "ask", "paper", "claim", "setting", "asked")  # fields of a Series, as they are
+
+
+def _keep(series: Series, homes: Sequence[Path], path: Path) -> None:
+    "Write a series down, with the folders of the trainings that it shows."
+    told: dict[str, Any] = {name: getattr(series, name) for name in _TOLD}
+    told |= {"items": series.items, "pictures": list(series.pictures), "homes": [str(h) for h in homes]}
+    arrays = {f"picture-{n}": image for n, image in enumerate(series.pictures.values())}
+    box = io.BytesIO()
+    np.savez_compressed(box, told=np.frombuffer(json.dumps(told).encode(), np.uint8), **arrays)
+    store.atomic_write(path, box.getvalue())
+
+
+def _kept(path: Path) -> Series | None:
+    "The series of a file; None where there is none, it is damaged, or one of its trainings is gone."
+    try:
+        with np.load(path, allow_pickle=False) as box:
+            told = json.loads(box["told"].tobytes())
+            images = [box[f"picture-{n}"] for n in range(len(told["pictures"]))]
+        items = tuple(Item(*item) for item in told["items"])
+        pictures = dict(zip(told["pictures"], images, strict=True))
+        whole = all(name.endswith(f"-{_pixel_hash(image)}") for name, image in pictures.items())
+        if not whole or not all(Path(home).is_dir() for home in told["homes"]):
+            return None
+        fields = {name: told[name] for name in _TOLD} | {"choices": tuple(told["choices"])}
+        return Series(items=items, pictures=pictures, **fields)
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        return None
+
 # %% ../../nbs/19_widgets.series.ipynb #962c9e65
+def _pool_of(
+    roles: Sequence[str],
+    arm: str | None,  # name of the arms that are shown; None: the main ones
+    arms: Sequence[Arm],
+    seeds: Sequence[int],
+    seed: int,
+    say: Say,
+) -> tuple[Pool, list[Path]]:  # pictures; the folders of the trainings that made them
+    "The pictures of some data sets. Raises `GannbError` as `_trained`."
+    pool, homes = Pool({}, {}, {}), []
+    for n, role in enumerate(roles, 1):
+        found = _arm_of(arms, role, arm)
+        say(f"{found.name}: drawing pictures ({n} of {len(roles)})")
+        runs, own = _trained(found, seeds)
+        homes += own
+        for where, images in zip(pool, _pictures(found, runs, seed)):
+            where[role] = images
+    return pool, homes
+
+
 def series_of_claim(
     paper: str,  # name of a report
     claim: str,  # id of a claim that asks people
     setting: str = "desk",  # whose trainings are shown
     data_root: str | None = None,
     seed: int = 0,
+    say: Say = lambda line: None,  # is told what is being done
 ) -> Series:
-    "The series of a claim. Raises `GannbError` for an unknown claim, or where the report has not run yet."
+    """The series of a claim, made once and then kept in the cache. Raises `GannbError` for an unknown claim,
+    or where the report has not run yet."""
     found, names = _claim(paper, claim)
-    asked = found["test"]["asked"]
+    asked, test = found["test"]["asked"], asked_hash(found["test"])
+    path = _kept_at(paper, claim, setting, data_root, seed, [test, dict(names)])
+    if (kept := _kept(path)) is not None:
+        return kept
+    say(f"reading the images of {paper}; this is done once")
     arms, seeds = _arms(paper, setting, data_root)
     roles = dict.fromkeys([*names_in(asked["of"]), *names_in(asked.get("against"))])
-    pool = Pool({}, {}, {})
-    for role in (r for r in roles if r != REAL_IMAGES):
-        made = _pictures(_arm_of(arms, role, asked.get("arm")), seeds, seed)
-        for where, images in zip(pool, made):
-            where[role] = images
+    shown = [r for r in roles if r != REAL_IMAGES]
+    pool, homes = _pool_of(shown, asked.get("arm"), arms, seeds, seed, say)
     how = {f: asked[f] for f in ("against", "also") if f in asked}
-    told = {"paper": paper, "claim": claim, "setting": setting, "asked": asked_hash(found["test"])}
+    told = {"paper": paper, "claim": claim, "setting": setting, "asked": test}
     words = {"ask": ask_words(asked), "names": names, "seed": seed}
-    return make_series(asked["series"], pool, asked["of"], **how, **words, **told)
+    series = make_series(asked["series"], pool, asked["of"], **how, **words, **told)
+    _keep(series, homes, path)
+    return series

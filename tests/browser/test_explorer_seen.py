@@ -29,13 +29,20 @@ def large(nb):
     }""")
 
 
+def sheet(nb) -> str:
+    "The address of the grid's picture: a new one each time it is painted."
+    return nb.tab.locator(".gannb-grid img").get_attribute("src")
+
+
 def test_the_picture_follows_the_slider_and_the_reset(explorer):
-    before = large(explorer)
+    before, grid = large(explorer), sheet(explorer)
     handle = explorer.tab.locator(".noUi-handle").first
     handle.focus()
     for _ in range(5):
         handle.press("ArrowRight")
     moved = until(lambda: large(explorer) != before and large(explorer))
+    until(lambda: sheet(explorer) != grid)  # when the hand rests
+    explorer.tab.wait_for_timeout(1000)
     explorer.watched.shot("explorer-slider")
     explorer.tab.click('button:has-text("Reset")')
     until(lambda: large(explorer) == before)
@@ -52,6 +59,7 @@ def test_the_picture_follows_a_click_and_the_class(explorer):
     three = large(explorer)
     chooser.select_option(label="8")
     until(lambda: large(explorer) != three)
+    explorer.tab.wait_for_timeout(1000)
     explorer.watched.shot("explorer-class")
 
 

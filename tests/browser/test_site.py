@@ -1,5 +1,6 @@
 """The documentation site in a real browser, opened from disk: it draws as torch does, is found and read."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -124,15 +125,86 @@ def test_every_generator_shows_pictures_and_its_licence(visit, path):
 # ---- search, and what a reader sees
 
 
-def test_the_search_finds_train_gan_from_disk(visit):
+def looked_for(visit, words: str):
+    "The page of the search, with its hits there."
     page = visit("index.html")
-    page.fill("input[name=q]", "train_gan")
+    page.fill("input[name=q]", words)
     page.press("input[name=q]", "Enter")
-    found = page.locator("#search-results li a").first
-    found.wait_for()
-    assert found.inner_text() == "gannb.train.train_gan"
-    found.click()
+    page.wait_for_function("document.querySelector('#search-results h2')?.innerText === 'Search Results'")
+    return page
+
+
+def test_the_search_finds_train_gan_from_disk(visit):
+    page = looked_for(visit, "train_gan")
+    hit = page.locator("#search-results li").first
+    assert hit.locator("a").inner_text() == "gannb.train.train_gan"
+    told = hit.locator(".excerpt")
+    told.wait_for()
+    assert "train_gan" in told.locator("mark").all_inner_texts()
+    assert "Train G and D in place" in told.inner_text() and len(told.inner_text()) < 300
+    keep(page, "search-train_gan")
+    hit.locator("a").click()
     assert page.locator("[id='gannb.train.train_gan']").is_visible()
+
+
+def test_the_search_finds_a_word_of_a_guide_page_and_shows_where_it_stands(visit):
+    page = looked_for(visit, "chimeras")
+    hit = page.locator("#search-results li", has=page.locator('a[href^="guide/"]')).first
+    hit.scroll_into_view_if_needed()
+    hit.locator(".excerpt").wait_for()
+    marked = {word.lower() for word in hit.locator("mark").all_inner_texts()}
+    assert marked & {"chimera", "chimeras"}
+    keep(page, "search-chimeras")
+    shown = page.locator("#search-results li").evaluate_all("""all => all
+        .filter(e => e.getBoundingClientRect().bottom < innerHeight && !e.querySelector('.excerpt'))
+        .map(e => e.innerText)""")
+    assert not shown, "every hit that is seen has its excerpt"
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_the_page_of_the_search_fits_its_window(visit, size):
+    page = visit("search.html?q=diversity", size)
+    page.locator("#search-results .excerpt").first.wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+    keep(page, f"search-{size['width']}")
+
+
+HOSTILE = "<img src=x onerror=alert(1)> </script><script>alert(2)</script> train_gan"
+
+
+def test_a_search_with_html_in_it_does_nothing(visit):
+    page = visit("index.html")
+    asked = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+    page.fill("input[name=q]", HOSTILE)
+    page.press("input[name=q]", "Enter")
+    page.wait_for_function("document.querySelector('#search-results h2')?.innerText === 'Search Results'")
+    page.wait_for_timeout(500)
+    assert not asked and not page.locator("#search-results :is(img, script, iframe)").count()
+
+
+def test_text_of_a_page_that_looks_like_html_is_shown_as_text(visit):
+    page = visit("index.html")
+    bad = "<img src=x onerror=alert(1)> chimeras <script>alert(2)</script>"
+
+    def hostile(route) -> None:
+        name = route.request.url.partition("_static/text/")[2].removesuffix(".js")
+        route.fulfill(body=f"gannbText({json.dumps(name)}, [['', {json.dumps(bad)}]]);")
+
+    page.route("**/_static/text/**", hostile)
+    page.fill("input[name=q]", "chimeras")
+    page.press("input[name=q]", "Enter")
+    told = page.locator("#search-results .excerpt").first
+    told.wait_for()
+    assert told.inner_text() == bad and told.locator("mark").all_inner_texts() == ["chimeras"]
+    assert not page.locator("#search-results :is(img, script, iframe)").count()
+
+
+def test_a_search_without_a_hit_says_so(visit):
+    page = looked_for(visit, "zzyzx")
+    assert "did not match any documents" in page.locator("#search-results").inner_text()
+    assert not page.locator("#search-results li").count()
+    keep(page, "search-nothing")
 
 
 READABLE = ["index.html", "reports/index.html", "reports/ledger.html", "reports/fruits.html"]

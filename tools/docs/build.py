@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(ROOT / "tools")]
 
+import excerpts  # noqa: E402
 import front  # noqa: E402
 import generators  # noqa: E402
 import notebooks  # noqa: E402
@@ -302,6 +303,7 @@ def build(folder: Path, jobs: str = "auto") -> int:
     if code := sphinx(paths, jobs):
         return code
     generators.write_scripts(paths.site)
+    excerpts.write_scripts(paths.site)
     ship(links, paths.site)
     only_light(paths.site)
     return 0

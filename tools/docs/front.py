@@ -10,7 +10,6 @@ from reports import as_script
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
-RATIOS = 5  # rows of docs/speed.md
 TREE = ["guide/index", "lessons/index", "reference/index", "reports/index", "docs/index", "docs/house"]
 
 
@@ -27,12 +26,6 @@ def section(text: str, heading: str) -> str:
 def table_and_after(text: str) -> str:
     "The first table of a text and what follows it."
     return text[text.index("\n|") + 1 :]
-
-
-def ratios() -> str:
-    "The first rows of docs/speed.md."
-    rows = [line for line in (ROOT / "docs" / "speed.md").read_text().splitlines() if line.startswith("|")]
-    return "\n".join(rows[: 2 + RATIOS])
 
 
 def first_picture(text: str) -> str:
@@ -59,7 +52,7 @@ def write_page(src: Path, links: Links) -> None:
         "picture": first_picture(readme),
         "claims": table_and_after(section(readme, "What came out")),
         "commands": section(readme, "Two commands"),
-        "ratios": ratios(),
+        "ratios": section(readme, "How fast"),
     }
     for name, part in parts.items():
         text = text.replace("{{" + name + "}}", part)
