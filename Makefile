@@ -2,7 +2,7 @@
 #   make reproduce PAPERS=dataset_study PRESET=quick     make install PYTHON=python3.12
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install reproduce test test-browser test-storm lab docs bench prepare clean
+.PHONY: help install reproduce test test-browser test-storm lab eyes docs bench prepare clean
 
 PYTHON ?=
 PINNED ?=
@@ -23,6 +23,7 @@ help:
 	@echo 'make test        everything that must hold: lint, notebooks, tests (up to 20 minutes)'
 	@echo 'make test-storm    damaged files by the thousand, trainings killed at every file operation (slow)'
 	@echo 'make lab         JupyterLab, at a page that says where to begin'
+	@echo 'make eyes        the eye test as a page for a class'
 	@echo 'make test-browser  the lab and the pages in a real browser (needs Chromium; screenshots in outputs/screenshots/)'
 	@echo 'make docs        the documentation site, offline, into _docs/site (a minute)'
 	@echo 'make bench       speed, as ratios measured in one run'
@@ -75,6 +76,9 @@ test-storm: install
 
 lab: install
 	@$(BIN)/python tools/lab.py
+
+eyes: install
+	@$(BIN)/python tools/eyes.py
 
 docs: install
 	@$(BIN)/python tools/docs/build.py _docs

@@ -176,6 +176,25 @@ def test_archives_that_are_damaged_or_mean_harm(server, root, monkeypatch):
         registry.get("oxford-pets", progress=False)
 
 
+def test_links_of_an_archive_are_not_made(root, tmp_path):
+    (tmp_path / "secret").write_text("not ours")
+    with tarfile.open(tmp_path / "a.tar", "w") as t:
+        for name, kind in (
+            ("x", tarfile.SYMTYPE),
+            ("images/y", tarfile.LNKTYPE),
+            ("images/z", tarfile.FIFOTYPE),
+        ):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, str(tmp_path / "secret")
+            t.addfile(info)
+        info = tarfile.TarInfo("x/inside.txt")
+        t.addfile(info)
+    with tarfile.open(tmp_path / "a.tar") as t:
+        pets._write_files(t, tmp_path / "out")
+    made = sorted(p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*"))
+    assert made == ["x", "x/inside.txt"] and not (tmp_path / "out" / "x").is_symlink()
+
+
 def test_lists_that_cannot_be_read(root):
     box = unpacked(root / "oxford-pets")
     (box / "annotations" / "test.txt").write_text("Birman_1.jpg\n")

@@ -501,6 +501,7 @@ def test_reproduce_without_reports_says_so(setup):
         "test-storm",
         "docs",
         "lab",
+        "eyes",
         "bench",
         "prepare",
         "clean",

@@ -312,7 +312,9 @@ def score_words(t: OwnTraining) -> str:
         return "How good the pictures are was not scored."
     epoch, kids = found
     value = cell_text(without_n(mean_cell(list(kids.values()))))
-    real = f"; real images in their place have {ruler(t)['kid']:.2g}" if "kid" in ruler(t) else ""
+    real = (
+        f"; real images in their place have {round(ruler(t)['kid'], 2) + 0:.2f}" if "kid" in ruler(t) else ""
+    )
     return f"KID (0: like real) after epoch {epoch}: {value}{_still_falls(t)}{real}."
 
 

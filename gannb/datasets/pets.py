@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 import tarfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -86,6 +86,20 @@ def _files(root: Path) -> list[tuple[list[str], str, Path]]:
     return [([address], md5, folder / f"{name}.tar.gz") for name, (address, md5) in PETS.items()]
 
 # %% ../../nbs/04_datasets.pets.ipynb #a3214991
+def _write_files(t: tarfile.TarFile, folder: Path) -> None:
+    "Write the files of an archive below a folder: nothing outside of it, no links, no devices."
+    # not `extractall`: its filter against harm is missing from Python 3.11.0 to 3.11.3
+    for member in t:
+        path = PurePosixPath(member.name)
+        if path.is_absolute() or ".." in path.parts:
+            raise tarfile.TarError(f"{member.name} would lie outside the folder")
+        if member.isfile():
+            place = folder / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with t.extractfile(member) as inside, open(place, "wb") as out:
+                shutil.copyfileobj(inside, out)
+
+
 def _unpack(root: Path) -> None:
     "Unpack both archives below a data root. Raises `GannbError` for one that is damaged or means harm."
     folder, tmp = root / "oxford-iiit-pet", root / "oxford-iiit-pet" / ".unpacking"
@@ -96,7 +110,7 @@ def _unpack(root: Path) -> None:
         archive = folder / f"{name}.tar.gz"
         try:
             with tarfile.open(archive) as t:
-                t.extractall(tmp, filter="data")  # nothing outside of `tmp`, no links, no devices
+                _write_files(t, tmp)
             os.rename(tmp / name, folder / name)
         except (OSError, EOFError, tarfile.TarError) as e:
             raise GannbError(f"{archive} cannot be unpacked ({e}).") from e
