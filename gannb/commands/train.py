@@ -18,6 +18,7 @@ from ..base import GannbError, fmt_bytes, fmt_time
 from ..config import TrainConfig, checked
 from .options import in_text
 from ..data import ImageSet
+from ..records import run_record
 from ..stages import gan
 from ..stages.run import GanRun
 
@@ -102,8 +103,8 @@ def _begun_with_all(cfg: TrainConfig, out: str | Path | None) -> bool:
     whole = cfg.having(hold_out=False)
     data = gan.load_images(whole, store.data_root(cfg.data_root), on_error=cfg.on_error)
     folder = Path(out).expanduser() if out else run_folder(whole, data)
-    records = (store.read_json(path) for path in folder.glob("seed-*/run.json"))
-    return any(record["fields"]["data"] == data.fingerprint for record in records)
+    records = (run_record(path.parent) for path in folder.glob("seed-*/run.json"))
+    return any(record["fields"].get("data") == data.fingerprint for record in records)
 
 
 def fitted(
