@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from .base import GannbError
 from .store import read_json
 
 # %% auto #0
 __all__ = ['WIDTH_MOST', 'NOISE_MOST', 'IMAGES_MOST', 'EPOCHS_MOST', 'AGAIN', 'TIMES', 'Kept', 'GeneratorFields', 'RunFields',
-           'RunData', 'RunFile', 'DoneFile', 'DivergedFile', 'Sitting', 'TimingFile', 'ScoreFile', 'HashesFile',
-           'ProbeCard', 'TrainedOn', 'DomainCard', 'CardFile', 'read_record', 'run_record', 'done_record',
-           'diverged_record', 'card_record', 'kept_hashes', 'sittings', 'steps_per_epoch', 'read_rows']
+           'RunData', 'RunFile', 'DoneFile', 'DivergedFile', 'Sitting', 'TimingFile', 'Maker', 'MakersFile',
+           'ScoreFile', 'HashesFile', 'ProbeCard', 'TrainedOn', 'DomainCard', 'CardFile', 'read_record', 'run_record',
+           'done_record', 'diverged_record', 'card_record', 'kept_hashes', 'makers', 'sittings', 'steps_per_epoch',
+           'read_rows']
 
 # %% ../nbs/02_records.ipynb #records06
 WIDTH_MOST, NOISE_MOST = 4096, 65_536  # of ngf and ndf; of nz: more is a slip of the hand
@@ -101,6 +102,19 @@ class TimingFile(Kept):
     parts: list[Sitting]
 
 
+class Maker(Kept):
+    "Who trained: a commit, the versions of packages, a device."
+
+    commit: str
+    versions: dict[str, str]
+    device: str
+    threads: int
+
+
+class MakersFile(RootModel[list[Maker]]):
+    "`provenance.json`: who trained, from the first sitting on."
+
+
 class ScoreFile(Kept):
     "`score.json`: numbers that were computed once, and what they rest on."
 
@@ -172,7 +186,7 @@ TIMES = "Delete it: only the record of how long it took is lost."
 
 def read_record(
     path: Path,
-    model: type[Kept],
+    model: type[BaseModel],
     remedy: str = AGAIN,  # what a person can do
 ) -> dict[str, Any]:  # as it stands in the file
     "A small file, read through its model. Raises `GannbError` that names file, fault and remedy."
@@ -218,6 +232,13 @@ def kept_hashes(
     path = folder / of / "hashes.json"
     remedy = f"Delete it: the {of} are then taken as they are."
     return read_record(path, HashesFile, remedy)["sha256"] if path.is_file() else {}
+
+
+def makers(folder: Path) -> list[dict[str, Any]]:
+    "Who trained a run, one entry each time that it changed; none where that was not kept."
+    path = folder / "provenance.json"
+    remedy = "Delete it: only who trained so far is lost."
+    return read_record(path, MakersFile, remedy) if path.is_file() else []
 
 
 def sittings(folder: Path) -> list[dict[str, Any]]:

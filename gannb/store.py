@@ -477,7 +477,7 @@ def clear_way(
     place: Path,
     folder: bool = True,  # should it be a folder? False: a file
 ) -> None:
-    "A file in the store where a folder should be, or a folder where a file should be, is renamed: it is said."
+    "A file where a folder of the store should be, or a folder where a file should be, is renamed and named."
     if not (place.is_file() if folder else place.is_dir()):
         return
     aside = place.with_name(f"{place.name}.in-the-way")

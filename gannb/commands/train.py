@@ -49,10 +49,14 @@ def config_of(
     path = folder / "config.json"
     if not path.is_file():
         return None
-    given = store.read_json(path)
-    if isinstance(given, dict):  # `checked` refuses anything else
-        given = {"hold_out": False} | given  # what a training without this parameter did
-    return checked(TrainConfig, given, str(path))
+    try:
+        given = store.read_json(path)
+        if isinstance(given, dict):  # `checked` refuses anything else
+            given = {"hold_out": False} | given  # what a training without this parameter did
+        return checked(TrainConfig, given, str(path))
+    except GannbError as e:
+        remedy = "Delete that file: what was trained stays, and --data then names the images that judge."
+        raise GannbError(f"{e} {remedy}") from None
 
 # %% ../../nbs/18_commands.train.ipynb #7bcdb30e
 def _check_ours(folder: Path) -> None:

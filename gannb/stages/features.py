@@ -55,12 +55,10 @@ DOMAIN_VERSION = 1  # raise it when the training of the domain network changes
 def stored(
     folder: Path,  # where the artefact lives
     make: Callable[[Path], None],  # fills a temporary folder
-    check: Callable[[Path], None] = lambda folder: (
-        None
-    ),  # raises `GannbError` for one that does not belong here
+    check: Callable[[Path], None] = lambda folder: None,  # raises `GannbError` for one from elsewhere
 ) -> Path:  # `folder`, whole
-    """An artefact of the store, made if it is not there. A damaged one, or one that does not belong here, is
-    made again, with a warning; of two processes that make it, the first one's stays."""
+    """An artefact of the store, made if it is not there. A damaged one, or one from elsewhere, is made
+    again, with a warning; of two processes that make it, the first one's stays."""
     store.clear_way(folder)
     if folder.exists():
         try:
@@ -90,7 +88,7 @@ def _put_away(folder: Path) -> None:
 def card_of(
     fields: Mapping[str, Any],  # all that decides an artefact
 ) -> Callable[[Path], None]:  # for `stored`
-    """A check that an artefact is the one of these fields: `card.json` says what it was made from. One without
+    """A check that an artefact is the one of these fields: `card.json` says what it was made of. One without
     a card is from before there were any, and is taken as it is."""
 
     def check(folder: Path) -> None:

@@ -33,7 +33,7 @@ from ..datasets.registry import load, parts_of
 from ..datasets.selection import Choice, held_out
 from ..models.dcgan import init_weights
 from ..models.registry import model_named
-from ..records import done_record, kept_hashes, run_record, sittings
+from ..records import done_record, kept_hashes, makers, run_record, sittings
 from ..sample import sample
 from .live import Live, clear_lost
 from gannb.stages.run import (
@@ -430,7 +430,7 @@ class Keeper:
         self.keep_hash("samples", epoch, hashlib.sha256(picture).hexdigest())
 
     def keep_hash(self, of: str, epoch: int, sha256: str) -> None:
-        "The hash of what was kept of an epoch, beside the hashes of the others: `of` is the name of their folder."
+        "The hash of what was kept of an epoch, beside those of other epochs; `of`: the name of their folder."
         try:
             known = kept_hashes(self.folder, of)
         except GannbError as e:
@@ -471,8 +471,8 @@ def _ended(folder: Path, epochs: int) -> bool:
 
 # %% ../../nbs/15_stages.gan.ipynb #lastG001
 def _is_last_generator(folder: Path, epochs: int) -> bool:
-    """Is G after `epochs` the file that a finished run ended with? Of one that went further this is not known.
-    A changed one is said: it comes back from the last checkpoint."""
+    """Is G after `epochs` the file that a finished run ended with? One that went further is not asked.
+    A changed one is named: it comes back from the last checkpoint."""
     done, path = done_record(folder), _snapshot(folder, epochs)
     if done["epochs"] != epochs or store.sha256_file(path) == done["G_sha256"]:
         return True
@@ -525,13 +525,9 @@ def check_same_run(folder: Path, fields: Mapping[str, Any]) -> None:
 # %% ../../nbs/15_stages.gan.ipynb #e70cfbd9
 def _add_provenance(folder: Path, fields: Mapping[str, Any]) -> None:
     "Who trained: one entry, and another each time that code, versions or machine changed before it went on."
-    path = folder / "provenance.json"
-    old = store.read_json(path) if path.is_file() else []
-    if not isinstance(old, list):
-        raise GannbError(f"{path} is damaged: it is no list. Delete it: only who trained so far is lost.")
-    now = store.provenance(fields["device"], fields["threads"] or None)
+    old, now = makers(folder), store.provenance(fields["device"], fields["threads"] or None)
     if not old or old[-1] != now:
-        store.write_json(path, [*old, now])
+        store.write_json(folder / "provenance.json", [*old, now])
 
 # %% ../../nbs/15_stages.gan.ipynb #2c30bbe3
 def _write_start(folder: Path, fields: Mapping[str, Any], data: ImageSet) -> None:

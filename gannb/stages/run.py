@@ -181,7 +181,7 @@ class GanRun:
         return self.fields.get("n_classes", 0)
 
     def sha256(self, epoch: int | None = None) -> str:
-        """The hash of G's file after `epoch` epochs (None: the last); `n/a` for a run that diverged before it.
+        """The hash of G's file after `epoch` epochs (None: the last); `n/a` where the run diverged before.
         Raises `GannbError` for a file that was changed since it was written."""
         epoch = self.epochs if epoch is None else epoch
         path = _snapshot(self.folder, epoch)

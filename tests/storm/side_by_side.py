@@ -105,9 +105,7 @@ class Forked:
             if told is not None:
                 os.dup2(os.open(told, os.O_WRONLY | os.O_APPEND | os.O_CREAT), 2)
             os.closerange(3, 4096)
-            sys.stdin, sys.stdout, sys.stderr = (
-                open(n, mode, closefd=False) for n, mode in enumerate("rww")
-            )
+            sys.stdin, sys.stdout, sys.stderr = (open(n, mode, closefd=False) for n, mode in enumerate("rww"))
             status = run()
         finally:
             os._exit(status)

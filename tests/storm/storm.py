@@ -60,7 +60,11 @@ def bytes_of(
 ) -> dict[str, str]:  # file -> hash
     "What a finished run must hold."
     found = sorted(p for seed in run.glob(folders) for pattern in patterns for p in seed.glob(pattern))
-    return {p.relative_to(run).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in found if p.is_file()}
+    return {
+        p.relative_to(run).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in found
+        if p.is_file()
+    }
 
 
 def leftovers(place: Path) -> list[str]:
