@@ -37,7 +37,7 @@ from ..sample import cycled_labels, sample
 from ..train import COLUMNS, History, load_net
 
 # %% auto #0
-__all__ = ['GAN_VERSION', 'FIXED_SAMPLES', 'SNAPSHOTS', 'png_sheet', 'epochs_of', 'resolve_device', 'new_generator',
+__all__ = ['GAN_VERSION', 'FIXED_SAMPLES', 'SNAPSHOTS', 'BACK', 'png_sheet', 'epochs_of', 'resolve_device', 'new_generator',
            'new_discriminator', 'fixed_noise', 'GanRun', 'kept', 'epoch_near', 'window_rows', 'export_generator',
            'load_generator', 'open_run', 'open_so_far', 'seed_folders', 'find_folder', 'open_runs']
 
@@ -68,6 +68,10 @@ def png_sheet(images: np.ndarray) -> bytes:  # (N, size, size, C) uint8
     return buffer.getvalue()
 
 # %% ../../nbs/15_stages.run.ipynb #sheet001
+# what can be done about a last generator that is not the one it was
+BACK = "Run the same `gannb train` command again: it comes back from the last checkpoint."
+
+
 def _hash_of_picture(path: Path) -> str:
     "The hash of a picture's file; none for one that cannot be read."
     try:
@@ -189,7 +193,9 @@ class GanRun:
             return str(Missing(f"diverged at step {self.diverged}"))
         found = store.sha256_file(path)
         if kept_hashes(self.folder, "snapshots").get(str(epoch), found) != found:
-            raise GannbError(f"{path} was changed since it was written. {AGAIN}")
+            raise GannbError(
+                f"{path} was changed since it was written. {BACK if epoch == self.epochs else AGAIN}"
+            )
         return found
 
     def history(self) -> History:
@@ -348,7 +354,7 @@ def _check_last_generator(run: GanRun) -> None:
     if run.sha256() != done_record(run.folder)["G_sha256"]:
         raise GannbError(
             f"{run.folder} is damaged: G after epoch {run.epochs} is missing or not the file that "
-            "done.json describes. Delete the folder to train again."
+            f"done.json describes. {BACK}"
         )
 
 # %% ../../nbs/15_stages.run.ipynb #9faafa92

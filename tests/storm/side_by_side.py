@@ -100,6 +100,7 @@ class Forked:
         status = 1
         try:
             os.setsid()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.dup2(task, 0)
             os.dup2(answer, 1)
             if told is not None:
@@ -162,7 +163,7 @@ def faulty_run(*args, **kw):
 
 
 def _plain_writes() -> None:
-    "Files are written in place, in two halves."
+    "Files are written in place, in two halves; those that nobody writes anew take their time."
     from gannb import store
 
     def write(path, content):
@@ -171,7 +172,7 @@ def _plain_writes() -> None:
         with open(path, "wb") as f:
             f.write(data[: len(data) // 2])
             f.flush()
-            time.sleep(0.05)
+            time.sleep(0.5 if path.name in ("run.json", "done.json") else 0.005)
             f.write(data[len(data) // 2 :])
         return path
 
@@ -240,8 +241,10 @@ class Strikes:
 
     def start(self) -> tuple[Forked, float]:
         "Another life, and when it began."
+        process = start(self.place, self.epochs, self.fault, self.draw.random() < 0.75)
         self.lives += 1
-        return start(self.place, self.epochs, self.fault, self.draw.random() < 0.75), time.monotonic()
+        self.workers.append(psutil.Process(process.pid))
+        return process, time.monotonic()
 
     def look(self, process: Forked) -> None:
         "Remember the workers: who has lost its scheduler is nobody's child any more."
@@ -271,7 +274,8 @@ class Strikes:
 
     def strike(self, process: Forked) -> None:
         "SIGKILL for whom is drawn."
-        target, mine = self.draw.choice(TARGETS), self.alive()
+        target = self.draw.choice(TARGETS)
+        mine = [p for p in self.alive() if p.pid != process.pid]
         target = "scheduler" if target == "one worker" and not mine else target
         struck = [self.draw.choice(mine)] if target == "one worker" else []
         if target == "all":
@@ -289,6 +293,13 @@ class Strikes:
 
     def until_it_ends(self, most: int) -> str:
         "Strike, start again, strike again, at most so often. What went wrong, or nothing."
+        try:
+            return self._until_it_ends(most)
+        finally:  # nobody stays behind when the storm itself is stopped
+            for p in self.alive():
+                p.kill()
+
+    def _until_it_ends(self, most: int) -> str:
         process, begun = self.start()
         while True:
             if self.kills.total() < most and self.wait(process):
@@ -379,6 +390,7 @@ def pictures(folder: Path, n: int = 300, side: int = 96) -> None:
 
 def undisturbed(box: Path, epochs: int) -> tuple[dict[str, str], float]:
     "The bytes of trainings that nobody strikes, and the seconds that they take."
+    shutil.rmtree(box / "whole", ignore_errors=True)
     begun, process = time.monotonic(), start(box / "whole", epochs)
     assert process.wait() == 0, (box / "whole" / "told.txt").read_text()
     seconds, files = time.monotonic() - begun, found_in(box / "whole")
@@ -386,9 +398,9 @@ def undisturbed(box: Path, epochs: int) -> tuple[dict[str, str], float]:
     return files, seconds
 
 
-def self_test(box: Path, whole: dict[str, str], seconds: float, epochs: int, draw: random.Random) -> int:
+def self_test(box: Path, draw: random.Random, epochs: int = 8) -> int:
     "Plant each fault and strike until it is seen; how many were not."
-    unseen = 0
+    (whole, seconds), unseen = undisturbed(box, epochs), 0
     for fault in FAULTS:
         kills, wrong = 0, ""
         while kills < 30 and not wrong:
@@ -402,8 +414,10 @@ def self_test(box: Path, whole: dict[str, str], seconds: float, epochs: int, dra
     return unseen
 
 
-def storm(box: Path, whole: dict[str, str], seconds: float, args: argparse.Namespace) -> int:
+def storm(box: Path, args: argparse.Namespace) -> int:
     "Strike so often as was asked; how many losses there were."
+    whole, seconds = undisturbed(box, args.epochs)
+    print(f"{seconds:.1f} s for four trainings, {len(whole)} files compared", flush=True)
     draw, kills, lives, losses = random.Random(args.seed), Counter(), 0, 0
     begun = time.monotonic()
     while kills.total() < args.random:
@@ -440,15 +454,15 @@ def main() -> int:
     os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     import gannb.stages.arms  # noqa: F401  each life is a fork of this process; no tensor is touched here
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nobody stays behind
     box = Path(tempfile.mkdtemp(prefix="gannb-storm-"))
     try:
         pictures(box / "pictures")
-        whole, seconds = undisturbed(box, args.epochs)
-        print(f"{seconds:.1f} s for four trainings, {len(whole)} files compared", flush=True)
-        unseen = 0
+        unseen = losses = 0
         if not args.no_self_test:
-            unseen = self_test(box, whole, seconds, args.epochs, random.Random(f"self-test {args.seed}"))
-        losses = 0 if args.self_test else storm(box, whole, seconds, args)
+            unseen = self_test(box, random.Random(f"self-test {args.seed}"))
+        if not args.self_test:
+            losses = storm(box, args)
     finally:
         shutil.rmtree(box, ignore_errors=True)
     return int(bool(unseen or losses))
