@@ -361,7 +361,7 @@ def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:  # first r
     for y in range(0, image.height, high):
         yield y, image.crop((0, y, image.width, min(y + high, image.height)))
 
-
+# %% ../nbs/03_pixels.ipynb #9a10c0a2
 def _spot(
     turn: str | None,
     y: int,  # above the first row
@@ -379,7 +379,7 @@ def _spot(
         "TRANSVERSE": (below, 0),
     }[turn]
 
-
+# %% ../nbs/03_pixels.ipynb #9a10c0a3
 def _laid(
     image: Image.Image,
     mode: str,  # L or RGB

@@ -422,7 +422,12 @@ def test_a_run_that_was_killed_after_its_last_word_looks_done(place, capfd):
     for epochs, state in ((2, "done"), (3, "lost")):  # lost: more was begun
         (seed / LIVE / "status.json").write_text(json.dumps(status | {"epochs": epochs}))
         assert look(seed).state == state
+    note = {"pid": 2**22 + 1, "host": socket.gethostname(), "command": "gannb", "since": "then"}
+    (seed / ".lock.json").write_text(json.dumps(note))
     assert said(capfd, AGAIN, place)[0] == 0 and not (seed / LIVE).exists()
+    assert not (seed / ".lock.json").exists()
+    (seed / ".lock.json").write_text(json.dumps(note | {"pid": os.getpid()}))
+    assert said(capfd, AGAIN, place)[0] == 0 and (seed / ".lock.json").exists(), "of one that lives"
     assert look(seed).state == "done"
 
 

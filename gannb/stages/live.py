@@ -30,7 +30,7 @@ from gannb.records import (
     run_record,
     steps_per_epoch,
 )
-from ..store import list_checkpoints, load_checkpoint
+from ..store import list_checkpoints, load_checkpoint, read_json
 from ..train import COLUMNS, Tick
 
 # %% auto #0
@@ -150,10 +150,14 @@ def is_alive(status: dict[str, Any]) -> bool:
 
 # %% ../../nbs/15_stages.live.ipynb #lost0001
 def clear_lost(folder: Path) -> None:
-    "Remove the heartbeat that a killed process left in a run's folder; that of a living one stays."
-    status = status_of(folder)
+    "Remove the heartbeat and the note of a killed process from a run's folder; those of a living one stay."
+    status, note = status_of(folder), folder / ".lock.json"
     if status is not None and not is_alive(status):
         shutil.rmtree(folder / LIVE, ignore_errors=True)
+    with suppress(GannbError, OSError, KeyError, TypeError, OverflowError):
+        who = read_json(note)
+        if who["host"] == socket.gethostname() and not psutil.pid_exists(who["pid"]):
+            note.unlink(missing_ok=True)
 
 # %% ../../nbs/15_stages.live.ipynb #6f870e79
 class StatusFile(Kept):

@@ -138,7 +138,7 @@ def _fields(looker: Looker, target: Target, seed: int, machine: Machine) -> dict
         "machine": asdict(machine),
     }
 
-
+# %% ../../nbs/15_stages.probes.ipynb #probebel
 def _belongs(
     fields: dict[str, Any],  # of `_fields`
 ) -> str:

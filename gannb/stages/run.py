@@ -71,7 +71,7 @@ def png_sheet(images: np.ndarray) -> bytes:  # (N, size, size, C) uint8
 # what can be done about a last generator that is not the one it was
 BACK = "Run the same `gannb train` command again: it comes back from the last checkpoint."
 
-
+# %% ../../nbs/15_stages.run.ipynb #sheet002
 def _hash_of_picture(path: Path) -> str:
     "The hash of a picture's file; none for one that cannot be read."
     try:
@@ -79,7 +79,7 @@ def _hash_of_picture(path: Path) -> str:
     except OSError:
         return ""
 
-
+# %% ../../nbs/15_stages.run.ipynb #sheet003
 def _read_sheet(
     path: Path,
     size: int,  # of a picture, pixels
