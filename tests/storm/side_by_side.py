@@ -357,7 +357,7 @@ def left_in(place: Path) -> list[str]:
     from gannb.stages.live import look
 
     found = leftovers(place) + [str(p) for p in place.rglob("live")]
-    found += [str(p) for p in place.rglob(".lock.json")]
+    found += [str(p) for p in (place / "store").rglob(".lock.json")]  # that of a decoding is written anew
     for run in (place / "store" / "gan").iterdir():
         if look(run).state != "done":
             found.append(f"{run}: {look(run).state}")
