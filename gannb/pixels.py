@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'FULL_PIXELS', 'MEMORY', 'FORMATS', 'SUFFIXES', 'HEIF_SUFFIXES', 'HEIF_REMEDY', 'RULE', 'DECODERS',
-           'MENDED', 'BITS', 'OWN_BITS', 'heif_ready', 'is_image_name', 'what_starts', 'is_large', 'memory_needed',
-           'check_memory', 'Shared', 'open_image', 'tiff_pages', 'pages_of', 'Told', 'bits_for', 'plain_image',
-           'to_square']
+           'MENDED', 'STRIP', 'BITS', 'OWN_BITS', 'heif_ready', 'is_image_name', 'what_starts', 'is_large',
+           'memory_needed', 'check_memory', 'Shared', 'open_image', 'tiff_pages', 'pages_of', 'Told', 'bits_for',
+           'plain_image', 'to_square']
 
 # %% ../nbs/03_pixels.ipynb #40c290c6
 MAX_PIXELS = 2**28  # 268 million; telephones take 200
@@ -343,15 +343,63 @@ def _is_clear(image: Image.Image) -> bool:
     return image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
 
 
-def _on_white(image: Image.Image, mode: str) -> Image.Image:
-    "A transparent image laid on white, strip by strip: two copies of a large one, not five."
+def _on_white(strip: Image.Image, mode: str) -> Image.Image:
+    "A transparent image laid on white."
     from PIL import Image
 
-    out, high = Image.new(mode, image.size), max(1, 2**20 // image.width)
+    strip = strip.convert("RGBA")
+    white = Image.new("RGBA", strip.size, "white")
+    return Image.alpha_composite(white, strip).convert(mode)
+
+# %% ../nbs/03_pixels.ipynb #9a10c0a1
+STRIP = 2**20  # pixels
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:  # first row, the rows
+    "An image from top to bottom, about a million pixels at a time: never a second copy of a large one."
+    high = max(1, STRIP // image.width)
     for y in range(0, image.height, high):
-        strip = image.crop((0, y, image.width, min(y + high, image.height))).convert("RGBA")
-        white = Image.new("RGBA", strip.size, "white")
-        out.paste(Image.alpha_composite(white, strip).convert(mode), (0, y))
+        yield y, image.crop((0, y, image.width, min(y + high, image.height)))
+
+# %% ../nbs/03_pixels.ipynb #9a10c0a2
+def _spot(
+    turn: str | None,
+    y: int,  # above the first row
+    below: int,  # rows below the last one
+) -> tuple[int, int]:  # left, top
+    "Where some rows of an image come to lie once it is turned."
+    return {
+        None: (0, y),
+        "FLIP_LEFT_RIGHT": (0, y),
+        "ROTATE_180": (0, below),
+        "FLIP_TOP_BOTTOM": (0, below),
+        "TRANSPOSE": (y, 0),
+        "ROTATE_90": (y, 0),
+        "ROTATE_270": (below, 0),
+        "TRANSVERSE": (below, 0),
+    }[turn]
+
+# %% ../nbs/03_pixels.ipynb #9a10c0a3
+def _laid(
+    image: Image.Image,
+    mode: str,  # L or RGB
+    turn: str | None,
+    clear: bool,  # is it transparent?
+    square: bool,  # the centre square alone
+) -> Image.Image:
+    "An image in its mode, on white, upright: strip by strip, so that a large one is there twice at most."
+    from PIL import Image
+
+    across = turn in ("TRANSPOSE", "ROTATE_90", "ROTATE_270", "TRANSVERSE")
+    w, h = image.size[::-1] if across else image.size
+    side = min(w, h)
+    left, top = ((w - side) // 2, (h - side) // 2) if square else (0, 0)
+    out = Image.new(mode, (side, side) if square else (w, h))
+    for y, strip in _strips(image):
+        x0, y0 = _spot(turn, y, image.height - y - strip.height)
+        strip = _on_white(strip, mode) if clear else strip.convert(mode)
+        strip = strip.transpose(getattr(Image.Transpose, turn)) if turn else strip
+        out.paste(strip, (x0 - left, y0 - top))
     return out
 
 # %% ../nbs/03_pixels.ipynb #9a10c01f
@@ -403,25 +451,25 @@ def _eight_bits(
     "Grey of more than 8 bits in 8: scaled and rounded, strip by strip."
     from PIL import Image
 
-    values = np.asarray(image)
-    white = _white_value(source, int(values.min()), int(values.max()), bits, told)
+    ends = [(int(v.min()), int(v.max())) for v in (np.asarray(strip) for _, strip in _strips(image))]
+    white = _white_value(source, min(low for low, _ in ends), max(high for _, high in ends), bits, told)
     inverted, clear = _tag(source, 262) == 0, image.info.get("transparency")
     if inverted:
         told.mended.append("inverted")
-    out, high = np.empty(values.shape, np.uint8), max(1, 2**20 // values.shape[1])
-    for y in range(0, len(values), high):
-        v = values[y : y + high].astype(np.int64)
-        strip = np.rint((white - v if inverted else v) * 255 / white).astype(np.uint8)
+    out = np.empty((image.height, image.width), np.uint8)
+    for y, strip in _strips(image):
+        v = np.asarray(strip).astype(np.int64)
+        grey = np.rint((white - v if inverted else v) * 255 / white).astype(np.uint8)
         if isinstance(clear, int):
-            strip[v == clear] = 255
-        out[y : y + high] = strip
+            grey[v == clear] = 255
+        out[y : y + len(v)] = grey
     return Image.fromarray(out)
 
 # %% ../nbs/03_pixels.ipynb #9a10c024
-def _decoded(image: Image.Image, told: Told, side: int) -> Image.Image:
-    "The pixels of an opened image, turned as EXIF says; of a large one fewer of them."
-    from PIL import Image
-
+def _decoded(
+    image: Image.Image, told: Told, side: int
+) -> tuple[Image.Image, str | None]:  # pixels; how they have to be turned
+    "The pixels of an opened image; of a large one fewer of them."
     told.size, large = image.size, is_large(image)
     if large:
         told.mended.append("large")
@@ -434,7 +482,7 @@ def _decoded(image: Image.Image, told: Told, side: int) -> Image.Image:
     found = _shrunk(image, side) if large else image
     if raw.startswith(("RGB;16", "RGBX;16", "RGBA;16")):
         told.dark = max(high for _, high in found.convert("RGB").getextrema())
-    return found if turn is None else found.transpose(getattr(Image.Transpose, turn))
+    return found, turn
 
 # %% ../nbs/03_pixels.ipynb #9a10c025
 def _unused_alpha(image: Image.Image, source: Image.Image) -> bool:
@@ -447,21 +495,22 @@ def plain_image(
     bits: int | None = None,  # bits used by grey in more than 8; None: 16
     told: Told | None = None,  # is filled in
     side: int = 512,  # a large image keeps at least so many pixels on its shorter side
+    square: bool = False,  # of the others, whoever takes the centre square alone may get it here
 ) -> Image.Image:
     "Upright, 8 bits, no transparency: mode L or RGB. Raises `GannbError` for pixels of unknown range."
     told, source = Told() if told is None else told, image
-    image = _decoded(image, told, side)
+    image, turn = _decoded(image, told, side)
     if image.mode == "F":
         raise GannbError("floating-point pixels: their range is not known. Save them with 8 or 16 bits")
     if image.mode.startswith("I"):
         image = _eight_bits(image, source, bits, told)
     mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
-    if _unused_alpha(image, source):
+    unused = _unused_alpha(image, source)
+    if unused:
         told.mended.append("alpha")
-        image = image.convert("RGB")
-    elif _is_clear(image):
-        image = _on_white(image, mode)
-    image = image if image.mode == mode else image.convert(mode)
+    clear = _is_clear(image) and not unused
+    if clear or turn or image.mode != mode:
+        image = _laid(image, mode, turn, clear, square and not is_large(image))
     return _shrunk(image, side) if is_large(image) else image
 
 # %% ../nbs/03_pixels.ipynb #92d468dc
@@ -476,7 +525,7 @@ def to_square(
     "The image as an array. Raises `GannbError` or Pillow's errors if it cannot be decoded."
     from PIL import Image
 
-    image, mode = plain_image(image, bits, told, 2 * size), "L" if channels == 1 else "RGB"
+    image, mode = plain_image(image, bits, told, 2 * size, fit == "crop"), "L" if channels == 1 else "RGB"
     image = image if image.mode == mode else image.convert(mode)
     if fit == "crop" and image.width != image.height:
         side = min(image.size)

@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from .base import GannbError
 from .store import DAMAGED_ARRAY, array_header, read_json
 
 # %% auto #0
 __all__ = ['WIDTH_MOST', 'NOISE_MOST', 'IMAGES_MOST', 'EPOCHS_MOST', 'AGAIN', 'TIMES', 'Kept', 'GeneratorFields', 'RunFields',
-           'RunData', 'RunFile', 'DoneFile', 'DivergedFile', 'Sitting', 'TimingFile', 'ScoreFile', 'PicturesFile',
-           'CardFile', 'read_record', 'run_record', 'done_record', 'diverged_record', 'card_record', 'picture_hashes',
-           'sittings', 'steps_per_epoch', 'read_rows']
+           'RunData', 'RunFile', 'DoneFile', 'DivergedFile', 'Sitting', 'TimingFile', 'Maker', 'MakersFile',
+           'ScoreFile', 'HashesFile', 'ProbeCard', 'TrainedOn', 'DomainCard', 'CardFile', 'read_record', 'run_record',
+           'done_record', 'diverged_record', 'card_record', 'kept_hashes', 'makers', 'sittings', 'steps_per_epoch',
+           'read_rows']
 
 # %% ../nbs/02_records.ipynb #records06
 WIDTH_MOST, NOISE_MOST = 4096, 65_536  # of ngf and ndf; of nz: more is a slip of the hand
@@ -48,6 +49,7 @@ class GeneratorFields(Kept):
 class RunFields(GeneratorFields):
     "What decides the bytes of a training."
 
+    ndf: int = Field(ge=1, le=WIDTH_MOST)
     n: int = Field(ge=1, le=IMAGES_MOST)
     batch_size: int = Field(ge=1, le=IMAGES_MOST)
     drop_last: bool
@@ -91,12 +93,26 @@ class Sitting(Kept):
     from_step: int = Field(0, ge=0)
     to_step: int = Field(0, ge=0)
     wall_s: float = Field(ge=0, allow_inf_nan=False)
+    cpu_s: float = Field(0.0, ge=0, allow_inf_nan=False)
 
 
 class TimingFile(Kept):
     "`timing.json`: how long a training took."
 
     parts: list[Sitting]
+
+
+class Maker(Kept):
+    "Who trained: a commit, the versions of packages, a device."
+
+    commit: str
+    versions: dict[str, str]
+    device: str
+    threads: int
+
+
+class MakersFile(RootModel[list[Maker]]):
+    "`provenance.json`: who trained, from the first sitting on."
 
 
 class ScoreFile(Kept):
@@ -107,10 +123,35 @@ class ScoreFile(Kept):
     sha256: str | None = None  # of both; older ones have none
 
 
-class PicturesFile(Kept):
-    "`samples/hashes.json`: epoch -> the hash of its fixed-noise pictures."
+class HashesFile(Kept):
+    "`samples/hashes.json` and `snapshots/hashes.json`: epoch -> the hash of its pictures, or of its G."
 
     sha256: dict[str, str]
+
+
+class ProbeCard(Kept):
+    "`card.json` of a probe's answers."
+
+    C: float | None
+    converged: bool
+    d: int = Field(ge=1)
+    taught_by: int = Field(ge=1, alias="taught by")
+    belongs: str | None = None  # the hash of all that decides them; older ones have none
+
+
+class TrainedOn(Kept):
+    "The images that a judging network learnt from."
+
+    fingerprint: str
+
+
+class DomainCard(Kept):
+    "`card.json` of a trained judging network."
+
+    sha256: str  # of its weights
+    seed: int
+    shown: int
+    trained_on: TrainedOn = Field(alias="trained on")
 
 
 class CardFile(Kept):
@@ -145,18 +186,18 @@ TIMES = "Delete it: only the record of how long it took is lost."
 
 def read_record(
     path: Path,
-    model: type[Kept],
+    model: type[BaseModel],
     remedy: str = AGAIN,  # what a person can do
 ) -> dict[str, Any]:  # as it stands in the file
     "A small file, read through its model. Raises `GannbError` that names file, fault and remedy."
     try:
         found = read_json(path)
     except GannbError as e:
-        raise GannbError(f"{e} {remedy}") from None
+        raise GannbError(f"{e} {remedy}".rstrip()) from None
     try:
         model.model_validate(found)
     except ValidationError as e:
-        raise GannbError(f"{path} is damaged: {_faults(e)}. {remedy}") from None
+        raise GannbError(f"{path} is damaged: {_faults(e)}. {remedy}".rstrip()) from None
     return found
 
 # %% ../nbs/02_records.ipynb #records13
@@ -183,11 +224,21 @@ def card_record(path: Path) -> dict[str, Any]:  # of a .safetensors file
     return read_record(path.with_suffix(".json"), CardFile, remedy)
 
 
-def picture_hashes(folder: Path) -> dict[str, str]:  # epoch -> sha256
-    "The hashes of a run's fixed-noise pictures; none for a run from before they were kept."
-    path = folder / "samples" / "hashes.json"
-    remedy = "Delete it: the pictures are then taken as they are."
-    return read_record(path, PicturesFile, remedy)["sha256"] if path.is_file() else {}
+def kept_hashes(
+    folder: Path,  # a run's
+    of: str,  # "samples": its fixed-noise pictures; "snapshots": its generators
+) -> dict[str, str]:  # epoch -> sha256
+    "The hashes of what a run keeps of its epochs; none for a run from before they were kept."
+    path = folder / of / "hashes.json"
+    remedy = f"Delete it: the {of} are then taken as they are."
+    return read_record(path, HashesFile, remedy)["sha256"] if path.is_file() else {}
+
+
+def makers(folder: Path) -> list[dict[str, Any]]:
+    "Who trained a run, one entry each time that it changed; none where that was not kept."
+    path = folder / "provenance.json"
+    remedy = "Delete it: only who trained so far is lost."
+    return read_record(path, MakersFile, remedy) if path.is_file() else []
 
 
 def sittings(folder: Path) -> list[dict[str, Any]]:

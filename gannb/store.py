@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
 import math
 import os
@@ -106,6 +107,7 @@ def _say_oserror(action: str, path: Path, error: OSError) -> GannbError:
         errno.EROFS: "the disk is read-only",
         errno.ENOTDIR: "a file stands where a folder should be",
         errno.EEXIST: "a file stands where a folder should be",
+        errno.EISDIR: "a folder stands where a file should be; move it away",
     }.get(error.errno, error.strerror or str(error))
     return GannbError(
         f"Cannot {action} {path}: {why}. What was there before is untouched. "
@@ -301,6 +303,12 @@ def verify_folder(path: str | Path) -> dict:  # the manifest: file -> {sha256, b
                 f"{file} does not match its manifest ({entry['bytes']} bytes expected, "
                 f"{file.stat().st_size} found): it is truncated or was changed."
             )
+    kinds = (".npy", ".json", ".safetensors")
+    here = {p.relative_to(path).as_posix() for p in path.rglob("*") if p.suffix in kinds and p.is_file()}
+    if strange := sorted(here - files.keys() - {"manifest.json"}):
+        raise GannbError(
+            f"{path / strange[0]} is not in the manifest beside it: it was changed, or put there."
+        )
     return files
 
 # %% ../nbs/01_store.ipynb #52f38bb1
@@ -426,7 +434,7 @@ def _holder_words(holder: Path) -> str:
     try:
         who = read_json(holder)
         return f"process {who['pid']} on {who['host']} ({who['command']}, since {who['since']})"
-    except (GannbError, KeyError):
+    except (GannbError, KeyError, TypeError):
         return "another process"
 
 # %% ../nbs/01_store.ipynb #4bbf562f
@@ -513,12 +521,21 @@ def artefact_folder(
     return Path(root or store_dir()) / stage / key
 
 # %% ../nbs/01_store.ipynb #clearway
-def clear_way(folder: Path) -> None:
-    "A file in the store where an artefact's folder should be is renamed, and that is said."
-    if folder.is_file():
-        aside = folder.with_name(f"{folder.name}.in-the-way")
-        os.replace(folder, aside)
-        print(f"{folder} was a file where a folder should be. It is now {aside}.", file=sys.stderr)
+def clear_way(
+    place: Path,
+    folder: bool = True,  # should it be a folder? False: a file
+) -> None:
+    "A file where a folder of the store should be, or a folder where a file should be, is renamed and named."
+    if not (place.is_file() if folder else place.is_dir()):
+        return
+    aside = place.with_name(f"{place.name}.in-the-way")
+    for n in itertools.count(2):
+        if not aside.exists():
+            break
+        aside = place.with_name(f"{place.name}.in-the-way-{n}")
+    os.replace(place, aside)
+    was, should = ("file", "folder") if folder else ("folder", "file")
+    print(f"{place} was a {was} where a {should} should be. It is now {aside}.", file=sys.stderr)
 
 # %% ../nbs/01_store.ipynb #8abdfe73
 def slug(text: str) -> str:

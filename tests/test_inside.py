@@ -455,6 +455,62 @@ def test_allocation_failures_are_undecodable_files(tmp_path, monkeypatch, error)
         load(box)
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "CMYK"])
+def test_strips_lay_turn_and_crop_as_the_whole_image(monkeypatch, mode):
+    "What was one step for all pixels is done strip by strip: the same bytes."
+    turns = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
+    white = Image.new("RGBA", (1, 1), "white")
+    for w, h in ((31, 20), (20, 31), (25, 24), (20, 20)):
+        values = np.random.default_rng(w).integers(0, 256, (h, w, 4), np.uint8)
+        image = Image.fromarray(values)
+        image = image.convert("RGB").quantize(16) if mode == "P" else image.convert(mode)
+        plain = image.convert("L" if mode in ("1", "L") else "RGB")
+        if mode in ("RGBA", "LA"):
+            whole = Image.alpha_composite(white.resize(image.size), image.convert("RGBA"))
+            plain = whole.convert("L" if mode == "LA" else "RGB")
+        for turn in range(1, 9):
+            exif, file = Image.Exif(), io.BytesIO()
+            exif[0x0112] = turn
+            image.save(file, "TIFF" if mode == "CMYK" else "PNG", exif=exif)
+            turned = plain.transpose(Image.Transpose(turns[turn])) if turn in turns else plain
+            side = min(w, h)
+            x, y = (turned.width - side) // 2, (turned.height - side) // 2
+            wanted = np.asarray(turned.crop((x, y, x + side, y + side)).convert("RGB"))
+            for high in (2**20, 7 * w):
+                monkeypatch.setattr(pixels, "STRIP", high)
+                found = to_square(open_image(file), side, 3, "crop")
+                assert np.array_equal(found, wanted), (mode, turn, w, h, high)
+                upright = np.asarray(plain_image(open_image(file)).convert("RGB"))
+                assert np.array_equal(upright, np.asarray(turned.convert("RGB")))
+
+
+DECODES = """
+import re, sys
+from gannb.pixels import open_image, to_square
+
+def peak():  # not `ru_maxrss`: that begins with what the parent took
+    return int(re.search(r"VmHWM:\\s+([0-9]+)", open("/proc/self/status").read())[1]) * 1024
+
+image = open_image(sys.argv[1])
+before = peak()
+to_square(image, 64, 3, "crop")
+print((peak() - before) / (image.width * image.height))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of a process as Linux tells it")
+@pytest.mark.parametrize("mode", ["RGBA", "RGB", "LA"])
+def test_a_large_image_is_in_memory_twice_at_most(tmp_path, mode):
+    "Turned, transparent, not square: 4 bytes a pixel as decoded, 4 as laid on white, never a third copy."
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new(mode, (5400, 5000)).save(tmp_path / "a.png", exif=exif, compress_level=1)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-c", DECODES, str(tmp_path / "a.png")]
+    done = subprocess.run(words, capture_output=True, text=True, env=env)
+    assert 4 <= float(done.stdout) < 10.5, done.stdout + done.stderr  # three copies: 12 and more
+
+
 # other files: HEIC, no suffix, pipes, links, names
 
 

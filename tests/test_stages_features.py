@@ -452,11 +452,11 @@ def test_domain_needs_labels():
 
 
 DOMAIN_ENTRIES = (("stages.features", "_domain"),)
-DOMAIN_KNOWN = {1: "5fca74ce6ccbfb26"}
+DOMAIN_KNOWN = {1: "55af984380915977"}
 FEATURES_ENTRIES = (("stages.features", "features"), ("stages.features", "network"))
-FEATURES_KNOWN = {1: "bca940174dc64143"}
+FEATURES_KNOWN = {1: "681b285747bc1634"}
 FAKES_ENTRIES = (("stages.features", "fake_features"), ("stages.features", "network"))
-FAKES_KNOWN = {1: "268ae5e8dd3dcf70"}
+FAKES_KNOWN = {1: "3e7a6d5c0fb57448"}
 
 
 def test_domain_version_names_this_code():

@@ -217,6 +217,7 @@ def run_fault(folder: Path) -> str:
 # %% ../../nbs/18_commands.keep.ipynb #c0515659
 def _what_was_trained(folder: Path) -> tuple[str, str]:  # in words; what is wrong with it, or ""
     "What `run.json` says, and the fault of a damaged run."
+    why = ""
     try:
         if why := run_fault(folder):
             return run_words(run_record(folder)), why

@@ -21,7 +21,7 @@ from ..base import GannbError, fmt_bytes, fmt_time
 from ..config import TrainConfig, checked
 from .options import in_text
 from ..data import ImageSet
-from ..records import sittings
+from ..records import run_record, sittings
 from ..stages import gan
 from ..stages.run import GanRun, seed_folders
 
@@ -53,10 +53,14 @@ def config_of(
     path = folder / "config.json"
     if not path.is_file():
         return None
-    given = store.read_json(path)
-    if isinstance(given, dict):  # `checked` refuses anything else
-        given = {"hold_out": False} | given  # what a training without this parameter did
-    return checked(TrainConfig, given, str(path))
+    try:
+        given = store.read_json(path)
+        if isinstance(given, dict):  # `checked` refuses anything else
+            given = {"hold_out": False} | given  # what a training without this parameter did
+        return checked(TrainConfig, given, str(path))
+    except GannbError as e:
+        remedy = "Delete that file: what was trained stays, and --data then names the images that judge."
+        raise GannbError(f"{e} {remedy}") from None
 
 # %% ../../nbs/18_commands.train.ipynb #7bcdb30e
 def _check_ours(folder: Path) -> None:
@@ -154,8 +158,8 @@ def _begun_with_all(cfg: TrainConfig, out: str | Path | None) -> bool:
     whole = cfg.having(hold_out=False)
     data = gan.load_images(whole, store.data_root(cfg.data_root), on_error=cfg.on_error)
     folder = Path(out).expanduser() if out else run_folder(whole, data)
-    records = (store.read_json(path) for path in folder.glob("seed-*/run.json"))
-    return any(record["fields"]["data"] == data.fingerprint for record in records)
+    records = (run_record(path.parent) for path in folder.glob("seed-*/run.json"))
+    return any(record["fields"].get("data") == data.fingerprint for record in records)
 
 
 def fitted(

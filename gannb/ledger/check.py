@@ -137,6 +137,8 @@ def _read_json(path: Path, kind: type, words: str) -> Any:
         found = json.loads(_read_text(path))
     except ValueError as e:
         raise GannbError(f"{path} is damaged and cannot be read as JSON ({e}).") from None
+    except (RecursionError, MemoryError):
+        raise GannbError(f"{path} is damaged: it is too large, or nested too deeply, for our JSON.") from None
     if not isinstance(found, kind):
         raise GannbError(f"{path} must hold {words}.")
     return found

@@ -14,11 +14,11 @@ import numpy as np
 from ..base import Missing, fmt_bytes, fmt_time
 from ..data import audit
 from ..datasets.registry import DATASETS
-from ..records import sittings
+from ..records import makers, sittings
 from .arms import Arm, Trained
 from .discriminator import D_MODE
 from .run import GanRun
-from ..store import peak_memory, read_json
+from ..store import peak_memory
 
 # %% auto #0
 __all__ = ['FAKES', 'licences', 'audit_card', 'data_record', 'training_card', 'score_card', 'd_card', 'trained_by',
@@ -100,7 +100,7 @@ def d_card(**more: Any) -> dict:
 # %% ../../nbs/15_stages.cards.ipynb #c59b9411
 def trained_by(runs: Mapping[Any, Sequence[GanRun]]) -> list[str]:
     "Which commits and torch versions trained the runs: a report may be younger than its trainings."
-    parts = [p for some in runs.values() for r in some for p in read_json(r.folder / "provenance.json")]
+    parts = [p for some in runs.values() for r in some for p in makers(r.folder)]
     return sorted(
         {
             f"commit {p['commit']}, torch {p['versions']['torch']}, {p['device']}, {p['threads']} threads"

@@ -47,6 +47,7 @@ from ..fetch import fetch
 from gannb.stages.features import (
     EFFNET_SHA256,
     _effnet_folder,
+    card_of,
     features,
     load_foreign,
     network as judging,
@@ -354,8 +355,10 @@ class Fitted:
         def answer(tmp: Path) -> None:
             shown = images if self.pool is None else self.pool.vectors(images)
             np.save(tmp / "logits.npy", logits_of(self.net, shown), allow_pickle=False)
+            store.write_json(tmp / "card.json", fields)
 
-        folder = stored(store.artefact_folder("answers", CLASSIFIER_VERSION, fields), answer)
+        place = store.artefact_folder("answers", CLASSIFIER_VERSION, fields)
+        folder = stored(place, answer, card_of(fields))
         return np.load(folder / "logits.npy", allow_pickle=False)
 
     def scores(self, images: ImageSet, only: np.ndarray | None = None) -> Scores:  # only: (N,) bool
@@ -412,7 +415,7 @@ def fitted(
     }
     how = {"seed": seed, "steps": steps, "pool": pool if cfg.frozen else None}
     folder = store.artefact_folder("classifier", CLASSIFIER_VERSION, fields)
-    folder = stored(folder, lambda tmp: _fit(tmp, fields, cfg, train, validation, **how))
+    folder = stored(folder, lambda tmp: _fit(tmp, fields, cfg, train, validation, **how), card_of(fields))
     return Fitted(cfg, train, seed, folder, how["pool"])
 
 # %% ../../nbs/15_stages.classifier.ipynb #7c1a000f
@@ -448,11 +451,13 @@ def near_copies(
     """Which test images have a near-copy among the training images: as near as a slightly blurred copy of one
     is, in 19 of 20 cases. Computed once. Raises `GannbError` as `copies.nearness`."""
     fields = {"what": "near-copies", "test": test.fingerprint, "train": train.fingerprint}
-    folder = stored(
-        store.artefact_folder("answers", CLASSIFIER_VERSION, fields),
-        lambda tmp: np.save(tmp / "near.npy", _near(test, train), allow_pickle=False),
-    )
-    return np.load(folder / "near.npy", allow_pickle=False)
+
+    def compute(tmp: Path) -> None:
+        np.save(tmp / "near.npy", _near(test, train), allow_pickle=False)
+        store.write_json(tmp / "card.json", fields)
+
+    place = store.artefact_folder("answers", CLASSIFIER_VERSION, fields)
+    return np.load(stored(place, compute, card_of(fields)) / "near.npy", allow_pickle=False)
 
 # %% ../../nbs/15_stages.classifier.ipynb #7c1a0011
 def _score_rows(

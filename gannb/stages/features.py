@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import json
 import os
 import shutil
 import uuid
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,15 @@ from gannb.features import (
     train_domain,
 )
 from ..fetch import fetch
+from ..records import DomainCard, read_record
 from ..sample import sample_seeded
 from .run import GanRun, resolve_device
 
 # %% auto #0
 __all__ = ['FEATURES_VERSION', 'FAKES_VERSION', 'DOMAIN_VERSION', 'EFFNET_SHA256', 'EFFNET_KNOWN', 'INCEPTION_FILES',
-           'INCEPTION_URLS', 'INCEPTION_SHA256', 'NETWORKS', 'stored', 'weights_dir', 'load_foreign', 'known_image',
-           'check_known', 'weights_folders', 'inception_file', 'check_unseen', 'network', 'features', 'fakes_of',
-           'fake_features']
+           'INCEPTION_URLS', 'INCEPTION_SHA256', 'NETWORKS', 'stored', 'card_of', 'weights_dir', 'load_foreign',
+           'known_image', 'check_known', 'weights_folders', 'inception_file', 'check_unseen', 'network', 'features',
+           'fakes_of', 'fake_features']
 
 # %% ../../nbs/15_stages.features.ipynb #df4f7132
 FEATURES_VERSION = 1  # raise it when the features of a network change though its card does not
@@ -53,12 +55,15 @@ DOMAIN_VERSION = 1  # raise it when the training of the domain network changes
 def stored(
     folder: Path,  # where the artefact lives
     make: Callable[[Path], None],  # fills a temporary folder
+    check: Callable[[Path], None] = lambda folder: None,  # raises `GannbError` for one from elsewhere
 ) -> Path:  # `folder`, whole
-    """An artefact of the store, made if it is not there.
-    A damaged one is made again, with a warning; of two processes that make it, the first one's stays."""
+    """An artefact of the store, made if it is not there. A damaged one, or one from elsewhere, is made
+    again, with a warning; of two processes that make it, the first one's stays."""
+    store.clear_way(folder)
     if folder.exists():
         try:
             store.verify_folder(folder)
+            check(folder)
             return folder
         except GannbError as e:
             warnings.warn(f"{e} It is made again.", stacklevel=3)
@@ -78,6 +83,20 @@ def _put_away(folder: Path) -> None:
     aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
     os.replace(folder, aside)
     shutil.rmtree(aside, ignore_errors=True)
+
+# %% ../../nbs/15_stages.features.ipynb #cardof01
+def card_of(
+    fields: Mapping[str, Any],  # all that decides an artefact
+) -> Callable[[Path], None]:  # for `stored`
+    """A check that an artefact is the one of these fields: `card.json` says what it was made of. One without
+    a card is from before there were any, and is taken as it is."""
+
+    def check(folder: Path) -> None:
+        path = folder / "card.json"
+        if path.is_file() and store.read_json(path) != json.loads(json.dumps(fields)):
+            raise GannbError(f"{path} is of something else than what belongs there.")
+
+    return check
 
 # %% ../../nbs/15_stages.features.ipynb #136411a8
 def weights_dir() -> Path:
@@ -237,6 +256,7 @@ def _domain(data: ImageSet, seed: int = 0, shown: int = DOMAIN_IMAGES) -> Featur
     folder = stored(
         store.artefact_folder("domain", DOMAIN_VERSION, fields),
         lambda tmp: _train_domain(tmp, data, seed, shown),
+        lambda whole: _check_domain(whole, data, seed, shown),
     )
     net = new_domain_net(data.size, data.channels, len(data.classes), seed)
     net.load_state_dict(store.load_tensors(folder / "weights.safetensors"))
@@ -253,6 +273,17 @@ def _check_classes(data: ImageSet) -> None:
     if len(data.classes) < 2:
         found = "1 class" if data.classes else "no labels and no classes"
         raise GannbError(f"The domain network learns to tell classes apart; {data.title} has {found}.")
+
+# %% ../../nbs/15_stages.features.ipynb #domain01
+def _check_domain(folder: Path, data: ImageSet, seed: int, shown: int) -> None:
+    "Raises `GannbError` where a stored domain network is of other images, or its weights are not its card's."
+    path = folder / "card.json"
+    card = read_record(path, DomainCard, "")
+    about = card["trained on"]["fingerprint"], card["seed"], card["shown"]
+    if about != (data.fingerprint, seed, shown):
+        raise GannbError(f"{path} is of something else than what belongs there.")
+    if store.sha256_file(folder / "weights.safetensors") != card["sha256"]:
+        raise GannbError(f"{folder / 'weights.safetensors'} is not the network that its card describes.")
 
 # %% ../../nbs/15_stages.features.ipynb #e2a52a01
 def _train_domain(folder: Path, data: ImageSet, seed: int, shown: int) -> None:
@@ -352,7 +383,8 @@ def _stored_features(
         np.save(tmp / "features.npy", look(), allow_pickle=False)
         store.write_json(tmp / "card.json", fields)
 
-    return np.load(stored(folder, compute) / "features.npy", allow_pickle=False)
+    whole = stored(folder, compute, card_of(fields))
+    return np.load(whole / "features.npy", allow_pickle=False)
 
 # %% ../../nbs/15_stages.features.ipynb #79f04586
 def fakes_of(run: GanRun, epoch: int, n: int) -> np.ndarray:  # (n, size, size, C) uint8

@@ -33,9 +33,9 @@ from ..datasets.registry import load, parts_of
 from ..datasets.selection import Choice, held_out
 from ..models.dcgan import init_weights
 from ..models.registry import model_named
-from ..records import done_record, picture_hashes, run_record, sittings
+from ..records import done_record, kept_hashes, makers, run_record, sittings
 from ..sample import sample
-from .live import Live
+from .live import Live, clear_lost
 from gannb.stages.run import (
     FIXED_SAMPLES,
     GAN_VERSION,
@@ -113,7 +113,7 @@ def _begun_with(folder: Path) -> int:
     "CPU threads of the training in a run folder, or of its seeds; 0 where none was begun."
     for record in (folder / "run.json", *sorted(folder.glob("seed-*/run.json"))):
         if record.is_file():
-            return store.read_json(record)["fields"].get("threads", 0)
+            return run_record(record.parent)["fields"].get("threads", 0)
     return 0
 
 
@@ -418,20 +418,23 @@ class Keeper:
             return  # the next look at the record, or `save`, reports it
         self.keep_picture(epoch, png_sheet(sample(G, *self.noise)))
         if epoch in SNAPSHOTS or epoch == self.epochs:
-            store.save_tensors(
-                _snapshot(self.folder, epoch), {f"G.{k}": v for k, v in G.state_dict().items()}
-            )
+            path = _snapshot(self.folder, epoch)
+            store.save_tensors(path, {f"G.{k}": v for k, v in G.state_dict().items()})
+            self.keep_hash("snapshots", epoch, store.sha256_file(path))
 
     def keep_picture(self, epoch: int, picture: bytes) -> None:
         "The fixed-noise pictures of an epoch, and their hash beside them."
         store.atomic_write(_picture(self.folder, epoch), picture)
+        self.keep_hash("samples", epoch, hashlib.sha256(picture).hexdigest())
+
+    def keep_hash(self, of: str, epoch: int, sha256: str) -> None:
+        "The hash of what was kept of an epoch, beside those of other epochs; `of`: the name of their folder."
         try:
-            known = picture_hashes(self.folder)
+            known = kept_hashes(self.folder, of)
         except GannbError as e:
             print(f"{e} It begins anew.", file=sys.stderr)
             known = {}
-        hashes = known | {str(epoch): hashlib.sha256(picture).hexdigest()}
-        store.write_json(self.folder / "samples" / "hashes.json", {"sha256": hashes})
+        store.write_json(self.folder / of / "hashes.json", {"sha256": known | {str(epoch): sha256}})
 
     def save(self, tick: Tick) -> None:
         "A checkpoint. Raises `Diverged` for weights that are not finite, though the last losses were."
@@ -464,12 +467,24 @@ def _ended(folder: Path, epochs: int) -> bool:
     done = done_record(folder)
     return done is not None and done["epochs"] >= epochs
 
+# %% ../../nbs/15_stages.gan.ipynb #lastG001
+def _is_last_generator(folder: Path, epochs: int) -> bool:
+    """Is G after `epochs` the file that a finished run ended with? One that went further is not asked.
+    A changed one is named: it comes back from the last checkpoint."""
+    done, path = done_record(folder), _snapshot(folder, epochs)
+    if done["epochs"] != epochs or store.sha256_file(path) == done["G_sha256"]:
+        return True
+    print(f"{path} was changed since it was written. It is made anew.", file=sys.stderr)
+    return False
+
 # %% ../../nbs/15_stages.gan.ipynb #d353e740
 def _have(folder: Path, epochs: int, spe: int) -> bool:
-    "Is everything of a run up to `epochs` here?"
+    "Is everything of a run up to `epochs` here, and the last G what it was?"
     if not _snapshot(folder, epochs).is_file() or not (folder / "history.npy").is_file():
         return False
-    return _ended(folder, epochs) and len(_history_rows(folder)) >= epochs * spe
+    if not _ended(folder, epochs) or len(_history_rows(folder)) < epochs * spe:
+        return False
+    return (folder / "diverged.json").is_file() or _is_last_generator(folder, epochs)
 
 # %% ../../nbs/15_stages.gan.ipynb #9c34eef4
 def _places(home: Path, epochs: int) -> tuple[Path, Path]:
@@ -508,13 +523,9 @@ def check_same_run(folder: Path, fields: Mapping[str, Any]) -> None:
 # %% ../../nbs/15_stages.gan.ipynb #e70cfbd9
 def _add_provenance(folder: Path, fields: Mapping[str, Any]) -> None:
     "Who trained: one entry, and another each time that code, versions or machine changed before it went on."
-    path = folder / "provenance.json"
-    old = store.read_json(path) if path.is_file() else []
-    if not isinstance(old, list):
-        raise GannbError(f"{path} is damaged: it is no list. Delete it: only who trained so far is lost.")
-    now = store.provenance(fields["device"], fields["threads"] or None)
+    old, now = makers(folder), store.provenance(fields["device"], fields["threads"] or None)
     if not old or old[-1] != now:
-        store.write_json(path, [*old, now])
+        store.write_json(folder / "provenance.json", [*old, now])
 
 # %% ../../nbs/15_stages.gan.ipynb #2c30bbe3
 def _write_start(folder: Path, fields: Mapping[str, Any], data: ImageSet) -> None:
@@ -748,6 +759,7 @@ def train_run(
         check_same_run(place, fields)
         reused = _is_here(place, cfg.epochs, spe)
         if reused or _train_here(cfg, fields, data, place, show, title):
+            clear_lost(place)
             diverged = _diverged_at(place, cfg.epochs * spe)
             return GanRun(place, fields, cfg.epochs, spe, reused, diverged, list(data.notes))
     raise AssertionError("unreachable: the second place is only ever trained to its own number of epochs")

@@ -30,12 +30,12 @@ from gannb.records import (
     run_record,
     steps_per_epoch,
 )
-from ..store import list_checkpoints, load_checkpoint
+from ..store import list_checkpoints, load_checkpoint, read_json
 from ..train import COLUMNS, Tick
 
 # %% auto #0
-__all__ = ['LIVE', 'SAY_SECONDS', 'HOLD_SECONDS', 'WISHES', 'LOST_SECONDS', 'Live', 'is_alive', 'StatusFile', 'status_of', 'Seen',
-           'look', 'record', 'ask']
+__all__ = ['LIVE', 'SAY_SECONDS', 'HOLD_SECONDS', 'WISHES', 'LOST_SECONDS', 'Live', 'is_alive', 'clear_lost', 'StatusFile',
+           'status_of', 'Seen', 'look', 'record', 'ask']
 
 # %% ../../nbs/15_stages.live.ipynb #2f9b8aed
 LIVE = "live"  # folder inside a run's
@@ -104,7 +104,7 @@ class Live:
         "What was asked last. A file that cannot be read asks nothing."
         try:
             asked = json.loads((self.place / "wish.json").read_text(encoding="utf-8"))["wish"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return "go on"
         return asked if asked in WISHES else "go on"
 
@@ -147,6 +147,17 @@ def is_alive(status: dict[str, Any]) -> bool:
         return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
+
+# %% ../../nbs/15_stages.live.ipynb #lost0001
+def clear_lost(folder: Path) -> None:
+    "Remove the heartbeat and the note of a killed process from a run's folder; those of a living one stay."
+    status, note = status_of(folder), folder / ".lock.json"
+    if status is not None and not is_alive(status):
+        shutil.rmtree(folder / LIVE, ignore_errors=True)
+    with suppress(GannbError, OSError, KeyError, TypeError, OverflowError):
+        who = read_json(note)
+        if who["host"] == socket.gethostname() and not psutil.pid_exists(who["pid"]):
+            note.unlink(missing_ok=True)
 
 # %% ../../nbs/15_stages.live.ipynb #6f870e79
 class StatusFile(Kept):
@@ -232,11 +243,12 @@ def look(
     per_epoch = steps_per_epoch(run_record(folder)["fields"])
     if end := diverged_record(folder):
         return Seen("diverged", end["step"], end["step"], 0, per_epoch, message=end.get("message", ""))
-    if status is not None:
-        return _from_status(status)
-    if end := done_record(folder):
+    end = done_record(folder)
+    if end and (status is None or status["epochs"] <= end["epochs"]):  # killed after its last word counts too
         steps = end["epochs"] * per_epoch
         return Seen("done", steps, steps, end["epochs"], per_epoch)
+    if status is not None:
+        return _from_status(status)
     return Seen("lost", len(record(folder)), 0, 0, per_epoch, message=_LOST)
 
 # %% ../../nbs/15_stages.live.ipynb #5c283aac

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from .. import store
+from ..base import GannbError, stable_hash
 from ..data import ImageSet
 from ..extract import Extraction, extract
 from ..features import FeatureNet
@@ -27,6 +28,7 @@ from gannb.probes import (
     score_answers,
     split_rows,
 )
+from ..records import ProbeCard, read_record
 from .features import features, stored
 from .run import GanRun, new_discriminator
 from .score import row
@@ -125,9 +127,9 @@ class Asked:
         return score_answers(self.predictions, self.labels)
 
 # %% ../../nbs/15_stages.probes.ipynb #28b66cfa
-def _folder(looker: Looker, target: Target, seed: int, machine: Machine) -> Path:
-    "Where the answers of one machine live."
-    fields = {
+def _fields(looker: Looker, target: Target, seed: int, machine: Machine) -> dict[str, Any]:
+    "All that decides the answers of one machine."
+    return {
         "looker": dict(looker.fields),
         "target": target.images.fingerprint,
         "rows": len(target.images),
@@ -135,7 +137,24 @@ def _folder(looker: Looker, target: Target, seed: int, machine: Machine) -> Path
         "seed": seed,
         "machine": asdict(machine),
     }
-    return store.artefact_folder("probe", PROBE_VERSION, fields)
+
+# %% ../../nbs/15_stages.probes.ipynb #probebel
+def _belongs(
+    fields: dict[str, Any],  # of `_fields`
+) -> str:
+    "What a card says of where it belongs."
+    return stable_hash(fields, 32)
+
+# %% ../../nbs/15_stages.probes.ipynb #probecrd
+def _check_card(
+    belongs: str,  # of `_belongs`
+    folder: Path,
+) -> None:
+    """Raises `GannbError` for answers that were put here from elsewhere. A card that does not say where it
+    belongs is older than that line, and is taken as it is."""
+    path = folder / "card.json"
+    if read_record(path, ProbeCard, "").get("belongs", belongs) != belongs:
+        raise GannbError(f"{path} is of something else than what belongs there.")
 
 # %% ../../nbs/15_stages.probes.ipynb #5d43fae6
 class _Bench:
@@ -164,7 +183,7 @@ class _Bench:
             self._prepared[chooses] = vectors, y[teach], None if aside is None else y[aside]
         return self._prepared[chooses]
 
-    def answer(self, machine: Machine, tmp: Path) -> None:
+    def answer(self, machine: Machine, belongs: str, tmp: Path) -> None:
         "Have a machine answer, and leave that in a folder."
         found = ask(machine, *self.prepared(machine.chooses), self.seed)
         np.save(tmp / "predictions.npy", np.asarray(found.predictions), allow_pickle=False)
@@ -173,6 +192,7 @@ class _Bench:
             "converged": bool(found.converged),
             "taught by": found.n_train,
             "d": self.vectors.shape[1],
+            "belongs": belongs,
         }
         store.write_json(tmp / "card.json", card)
 
@@ -187,8 +207,9 @@ def ask_all(
     missing."""
     bench, out = _Bench(looker, target, seed), {}
     for name, machine in machines.items():
-        place = _folder(looker, target, seed, machine)
-        folder = stored(place, partial(bench.answer, machine))
+        fields = _fields(looker, target, seed, machine)
+        place, belongs = store.artefact_folder("probe", PROBE_VERSION, fields), _belongs(fields)
+        folder = stored(place, partial(bench.answer, machine, belongs), partial(_check_card, belongs))
         said = np.load(folder / "predictions.npy", allow_pickle=False)
         card = store.read_json(folder / "card.json")
         out[name] = Asked(machine, said, bench.labels[bench.test], card)

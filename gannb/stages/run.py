@@ -24,10 +24,11 @@ from ..data import ImageSet
 from ..models.registry import model_named
 from ..plot import tile, untile
 from gannb.records import (
+    AGAIN,
     card_record,
     diverged_record,
     done_record,
-    picture_hashes,
+    kept_hashes,
     read_rows,
     run_record,
     steps_per_epoch,
@@ -36,7 +37,7 @@ from ..sample import cycled_labels, sample
 from ..train import COLUMNS, History, load_net
 
 # %% auto #0
-__all__ = ['GAN_VERSION', 'FIXED_SAMPLES', 'SNAPSHOTS', 'png_sheet', 'epochs_of', 'resolve_device', 'new_generator',
+__all__ = ['GAN_VERSION', 'FIXED_SAMPLES', 'SNAPSHOTS', 'BACK', 'png_sheet', 'epochs_of', 'resolve_device', 'new_generator',
            'new_discriminator', 'fixed_noise', 'GanRun', 'kept', 'epoch_near', 'window_rows', 'export_generator',
            'load_generator', 'open_run', 'open_so_far', 'seed_folders', 'find_folder', 'open_runs']
 
@@ -65,6 +66,33 @@ def png_sheet(images: np.ndarray) -> bytes:  # (N, size, size, C) uint8
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "PNG")
     return buffer.getvalue()
+
+# %% ../../nbs/15_stages.run.ipynb #sheet001
+# what can be done about a last generator that is not the one it was
+BACK = "Run the same `gannb train` command again: it comes back from the last checkpoint."
+
+# %% ../../nbs/15_stages.run.ipynb #sheet002
+def _hash_of_picture(path: Path) -> str:
+    "The hash of a picture's file; none for one that cannot be read."
+    try:
+        return store.sha256_file(path)
+    except OSError:
+        return ""
+
+# %% ../../nbs/15_stages.run.ipynb #sheet003
+def _read_sheet(
+    path: Path,
+    size: int,  # of a picture, pixels
+) -> np.ndarray:  # (8 * size, 8 * size, C) uint8
+    "A stored sheet of 64 pictures. Raises `GannbError` for a damaged one, or one of another size."
+    try:
+        with Image.open(path) as sheet:
+            if sheet.size != (8 * size, 8 * size):
+                raise ValueError(f"{sheet.width} x {sheet.height} pixels are no 64 pictures of {size}")
+            found = np.asarray(sheet)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as e:
+        raise GannbError(f"{path} cannot be read ({e}). Delete it: the pictures of other epochs stay.") from e
+    return found if found.ndim == 3 else found[..., None]
 
 # %% ../../nbs/15_stages.run.ipynb #c3861451
 def epochs_of(folder: Path, pattern: str, last: int) -> list[int]:
@@ -157,11 +185,18 @@ class GanRun:
         return self.fields.get("n_classes", 0)
 
     def sha256(self, epoch: int | None = None) -> str:
-        "The hash of G's file after `epoch` epochs (None: the last); `n/a` for a run that diverged before it."
-        path = _snapshot(self.folder, self.epochs if epoch is None else epoch)
-        return (
-            store.sha256_file(path) if path.is_file() else str(Missing(f"diverged at step {self.diverged}"))
-        )
+        """The hash of G's file after `epoch` epochs (None: the last); `n/a` where the run diverged before.
+        Raises `GannbError` for a file that was changed since it was written."""
+        epoch = self.epochs if epoch is None else epoch
+        path = _snapshot(self.folder, epoch)
+        if not path.is_file():
+            return str(Missing(f"diverged at step {self.diverged}"))
+        found = store.sha256_file(path)
+        if kept_hashes(self.folder, "snapshots").get(str(epoch), found) != found:
+            raise GannbError(
+                f"{path} was changed since it was written. {BACK if epoch == self.epochs else AGAIN}"
+            )
+        return found
 
     def history(self) -> History:
         "The record up to this run's epochs; of a diverged run, padded with NaN so that no mean can hide it."
@@ -183,11 +218,9 @@ class GanRun:
         "The fixed-noise pictures after `epoch` epochs (0: before training; None: the last there is)."
         epoch = self.sample_epochs()[-1] if epoch is None else epoch
         path = _picture(self.folder, epoch)
-        if picture_hashes(self.folder).get(str(epoch)) not in (None, store.sha256_file(path)):
+        if kept_hashes(self.folder, "samples").get(str(epoch)) not in (None, _hash_of_picture(path)):
             self.make_picture_anew(epoch)
-        picture = np.asarray(Image.open(path))
-        picture = picture if picture.ndim == 3 else picture[..., None]
-        return untile(picture, self.fields["size"])[:FIXED_SAMPLES]
+        return untile(_read_sheet(path, self.fields["size"]), self.fields["size"])[:FIXED_SAMPLES]
 
     def make_picture_anew(self, epoch: int) -> None:
         "Draw the pictures of an epoch again. Raises `GannbError` where G of that epoch was not kept."
@@ -208,6 +241,7 @@ class GanRun:
         if not path.is_file():
             have = ", ".join(map(str, self.kept_epochs()))
             raise GannbError(f"G after epoch {epoch} was not kept. Kept: {have}.")
+        self.sha256(epoch)  # raises for a changed one
         return load_net(new_generator(self.fields), store.load_tensors(path), "G").eval()
 
     def discriminator(self) -> nn.Module:
@@ -320,7 +354,7 @@ def _check_last_generator(run: GanRun) -> None:
     if run.sha256() != done_record(run.folder)["G_sha256"]:
         raise GannbError(
             f"{run.folder} is damaged: G after epoch {run.epochs} is missing or not the file that "
-            "done.json describes. Delete the folder to train again."
+            f"done.json describes. {BACK}"
         )
 
 # %% ../../nbs/15_stages.run.ipynb #9faafa92

@@ -84,21 +84,25 @@ def _found_numbers(path: Path, fields: Mapping[str, Any]) -> dict[str, float] | 
     if kept.get("sha256") not in (None, _seal(kept["fields"], kept["values"])):
         print(f"{path} was changed since it was written. It is computed anew.", file=sys.stderr)
         return None
+    if kept["fields"] != fields:
+        print(f"{path} is of something else than what belongs there. It is computed anew.", file=sys.stderr)
+        return None
     return kept["values"]
 
 
 def kept_numbers(
-    fields: dict[str, Any],  # all that decides the numbers
+    fields: dict[str, Any],  # all that decides the numbers; a score of other fields is never taken for it
     compute: Callable[[], Mapping[str, float]],
 ) -> dict[str, float]:
     "A small dictionary of numbers, computed once."
+    fields = json.loads(json.dumps(fields))  # tuples as lists: as it is read
     path = store.artefact_folder("score", SCORE_VERSION, fields) / "score.json"
     found = _found_numbers(path, fields)
     if found is not None:
         return found
     values = {k: float(v) for k, v in compute().items()}
     store.clear_way(path.parent)
-    fields = json.loads(json.dumps(fields))  # tuples as lists: as it will be read
+    store.clear_way(path, folder=False)
     store.write_json(path, {"fields": fields, "values": values, "sha256": _seal(fields, values)})
     return values
 

@@ -55,10 +55,16 @@ def train(place: Path, seeds: str, at: int = 0, count: Path | None = None) -> su
     return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
-def bytes_of(run: Path) -> dict[str, str]:
-    "What a finished run must hold: file -> hash."
-    found = sorted(p for seed in run.glob("seed-*") for pattern in COMPARED for p in seed.glob(pattern))
-    return {p.relative_to(run).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in found}
+def bytes_of(
+    run: Path, folders: str = "seed-*", patterns: tuple[str, ...] = COMPARED
+) -> dict[str, str]:  # file -> hash
+    "What a finished run must hold."
+    found = sorted(p for seed in run.glob(folders) for pattern in patterns for p in seed.glob(pattern))
+    return {
+        p.relative_to(run).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in found
+        if p.is_file()
+    }
 
 
 def leftovers(place: Path) -> list[str]:
