@@ -144,7 +144,7 @@ def test_the_search_finds_train_gan_from_disk(visit):
     assert "Train G and D in place" in told.inner_text() and len(told.inner_text()) < 300
     keep(page, "search-train_gan")
     hit.locator("a").click()
-    assert page.locator("[id='gannb.train.train_gan']").is_visible()
+    page.locator("[id='gannb.train.train_gan']").wait_for()  # until it can be seen, or the test fails
 
 
 def test_the_search_finds_a_word_of_a_guide_page_and_shows_where_it_stands(visit):
