@@ -15,15 +15,25 @@ __all__ = ['ENDED', 'main']
 ENDED = "Stopped. What was finished is kept; run the same command again."
 
 
+def _deaf() -> None:
+    "Hear no Ctrl-C from now on, not even one that comes in this moment."
+    while True:
+        try:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            return
+        except KeyboardInterrupt:
+            continue
+
+
 def main() -> int:  # exit status of `gannb`
     "Run `gannb`. Stopped by Ctrl-C at any moment it says so, and its exit status is 130."
     try:
         from gannb.cli import main as run
 
         status = run()
+        _deaf()  # what is left is the end of the process
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _deaf()
         print(f"\n{ENDED}", file=sys.stderr)
         status = 130
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is left is the end of the process
     return status

@@ -211,7 +211,7 @@ def test_a_chart_of_half_a_record_is_whole():
 def test_a_stranger_with_the_same_number_is_not_taken_for_the_training(tmp_path):
     from gannb.stages.live import Live, _replace, status_of
 
-    shape = {"size": 16, "channels": 1, "nz": 8, "ngf": 8, "z_dist": "normal", "seed": 0}
+    shape = {"size": 16, "channels": 1, "nz": 8, "ngf": 8, "ndf": 8, "z_dist": "normal", "seed": 0}
     fields = shape | {"n": 8, "batch_size": 4, "drop_last": False}
     write_json(tmp_path / "run.json", {"fields": fields, "data": {"name": "x", "notes": []}})
     Live(tmp_path, 1, 2, 4, record(tmp_path))

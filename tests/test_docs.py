@@ -306,7 +306,9 @@ def test_the_front_page_says_what_came_out_how_to_begin_and_how_fast(docs_site):
         for words in (claim["short"], summary.here(claim), summary.verdict_words(claim)):
             assert " ".join(words.split()) in said, words
     assert "make reproduce make test" in said
-    ratios = [x for x in (ROOT / "docs" / "speed.md").read_text("utf-8").splitlines() if x.startswith("|")]
+    ratios = [
+        x for x in (ROOT / "docs" / "benchmarks.md").read_text("utf-8").splitlines() if x.startswith("|")
+    ]
     first = ratios[2].split("|")[2].strip()
     assert first in said
 

@@ -554,7 +554,7 @@ def test_gc_takes_images_that_were_handed_to_workers(place):
         store.atomic_write(path, b"0" * 100)
     os.utime(old, (1, 1))
     waste = {w.path: w for w in plan_gc()}
-    assert "written again" in waste[old].why and new not in waste
+    assert "made again" in waste[old].why and new not in waste
     gc(list(waste.values()))
     assert new.is_file() and not old.exists()
 

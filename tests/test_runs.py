@@ -103,7 +103,7 @@ def test_a_diverged_run_stays_diverged(copy):
         (lambda f: (f / "snapshots" / "G-epoch-0002.safetensors").unlink(), "is missing or not the file"),
         (
             lambda f: (f / "snapshots" / "G-epoch-0002.safetensors").write_bytes(b"short"),
-            "is missing or not the file",
+            "was changed since it was written. Run the same `gannb train` command again",
         ),
     ],
 )
@@ -249,7 +249,7 @@ def test_mistakes(trained, tmp_path, capsys, args, words, monkeypatch):
 def test_diverged_and_damaged(trained, tmp_path, capsys, copy):
     (copy / "samples" / "hashes.json").unlink()  # a run from before they were kept
     Path(copy / "samples" / "epoch-0001.png").write_bytes(b"\x89PNG no more")
-    assert "epoch-0001.png is damaged" in refused(capsys, copy, "--gif", "--out", tmp_path / "o")
+    assert "epoch-0001.png cannot be read" in refused(capsys, copy, "--gif", "--out", tmp_path / "o")
     diverge(copy)
     assert "diverged at step 6" in refused(capsys, copy, "--out", tmp_path / "o")
     sampled(copy, "--epoch", 1, "--n", 2, "--out", tmp_path / "o")

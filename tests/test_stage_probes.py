@@ -75,7 +75,7 @@ def test_the_vectors_are_made_once_and_only_if_an_answer_is_missing(target):
 def test_answers_belong_to_all_that_decides_them(target):
     base = pixels()
     places = {
-        room._folder(looker, t, seed, machine)
+        room._belongs(room._fields(looker, t, seed, machine))
         for looker in (base, Looker("other", {"what": "other"}, base.look))
         for t in (target, replace(target, teach_share=0.5), replace(target, n_teach=300))
         for seed in (0, 1)

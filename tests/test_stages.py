@@ -111,6 +111,14 @@ def contents(folder: Path) -> dict[str, str]:
     return out
 
 
+def check_one_more(folder: Path, untouched: Path, got: dict, want: dict, epoch: int) -> None:
+    "A generator that was kept besides, and its hash; they leave what is compared."
+    assert got.pop(f"snapshots/G-epoch-{epoch:04d}.safetensors")
+    assert got.pop("snapshots/hashes.json") and want.pop("snapshots/hashes.json")
+    more, kept = (store.read_json(f / "snapshots" / "hashes.json")["sha256"] for f in (folder, untouched))
+    assert more.pop(str(epoch)) and more == kept
+
+
 @pytest.fixture(scope="module")
 def untouched(tmp_path_factory):
     folder = tmp_path_factory.mktemp("untouched") / "run"
@@ -250,7 +258,7 @@ def test_more_epochs_are_the_bytes_of_one_go(untouched, tmp_path):
     for epochs in (4, 10):
         run = gan.train_run(gan_config(**BASE | {"epochs": epochs}), small(), 0, folder=folder, show="quiet")
     got, want = contents(folder), contents(untouched)
-    assert got.pop("snapshots/G-epoch-0004.safetensors")  # the first target was kept too
+    check_one_more(folder, untouched, got, want, 4)  # the first target was kept too
     assert got == want and run.epochs == 10
 
 
@@ -415,9 +423,9 @@ def test_truncated_checkpoint_falls_back_to_the_one_before(untouched, tmp_path):
     newest.write_bytes(newest.read_bytes()[:1000])
     with pytest.warns(UserWarning, match="passed over"):
         finish(folder)
-    got = contents(folder)
-    assert got.pop("snapshots/G-epoch-0004.safetensors")
-    assert got == contents(untouched)
+    got, want = contents(folder), contents(untouched)
+    check_one_more(folder, untouched, got, want, 4)
+    assert got == want
 
 
 def test_damaged_checkpoint_is_replaced_when_its_step_comes_again(tmp_path):
