@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 # %% auto #0
 __all__ = ['DAMAGED_ARRAY', 'SILENT_SECONDS', 'NUMBER_MAKERS', 'checkout', 'outputs_dir', 'store_dir', 'cache_dir', 'data_root',
            'check_place', 'make_folder', 'atomic_write', 'write_json', 'write_array', 'array_header', 'kept_array',
-           'read_json', 'sha256_file', 'new_folder', 'read_manifest', 'verify_folder', 'save_tensors', 'load_tensors',
-           'remove_folder', 'prune_checkpoints', 'save_checkpoint', 'list_checkpoints', 'load_checkpoint',
-           'remove_leftovers', 'Held', 'folder_lock', 'artefact_folder', 'clear_way', 'slug', 'folder_name',
-           'differing_fields', 'tree_bytes', 'code_commit', 'installed_version', 'provenance', 'peak_memory',
-           'processors', 'check_free_disk']
+           'as_stored', 'misplaced', 'read_json', 'sha256_file', 'new_folder', 'read_manifest', 'verify_folder',
+           'save_tensors', 'load_tensors', 'remove_folder', 'prune_checkpoints', 'save_checkpoint', 'list_checkpoints',
+           'load_checkpoint', 'remove_leftovers', 'Held', 'folder_lock', 'artefact_folder', 'clear_way', 'slug',
+           'folder_name', 'differing_fields', 'tree_bytes', 'code_commit', 'installed_version', 'provenance',
+           'peak_memory', 'processors', 'check_free_disk']
 
 # %% ../nbs/01_store.ipynb #dd5a2940
 def checkout(
@@ -228,6 +228,16 @@ def kept_array(
         return None
 
 # %% ../nbs/01_store.ipynb #eaea0629
+def as_stored(value: Any) -> Any:
+    "A value as it comes back from JSON: tuples as lists."
+    return json.loads(json.dumps(value))
+
+
+def misplaced(path: Path) -> str:
+    "What is said of a record that is whole, and of another thing."
+    return f"{path} is of something else than what belongs there."
+
+
 def read_json(path: str | Path) -> Any:
     "The value in a JSON file. Raises `GannbError` when the file is missing or damaged."
     try:

@@ -452,11 +452,11 @@ def test_domain_needs_labels():
 
 
 DOMAIN_ENTRIES = (("stages.features", "_domain"),)
-DOMAIN_KNOWN = {1: "55af984380915977"}
+DOMAIN_KNOWN = {1: "59835b81575bf8bd"}
 FEATURES_ENTRIES = (("stages.features", "features"), ("stages.features", "network"))
-FEATURES_KNOWN = {1: "681b285747bc1634"}
+FEATURES_KNOWN = {1: "2b4ca4eeb6a4fac8"}
 FAKES_ENTRIES = (("stages.features", "fake_features"), ("stages.features", "network"))
-FAKES_KNOWN = {1: "3e7a6d5c0fb57448"}
+FAKES_KNOWN = {1: "433f2fd83f2d5200"}
 
 
 def test_domain_version_names_this_code():

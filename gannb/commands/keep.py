@@ -486,6 +486,12 @@ def du() -> str:
 
 # %% ../../nbs/18_commands.keep.ipynb #19c01deb
 TRASH = ".trash.tmp"
+LEFTOVER_SECONDS = 3600.0  # what no lock guards may still be in the making when it is younger
+# folder of the cache, seconds after which a file in it is waste, what it holds
+REMADE = (
+    ("grid", LEFTOVER_SECONDS, "images that were handed to processes side by side"),
+    ("near", 30 * 24 * 3600, "groups of near-copies that nobody asked for in 30 days"),
+)
 
 
 def _check_removable(path: Path) -> Path:
@@ -498,8 +504,7 @@ def _check_removable(path: Path) -> Path:
             store.store_dir(),
             store.cache_dir() / "images",
             store.cache_dir() / "locks",
-            store.cache_dir() / "grid",
-            store.cache_dir() / "near",
+            *(store.cache_dir() / folder for folder, _, _ in REMADE),
             *_output_folders(),
         )
     ]
@@ -688,9 +693,6 @@ def rm(items: Sequence[Item]) -> tuple[int, list[str]]:  # bytes given back; wha
     return freed, left
 
 # %% ../../nbs/18_commands.keep.ipynb #3ec10fa0
-LEFTOVER_SECONDS = 3600.0  # what no lock guards may still be in the making when it is younger
-
-
 @dataclass
 class Waste:
     "One thing that no result needs."
@@ -775,13 +777,6 @@ def _artefact_waste(items: Sequence[Item], read: bool) -> list[Waste]:
     return found
 
 # %% ../../nbs/18_commands.keep.ipynb #fb11f968
-# folder of the cache, seconds after which a file in it is waste, what it holds
-REMADE = (
-    ("grid", LEFTOVER_SECONDS, "images that were handed to processes side by side"),
-    ("near", 30 * 24 * 3600, "groups of near-copies that nobody asked for in 30 days"),
-)
-
-
 def _cache_waste(locks: Path) -> list[Waste]:
     "Image caches that are not whole, and images that were mapped for processes side by side."
     found = []

@@ -40,9 +40,8 @@ from .train import PAGE, command_of
 from ..data import ImageSet
 from ..ledger.words import SHOWN_UNITS
 from ..plot import COLORS, SMALL, curves, losses, png, probabilities, tile
-from ..records import sittings
 from ..report.blocks import block, flat, png_block
-from ..stages.cards import trained_by
+from ..stages.cards import seconds_of, trained_by
 from ..stages.judges import some_images
 from ..stages.tables import mean_cell, without_n
 from ..train import COLUMNS
@@ -195,8 +194,8 @@ def _curve_rows(t: OwnTraining) -> list[dict[str, Any]]:
     "What the curves say over the last fifth of the steps, a row a seed."
     rows, columns = [], ("D_real", "D_fake_before", "loss_D", "loss_G")
     for s in t.seeds:
-        last = s.rows[-max(1, len(s.rows) // 5) :].astype(np.float64)
-        means = {c: float(np.mean(last[:, COLUMNS.index(c)])) for c in columns if len(last)}
+        last = max(1, len(s.rows) // 5)
+        means = {c: s.history.mean(c, last) for c in columns} if len(s.rows) else {}
         told = {c: v if np.isfinite(v := means.get(c, np.nan)) else Missing("no number") for c in columns}
         rows.append({"seed": str(s.run.seed), **told, "reading": s.reading})
     return rows
@@ -358,7 +357,7 @@ def _seconds(t: OwnTraining) -> float:
     total = 0.0
     for s in t.seeds:
         try:
-            total += sum(part["wall_s"] for part in sittings(s.run.folder))
+            total += float(np.nan_to_num(seconds_of(s.run)))
         except GannbError as e:
             t.faults.append(str(e))
     return total

@@ -21,7 +21,7 @@ from ..base import GannbError, Missing, listed
 from .compare import training_images
 from .options import in_text
 from .score import scores_of
-from .train import config_of
+from .train import changed, config_of
 from .watch import trainings_of
 from ..config import TrainConfig
 from ..data import ImageSet
@@ -106,10 +106,12 @@ class OneSeed:
         return f"seed {self.run.seed}"
 
     @property
+    def history(self) -> History:
+        return History(self.rows, self.run.steps_per_epoch)
+
+    @property
     def reading(self) -> str:  # one of READINGS
-        if self.run.diverged is not None:
-            return "diverged"
-        return diagnosis(History(self.rows, self.run.steps_per_epoch))
+        return "diverged" if self.run.diverged is not None else diagnosis(self.history)
 
     @property
     def scored(self) -> list[dict[str, float]]:
@@ -339,11 +341,9 @@ def typed(
     **changes: Any,  # parameters with other values
 ) -> str:
     "The `gannb train` command of a config, as it is typed."
-    cfg, words = cfg.having(**changes), []
-    for name, field_ in TrainConfig.model_fields.items():
-        value, flag = getattr(cfg, name), name.replace("_", "-")
-        if name == "dataset" or value == field_.default:
-            continue
+    words = []
+    for name, value in changed(cfg.having(**changes)).items():
+        flag = name.replace("_", "-")
         yes_no = isinstance(value, bool)
         words += [f"--{flag}" if value else f"--no-{flag}"] if yes_no else [f"--{flag}", in_text(value)]
     return shlex.join(["gannb", "train", cfg.dataset, *words, *(["--out", str(out)] if out else [])])

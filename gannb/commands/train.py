@@ -13,6 +13,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ from ..stages.run import GanRun, seed_folders
 # %% auto #0
 __all__ = ['LEAST_RECORDED', 'TRAINED_ON', 'PAGE', 'LOG', 'run_folder', 'config_of', 'check_folder', 'recorded_speed',
            'left_words', 'say_plan', 'fitted', 'prepare', 'trained_on', 'remember_images', 'train_seeds', 'next_steps',
-           'command_of', 'run_beside', 'start_process']
+           'changed', 'command_of', 'run_beside', 'start_process']
 
 # %% ../../nbs/18_commands.train.ipynb #b0b38515
 def run_folder(cfg: TrainConfig, data: ImageSet) -> Path:
@@ -258,14 +259,18 @@ def next_steps(
     return [*lines, f"More epochs (goes on from here): {longer}"]
 
 # %% ../../nbs/18_commands.train.ipynb #f5210b61
+def changed(cfg: TrainConfig) -> dict[str, Any]:
+    "The settings of a training that are not the defaults, its data set apart."
+    defaults = {name: field.default for name, field in TrainConfig.model_fields.items()}
+    return {k: v for k, v in cfg.model_dump().items() if k != "dataset" and v != defaults[k]}
+
+
 def command_of(
     cfg: TrainConfig,
     out: str | Path | None = None,
 ) -> list[str]:
     "The `gannb train` command of a config: only what differs from the defaults."
-    defaults = {name: field.default for name, field in TrainConfig.model_fields.items()}
-    changed = {k: v for k, v in cfg.model_dump().items() if k != "dataset" and v != defaults[k]}
-    pairs = [word for name, value in changed.items() for word in ("--set", f"{name}={in_text(value)}")]
+    pairs = [word for name, value in changed(cfg).items() for word in ("--set", f"{name}={in_text(value)}")]
     return ["gannb", "train", cfg.dataset, *pairs, *(["--out", str(out)] if out else [])]
 
 # %% ../../nbs/18_commands.train.ipynb #7aeb5958

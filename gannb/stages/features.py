@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import json
 import os
 import shutil
 import uuid
@@ -93,8 +92,8 @@ def card_of(
 
     def check(folder: Path) -> None:
         path = folder / "card.json"
-        if path.is_file() and store.read_json(path) != json.loads(json.dumps(fields)):
-            raise GannbError(f"{path} is of something else than what belongs there.")
+        if path.is_file() and store.read_json(path) != store.as_stored(fields):
+            raise GannbError(store.misplaced(path))
 
     return check
 
@@ -281,7 +280,7 @@ def _check_domain(folder: Path, data: ImageSet, seed: int, shown: int) -> None:
     card = read_record(path, DomainCard, "")
     about = card["trained on"]["fingerprint"], card["seed"], card["shown"]
     if about != (data.fingerprint, seed, shown):
-        raise GannbError(f"{path} is of something else than what belongs there.")
+        raise GannbError(store.misplaced(path))
     if store.sha256_file(folder / "weights.safetensors") != card["sha256"]:
         raise GannbError(f"{folder / 'weights.safetensors'} is not the network that its card describes.")
 

@@ -154,7 +154,7 @@ def _check_card(
     belongs is older than that line, and is taken as it is."""
     path = folder / "card.json"
     if read_record(path, ProbeCard, "").get("belongs", belongs) != belongs:
-        raise GannbError(f"{path} is of something else than what belongs there.")
+        raise GannbError(store.misplaced(path))
 
 # %% ../../nbs/15_stages.probes.ipynb #5d43fae6
 class _Bench:

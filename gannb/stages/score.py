@@ -5,7 +5,6 @@
 # %% ../../nbs/15_stages.score.ipynb #67ca4d1c
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -85,7 +84,7 @@ def _found_numbers(path: Path, fields: Mapping[str, Any]) -> dict[str, float] | 
         print(f"{path} was changed since it was written. It is computed anew.", file=sys.stderr)
         return None
     if kept["fields"] != fields:
-        print(f"{path} is of something else than what belongs there. It is computed anew.", file=sys.stderr)
+        print(f"{store.misplaced(path)} It is computed anew.", file=sys.stderr)
         return None
     return kept["values"]
 
@@ -95,7 +94,7 @@ def kept_numbers(
     compute: Callable[[], Mapping[str, float]],
 ) -> dict[str, float]:
     "A small dictionary of numbers, computed once."
-    fields = json.loads(json.dumps(fields))  # tuples as lists: as it is read
+    fields = store.as_stored(fields)
     path = store.artefact_folder("score", SCORE_VERSION, fields) / "score.json"
     found = _found_numbers(path, fields)
     if found is not None:
