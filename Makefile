@@ -48,6 +48,8 @@ $(STAMP): settings.ini setup.py pyproject.toml
 	rm -rf .venv; \
 	"$$found" -m venv .venv || { rm -rf .venv; echo 'Could not make .venv (on Debian and Ubuntu: apt install python3-venv).' >&2; exit 1; }
 	@echo 'Installing gannb and what it needs into .venv (the first time about 3 minutes and 6 GB of disk, mostly torch) ...'
+	@free=$$(df -Pk . 2>/dev/null | awk 'NR == 2 {print int($$4 / 1048576)}'); \
+	if [ "$${free:-99}" -lt 9 ]; then echo "Only $$free GB are free on this disk. The first installation needs about 9 GB for a while, and keeps 6." >&2; fi
 	@if [ -t 1 ]; then quiet=; else quiet=-q; fi; \
 	$(BIN)/python -m pip install --disable-pip-version-check $$quiet $(if $(PINNED),-c constraints.txt) -e '.[dev]' || { echo 'The installation did not finish; run the same command again to go on.' >&2; exit 1; }
 	@printf '%s\n' '$(CURDIR)' > $(STAMP)

@@ -449,6 +449,18 @@ def test_failed_install_leaves_no_stamp(setup):
 
 
 @needs_make
+@pytest.mark.parametrize("free, warned", [(2, True), (40, False)])
+def test_a_nearly_full_disk_is_said_before_the_installation(setup, tmp_path, free, warned):
+    df = tmp_path / "bin" / "df"
+    df.parent.mkdir()
+    df.write_text(f"#!/bin/sh\nprintf 'Filesystem 1024-blocks Used Available\\n/dev/x 0 0 {free << 20}\\n'\n")
+    df.chmod(0o755)
+    done = setup.make("install", PATH=f"{df.parent}{os.pathsep}{os.environ['PATH']}")
+    assert done.returncode == 0, done.stderr
+    assert (f"Only {free} GB are free" in done.stderr) == warned
+
+
+@needs_make
 def test_old_python_is_refused(setup):
     done = setup.make("install", TOO_OLD="1")
     assert done.returncode != 0 and "needs Python " + settings()["min_python"] in done.stderr
