@@ -17,8 +17,8 @@ import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     import torch
 
 # %% auto #0
-__all__ = ['DAMAGED_ARRAY', 'SILENT_SECONDS', 'NUMBER_MAKERS', 'checkout', 'outputs_dir', 'store_dir', 'cache_dir', 'data_root',
-           'check_place', 'make_folder', 'atomic_write', 'write_json', 'write_array', 'array_header', 'kept_array',
-           'as_stored', 'misplaced', 'read_json', 'sha256_file', 'new_folder', 'read_manifest', 'verify_folder',
-           'save_tensors', 'load_tensors', 'remove_folder', 'prune_checkpoints', 'save_checkpoint', 'list_checkpoints',
-           'load_checkpoint', 'remove_leftovers', 'Held', 'folder_lock', 'artefact_folder', 'clear_way', 'slug',
-           'folder_name', 'differing_fields', 'tree_bytes', 'code_commit', 'installed_version', 'provenance',
-           'peak_memory', 'processors', 'check_free_disk']
+__all__ = ['DAMAGED_ARRAY', 'LAST_SEEN', 'SILENT_SECONDS', 'NUMBER_MAKERS', 'checkout', 'outputs_dir', 'store_dir', 'cache_dir',
+           'data_root', 'check_place', 'make_folder', 'atomic_write', 'write_json', 'write_array', 'array_header',
+           'kept_array', 'as_stored', 'misplaced', 'read_json', 'sha256_file', 'new_folder', 'read_manifest',
+           'verify_folder', 'verify_if_touched', 'save_tensors', 'load_tensors', 'remove_folder', 'prune_checkpoints',
+           'save_checkpoint', 'list_checkpoints', 'load_checkpoint', 'remove_leftovers', 'Held', 'folder_lock',
+           'artefact_folder', 'clear_way', 'slug', 'folder_name', 'differing_fields', 'tree_bytes', 'code_commit',
+           'installed_version', 'provenance', 'peak_memory', 'processors', 'check_free_disk']
 
 # %% ../nbs/01_store.ipynb #dd5a2940
 def checkout(
@@ -320,6 +320,28 @@ def verify_folder(path: str | Path) -> dict:  # the manifest: file -> {sha256, b
             f"{path / strange[0]} is not in the manifest beside it: it was changed, or put there."
         )
     return files
+
+# %% ../nbs/01_store.ipynb #5ee00c1d
+LAST_SEEN = "last-seen"  # a file in a sealed folder: sizes and times of its files when all were whole
+
+
+def _stamps(folder: Path, names: Iterable[str]) -> bytes:
+    "Size and time of change of some files of a folder; null for one that is not there."
+    found = {name: folder / name for name in names}
+    here = {name: p.stat() if p.is_file() else None for name, p in found.items()}
+    return json.dumps({name: s and [s.st_size, s.st_mtime_ns] for name, s in here.items()}).encode()
+
+
+def verify_if_touched(path: str | Path) -> None:
+    """Check a sealed folder whose files are large and read again and again: against its manifest where one
+    was written to since the last look, else by their sizes and times alone. Raises as `verify_folder`."""
+    path = Path(path)
+    seen, now = path / LAST_SEEN, _stamps(path, [*read_manifest(path), "manifest.json"])
+    if seen.is_file() and seen.read_bytes() == now:
+        return
+    verify_folder(path)
+    with suppress(OSError):  # a folder that may only be read is checked each time
+        seen.write_bytes(now)  # half of it, after a kill, is no more than another look
 
 # %% ../nbs/01_store.ipynb #52f38bb1
 def save_tensors(

@@ -36,7 +36,7 @@ from gannb.datasets.fruits import FAMILIES
 from gannb.datasets.selection import new_labels
 from gannb.store import data_root, verify_folder
 from gannb import fetch as F
-from gannb import files, pixels
+from gannb import files, pixels, store
 from gannb.base import GannbError
 from gannb.data import ImageSet, audit, save_folder
 
@@ -845,6 +845,43 @@ def test_damaged_cache_is_made_again_with_a_warning(tmp_path):
         and (again.take(range(6)) == before).all()
         and len(cached(tmp_path)) == 1
     )
+
+
+@pytest.mark.parametrize("file", ["images.npy", "labels.npy", "files.npy", "meta.json", "manifest.json"])
+def test_a_byte_changed_in_the_cache_is_noticed(tmp_path, file):
+    box = fill(tmp_path / "a", CLASSED)
+    before = load(f"folder:{box}", size=16).take(range(6))
+    damaged = tmp_path / "cache" / "images" / cached(tmp_path)[0] / file
+    content = bytearray(damaged.read_bytes())
+    content[-3] ^= 1
+    damaged.write_bytes(content)
+    with pytest.warns(UserWarning, match="damaged and is made again"):
+        again = load(f"folder:{box}", size=16)
+    assert (again.take(range(6)) == before).all() and again.classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "null", "[" * 100_000])
+def test_a_manifest_of_the_cache_that_is_none_is_made_again(tmp_path, text):
+    box = fill(tmp_path / "a", CLASSED)
+    load(f"folder:{box}", size=16)
+    (tmp_path / "cache" / "images" / cached(tmp_path)[0] / "manifest.json").write_text(text)
+    with pytest.warns(UserWarning, match="damaged and is made again"):
+        assert len(load(f"folder:{box}", size=16)) == 6
+
+
+def test_the_cache_is_read_whole_only_where_a_file_was_written_to(tmp_path, monkeypatch):
+    box = fill(tmp_path / "a", CLASSED)
+    load(f"folder:{box}", size=16)
+    hashed = []
+    sha256_file = store.sha256_file
+    monkeypatch.setattr(store, "sha256_file", lambda p: hashed.append(p) or sha256_file(p))
+    load(f"folder:{box}", size=16)
+    once = len(hashed)
+    load(f"folder:{box}", size=16)
+    assert len(hashed) == once, "unchanged files are hashed at most once"
+    os.utime(tmp_path / "cache" / "images" / cached(tmp_path)[0] / "images.npy", (1, 1))
+    load(f"folder:{box}", size=16)
+    assert len(hashed) > once, "a file with another time is read again"
 
 
 def test_two_processes_on_one_cache(tmp_path):

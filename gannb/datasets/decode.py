@@ -21,7 +21,14 @@ from ..base import GannbError, check_channels, check_choice, check_size, stable_
 from ..data import open_cache, seal_cache
 from ..files import Contents, Source
 from ..pixels import DECODERS, MENDED, RULE, Told, bits_for, memory_needed, pages_of, to_square
-from ..store import cache_dir, check_free_disk, folder_lock, new_folder, processors
+from gannb.store import (
+    cache_dir,
+    check_free_disk,
+    folder_lock,
+    new_folder,
+    processors,
+    verify_if_touched,
+)
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -381,6 +388,7 @@ def _is_whole(final: Path, source: Source) -> bool:
     if not final.exists():
         return False
     try:
+        verify_if_touched(final)
         open_cache(final, source.name)
         return True
     except GannbError as e:
