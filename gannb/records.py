@@ -202,8 +202,13 @@ def read_record(
 
 # %% ../nbs/02_records.ipynb #records13
 def run_record(folder: Path) -> dict[str, Any]:
-    "What `run.json` of a run folder says. Raises `GannbError` for a damaged one."
-    return read_record(folder / "run.json", RunFile)
+    "What `run.json` of a run folder says. Raises `GannbError` for a damaged one, or where there is none."
+    path = folder / "run.json"
+    if not path.is_file():
+        raise GannbError(
+            f"{path} is missing: it says what was trained here. Run the same `gannb train` again to write it."
+        )
+    return read_record(path, RunFile)
 
 
 def done_record(folder: Path) -> dict[str, Any] | None:

@@ -322,6 +322,20 @@ def test_what_cannot_be_read_is_said_and_the_rest_is_shown(tmp_path):
         run_page(folder)
 
 
+def test_a_seed_that_lost_what_it_is_is_named_and_written_again(tmp_path, capsys):
+    folder = trained(tmp_path / "run", "digits", seeds=[0, 1], batch_size=128)
+    lost = folder / "seed-1" / "run.json"
+    whole = lost.read_bytes()
+    lost.unlink()
+    assert "seed-1 is left out" in seen(run_page(folder).read_text(encoding="utf-8"))
+    for command in ("sample", "score", "watch"):
+        assert main([command, str(folder)]) == 2
+        assert f"{lost} is missing" in capsys.readouterr().err
+    trained(folder, "digits", seeds=[0, 1], batch_size=128)
+    assert lost.read_bytes() == whole, "the same training again writes it"
+    assert "left out" not in seen(run_page(folder).read_text(encoding="utf-8"))
+
+
 def test_a_changed_picture_is_never_shown(tmp_path, capsys):
     folder = trained(tmp_path / "run", "digits", batch_size=128)
     path = folder / "seed-0" / "samples" / "epoch-0002.png"

@@ -95,7 +95,7 @@ def test_a_diverged_run_stays_diverged(copy):
 @pytest.mark.parametrize(
     "harm, words",
     [
-        (lambda f: (f / "run.json").unlink(), "holds no run"),
+        (lambda f: (f / "run.json").unlink(), "run.json is missing: .* the same `gannb train` again"),
         (lambda f: (f / "run.json").write_text("{"), "run.json is damaged"),
         (lambda f: (f / "run.json").write_text('{"fields": {}}'), "lacks data"),
         (lambda f: (f / "done.json").unlink(), "not finished"),

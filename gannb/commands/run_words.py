@@ -29,7 +29,7 @@ from ..metrics import diversity_ratio, pixels
 from ..records import diverged_record, run_record, steps_per_epoch
 from ..report.numbers import cell_text
 from ..stages.live import Seen, look, record
-from ..stages.run import GanRun, epochs_of, find_folder
+from ..stages.run import GanRun, epochs_of, find_folder, seed_folders
 from ..stages.tables import mean_cell, without_n
 from ..train import History
 
@@ -187,7 +187,8 @@ def _images_of(cfg: TrainConfig | None, run: GanRun) -> ImageSet | Missing:
 def _not_begun(home: Path, cfg: TrainConfig | None) -> list[str]:
     "The seeds that were asked for and have no folder yet."
     asked = cfg.seeds if cfg and not (home / "run.json").is_file() else []
-    return [f"seed {s} was not begun." for s in asked if not (home / f"seed-{s}" / "run.json").is_file()]
+    begun = {p.name for p in seed_folders(home)}
+    return [f"seed {s} was not begun." for s in asked if f"seed-{s}" not in begun]
 
 
 def open_training(

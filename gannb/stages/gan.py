@@ -529,12 +529,11 @@ def _add_provenance(folder: Path, fields: Mapping[str, Any]) -> None:
 
 # %% ../../nbs/15_stages.gan.ipynb #2c30bbe3
 def _write_start(folder: Path, fields: Mapping[str, Any], data: ImageSet) -> None:
-    "What decides the run's bytes, written once; and who trains it."
+    "What decides the run's bytes, written once, also where it was lost."
     if not (folder / "run.json").is_file():
         about = {"name": data.name, "n": len(data), "notes": list(data.notes)}
         start = {"stage": "gan", "version": GAN_VERSION, "fields": fields, "data": about}
         store.write_json(folder / "run.json", start)
-    _add_provenance(folder, fields)
 
 # %% ../../nbs/15_stages.gan.ipynb #8d77ccb7
 def _earlier_sittings(folder: Path) -> list[dict[str, Any]]:
@@ -732,6 +731,7 @@ def _train_here(
         if further and not _snapshot(place, cfg.epochs).is_file():
             return False
         _write_start(place, fields, data)
+        _add_provenance(place, fields)
         if further:  # killed before its record ended, now asked for less: what is here answers
             _finish_record(place, cfg.epochs, done[0]["history"].numpy()[:steps])
         else:
@@ -758,6 +758,8 @@ def train_run(
     for place in _places(home, cfg.epochs):
         check_same_run(place, fields)
         reused = _is_here(place, cfg.epochs, spe)
+        if reused:
+            _write_start(place, fields, data)
         if reused or _train_here(cfg, fields, data, place, show, title):
             clear_lost(place)
             diverged = _diverged_at(place, cfg.epochs * spe)

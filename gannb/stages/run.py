@@ -37,9 +37,9 @@ from ..sample import cycled_labels, sample
 from ..train import COLUMNS, History, load_net
 
 # %% auto #0
-__all__ = ['GAN_VERSION', 'FIXED_SAMPLES', 'SNAPSHOTS', 'BACK', 'png_sheet', 'epochs_of', 'resolve_device', 'new_generator',
-           'new_discriminator', 'fixed_noise', 'GanRun', 'kept', 'epoch_near', 'window_rows', 'export_generator',
-           'load_generator', 'open_run', 'open_so_far', 'seed_folders', 'find_folder', 'open_runs']
+__all__ = ['GAN_VERSION', 'FIXED_SAMPLES', 'SNAPSHOTS', 'BACK', 'TRACES', 'png_sheet', 'epochs_of', 'resolve_device',
+           'new_generator', 'new_discriminator', 'fixed_noise', 'GanRun', 'kept', 'epoch_near', 'window_rows',
+           'export_generator', 'load_generator', 'open_run', 'open_so_far', 'seed_folders', 'find_folder', 'open_runs']
 
 # %% ../../nbs/15_stages.run.ipynb #a0b1b43f
 GAN_VERSION = 1  # raise it when what this stage computes changes; a test holds the hash of its code
@@ -365,7 +365,7 @@ def open_run(
 
     Raises `GannbError` when there is none, when it was never finished, or when its files are damaged."""
     folder = Path(folder)
-    if not (folder / "run.json").is_file():
+    if not any((folder / f).exists() for f in TRACES):
         raise GannbError(
             f"{folder} holds no run: there is no run.json in it. `gannb train` prints its run folder."
         )
@@ -395,10 +395,14 @@ def open_so_far(
     return GanRun(folder, fields, kept_so_far[-1], steps_per_epoch(fields), notes=notes)
 
 # %% ../../nbs/15_stages.run.ipynb #8e7635ba
+TRACES = ("run.json", "done.json", "history.npy", "snapshots")  # where one of these is, there was a training
+
+
 def seed_folders(folder: Path) -> list[Path]:
-    "The folders seed-0, seed-1 ... in a run folder, by number; runs kept apart (seed-0-to6) are left out."
+    """The folders seed-0, seed-1 ... in a run folder, by number, also one that lost its run.json: who opens
+    it hears of that. Runs kept apart (seed-0-to6) are left out, and so is a seed that has just begun."""
     numbers = {p: p.name.removeprefix("seed-") for p in folder.glob("seed-*")}
-    runs = [p for p, number in numbers.items() if number.isdigit() and (p / "run.json").is_file()]
+    runs = [p for p, number in numbers.items() if number.isdigit() and any((p / f).exists() for f in TRACES)]
     return sorted(runs, key=lambda p: int(numbers[p]))
 
 # %% ../../nbs/15_stages.run.ipynb #6abd84f4
