@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
 # %% auto #0
-__all__ = ['IN_MEMORY', 'MAX_IDX', 'Contents', 'Source', 'arrange', 'shown', 'walk', 'folder_source', 'check_member',
-           'zip_members', 'zip_source', 'tar_source', 'read_idx', 'from_arrays', 'idx_source', 'archive_source',
-           'path_source', 'holds_idx']
+__all__ = ['RAW_SUFFIXES', 'IN_MEMORY', 'MAX_IDX', 'Contents', 'Source', 'arrange', 'shown', 'walk', 'folder_source',
+           'check_member', 'zip_members', 'zip_source', 'tar_source', 'read_idx', 'from_arrays', 'idx_source',
+           'archive_source', 'path_source', 'holds_idx']
 
 # %% ../nbs/03_files.ipynb #87004257
 @dataclass
@@ -91,13 +91,19 @@ def _unread(i: int) -> Image.Image:
     raise NotImplementedError("this source was only arranged")
 
 # %% ../nbs/03_files.ipynb #c36c7007
+RAW_SUFFIXES = (".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf", ".pef", ".srw")
+
+
 def _hidden_pictures(others: Sequence[str], start: Callable[[str], bytes]) -> list[str]:
     "What is said of pictures among the files that are not images by name; it looks into 200 of them."
     said = []
-    heic = [n for n in others if n.lower().endswith(HEIF_SUFFIXES)]
+    heic = {n for n in others if n.lower().endswith(HEIF_SUFFIXES)}
     if heic:
         said.append(f"HEIC pictures among them: {len(heic)}; {HEIF_REMEDY}")
-    kinds = [(what_starts(start(n)), n) for n in others[:200] if n not in heic]
+    raw = {n for n in others if n.lower().endswith(RAW_SUFFIXES)}
+    if raw:
+        said.append(f"raw files of a camera among them: {len(raw)}; export them as JPEG or PNG")
+    kinds = [(what_starts(start(n)), n) for n in others[:200] if n not in heic | raw]
     found = [(what, n) for what, n in kinds if what.endswith("picture")]
     if found:
         what, first = found[0]

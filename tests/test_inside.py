@@ -531,6 +531,14 @@ def test_heic_pictures_are_counted_and_the_remedy_named(tmp_path, monkeypatch):
         load(box)
 
 
+def test_raw_files_of_a_camera_are_told_apart_from_pictures_without_a_suffix(tmp_path):
+    raw = b"II*\0\x10\0\0\0CR\x02\0" + bytes(60)  # a TIFF by its first bytes
+    box = folder(tmp_path, a_png=noise(), IMG1_CR2=raw, IMG2_nef=raw)
+    note = " ".join(load(box).notes)
+    assert "raw files of a camera among them: 2; export them as JPEG or PNG" in note
+    assert "add the suffix" not in note
+
+
 def test_heic_pictures_are_read_where_the_extra_is(tmp_path):
     heif = pytest.importorskip("pillow_heif")
     heif.register_heif_opener()

@@ -429,7 +429,7 @@ def test_the_page_says_what_to_do_in_80_columns(tmp_path):
     ]
     assert all(word in line for word, line in zip(order, lines)), lines
     assert page.index("all classes") < page.index("worst first") < page.index("How the files were understood")
-    for said in ("copy.png", "small.png", "cut.png", "training_set/ as train", "on_error=skip"):
+    for said in ("copy.png", "small.png", "cut.png", "training_set/ as train", "--on-error skip"):
         assert said in page
 
 

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 # %% auto #0
-__all__ = ['RULES', 'check_bits', 'Decode', 'in_parallel', 'attempt', 'as_files_are', 'in_pages', 'reserve', 'undecodable',
-           'set_bits', 'inside_notes', 'decode', 'cached']
+__all__ = ['RULES', 'LEAVE_OUT', 'check_bits', 'Decode', 'in_parallel', 'attempt', 'as_files_are', 'in_pages', 'reserve',
+           'undecodable', 'set_bits', 'inside_notes', 'decode', 'cached']
 
 # %% ../../nbs/04_datasets.decode.ipynb #9a10f001
 RULES = 2  # of `pixels`: raised where some files get other pixels or notes; copies are then made anew
@@ -221,14 +221,18 @@ def _where_in(source: Source, file: str) -> str:
     return f"{source.place}{'!' if whole_archive else '/'}{file}"
 
 # %% ../../nbs/04_datasets.decode.ipynb #285cf318
+LEAVE_OUT = '--on-error skip (in Python on_error="skip")'
+
+
 def undecodable(
     source: Source,
     bad: Sequence[Sequence[str]],  # (file, why), at least one
     whole: bool,  # no file of the source can be decoded
 ) -> GannbError:
     "The error that names the first file and counts the others."
-    others = f" ({len(bad) - 1} other file(s) like it)" if len(bad) > 1 else ""
-    advice = 'Mend or remove such files, or leave them out with on_error="skip".'
+    n = len(bad) - 1
+    others = f"; nor can {n} other file{'s' * (n > 1)}" if n else ""
+    advice = f"Mend or remove such files, or leave them out: {LEAVE_OUT}."
     return GannbError(
         f"{_where_in(source, bad[0][0])} cannot be decoded: {bad[0][1]}{others}. "
         + ("No file of this source can." if whole else advice)

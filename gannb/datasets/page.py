@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from .catalogue import near_told
+from .decode import LEAVE_OUT
 from .survey import balance
 
 # %% auto #0
@@ -127,7 +128,7 @@ def _unreadable(found: Mapping) -> list[Problem]:
         Problem(
             f"{_n(len(bad), 'file')} cannot be read",
             [f"{file}: {why}" for file, why in bad],
-            "Mend or delete them. Or leave them out: --set on_error=skip.",
+            f"Mend or delete them. Or leave them out: {LEAVE_OUT}.",
         )
     ]
 
