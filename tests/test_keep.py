@@ -548,8 +548,9 @@ def test_gc_damaged_features(place, made):
     assert sorted(p.name for p in loose.iterdir()) == ["a.npy", "w.pth"], "what cannot be judged stays"
 
 
-def test_gc_takes_images_that_were_handed_to_workers(place):
-    old, new = (store.cache_dir() / "grid" / f"{name}.npy" for name in ("old", "new"))
+@pytest.mark.parametrize("kind", ["grid/{}.npy", "near/{}.npy", "eyes/{}.npz"])
+def test_gc_takes_what_is_made_again_from_the_cache(place, kind):
+    old, new = (store.cache_dir() / kind.format(name) for name in ("old", "new"))
     for path in (old, new):
         store.atomic_write(path, b"0" * 100)
     os.utime(old, (1, 1))

@@ -26,10 +26,11 @@ from ..records import AGAIN, diverged_record, done_record, run_record, sittings
 from ..studies.registry import REPORTS
 
 # %% auto #0
-__all__ = ['STATES', 'TRASH', 'LEFTOVER_SECONDS', 'REMADE', 'file_fault', 'folder_fault', 'is_whole', 'Item', 'run_words',
-           'run_parts', 'run_fault', 'run_item', 'card_words', 'other_item', 'report_folders', 'report_uses', 'stages',
-           'contents', 'user_runs', 'image_caches', 'short_keys', 'item_row', 'du', 'remove', 'holder', 'held',
-           'find_item', 'select', 'rm_plan', 'rm', 'Waste', 'old_checkpoints', 'plan_gc', 'gc_plan', 'gc']
+__all__ = ['STATES', 'TRASH', 'LEFTOVER_SECONDS', 'MONTH', 'REMADE', 'file_fault', 'folder_fault', 'is_whole', 'Item',
+           'run_words', 'run_parts', 'run_fault', 'run_item', 'card_words', 'other_item', 'report_folders',
+           'report_uses', 'stages', 'contents', 'user_runs', 'image_caches', 'short_keys', 'item_row', 'du', 'remove',
+           'holder', 'held', 'find_item', 'select', 'rm_plan', 'rm', 'Waste', 'old_checkpoints', 'plan_gc', 'gc_plan',
+           'gc']
 
 # %% ../../nbs/18_commands.keep.ipynb #aca91fcb
 def _safetensors_bytes(path: Path) -> int:
@@ -487,10 +488,12 @@ def du() -> str:
 # %% ../../nbs/18_commands.keep.ipynb #19c01deb
 TRASH = ".trash.tmp"
 LEFTOVER_SECONDS = 3600.0  # what no lock guards may still be in the making when it is younger
+MONTH = 30 * 24 * 3600.0  # seconds
 # folder of the cache, seconds after which a file in it is waste, what it holds
 REMADE = (
     ("grid", LEFTOVER_SECONDS, "images that were handed to processes side by side"),
-    ("near", 30 * 24 * 3600, "groups of near-copies that nobody asked for in 30 days"),
+    ("near", MONTH, "groups of near-copies that nobody asked for in 30 days"),
+    ("eyes", MONTH, "series of an eye test that were made more than 30 days ago"),
 )
 
 
@@ -785,7 +788,7 @@ def _cache_waste(locks: Path) -> list[Waste]:
             guard = locks / i.key if (locks / i.key).is_dir() else None
             found.append(Waste(i.path, f"image cache that is not whole: {i.why}", i.bytes, guard))
     for folder, seconds, why in REMADE:
-        for path in (store.cache_dir() / folder).glob("*.npy"):
+        for path in (store.cache_dir() / folder).glob("*.np[yz]"):
             if time.time() - _newest(path) >= seconds:
                 found.append(Waste(path, f"{why}: made again when needed", _bytes(path), None))
     return found
