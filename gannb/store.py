@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 __all__ = ['DAMAGED_ARRAY', 'LAST_SEEN', 'SILENT_SECONDS', 'NUMBER_MAKERS', 'checkout', 'outputs_dir', 'store_dir', 'cache_dir',
            'data_root', 'check_place', 'make_folder', 'atomic_write', 'write_json', 'write_array', 'array_header',
            'kept_array', 'as_stored', 'misplaced', 'read_json', 'sha256_file', 'new_folder', 'read_manifest',
-           'verify_folder', 'verify_if_touched', 'save_tensors', 'load_tensors', 'remove_folder', 'prune_checkpoints',
-           'save_checkpoint', 'list_checkpoints', 'load_checkpoint', 'remove_leftovers', 'Held', 'folder_lock',
-           'artefact_folder', 'clear_way', 'slug', 'folder_name', 'differing_fields', 'tree_bytes', 'code_commit',
-           'installed_version', 'provenance', 'peak_memory', 'processors', 'check_free_disk']
+           'verify_folder', 'mark_seen', 'verify_if_touched', 'save_tensors', 'load_tensors', 'remove_folder',
+           'prune_checkpoints', 'save_checkpoint', 'list_checkpoints', 'load_checkpoint', 'remove_leftovers', 'Held',
+           'folder_lock', 'artefact_folder', 'clear_way', 'slug', 'folder_name', 'differing_fields', 'tree_bytes',
+           'code_commit', 'installed_version', 'provenance', 'peak_memory', 'processors', 'check_free_disk']
 
 # %% ../nbs/01_store.ipynb #dd5a2940
 def checkout(
@@ -332,16 +332,21 @@ def _stamps(folder: Path, names: Iterable[str]) -> bytes:
     return json.dumps({name: s and [s.st_size, s.st_mtime_ns] for name, s in here.items()}).encode()
 
 
+def mark_seen(path: Path) -> None:
+    "Remember size and time of every file of a sealed folder that was just written, or just verified."
+    with suppress(OSError):  # a folder that may only be read is verified each time
+        # half of it, after a kill, is no more than another look
+        (path / LAST_SEEN).write_bytes(_stamps(path, [*read_manifest(path), "manifest.json"]))
+
+
 def verify_if_touched(path: str | Path) -> None:
     """Check a sealed folder whose files are large and read again and again: against its manifest where one
     was written to since the last look, else by their sizes and times alone. Raises as `verify_folder`."""
     path = Path(path)
     seen, now = path / LAST_SEEN, _stamps(path, [*read_manifest(path), "manifest.json"])
-    if seen.is_file() and seen.read_bytes() == now:
-        return
-    verify_folder(path)
-    with suppress(OSError):  # a folder that may only be read is checked each time
-        seen.write_bytes(now)  # half of it, after a kill, is no more than another look
+    if not seen.is_file() or seen.read_bytes() != now:
+        verify_folder(path)
+        mark_seen(path)
 
 # %% ../nbs/01_store.ipynb #52f38bb1
 def save_tensors(

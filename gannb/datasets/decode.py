@@ -25,6 +25,7 @@ from gannb.store import (
     cache_dir,
     check_free_disk,
     folder_lock,
+    mark_seen,
     new_folder,
     processors,
     verify_if_touched,
@@ -385,6 +386,7 @@ def decode(
             c = _without(c, {f for f, _ in bad}, tmp / "images.npy")
         notes = [*c.notes, *inside_notes(told, bits, how), *_said(told, bad, how.fit)]
         seal_cache(tmp, c.parts, c.labels, c.classes, c.groups, c.files, settings, notes, bad)
+    mark_seen(final)
 
 # %% ../../nbs/04_datasets.decode.ipynb #087576c9
 def _is_whole(final: Path, source: Source) -> bool:
