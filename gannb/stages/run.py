@@ -358,6 +358,9 @@ def _check_last_generator(run: GanRun) -> None:
         )
 
 # %% ../../nbs/15_stages.run.ipynb #9faafa92
+TRACES = ("run.json", "done.json", "history.npy", "snapshots")  # where one of these is, there was a training
+
+
 def open_run(
     folder: str | Path,  # a run folder: it holds run.json
 ) -> GanRun:  # as far as it was trained; a diverged one up to the epoch in which it broke off
@@ -395,9 +398,6 @@ def open_so_far(
     return GanRun(folder, fields, kept_so_far[-1], steps_per_epoch(fields), notes=notes)
 
 # %% ../../nbs/15_stages.run.ipynb #8e7635ba
-TRACES = ("run.json", "done.json", "history.npy", "snapshots")  # where one of these is, there was a training
-
-
 def seed_folders(folder: Path) -> list[Path]:
     """The folders seed-0, seed-1 ... in a run folder, by number, also one that lost its run.json: who opens
     it hears of that. Runs kept apart (seed-0-to6) are left out, and so is a seed that has just begun."""
