@@ -20,7 +20,7 @@ endif
 
 help:
 	@echo 'make reproduce   the reports, on handwritten digits, about 9 minutes for all (PAPERS=dataset_study PRESET=quick|desk|paper)'
-	@echo 'make test        everything that must hold: lint, notebooks, tests (about 25 minutes)'
+	@echo 'make test        everything that must hold: lint, notebooks, tests (about 20 minutes)'
 	@echo 'make test-storm    damaged files by the thousand, trainings killed at every file operation (slow)'
 	@echo 'make lab         JupyterLab, at a page that says where to begin'
 	@echo 'make eyes        the eye test as a page for a class'
