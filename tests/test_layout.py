@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from gannb.cli import main
 from gannb.base import GannbError
 from gannb.config import split_spec
 from gannb.data import ImageSet
@@ -431,6 +432,22 @@ def test_the_page_says_what_to_do_in_80_columns(tmp_path):
     assert page.index("all classes") < page.index("worst first") < page.index("How the files were understood")
     for said in ("copy.png", "small.png", "cut.png", "training_set/ as train", "--on-error skip"):
         assert said in page
+
+
+def test_a_folder_of_which_nothing_can_be_read_has_another_remedy(tmp_path, capsys):
+    box = tmp_path / "box"
+    box.mkdir()
+    for name in ("a.png", "b.png"):
+        (box / name).write_bytes(b"no picture")
+    assert main(["data", "check", str(box)]) == 1
+    told = capsys.readouterr().out
+    assert (
+        "No file here can be read" in told
+        and "a.png" in told
+        and "b.png" in told
+        and "save them anew" in told
+    )
+    assert "--on-error" not in told and "Sizes" not in told and "Looked for" not in told
 
 
 def test_a_group_is_shown_by_the_pair_that_tells(tmp_path):

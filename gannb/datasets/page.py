@@ -124,13 +124,11 @@ def _unreadable(found: Mapping) -> list[Problem]:
     bad = found.get("unreadable", [])
     if not bad:
         return []
-    return [
-        Problem(
-            f"{_n(len(bad), 'file')} cannot be read",
-            [f"{file}: {why}" for file, why in bad],
-            f"Mend or delete them. Or leave them out: {LEAVE_OUT}.",
-        )
-    ]
+    which = [f"{file}: {why}" for file, why in bad]
+    if not found["images"]:
+        return [Problem("No file here can be read", which, "Mend them, or save them anew as JPEG or PNG.")]
+    remedy = f"Mend or delete them. Or leave them out: {LEAVE_OUT}."
+    return [Problem(f"{_n(len(bad), 'file')} cannot be read", which, remedy)]
 
 # %% ../../nbs/04_datasets.page.ipynb #f15a100a
 def _lone_classes(found: Mapping) -> list[Problem]:
@@ -221,11 +219,12 @@ def _facts(found: Mapping) -> list[str]:
     def listed(counts: Mapping[str, int]) -> str:
         return ", ".join(_some([f"{k} ({n:,})" for k, n in counts.items()], 5))
 
-    lines = _wrapped("Sizes: " + listed(found["sizes"]), "", "  ")
-    lines += _wrapped("Modes: " + listed(found["modes"]), "", "  ")
+    lines = []
+    for title in ("Sizes", "Modes") if found["images"] else ():
+        lines += _wrapped(f"{title}: {listed(found[title.lower()])}", "", "  ")
     clean = ["unreadable files"] * (not found.get("unreadable")) + ["exact copies"] * (not found["copies"])
     clean += ["near-copies"] * (found.get("near_looked", False) and not found["near"])
-    if clean:
+    if clean and found["images"]:
         lines += _wrapped(f"Looked for and not found: {', '.join(clean)}.", "", "  ")
     if not found.get("near_looked", True):
         lines.append("Near-copies were not looked for: more than 30,000 images.")
