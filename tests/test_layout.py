@@ -383,10 +383,12 @@ def test_groups_of_near_copies_are_looked_for_once(tmp_path, monkeypatch):
     first = load(f"folder:{box}", split="test").fingerprint
     assert load(f"folder:{box}", split="test").fingerprint == first and len(looked) == 1
     (kept,) = (cache_dir() / "near").glob("*.npy")
-    for damaged in (b"", kept.read_bytes()[:40], b"\x93NUMPY of something else"):
+    flipped = bytearray(kept.read_bytes())
+    flipped[-12] ^= 1
+    for damaged in (b"", kept.read_bytes()[:40], b"\x93NUMPY of something else", flipped):
         kept.write_bytes(damaged)
         assert load(f"folder:{box}", split="test").fingerprint == first
-    assert len(looked) == 4
+    assert len(looked) == 5
 
 
 def test_a_large_folder_says_that_near_copies_were_not_looked_for(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@
 # %% ../../nbs/04_datasets.near.ipynb #f15f0003
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -161,13 +162,18 @@ def _group(
     }
 
 # %% ../../nbs/04_datasets.near.ipynb #f15f0013
+def _checksum(units: np.ndarray) -> np.int32:
+    "Of the bytes of the groups: a changed file in the cache would deal images to another part."
+    return np.int32(zlib.crc32(units.tobytes()) >> 1)
+
+
 def near_units(s: ImageSet) -> np.ndarray:  # (N,)
     "The group of near-copies of each image of a set, for a split that parts none; kept in the cache."
     path = cache_dir() / "near" / f"{s.fingerprint}.npy"
     kept = kept_array(path, "int32")
-    if kept is not None and len(kept) == len(s):
+    if kept is not None and len(kept) == len(s) + 1 and kept[-1] == _checksum(kept[:-1]):
         path.touch()  # in use, see `gannb store gc`
-        return kept
+        return kept[:-1]
     units = near_groups(near_pairs(small_pictures(s), progress=True), len(s)).astype(np.int32)
-    write_array(path, units)
+    write_array(path, np.append(units, _checksum(units)))
     return units
