@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -325,28 +325,26 @@ def verify_folder(path: str | Path) -> dict:  # the manifest: file -> {sha256, b
 LAST_SEEN = "last-seen"  # a file in a sealed folder: sizes and times of its files when all were whole
 
 
-def _stamps(folder: Path, names: Iterable[str]) -> bytes:
-    "Size and time of change of some files of a folder; null for one that is not there."
-    found = {name: folder / name for name in names}
+def _stamps(folder: Path) -> bytes:
+    "Size and time of change of every file of a sealed folder; null for one that is not there."
+    found = {name: folder / name for name in (*read_manifest(folder), "manifest.json")}
     here = {name: p.stat() if p.is_file() else None for name, p in found.items()}
     return json.dumps({name: s and [s.st_size, s.st_mtime_ns] for name, s in here.items()}).encode()
 
 
-def mark_seen(path: Path) -> None:
+def mark_seen(folder: Path) -> None:
     "Remember size and time of every file of a sealed folder that was just written, or just verified."
     with suppress(OSError):  # a folder that may only be read is verified each time
-        # half of it, after a kill, is no more than another look
-        (path / LAST_SEEN).write_bytes(_stamps(path, [*read_manifest(path), "manifest.json"]))
+        (folder / LAST_SEEN).write_bytes(_stamps(folder))  # half of it, after a kill: another look, no more
 
 
-def verify_if_touched(path: str | Path) -> None:
+def verify_if_touched(folder: Path) -> None:
     """Check a sealed folder whose files are large and read again and again: against its manifest where one
     was written to since the last look, else by their sizes and times alone. Raises as `verify_folder`."""
-    path = Path(path)
-    seen, now = path / LAST_SEEN, _stamps(path, [*read_manifest(path), "manifest.json"])
-    if not seen.is_file() or seen.read_bytes() != now:
-        verify_folder(path)
-        mark_seen(path)
+    seen = folder / LAST_SEEN
+    if not seen.is_file() or seen.read_bytes() != _stamps(folder):
+        verify_folder(folder)
+        mark_seen(folder)
 
 # %% ../nbs/01_store.ipynb #52f38bb1
 def save_tensors(

@@ -329,8 +329,9 @@ def test_a_seed_that_lost_what_it_is_is_named_and_written_again(tmp_path, capsys
     lost.unlink()
     assert "seed-1 is left out" in seen(run_page(folder).read_text(encoding="utf-8"))
     for command in ("sample", "score", "watch"):
-        assert main([command, str(folder)]) == 2
-        assert f"{lost} is missing" in capsys.readouterr().err
+        for named in (folder, folder / "seed-1"):
+            assert main([command, str(named)]) == 2
+            assert f"{lost} is missing" in capsys.readouterr().err
     trained(folder, "digits", seeds=[0, 1], batch_size=128)
     assert lost.read_bytes() == whole, "the same training again writes it"
     assert "left out" not in seen(run_page(folder).read_text(encoding="utf-8"))

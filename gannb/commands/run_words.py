@@ -29,7 +29,7 @@ from ..metrics import diversity_ratio, pixels
 from ..records import diverged_record, run_record, steps_per_epoch
 from ..report.numbers import cell_text
 from ..stages.live import Seen, look, record
-from ..stages.run import GanRun, epochs_of, find_folder, seed_folders
+from ..stages.run import GanRun, epochs_of, find_folder, seed_folders, was_trained
 from ..stages.tables import mean_cell, without_n
 from ..train import History
 
@@ -197,7 +197,7 @@ def open_training(
 ) -> OwnTraining:
     "A training, finished or not. Raises `GannbError` for none, or where no seed can be read."
     home = find_folder(str(name)).resolve()
-    home = home_of(home) if (home / "run.json").is_file() else home
+    home = home_of(home) if was_trained(home) else home
     faults: list[str] = []
     seeds = _read_each(trainings_of(str(home)), faults)
     if not seeds:

@@ -13,7 +13,7 @@ from ..base import GannbError, fmt_time
 from .train import PAGE
 from ..records import run_record
 from ..stages.live import Seen, ask, look
-from ..stages.run import find_folder, seed_folders
+from ..stages.run import find_folder, seed_folders, was_trained
 
 # %% auto #0
 __all__ = ['trainings_of', 'seconds_left', 'words_of', 'batch_size_of', 'page_of_run', 'watch', 'ask_run']
@@ -24,7 +24,7 @@ def trainings_of(
 ) -> list[Path]:  # a seed's folder each
     "The trainings that a name stands for, finished or not. Raises `GannbError` for none."
     folder = find_folder(name)
-    if (folder / "run.json").is_file():
+    if was_trained(folder):
         return [folder]
     found = seed_folders(folder)
     if not found:

@@ -215,16 +215,17 @@ def _problem_lines(number: int, p: Problem, shown: int) -> list[str]:
 # %% ../../nbs/04_datasets.page.ipynb #f15a1010
 def _facts(found: Mapping) -> list[str]:
     "Sizes, modes, and what was looked for and not found."
+    if not found["images"]:
+        return []
 
     def listed(counts: Mapping[str, int]) -> str:
         return ", ".join(_some([f"{k} ({n:,})" for k, n in counts.items()], 5))
 
-    lines = []
-    for title in ("Sizes", "Modes") if found["images"] else ():
-        lines += _wrapped(f"{title}: {listed(found[title.lower()])}", "", "  ")
+    lines = _wrapped("Sizes: " + listed(found["sizes"]), "", "  ")
+    lines += _wrapped("Modes: " + listed(found["modes"]), "", "  ")
     clean = ["unreadable files"] * (not found.get("unreadable")) + ["exact copies"] * (not found["copies"])
     clean += ["near-copies"] * (found.get("near_looked", False) and not found["near"])
-    if clean and found["images"]:
+    if clean:
         lines += _wrapped(f"Looked for and not found: {', '.join(clean)}.", "", "  ")
     if not found.get("near_looked", True):
         lines.append("Near-copies were not looked for: more than 30,000 images.")

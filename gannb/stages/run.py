@@ -37,9 +37,9 @@ from ..sample import cycled_labels, sample
 from ..train import COLUMNS, History, load_net
 
 # %% auto #0
-__all__ = ['GAN_VERSION', 'FIXED_SAMPLES', 'SNAPSHOTS', 'BACK', 'TRACES', 'png_sheet', 'epochs_of', 'resolve_device',
-           'new_generator', 'new_discriminator', 'fixed_noise', 'GanRun', 'kept', 'epoch_near', 'window_rows',
-           'export_generator', 'load_generator', 'open_run', 'open_so_far', 'seed_folders', 'find_folder', 'open_runs']
+__all__ = ['GAN_VERSION', 'FIXED_SAMPLES', 'SNAPSHOTS', 'BACK', 'png_sheet', 'epochs_of', 'resolve_device', 'new_generator',
+           'new_discriminator', 'fixed_noise', 'GanRun', 'kept', 'epoch_near', 'window_rows', 'export_generator',
+           'load_generator', 'was_trained', 'open_run', 'open_so_far', 'seed_folders', 'find_folder', 'open_runs']
 
 # %% ../../nbs/15_stages.run.ipynb #a0b1b43f
 GAN_VERSION = 1  # raise it when what this stage computes changes; a test holds the hash of its code
@@ -358,7 +358,9 @@ def _check_last_generator(run: GanRun) -> None:
         )
 
 # %% ../../nbs/15_stages.run.ipynb #9faafa92
-TRACES = ("run.json", "done.json", "history.npy", "snapshots")  # where one of these is, there was a training
+def was_trained(folder: Path) -> bool:
+    "Did a training leave something in this very folder, though it may have lost its run.json?"
+    return any((folder / file).exists() for file in ("run.json", "done.json", "history.npy", "snapshots"))
 
 
 def open_run(
@@ -368,7 +370,7 @@ def open_run(
 
     Raises `GannbError` when there is none, when it was never finished, or when its files are damaged."""
     folder = Path(folder)
-    if not any((folder / f).exists() for f in TRACES):
+    if not was_trained(folder):
         raise GannbError(
             f"{folder} holds no run: there is no run.json in it. `gannb train` prints its run folder."
         )
@@ -402,7 +404,7 @@ def seed_folders(folder: Path) -> list[Path]:
     """The folders seed-0, seed-1 ... in a run folder, by number, also one that lost its run.json: who opens
     it hears of that. Runs kept apart (seed-0-to6) are left out, and so is a seed that has just begun."""
     numbers = {p: p.name.removeprefix("seed-") for p in folder.glob("seed-*")}
-    runs = [p for p, number in numbers.items() if number.isdigit() and any((p / f).exists() for f in TRACES)]
+    runs = [p for p, number in numbers.items() if number.isdigit() and was_trained(p)]
     return sorted(runs, key=lambda p: int(numbers[p]))
 
 # %% ../../nbs/15_stages.run.ipynb #6abd84f4
@@ -441,7 +443,7 @@ def open_runs(
 ) -> list[GanRun]:  # one run, or one a seed in the order of the seeds
     "The finished runs that a name stands for. Raises `GannbError` for none, or a damaged or unfinished one."
     folder = find_folder(name)
-    if (folder / "run.json").is_file():
+    if was_trained(folder):
         return [open_run(folder)]
     found = seed_folders(folder)
     if not found:
