@@ -214,6 +214,9 @@ def test_figures_and_tables_are_data(study):
     table = toy_paper.scores(study)
     assert isinstance(table, Table) and [r["arm"] for r in table.rows] == ["3", "8", "3, wider"]
     assert "n = 2 seeds" in table.caption
+    assert "fewer than 3: no interval is shown" in table.caption, (
+        "brackets that are not there are not promised"
+    )
     assert isinstance(toy_paper.hero(study), Figure)
     with pytest.raises(dataclasses.FrozenInstanceError):
         table.caption = "another"

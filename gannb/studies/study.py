@@ -21,6 +21,7 @@ from ..data import ImageSet
 from ..ledger.network import ABSENT, LADDER, absent_row, judge_study
 from ..ledger.people import people_rows, read_answers
 from ..ledger.table import CONTROL
+from ..ledger.words import SHOWN_UNITS
 from ..models.dcgan import Discriminator, Generator, layer_table
 from ..models.guidelines import guidelines
 from ..report.page import Report, previous_claims, run_folder, study_meta
@@ -266,9 +267,10 @@ class Study:
 
     @property
     def seeds(self) -> str:
-        "`n = 5 seeds`, for captions."
+        "`n = 5 seeds`, for captions; of too few for an interval it says that none is shown."
         n = len(self.cfg.seeds)
-        return f"n = {n} seed{'s' * (n > 1)}"
+        few = f" (fewer than {SHOWN_UNITS}: no interval is shown)" if n < SHOWN_UNITS else ""
+        return f"n = {n} seed{'s' * (n > 1)}{few}"
 
     def run(self) -> Study:
         """Train, score, judge; what is in the store is not computed again, and a run that is finished is
