@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -527,6 +528,68 @@ def test_ctrl_c_in_the_first_moments_is_a_sentence():
         told = process.communicate(timeout=60)[1].decode()
         assert process.returncode == 130 and "Traceback" not in told, (wait, told)
         assert "Stopped" in told or "stopped" in told
+
+
+COMPILED = """
+import _imp, os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also in the background
+whole, struck = _imp.exec_dynamic, []
+def start(module):
+    "As C++ that knows no KeyboardInterrupt."
+    try:
+        if not struck:
+            struck.append(module)
+            signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt:
+        os._exit(6)
+    return whole(module)
+from gannb.start import main
+_imp.exec_dynamic = start
+sys.exit(main())
+"""
+
+TRITON = """
+import enum, importlib.abc, os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also in the background
+whole, left = enum.EnumType.__setattr__, [0]
+class Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        left[0] += name == "triton._C.libtriton"
+def put(cls, name, value):
+    if left[0]:
+        left[0] = 0
+        os.write(2, b"struck")
+        signal.raise_signal(signal.SIGINT)
+    return whole(cls, name, value)
+sys.meta_path.insert(0, Finder())
+enum.EnumType.__setattr__ = put
+from gannb.start import main
+sys.exit(main())
+"""
+
+
+def stopped_inside(code, *words):
+    "Exit status and words of a command whose imports are struck by Ctrl-C."
+    process = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=120
+    )
+    return process.returncode, process.stdout + process.stderr
+
+
+def test_ctrl_c_waits_for_a_compiled_module():
+    status, told = stopped_inside(COMPILED, "data", "list")
+    assert status == 130 and "Stopped" in told and "Traceback" not in told, (status, told)
+
+
+@pytest.mark.skipif(not find_spec("triton"), reason="needs triton, which torch brings on Linux with CUDA")
+def test_ctrl_c_while_triton_starts_ends_no_process(place):
+    "Its C++ ends the process ('terminate called') when an exception comes; torch's optimisers import it."
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GANNB_STORE", str(place / "no-judge-yet"))
+        status, told = stopped_inside(TRITON, "score", str(place / "outputs" / "runs" / "one"), "--n", "60")
+    if status == 0 and "struck" not in told:
+        pytest.skip("this torch imports no triton with its optimisers")
+    assert status == 130 and "topped" in told and "terminate" not in told, (status, told)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
