@@ -5,62 +5,32 @@
 # %% ../nbs/21_start.ipynb #start002
 from __future__ import annotations
 
-import _thread
 import signal
 import sys
-import time
-from importlib.machinery import ExtensionFileLoader
-from types import FrameType
+
+from .ctrl_c import deaf, listen
 
 # %% auto #0
-__all__ = ['ENDED', 'HELD_SECONDS', 'STARTING', 'main']
+__all__ = ['STOPPING', 'ENDED', 'main']
 
 # %% ../nbs/21_start.ipynb #start004
+STOPPING = "\nStopping ..."
 ENDED = "Stopped. What was finished is kept; run the same command again."
-HELD_SECONDS = 0.05  # so long after a Ctrl-C that could not be answered it is asked once more
-STARTING = (ExtensionFileLoader.create_module.__code__, ExtensionFileLoader.exec_module.__code__)
-
-
-def _starts_compiled_module(frame: FrameType | None) -> bool:
-    "Is a compiled module being started, here or in what called this?"
-    while frame is not None and frame.f_code not in STARTING:
-        frame = frame.f_back
-    return frame is not None
-
-
-def _again() -> None:
-    time.sleep(HELD_SECONDS)
-    _thread.interrupt_main()
-
-
-def _on_ctrl_c(number: int, frame: FrameType | None) -> None:
-    "Python's own answer to Ctrl-C, but not before a compiled module has started."
-    if not _starts_compiled_module(frame):
-        raise KeyboardInterrupt
-    _thread.start_new_thread(_again, ())  # `threading` takes locks, and may just hold them
-
-
-def _deaf() -> None:
-    "Hear no Ctrl-C from now on, not even one that comes in this moment."
-    while True:
-        try:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            return
-        except KeyboardInterrupt:
-            continue
 
 
 def main() -> int:  # exit status of `gannb`
     "Run `gannb`. Stopped by Ctrl-C at any moment it says so, and its exit status is 130."
     try:
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a background job hears none
-            signal.signal(signal.SIGINT, _on_ctrl_c)
+        if (
+            signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        ):  # a job in the background ignores it
+            listen(STOPPING)
         from gannb.cli import main as run
 
-        status = run()
-        _deaf()  # what is left is the end of the process
+        return run()
     except KeyboardInterrupt:
-        _deaf()
+        deaf()
         print(f"\n{ENDED}", file=sys.stderr)
-        status = 130
-    return status
+        return 130
+    finally:
+        deaf()  # what is left is the end of the process

@@ -7,6 +7,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -339,3 +340,25 @@ def test_a_training_whose_worker_is_killed_goes_on():
     assert out.count("its process was killed, perhaps for want of memory") == 1, out
     assert "goes on from step" in out, out
     assert len(list(store.store_dir().glob("gan/*/done.json"))) == 2
+
+
+def task_that_imports(name):
+    __import__(name)
+    while True:
+        pass
+
+
+@posix
+def test_a_worker_is_not_interrupted_inside_an_import(tmp_path, monkeypatch):
+    words = "import signal\nsignal.raise_signal(signal.SIGINT)\nopen('whole', 'w').close()"
+    (tmp_path / "struck_in_its_middle.py").write_text(words)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    frame = pickle.dumps((task_that_imports, ("struck_in_its_middle",)))
+    old = signal.getsignal(signal.SIGINT)
+    try:
+        assert pickle.loads(grid_room._do(frame, threading.Event())) == ("stopped", "")
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN, "nothing interrupts what comes after a task"
+    finally:
+        signal.signal(signal.SIGINT, old)
+    assert Path("whole").exists()

@@ -16,7 +16,7 @@ PARTS = "store plot records fetch layout pixels tars files data datasets augment
 PARTS += "train sample features metrics copies extract probes classify layers similar".split()
 LEDGER = "intervals words claims table said rules controls names judge network check distance people".split()
 LEDGER = [f"ledger.{room}" for room in LEDGER]
-BELOW_STAGES = ("base", *PARTS, "ledger", "typed", "config")
+BELOW_STAGES = ("base", "ctrl_c", *PARTS, "ledger", "typed", "config")
 RUNS = ("stages.run", "stages.gan", "stages.grid", "stages.arms")
 SCORES = (*RUNS, "stages.features", "stages.judges", "stages.score")
 REPORT = ("base", "store", "plot", "ledger", "config")
@@ -24,6 +24,7 @@ BELOW_STUDIES = (*BELOW_STAGES, "stages", "report")
 # room -> (number of its notebook, what its module may import). A name stands for all rooms inside it.
 TABLE = {
     "base": (0, ()),
+    "ctrl_c": (0, ()),
     "store": (1, GROUND),
     "plot": (2, STORES),
     "records": (2, STORES),
@@ -96,7 +97,7 @@ TABLE = {
     "studies.registry": (17, ("base", "config", "report.page", "studies.study")),
     "commands": (18, (*BELOW_STUDIES, "studies")),
     "widgets": (19, (*BELOW_STUDIES, "studies", "commands")),
-    "start": (21, ("base", "cli")),
+    "start": (21, ("base", "ctrl_c", "cli")),
     "cli": (20, (*BELOW_STUDIES, "studies", "commands", "widgets")),
 }
 # The rooms of one paper: its plan knows no torch, its rows train and measure, its show shows what came out,

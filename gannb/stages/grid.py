@@ -30,6 +30,7 @@ import numpy as np
 from .. import store
 from ..base import GannbError, fmt_time
 from ..config import let_threads_sleep
+from ..ctrl_c import deaf, listen
 from ..data import ImageSet
 
 # %% auto #0
@@ -178,7 +179,7 @@ class _Inside:
 def _do(frame: bytes, stop_asked: threading.Event) -> bytes:
     "Run one task; what to answer. Only here can the worker be interrupted."
     try:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        listen()
         if stop_asked.is_set():
             raise KeyboardInterrupt
         run, args = pickle.loads(frame)
@@ -191,12 +192,12 @@ def _do(frame: bytes, stop_asked: threading.Event) -> bytes:
         words = str(e) if isinstance(e, GannbError) else f"{type(e).__name__}: {e}"
         return pickle.dumps(("failed", words, "" if isinstance(e, GannbError) else traceback.format_exc()))
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        deaf()
 
 # %% ../../nbs/15_stages.grid.ipynb #a9d90b29
 def work() -> None:
     "The life of a worker process."
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    deaf()
     inside = _Inside()
     threading.Thread(target=inside.listen, daemon=True).start()
     answering = threading.Thread(target=inside.answer, daemon=True)
