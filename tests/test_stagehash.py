@@ -39,7 +39,7 @@ def copy(tmp_path):
         ("metrics.py", r"(def inception_score\(.*?)q = p\.mean", r"\g<1>q = p.sum"),
         ("damage.py", r"(def distort\(.*?)255 \*", r"\g<1>128 *"),
         ("damage.py", r'"shuffle": 0.25', '"shuffle": 0.5'),
-        ("stages/score.py", r"subsets=20", "subsets=10"),
+        ("stages/score.py", r"metrics.coverage\(real, fake\)", "metrics.coverage(fake, real)"),
         ("stages/features.py", r"sample_seeded\(run.generator\(epoch\)", "sample_seeded(run.generator(0)"),
         ("stages/judges.py", r"DOMAIN_SHARE = 0.5", "DOMAIN_SHARE = 0.4"),
         ("stages/memory.py", r"groups, run.seed\)", "None, run.seed)"),
