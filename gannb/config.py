@@ -21,10 +21,10 @@ from .store import data_root as default_root, processors
 from .typed import as_list, as_names, read_as
 
 # %% auto #0
-__all__ = ['DATA_SETS', 'THREADS_A_CORE', 'CHANGES_NO_RESULT', 'let_threads_sleep', 'Checked', 'checked', 'as_policy',
-           'falling_shares', 'with_prefix', 'check_dataset', 'training_bytes', 'check_machine', 'Training', 'GanConfig',
-           'TrainConfig', 'check_seeds', 'gan_config', 'resolve_threads', 'check_executor', 'ReportConfig',
-           'ClassifyingReport', 'split_spec', 'Report', 'parse_set']
+__all__ = ['DATA_SETS', 'THREADS_A_CORE', 'JUDGED_LEAST', 'JUDGED_MOST', 'CHANGES_NO_RESULT', 'let_threads_sleep', 'Checked',
+           'checked', 'as_policy', 'falling_shares', 'with_prefix', 'check_dataset', 'training_bytes', 'check_machine',
+           'Training', 'GanConfig', 'TrainConfig', 'check_seeds', 'gan_config', 'resolve_threads', 'check_executor',
+           'ReportConfig', 'ClassifyingReport', 'split_spec', 'Report', 'parse_set']
 
 # %% ../nbs/14_config.ipynb #0072a151
 def let_threads_sleep(env: MutableMapping[str, str] = os.environ) -> None:
@@ -286,6 +286,9 @@ def check_executor(v: str) -> str:
     return v
 
 # %% ../nbs/14_config.ipynb #7e9de4e9
+JUDGED_LEAST, JUDGED_MOST = 8, 100_000  # images in a score; of more the fakes alone would fill the memory
+
+
 class ReportConfig(Training):
     "What every report has besides the trainings' settings."
 
@@ -303,7 +306,8 @@ class ReportConfig(Training):
     on_error: Literal["raise", "skip"] = "raise"
     # whose features judge; Inception is added where its weights are here
     network: Literal["effnet-lite0", "domain"] = "effnet-lite0"
-    judge_images: int = Field(1000, ge=8)  # at most so many fakes, and so many held-out images, in each score
+    # at most so many fakes, and so many held-out images, in each score
+    judge_images: int = Field(1000, ge=JUDGED_LEAST, le=JUDGED_MOST)
 
     @field_validator("executor")
     @classmethod

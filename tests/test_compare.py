@@ -24,11 +24,11 @@ from gannb.commands import compare as compare_room
 from gannb.metrics import kid
 from gannb.sample import sample_seeded
 from gannb.stages import features as stage_features
-from gannb.stages import gan, judges
+from gannb.stages import gan
 from gannb.stages.judges import scorers_for, some_images
 from gannb.stages.memory import memorised
 from gannb.stages.score import score
-from gannb.commands.compare import METRICS, compare, judging_config, training_config, verdict
+from gannb.commands.compare import METRICS, compare, training_config, verdict
 from gannb.stages.run import GanRun, open_runs
 
 SMALL = dict(dataset="digits", size=16, limit=48, epochs=2, batch_size=16, nz=8, ngf=4, ndf=4, threads=1)
@@ -49,13 +49,13 @@ def flat():
     return FeatureNet("flat", "pixels", 16, "0" * 64, "none", Flat())
 
 
-def flat_network(cfg, held):
-    return flat(), dict(held)
+def flat_network(name, device):
+    return flat()
 
 
 @pytest.fixture(autouse=True)
 def cheap_judge(monkeypatch):
-    monkeypatch.setattr(compare_room, "judging_network", flat_network)
+    monkeypatch.setattr(compare_room, "network", flat_network)
 
 
 def train(folder: Path, seeds=range(5), **change) -> Path:
@@ -141,7 +141,7 @@ def test_unlike_protocols_get_no_verdict():
 @pytest.fixture(scope="module")
 def found(sides):
     with pytest.MonkeyPatch.context() as m:
-        m.setattr(compare_room, "judging_network", flat_network)
+        m.setattr(compare_room, "network", flat_network)
         return compare(*map(str, sides), n=40)
 
 
@@ -189,12 +189,11 @@ def compares(found, arm: str, seed: int, metric: str = "kid") -> float:
 
 def test_a_report_and_compare_show_the_same_numbers(sides, monkeypatch):
     "Two stored trainings: every number of `gannb compare` is that of the report's scorer, to the last bit."
-    monkeypatch.undo()  # the real network, though quickly trained
-    monkeypatch.setattr(judges, "DOMAIN_IMAGES", 1500)
-    report = checked(ReportConfig, {"network": "domain", "judge_images": 40})
+    monkeypatch.undo()  # the real network
+    report = checked(ReportConfig, {"judge_images": 40})
     _, scorers, _ = scorers_for(report, {"digits": load("digits", split="test", size=16, progress=False)})
     found = compare(*map(str, sides), n=40)
-    assert found.protocol["kid"]["network"] == "domain"
+    assert found.protocol["kid"]["network"] == "effnet-lite0"
     for arm, runs in found.runs.items():
         for run in runs[:2]:
             ours = score(run, scorers["digits"])
@@ -237,12 +236,27 @@ def test_a_column_of_the_record_needs_no_judge(sides, monkeypatch):
     assert c.main["metric"] == "D_real" and "kid" not in c.verdicts and "real" not in c.pictures
 
 
-def test_the_network_of_grey_and_of_colour():
+@pytest.mark.parametrize("kind", ["grey with labels", "grey without", "colour"])
+def test_one_network_judges_whatever_the_images_are(kind, monkeypatch):
+    "The one that climbs the ladder on grey images too; all unseen images judge, none is kept to teach it."
+    monkeypatch.undo()
     grey = load("digits", split="test", size=16, progress=False)
-    bare = ImageSet("bare", np.asarray(grey.images))
-    colour = ImageSet("colour", np.repeat(np.asarray(grey.images), 3, -1), grey.labels, grey.classes)
-    networks = [judging_config(held, 40).network for held in (grey, bare, colour)]
-    assert networks == ["domain", "effnet-lite0", "effnet-lite0"]
+    images = np.asarray(grey.images)
+    held = {
+        "grey with labels": grey,
+        "grey without": ImageSet("bare", images),
+        "colour": ImageSet("colour", np.repeat(images, 3, -1), grey.labels, grey.classes),
+    }[kind]
+    scorer, protocol = compare_room.scorer_of(held, held.pixel_hashes()[:5], len(held))
+    assert protocol["network"] == "effnet-lite0" and protocol["copies of training images taken out"] >= 5
+    assert len(scorer.real) == len(held) - protocol["copies of training images taken out"]
+
+
+@pytest.mark.parametrize("n", [7, 0, -3, 1.5, True, "many", 100_001, 10**9])
+def test_an_impossible_number_of_images_is_refused_before_a_judge_is_fetched(n, monkeypatch):
+    monkeypatch.setattr(compare_room, "network", lambda *a, **k: pytest.fail("no judge is needed"))
+    with pytest.raises(GannbError, match="8 to 100,000"):
+        compare_room.scorer_of(load("digits", split="test", size=16, progress=False), None, n)
 
 
 def test_a_diverged_seed_stays_in(sides, tmp_path):

@@ -224,6 +224,8 @@ def refused(capsys, *args) -> str:
         (["{run}", "--n", "0"], "n must be 1 or more"),
         (["{run}", "--interpolate", "1"], "2 points or more"),
         (["{run}", "--n", "2000"], "at most 1,024"),
+        (["{run}", "--n", "1000000000", "--each"], "at most 100,000"),
+        (["{run}", "--n", "20000", "--interpolate", "6", "--each"], "this would be 120,000"),
         (["{run}", "--epoch", "7"], "Kept: 0, 1, 2"),
         (["{run}", "--gif", "--each"], "does not go with"),
         (["{run}", "--each", "--out", "{tmp}/x.png"], "name a folder"),

@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import store
 from ..base import GannbError, Missing, check_choice
-from ..config import ReportConfig, TrainConfig, checked, with_prefix
+from ..config import JUDGED_LEAST, JUDGED_MOST, TrainConfig, with_prefix
 from .train import config_of, trained_on
 from ..data import ImageSet
 from ..datasets.registry import check_name, load
@@ -23,18 +23,18 @@ from ..ledger.judge import judge
 from ..ledger.words import MIN_UNITS, NOT_REPRODUCED, NOT_TESTABLE, REPRODUCED
 from ..metrics import BETTER
 from ..sample import sample_seeded
-from ..stages.features import check_unseen
+from ..stages.features import network
 from ..stages.gan import load_data, load_held_out
-from ..stages.judges import Scorer, judging_network, judging_part, some_images
+from ..stages.judges import Scorer, some_images
 from ..stages.run import GanRun, find_folder, open_runs, window_rows
 from ..stages.score import row, score
 from ..stages.tables import mean_cell
 from ..train import COLUMNS
 
 # %% auto #0
-__all__ = ['IMAGE_METRICS', 'RECORD_METRICS', 'METRICS', 'LEAST_REALS', 'PICTURES', 'RECORD_PROTOCOL', 'check_sides',
-           'check_same_data', 'training_config', 'training_images', 'held_out_images', 'judging_config', 'learnt_by',
-           'scorer_of', 'make_scorer', 'seed_rows', 'verdict', 'Comparison', 'compare']
+__all__ = ['IMAGE_METRICS', 'RECORD_METRICS', 'METRICS', 'LEAST_REALS', 'JUDGE', 'PICTURES', 'RECORD_PROTOCOL', 'check_sides',
+           'check_same_data', 'training_config', 'training_images', 'held_out_images', 'learnt_by', 'scorer_of',
+           'make_scorer', 'seed_rows', 'verdict', 'Comparison', 'compare']
 
 # %% ../../nbs/18_commands.compare.ipynb #8778b107
 _OF_IMAGES = {
@@ -174,16 +174,7 @@ def _given_images(name: str, run: GanRun, cfg: TrainConfig | None) -> ImageSet:
 
 # %% ../../nbs/18_commands.compare.ipynb #9138d85d
 LEAST_REALS = 10  # fewer unseen images score nothing
-
-
-def judging_config(
-    held: ImageSet,  # held-out images
-    n: int,  # fakes, and held-out images at most
-) -> ReportConfig:
-    "How a report would score these images: `domain` for grey ones with labels, else `effnet-lite0`."
-    grey_with_labels = held.channels == 1 and len(held.classes) > 1
-    name = "domain" if grey_with_labels else "effnet-lite0"
-    return checked(ReportConfig, {"network": name, "judge_images": n})
+JUDGE = "effnet-lite0"  # of grey images too, see "Who scores"
 
 # %% ../../nbs/18_commands.compare.ipynb #b8fbd2a6
 def _without_copies(
@@ -213,14 +204,12 @@ def scorer_of(
     learnt: np.ndarray | None,  # see `learnt_by`; None: not known
     n: int,  # fakes, and held-out images at most
 ) -> tuple[Scorer, dict[str, Any]]:  # the scorer; its protocol with what a reader should know
-    "What scores a training. Raises `GannbError` when fewer than 10 unseen images are left."
-    cfg = judging_config(held, n)
-    seen = np.empty(0, np.uint64) if learnt is None else learnt
-    _without_copies(judging_part(cfg, held), seen)  # refused before a network is trained
-    net, judging = judging_network(cfg, {"held-out": held})
-    fresh, n_copies = _without_copies(judging["held-out"], np.concatenate([seen, net.seen]))
-    check_unseen(net, fresh)
-    scorer = Scorer(net, some_images(fresh, n), n)
+    """What scores a training. Raises `GannbError` for an impossible n, and when fewer than 10 unseen
+    images are left."""
+    if type(n) is not int or not JUDGED_LEAST <= n <= JUDGED_MOST:
+        raise GannbError(f"n={n!r}: a score takes {JUDGED_LEAST} to {JUDGED_MOST:,} images.")
+    fresh, n_copies = _without_copies(held, np.empty(0, np.uint64) if learnt is None else learnt)
+    scorer = Scorer(network(JUDGE, device="auto"), some_images(fresh, n), n)
     known = n_copies if learnt is not None else "not known: the training images are not at hand"
     return scorer, scorer.protocol() | {
         "real images": held.title,

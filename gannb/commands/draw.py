@@ -24,8 +24,8 @@ from ..stages.given import given_file, given_words, is_given
 from ..stages.run import GanRun, find_folder, load_generator, open_runs, seed_folders
 
 # %% auto #0
-__all__ = ['GAP', 'SIDE', 'MAX_WIDTH', 'MAX_SHEET', 'MAX_FRAMES', 'Source', 'sources', 'sheet', 'paths_of_noise', 'animation',
-           'draw']
+__all__ = ['GAP', 'SIDE', 'MAX_WIDTH', 'MAX_SHEET', 'MAX_FRAMES', 'MAX_EACH', 'Source', 'sources', 'sheet', 'paths_of_noise',
+           'animation', 'draw']
 
 # %% ../../nbs/18_commands.draw.ipynb #300e23f8
 @dataclass
@@ -103,6 +103,7 @@ GAP, SIDE, MAX_WIDTH = (
 
 
 MAX_SHEET, MAX_FRAMES = 1024, 120  # images on one sheet, pictures in one animation
+MAX_EACH = 100_000  # single pictures at a time: they are drawn in memory
 
 
 def sheet(
@@ -214,9 +215,15 @@ def _check_numbers(n: int, steps: int | None, animate: bool, each: bool) -> None
         raise GannbError(f"interpolate needs 2 points or more (both ends count); this is {steps}.")
     if animate and (each or steps is not None):
         raise GannbError("gif shows the training as it went; it does not go with each or interpolate.")
-    if not each and n * (steps or 1) > MAX_SHEET:
+    images = n * (steps or 1)
+    if each and images > MAX_EACH:
         raise GannbError(
-            f"one sheet holds at most {MAX_SHEET:,} images; this would be {n * (steps or 1):,}. "
+            f"each writes at most {MAX_EACH:,} pictures at a time; this would be {images:,}. "
+            "Take fewer, and others with another seed."
+        )
+    if not each and images > MAX_SHEET:
+        raise GannbError(
+            f"one sheet holds at most {MAX_SHEET:,} images; this would be {images:,}. "
             "Take fewer, or single pictures with each."
         )
 
