@@ -34,7 +34,10 @@ TABLE = {
     "layout": (3, GROUND),
     "files": (3, (*GROUND, "layout", "pixels", "tars")),
     "data": (3, (*STORES, "plot", "layout")),
-    "datasets": (4, (*STORES, "data", "files", "fetch", "pixels", "layout")),
+    "datasets": (
+        4,
+        (*STORES, "data", "files", "fetch", "pixels", "layout", "tars"),
+    ),  # tars: what an archive may do
     "augment": (5, GROUND),
     "models": (6, GROUND),
     "damage": (7, GROUND),

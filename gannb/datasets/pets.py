@@ -9,12 +9,13 @@ import hashlib
 import os
 import shutil
 import tarfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
 from ..base import GannbError
 from ..files import Contents, Source, folder_source, open_image
+from ..tars import check_path
 from .info import Fetching, Info, Layout
 
 # %% auto #0
@@ -86,18 +87,18 @@ def _files(root: Path) -> list[tuple[list[str], str, Path]]:
     return [([address], md5, folder / f"{name}.tar.gz") for name, (address, md5) in PETS.items()]
 
 # %% ../../nbs/04_datasets.pets.ipynb #a3214991
-def _write_files(t: tarfile.TarFile, folder: Path) -> None:
-    "Write the files of an archive below a folder: nothing outside of it, no links, no devices."
+def _write_files(archive: Path, folder: Path) -> None:
+    """Write the files of an archive below a folder: no links, no devices.
+    Raises `GannbError` for a member that would lie outside of it."""
     # not `extractall`: its filter against harm is missing from Python 3.11.0 to 3.11.3
-    for member in t:
-        path = PurePosixPath(member.name)
-        if path.is_absolute() or ".." in path.parts:
-            raise tarfile.TarError(f"{member.name} would lie outside the folder")
-        if member.isfile():
-            place = folder / path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with t.extractfile(member) as inside, open(place, "wb") as out:
-                shutil.copyfileobj(inside, out)
+    with tarfile.open(archive) as t:
+        for member in t:
+            check_path(member.name, archive)
+            if member.isfile():
+                place = folder / member.name
+                place.parent.mkdir(parents=True, exist_ok=True)
+                with t.extractfile(member) as inside, open(place, "wb") as out:
+                    shutil.copyfileobj(inside, out)
 
 
 def _unpack(root: Path) -> None:
@@ -109,8 +110,7 @@ def _unpack(root: Path) -> None:
         shutil.rmtree(tmp, ignore_errors=True)
         archive = folder / f"{name}.tar.gz"
         try:
-            with tarfile.open(archive) as t:
-                _write_files(t, tmp)
+            _write_files(archive, tmp)
             os.rename(tmp / name, folder / name)
         except (OSError, EOFError, tarfile.TarError) as e:
             raise GannbError(f"{archive} cannot be unpacked ({e}).") from e
