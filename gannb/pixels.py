@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'FULL_PIXELS', 'MEMORY', 'FORMATS', 'SUFFIXES', 'HEIF_SUFFIXES', 'HEIF_REMEDY', 'RULE', 'DECODERS',
            'MENDED', 'STRIP', 'BITS', 'OWN_BITS', 'heif_ready', 'is_image_name', 'what_starts', 'is_large',
-           'memory_needed', 'check_memory', 'Shared', 'open_image', 'tiff_pages', 'pages_of', 'Told', 'bits_for',
-           'plain_image', 'to_square']
+           'memory_needed', 'check_memory', 'Shared', 'open_image', 'tiff_pages', 'pages_of', 'to_page', 'Told',
+           'bits_for', 'plain_image', 'to_square']
 
 # %% ../nbs/03_pixels.ipynb #40c290c6
 MAX_PIXELS = 2**28  # 268 million; telephones take 200
@@ -204,12 +204,14 @@ _LIMIT = threading.Lock()
 
 
 @contextmanager
-def _own_limit() -> Iterator[None]:
-    "Pillow's limit on pixels set aside while a header is read: `check_memory` has its own."
+def _own_limit(
+    most: int | None,  # Pillow refuses twice as many pixels; None: any number
+) -> Iterator[None]:
+    "Another limit in place of Pillow's, which is one for all threads: so one thread at a time."
     from PIL import Image
 
     with _LIMIT:
-        was, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        was, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, most
         try:
             yield
         finally:
@@ -232,7 +234,7 @@ def open_image(file: Any) -> Image.Image:
     Image.init()  # registers every format this Pillow was built with
     heif_ready()
     try:
-        with _own_limit():
+        with _own_limit(None):  # `check_memory` has limits of its own
             image = Image.open(file, formats=[f for f in FORMATS if f in Image.OPEN])
     except UnidentifiedImageError:
         what = what_starts(_start_of(file))
@@ -271,6 +273,25 @@ def pages_of(image: Image.Image) -> int:
         return max(1, tiff_pages(file) if hasattr(file, "seek") else int(image.n_frames))
     except Exception:  # a damaged chain of pages: the first is still there
         return 1
+
+# %% ../nbs/03_pixels.ipynb #9a10c015b
+def to_page(
+    image: Image.Image,  # as it was opened
+    page: int,  # from 0
+) -> None:
+    """Go to a page or frame of an image file. Raises `GannbError` where one on the way is larger than the
+    limits: a frame may be larger than the first one, which alone was looked at when the file was opened."""
+    from PIL import Image
+
+    try:
+        with _own_limit(MAX_PIXELS // 2):
+            image.seek(page)
+    except Image.DecompressionBombError:
+        raise GannbError(
+            f"refused as a decompression bomb: page {page + 1} or one before it has more than the "
+            f"{MAX_PIXELS:,} pixels that are read"
+        ) from None
+    check_memory(image)
 
 # %% ../nbs/03_pixels.ipynb #9a10c017
 @dataclass

@@ -804,6 +804,46 @@ def test_a_single_file_is_named_for_what_it_is(tmp_path):
             load(tmp_path / name)
 
 
+def growing_gif(side):
+    "A GIF of 8 x 8 pixels whose second frame lies at the far corner of a square of `side` pixels."
+    out = io.BytesIO()
+    Image.new("P", (8, 8), 1).save(out, "GIF")
+    first = out.getvalue()
+    frame = first[first.index(b"\x2c" + struct.pack("<HHHH", 0, 0, 8, 8)) : -1]
+    moved = frame[:1] + struct.pack("<HH", side - 8, side - 8) + frame[5:]
+    return first[:-1] + moved + first[-1:]
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize(
+    "side, why", [(40, ""), (15_000, "decoding its"), (20_000, "page 2 or one"), (60_000, "page 2 or one")]
+)
+def test_a_frame_that_is_larger_than_the_first_is_looked_at(side, why, tmp_path):
+    "Pillow's limit is one for all threads, and was lifted whenever another thread opened a file."
+    (tmp_path / "a.gif").write_bytes(growing_gif(side))
+    opening = threading.Event()
+
+    def open_slowly():
+        with pixels._own_limit(None):
+            opening.set()
+            time.sleep(0.3)
+
+    other = threading.Thread(target=open_slowly)
+    other.start()
+    opening.wait()
+    image = Image.open(tmp_path / "a.gif")  # `open_image` would wait for the other
+    try:
+        if why:
+            with pytest.raises(GannbError, match=why):
+                pixels.to_page(image, 1)
+        else:
+            pixels.to_page(image, 1)
+            assert image.size == (side, side)
+    finally:
+        other.join()
+    assert Image.MAX_IMAGE_PIXELS, "Pillow's own limit is back"
+
+
 def test_a_storm_of_damaged_files():
     storm = ROOT / "tests" / "storm" / "mutate.py"
     env = {**os.environ, "PYTHONPATH": str(ROOT)}

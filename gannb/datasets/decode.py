@@ -20,7 +20,7 @@ import numpy as np
 from ..base import GannbError, check_channels, check_choice, check_size, stable_hash
 from ..data import open_cache, seal_cache
 from ..files import Contents, Source
-from ..pixels import DECODERS, MENDED, RULE, Told, bits_for, memory_needed, pages_of, to_square
+from ..pixels import DECODERS, MENDED, RULE, Told, bits_for, memory_needed, pages_of, to_page, to_square
 from gannb.store import (
     cache_dir,
     check_free_disk,
@@ -176,7 +176,7 @@ class _PageReader:
         if at != (file, page - 1):
             image = self.read(file)
         if page:
-            image.seek(page)
+            to_page(image, page)
         self.mine.at, self.mine.image = (file, page), image
         return image
 
