@@ -21,9 +21,8 @@ ENDED = "Stopped. What was finished is kept; run the same command again."
 def main() -> int:  # exit status of `gannb`
     "Run `gannb`. Stopped by Ctrl-C at any moment it says so, and its exit status is 130."
     try:
-        if (
-            signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        ):  # a job in the background ignores it
+        # a job in the background ignores it, and goes on doing so
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             listen(STOPPING)
         from gannb.cli import main as run
 

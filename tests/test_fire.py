@@ -432,9 +432,12 @@ def test_a_run_that_was_killed_after_its_last_word_looks_done(place, capfd):
     assert look(seed).state == "done"
 
 
-STRIKE = """
+HEARD = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # also in the background
+
+STRIKE = (
+    HEARD
+    + """
 import os, signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # also in the background
 from gannb.stages import features
 whole, left = features.stored, [int(os.environ["STORED"])]
 def stored(*args, **kw):
@@ -446,6 +449,7 @@ features.stored = stored
 from gannb.start import main
 sys.exit(main())
 """
+)
 
 
 def struck_while_scoring(command, place, stored, wait, gap):
@@ -509,14 +513,11 @@ def test_a_sitting_counts_as_far_as_it_is_kept(tmp_path):
 
 
 def test_ctrl_c_in_the_first_moments_is_a_sentence():
-    heard = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # also in the background
-    )
     code = "import sys; from gannb.start import main; sys.exit(main())"
     words = ["train", "digits", *SET, "--set", "epochs=1000", "--show", "quiet"]
     for wait in (0.15, 0.3, 0.5, 1.0, 2.0):
         process = subprocess.Popen(
-            [sys.executable, "-c", f"{heard}; import os; os.write(1, b'x'); {code}", *words],
+            [sys.executable, "-c", f"{HEARD}import os; os.write(1, b'x'); {code}", *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
@@ -530,9 +531,10 @@ def test_ctrl_c_in_the_first_moments_is_a_sentence():
         assert "Stopped" in told or "stopped" in told
 
 
-COMPILED = """
+COMPILED = (
+    HEARD
+    + """
 import _imp, os, signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # also in the background
 whole, struck = _imp.exec_dynamic, []
 def start(module):
     "As C++ that knows no KeyboardInterrupt."
@@ -547,10 +549,12 @@ from gannb.start import main
 _imp.exec_dynamic = start
 sys.exit(main())
 """
+)
 
-TRITON = """
+TRITON = (
+    HEARD
+    + """
 import enum, importlib.abc, os, signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # also in the background
 whole, left = enum.EnumType.__setattr__, [0]
 class Finder(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
@@ -566,6 +570,7 @@ enum.EnumType.__setattr__ = put
 from gannb.start import main
 sys.exit(main())
 """
+)
 
 
 def stopped_inside(code, *words):
@@ -587,22 +592,25 @@ def test_ctrl_c_waits_for_a_compiled_module():
     "words", [["--help"], ["--version"], ["data", "list"], ["trian"], ["data", "check", "no-such"]]
 )
 def test_the_end_of_a_command_hears_no_ctrl_c(words):
-    code = """
+    code = (
+        HEARD
+        + """
 import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # also in the background
 from gannb.start import main
 try:
     main()
 finally:
     print(repr(signal.getsignal(signal.SIGINT)))
 """
+    )
     _, told = stopped_inside(code, *words)
     assert "SIG_IGN" in told, told
 
 
-SHOWERED = """
+SHOWERED = (
+    HEARD
+    + """
 import os, signal, sys, types
-signal.signal(signal.SIGINT, signal.default_int_handler)  # also in the background
 from gannb import start
 def run():
     os.write(1, b"x")
@@ -612,6 +620,7 @@ cli = sys.modules["gannb.cli"] = types.ModuleType("gannb.cli")
 cli.main = run
 sys.exit(start.main())
 """
+)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
@@ -646,8 +655,7 @@ def test_ctrl_c_while_triton_starts_ends_no_process(place):
 def test_ctrl_c_twice_while_a_report_scores(tmp_path, monkeypatch):
     "The report's kernel scores: what it kept is whole, and nobody works on."
     set_places(monkeypatch, tmp_path)
-    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    code = f"{heard}; import sys; from gannb.start import main; sys.exit(main())"
+    code = f"{HEARD}import sys; from gannb.start import main; sys.exit(main())"
     words = ["reproduce", "dataset_study", "--preset", "smoke"]
     process = subprocess.Popen(
         [sys.executable, "-c", code, *words],
